@@ -1,0 +1,66 @@
+"""Camera paths, and the point a set of cameras looks at."""
+
+import math
+
+import torch
+
+from geometry.errors import InputError
+from geometry.shapes import Float
+from geometry.transforms import look_at
+
+
+def orbit(
+    pivot: Float[torch.Tensor, "3"],
+    radius: float,
+    elevation_deg: float,
+    frames: int,
+    start_azimuth_deg: float = 0.0,
+    arc_deg: float = 360.0,
+) -> Float[torch.Tensor, "f 4 4"]:
+    """`world_from_camera` of cameras on a circle about the vertical through `pivot`, all looking at it.
+
+    radius         distance to the pivot in metres
+    elevation_deg  height of the camera above the pivot's horizon, degrees in (-90, 90)
+    arc_deg        the angle swept, counter-clockwise seen from above; 360 does not repeat the first frame
+
+    Frame 0 is at `start_azimuth_deg` (0 = on the +x side of the pivot).
+    Raises InputError for a radius that is not positive, no frames, or an elevation at a pole or beyond.
+    """
+    if frames < 1:
+        raise InputError(f"orbit of {frames} frames; expected at least 1")
+    if not (radius > 0 and math.isfinite(radius)):
+        raise InputError(f"orbit of radius {radius}; expected more than 0 metres")
+    if not -90 < elevation_deg < 90:
+        raise InputError(f"orbit at elevation {elevation_deg} degrees; expected more than -90 and less than 90")
+    steps = frames if abs(arc_deg) >= 360 else max(frames - 1, 1)
+    azimuth = torch.deg2rad(start_azimuth_deg + torch.arange(frames, dtype=torch.float64) * (arc_deg / steps))
+    elevation = math.radians(elevation_deg)
+    offset = torch.stack(
+        [
+            azimuth.cos() * math.cos(elevation),
+            azimuth.sin() * math.cos(elevation),
+            torch.full_like(azimuth, math.sin(elevation)),
+        ],
+        -1,
+    )
+    centre = pivot.to(torch.float64)
+    return look_at(centre + radius * offset, centre.expand_as(offset)).to(pivot.dtype)
+
+
+def nearest_point_to_axes(world_from_camera: Float[torch.Tensor, "n 4 4"]) -> Float[torch.Tensor, "3"]:
+    """The world point whose summed squared distance to the optical axes is least: what the cameras look at.
+
+    Solves sum_i (I - a_i a_i^T)(p - o_i) = 0. With parallel axes the solution is not unique and the one nearest the
+    mean centre is returned.
+
+    Raises InputError for fewer than two cameras.
+    """
+    if len(world_from_camera) < 2:
+        raise InputError(f"nearest point to the axes of {len(world_from_camera)} camera; expected at least 2")
+    pose = world_from_camera.to(torch.float64)
+    centres, axes = pose[:, :3, 3], pose[:, :3, 2]
+    reject = torch.eye(3, dtype=pose.dtype) - axes[:, :, None] * axes[:, None, :]
+    mean = centres.mean(0)
+    normal, right = reject.sum(0), torch.einsum("nij,nj->i", reject, centres - mean)
+    offset = torch.linalg.pinv(normal, rtol=1e-6, hermitian=True) @ right
+    return (mean + offset).to(world_from_camera.dtype)
