@@ -1,0 +1,57 @@
+"""Cameras and 3D values as frozen types and pure functions, in one convention (`geometry/conventions.py`).
+
+Importing this loads torch and numpy only. Files are read and written by the modules of `geometry.io`; other libraries
+sit behind `geometry.interop`.
+"""
+
+from geometry.cameras import Cameras
+from geometry.conventions import (
+    gltf_from_world,
+    linear_from_srgb,
+    opencv_from_opengl,
+    srgb_from_linear,
+    world_from_gltf,
+)
+from geometry.errors import InputError
+from geometry.lenses import distort, undistort
+from geometry.meshes import Mesh, largest_components, vertex_normals
+from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
+from geometry.projection import project, unproject
+from geometry.rays import plucker, ray_map
+from geometry.trajectories import nearest_point_to_axes, orbit
+from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
+from geometry.tsdf import fuse_tsdf
+from geometry.warping import backward_visible, fill_nearest, forward_warp
+
+__all__ = [
+    "Cameras",
+    "InputError",
+    "Mesh",
+    "PointCloud",
+    "backward_visible",
+    "distort",
+    "fill_nearest",
+    "forward_warp",
+    "fuse_tsdf",
+    "gltf_from_world",
+    "invert_rigid",
+    "largest_components",
+    "linear_from_srgb",
+    "look_at",
+    "nearest_point_to_axes",
+    "opencv_from_opengl",
+    "orbit",
+    "plucker",
+    "points_from_depth",
+    "project",
+    "ray_map",
+    "rigid",
+    "rotation_about",
+    "srgb_from_linear",
+    "transform_points",
+    "undistort",
+    "unproject",
+    "vertex_normals",
+    "voxel_downsample",
+    "world_from_gltf",
+]

@@ -86,12 +86,13 @@ class Cameras:
 
     def __getitem__(self, index: Any) -> "Cameras":
         """Index the batch axes, as a tensor of shape b would be indexed."""
+        order = torch.arange(self.shape.numel(), device=self.K.device).reshape(self.shape)[index]
         return replace(
             self,
-            world_from_camera=self.world_from_camera[index],
-            K=self.K[index],
-            view=self.view[index],
-            time_s=self.time_s[index],
+            world_from_camera=self.world_from_camera.reshape(-1, 4, 4)[order],
+            K=self.K.reshape(-1, 3, 3)[order],
+            view=self.view.reshape(-1)[order],
+            time_s=self.time_s.reshape(-1)[order],
         )
 
     def to(self, target: torch.device | torch.dtype | str) -> "Cameras":

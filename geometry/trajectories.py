@@ -47,20 +47,21 @@ def orbit(
     return look_at(centre + radius * offset, centre.expand_as(offset)).to(pivot.dtype)
 
 
-def nearest_point_to_axes(world_from_camera: Float[torch.Tensor, "n 4 4"]) -> Float[torch.Tensor, "3"]:
-    """The world point whose summed squared distance to the optical axes is least: what the cameras look at.
+def nearest_point_to_axes(world_from_camera: Float[torch.Tensor, "*b n 4 4"]) -> Float[torch.Tensor, "*b 3"]:
+    """The world point whose summed squared distance to n optical axes is least: what the cameras look at.
 
     Solves sum_i (I - a_i a_i^T)(p - o_i) = 0. With parallel axes the solution is not unique and the one nearest the
     mean centre is returned.
 
     Raises InputError for fewer than two cameras.
     """
-    if len(world_from_camera) < 2:
-        raise InputError(f"nearest point to the axes of {len(world_from_camera)} camera; expected at least 2")
+    count = world_from_camera.shape[-3]
+    if count < 2:
+        raise InputError(f"nearest point to the axes of {count} camera; expected at least 2")
     pose = world_from_camera.to(torch.float64)
-    centres, axes = pose[:, :3, 3], pose[:, :3, 2]
-    reject = torch.eye(3, dtype=pose.dtype) - axes[:, :, None] * axes[:, None, :]
-    mean = centres.mean(0)
-    normal, right = reject.sum(0), torch.einsum("nij,nj->i", reject, centres - mean)
-    offset = torch.linalg.pinv(normal, rtol=1e-6, hermitian=True) @ right
-    return (mean + offset).to(world_from_camera.dtype)
+    centres, axes = pose[..., :3, 3], pose[..., :3, 2]
+    reject = torch.eye(3, dtype=pose.dtype, device=pose.device) - axes[..., :, None] * axes[..., None, :]
+    mean = centres.mean(-2)
+    right = torch.einsum("...nij,...nj->...i", reject, centres - mean[..., None, :])
+    offset = torch.linalg.pinv(reject.sum(-3), rtol=1e-6, hermitian=True) @ right[..., None]
+    return (mean + offset.squeeze(-1)).to(world_from_camera.dtype)

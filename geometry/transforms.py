@@ -40,7 +40,7 @@ def rotation_about(
     return identity + sine * cross + (1 - cosine) * cross @ cross
 
 
-def look_at(eye: Float[torch.Tensor, "*b 3"], target: Float[torch.Tensor, "*b 3"]) -> Float[torch.Tensor, "*b 4 4"]:
+def look_at(eye: Float[torch.Tensor, "*#b 3"], target: Float[torch.Tensor, "*#b 3"]) -> Float[torch.Tensor, "*b 4 4"]:
     """`world_from_camera` at `eye`, optical axis through `target`, no roll (picture's up is world z, metres).
 
     Looking straight up or down has no such roll: there the picture's up is world y.

@@ -1,13 +1,14 @@
 """`Clip`: posed, timed frames with colour and depth."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from geometry.cameras import Cameras
 from geometry.errors import InputError
-from geometry.shapes import Float
+from geometry.shapes import Float, Int
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,13 @@ class Clip:
     rgb      [*b, f, 3, h, w] in 0..1, sRGB
     depth    [*b, f, 1, h, w] z-depth in metres, 0 = unknown, inf = sky
     cameras  batch shape [*b, f]
+    instances  [*b, f, 1, h, w] 0 = ground, 1.. = objects, -1 = sky; None where nobody knows
     """
 
     rgb: Float[torch.Tensor, "*b f 3 h w"]
     depth: Float[torch.Tensor, "*b f 1 h w"]
     cameras: Cameras
+    instances: Int[torch.Tensor, "*b f 1 h w"] | None = None
 
     def __post_init__(self) -> None:
         batch, hw = self.rgb.shape[:-3], self.rgb.shape[-2:]
@@ -37,12 +40,16 @@ class Clip:
 
     def frames(self, index: Any) -> "Clip":
         """The clip of the chosen frames (a slice, a list or a mask over the frame axis)."""
-        return Clip(self.rgb[..., index, :, :, :], self.depth[..., index, :, :, :], self.cameras[..., index])
+        return self._map(lambda tensor: tensor[..., index, :, :, :], self.cameras[..., index])
 
     def __getitem__(self, index: int) -> "Clip":
         """One clip of a batch."""
-        return Clip(self.rgb[index], self.depth[index], self.cameras[index])
+        return self._map(lambda tensor: tensor[index], self.cameras[index])
 
     def to(self, device: torch.device | str) -> "Clip":
         """The clip on another device."""
-        return replace(self, rgb=self.rgb.to(device), depth=self.depth.to(device), cameras=self.cameras.to(device))
+        return self._map(lambda tensor: tensor.to(device), self.cameras.to(device))
+
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor], cameras: Cameras) -> "Clip":
+        instances = None if self.instances is None else function(self.instances)
+        return Clip(function(self.rgb), function(self.depth), cameras, instances)

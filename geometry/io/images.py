@@ -1,0 +1,177 @@
+"""Pictures and depth maps in files.
+
+Colour profiles embedded in pictures are not applied: numbers are taken as sRGB.
+"""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from geometry.errors import InputError
+from geometry.io.files import check_file, replacing
+from geometry.shapes import Float
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_MIN_SIDE = 8
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+_EXIF_ORIENTATION, _EXIF_IFD, _EXIF_FOCAL_35MM = 0x0112, 0x8769, 0xA405
+_FILM_DIAGONAL_MM = math.hypot(36, 24)
+_SKY = 65535
+
+
+@contextmanager
+def _opened(path: Path, max_side: int = 16384) -> Iterator["Image.Image"]:
+    """The picture behind `path` with its header read and its size checked; any decoder's error becomes InputError."""
+    from PIL import Image
+
+    check_file(path, f"a picture ({', '.join(_FORMATS)})")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is `max_side`
+            picture = Image.open(path, formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{path}: far too many pixels; expected sides of at most {max_side}") from error
+    except Exception as error:  # a broken header can raise nearly anything
+        raise InputError(f"{path}: not a readable picture; expected one of {', '.join(_FORMATS)}") from error
+    with picture:
+        width, height = picture.size
+        if not _MIN_SIDE <= min(width, height) <= max(width, height) <= max_side:
+            raise InputError(
+                f"{path}: picture of {width}x{height} pixels; expected sides of {_MIN_SIDE} to {max_side} pixels"
+            )
+        yield picture
+
+
+def _decode(path: Path, picture: "Image.Image") -> None:
+    try:
+        picture.load()
+    except Exception as error:  # a broken file can raise nearly anything
+        raise InputError(f"{path}: truncated or corrupt picture; expected a complete file") from error
+
+
+def _turned(picture: "Image.Image") -> int:
+    """The EXIF orientation, 1 (as stored) to 8; 1 when the tag is absent or makes no sense."""
+    orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def read_image(path: Path, max_side: int = 16384, upright: bool = True) -> Float[torch.Tensor, "3 h w"]:
+    """The picture in `path` as float32 sRGB in 0..1; the first frame of an animation.
+
+    Transparent pixels are shown over white, as a browser would. `upright` turns the picture as its EXIF orientation
+    says, as every viewer does; posed pictures are read with upright=False, since calibration tools ignore the tag.
+
+    Raises InputError for a file that is missing, empty, truncated or no picture, and for sides below 8 or above
+    `max_side` pixels, which the header tells before anything is decoded.
+    """
+    from PIL import Image, ImageOps
+
+    with _opened(path, max_side) as picture:
+        _decode(path, picture)
+        if upright and _turned(picture) != 1:
+            picture = ImageOps.exif_transpose(picture)
+        if picture.mode == "F":
+            raise InputError(f"{path}: picture of floating-point numbers; expected 8 or 16 bits per channel")
+        if picture.mode.startswith("I"):
+            grey = torch.from_numpy(np.asarray(picture).astype(np.float32)) / 65535
+            return grey.clamp(0, 1).expand(3, -1, -1).clone()
+        if picture.has_transparency_data:
+            layer = picture.convert("RGBA")
+            picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        pixels = np.array(picture.convert("RGB"))
+    return torch.from_numpy(pixels).movedim(-1, 0).contiguous().float() / 255
+
+
+def image_hw(path: Path, max_side: int = 16384, upright: bool = True) -> tuple[int, int]:
+    """Height and width in pixels of what `read_image` returns, from the file's header. Raises InputError likewise."""
+    with _opened(path, max_side) as picture:
+        width, height = picture.size
+        return (width, height) if upright and _turned(picture) >= 5 else (height, width)
+
+
+def read_exif_fov(path: Path) -> float | None:
+    """The field of view over the shorter side in degrees, from the EXIF tag FocalLengthIn35mmFilm; None without it.
+
+    The 35 mm equivalent compares diagonals (CIPA DCG-001): f_px = f_35 * picture's diagonal / 43.27 mm.
+    """
+    with _opened(path) as picture:
+        try:
+            focal_mm = float(picture.getexif().get_ifd(_EXIF_IFD).get(_EXIF_FOCAL_35MM, 0))
+        except Exception:  # a damaged tag is an absent tag
+            return None
+        if not 1 <= focal_mm <= 10000:
+            return None
+        width, height = picture.size
+    focal_px = focal_mm * math.hypot(width, height) / _FILM_DIAGONAL_MM
+    return math.degrees(2 * math.atan(min(width, height) / 2 / focal_px))
+
+
+def write_png(path: Path, rgb: Float[torch.Tensor, "3 h w"]) -> None:
+    """Write sRGB in 0..1 (clamped) as an 8-bit PNG. Equal pictures give equal bytes.
+
+    Raises InputError for NaN or infinity.
+    """
+    from PIL import Image
+
+    if not bool(rgb.isfinite().all()):
+        raise InputError(f"{path}: picture with NaN or infinite values; expected 0..1")
+    pixels = (rgb.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).movedim(0, -1).numpy()
+    with replacing(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
+
+
+def depth_unit(depth: Float[torch.Tensor, "*b"]) -> float:
+    """Metres per unit for `write_depth_png`: 0.001 when every finite depth is below 65 m, else the smallest that fits.
+
+    The smallest that fits puts the largest finite depth at 65534, the last number before the one that means sky.
+    """
+    finite = depth[depth.isfinite()]
+    largest = float(finite.max()) if finite.numel() else 0.0
+    return 0.001 if largest < 65 else largest / (_SKY - 1)
+
+
+def write_depth_png(path: Path, depth: Float[torch.Tensor, "1 h w"], metres_per_unit: float) -> None:
+    """Write z-depth in metres as a 16-bit PNG: 0 = unknown, 65535 = sky (inf), else depth / metres_per_unit rounded.
+
+    Known depths below one unit are written as 1. The unit is not stored in the file: keep it beside.
+    Raises InputError for negative or NaN depth, a unit that is not positive, or a depth beyond 65534 units.
+    """
+    from PIL import Image
+
+    if not (metres_per_unit > 0 and math.isfinite(metres_per_unit)):
+        raise InputError(f"{path}: {metres_per_unit} metres per unit; expected more than 0")
+    values = depth.detach().cpu().double()[0]
+    if not bool((values >= 0).all()):
+        raise InputError(f"{path}: depth with negative or NaN values; expected metres, 0 = unknown, inf = sky")
+    units = (values / metres_per_unit).round()
+    units = torch.where(values > 0, units.clamp_min(1), units)
+    largest = float(units[values.isfinite()].max()) if bool(values.isfinite().any()) else 0.0
+    if largest >= _SKY:
+        raise InputError(f"{path}: depth of {largest:.0f} units of {metres_per_unit} m; expected at most {_SKY - 1}")
+    pixels = units.clamp_max(_SKY).numpy().astype(np.uint16)
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+
+
+def read_depth_png(path: Path, metres_per_unit: float, max_side: int = 16384) -> Float[torch.Tensor, "1 h w"]:
+    """Depth in metres from a 16-bit grey PNG: 0 = unknown, 65535 -> inf (sky).
+
+    Raises InputError as `read_image` does, and for a picture that is not 16-bit grey or a unit that is not positive.
+    """
+    if not (metres_per_unit > 0 and math.isfinite(metres_per_unit)):
+        raise InputError(f"{path}: {metres_per_unit} metres per unit; expected more than 0")
+    with _opened(path, max_side) as picture:
+        if not picture.mode.startswith("I"):
+            raise InputError(f"{path}: picture of mode {picture.mode}; expected 16-bit grey depth")
+        _decode(path, picture)
+        units = torch.from_numpy(np.asarray(picture).astype(np.float64))
+    metres = (units * metres_per_unit).float()
+    return torch.where(units >= _SKY, torch.full_like(metres, math.inf), metres)[None]

@@ -1,0 +1,123 @@
+"""MP4 files, with colours that survive the trip.
+
+Written files are constant-rate yuv420p, converted with the BT.709 matrix to limited ("tv") range and tagged so. Chroma
+is sited at the left of each 2x2 block, as H.264 assumes. One thread and no B-frames: equal pictures give equal bytes.
+"""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from geometry.errors import InputError
+from geometry.io.files import check_file, replacing
+from geometry.shapes import Float, UInt8
+
+if TYPE_CHECKING:
+    import av
+
+_KR, _KB = 0.2126, 0.0722  # luma weights of ITU-R BT.709, section 3
+_BT709, _UNSPECIFIED, _BT601, _TV_RANGE = 1, 2, 5, 1  # code points of ITU-T H.273
+_MIN_SIDE, _MAX_SIDE = 2, 16384
+
+
+def write_mp4(
+    path: Path, rgb: Float[torch.Tensor, "f 3 h w"], fps: float, scale: int = 1, codec: str | None = None
+) -> None:
+    """Write frames of sRGB in 0..1 (clamped) at `fps` frames per second.
+
+    scale  repeats each pixel this often along both axes, so that small pictures can be looked at
+    codec  an encoder's name; by default libx264, or mpeg4 where that is missing
+
+    Odd sizes are padded to even by repeating the last row or column.
+    Raises InputError for no frames, NaN, a rate or scale that is not positive, or an encoder that is missing.
+    """
+    import av
+
+    if len(rgb) < 1 or not bool(rgb.isfinite().all()):
+        raise InputError(f"{path}: {len(rgb)} frames or NaN among them; expected at least one frame in 0..1")
+    if not 0 < fps <= 1000 or scale < 1:
+        raise InputError(f"{path}: {fps} frames per second at scale {scale}; expected fps in (0, 1000], scale >= 1")
+    name = codec or ("libx264" if "libx264" in av.codecs_available else "mpeg4")
+    if name not in av.codecs_available:
+        raise InputError(f"{path}: no encoder {name} in this PyAV; expected libx264 or mpeg4")
+    height, width = (side * scale + side * scale % 2 for side in rgb.shape[-2:])
+    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
+        stream = container.add_stream(name, rate=Fraction(fps).limit_denominator(100_000))
+        if not isinstance(stream, av.VideoStream):
+            raise InputError(f"{path}: encoder {name}; expected one for video")
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        context = stream.codec_context
+        context.thread_count, context.max_b_frames = 1, 0
+        context.color_primaries = context.color_trc = context.colorspace = _BT709
+        context.color_range = _TV_RANGE
+        if name == "libx264":
+            context.options = {"crf": "14", "preset": "medium"}
+        else:
+            context.bit_rate = max(400_000, int(height * width * fps))
+        for index, picture in enumerate(rgb):
+            planes = _yuv420(picture, scale)
+            frame = av.VideoFrame.from_ndarray(planes.numpy(), format="yuv420p")
+            frame.colorspace, frame.color_range, frame.pts = _BT709, _TV_RANGE, index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def read_mp4(path: Path, max_frames: int = 4096) -> Float[torch.Tensor, "f 3 h w"]:
+    """All frames of the first video stream, sRGB in 0..1, turned upright where the file says how it was held.
+
+    The matrix and range the file states are used; unspecified means BT.709 from 720 lines up, BT.601 below, tv range.
+    Raises InputError for a file that is missing, empty, no video, truncated, or of more than `max_frames` frames.
+    """
+    import av
+
+    check_file(path, "a video")
+    frames: list[torch.Tensor] = []
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise InputError(f"{path}: no video stream; expected a video")
+            stream = container.streams.video[0]
+            if not _MIN_SIDE <= min(stream.width, stream.height) <= max(stream.width, stream.height) <= _MAX_SIDE:
+                raise InputError(
+                    f"{path}: video of {stream.width}x{stream.height} pixels; expected sides up to {_MAX_SIDE}"
+                )
+            for frame in container.decode(stream):
+                if len(frames) == max_frames:
+                    raise InputError(f"{path}: more than {max_frames} frames; expected a shorter video")
+                frames.append(torch.from_numpy(_rgb24(frame)))
+            expected = stream.frames
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f"{path}: not a readable video ({type(error).__name__}); expected a complete MP4") from error
+    if not frames or len(frames) < expected:
+        raise InputError(f"{path}: {len(frames)} of {expected} frames can be read; expected a complete video")
+    return torch.stack(frames).movedim(-1, 1).contiguous().float() / 255
+
+
+def _rgb24(frame: "av.VideoFrame") -> UInt8[np.ndarray, "h w 3"]:
+    """One decoded frame, converted by the matrix and range it states, upright."""
+    from av.video.reformatter import ColorRange, Interpolation
+
+    if frame.colorspace == _UNSPECIFIED:
+        frame.colorspace = _BT709 if frame.height >= 720 else _BT601
+    exactly = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+    picture = frame.reformat(format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=exactly, threads=1)
+    return np.rot90(picture.to_ndarray(), round(frame.rotation / 90)).copy()
+
+
+def _yuv420(rgb: Float[torch.Tensor, "3 h w"], scale: int) -> UInt8[torch.Tensor, "rows w2"]:
+    """One picture as the planes Y, U, V one below the other (BT.709, 8 bits, limited range, chroma at the left)."""
+    rgb = rgb.detach().cpu().clamp(0, 1).float()
+    rgb = rgb.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
+    rgb = torch.nn.functional.pad(rgb[None], (0, rgb.shape[-1] % 2, 0, rgb.shape[-2] % 2), mode="replicate")[0]
+    r, g, b = rgb
+    luma = _KR * r + (1 - _KR - _KB) * g + _KB * b
+    chroma = torch.stack([(b - luma) / (2 - 2 * _KB), (r - luma) / (2 - 2 * _KR)])  # in -0.5..0.5
+    rows = (chroma[:, 0::2] + chroma[:, 1::2]) / 2
+    rows = torch.nn.functional.pad(rows, (1, 1), mode="replicate")
+    chroma = (rows[..., 0:-2:2] + 2 * rows[..., 1:-1:2] + rows[..., 2::2]) / 4
+    y = (16 + 219 * luma).round().flatten()
+    uv = (128 + 224 * chroma).round().flatten()
+    return torch.cat([y, uv]).to(torch.uint8).view(-1, luma.shape[-1])

@@ -1,0 +1,147 @@
+"""Moving pictures between cameras with their depth."""
+
+from dataclasses import replace
+
+import torch
+
+from geometry.cameras import Cameras
+from geometry.errors import InputError
+from geometry.pointclouds import check_frames
+from geometry.projection import project, unproject
+from geometry.rays import ray_map
+from geometry.shapes import Bool, Float
+
+_FREE = torch.iinfo(torch.int64).max
+
+
+def forward_warp(
+    rgb: Float[torch.Tensor, "f 3 h w"],
+    depth: Float[torch.Tensor, "f 1 h w"],
+    sources: Cameras,
+    target: Cameras,
+) -> tuple[Float[torch.Tensor, "3 h2 w2"], Float[torch.Tensor, "1 h2 w2"], Bool[torch.Tensor, "1 h2 w2"]]:
+    """The pixels of f posed pictures with z-depth (metres) seen by one camera: rgb, its z-depth, and where any fell.
+
+    Each source pixel moves to the target pixel its centre projects into. The nearest wins, and among equals the first
+    in the order of frames, rows and columns, so the result does not depend on the device. Sky (inf) moves by direction
+    and lies behind everything; unknown depth (0) does not move. Pixels that nothing fell into have rgb 0 and depth 0.
+
+    `sources` has batch shape [f], `target` [] or [1], of any size. Raises InputError when shapes disagree.
+    """
+    check_frames("warp", rgb, depth, sources)
+    target = _single(target)
+    height, width = target.hw
+    uv, z = _project_or_sky(target, *_points_or_sky(depth, sources))
+    column, row = uv.floor().unbind(-1)
+    falls = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height) & (depth > 0).flatten()
+    source = falls.nonzero()[:, 0]
+    pixel = row[source].long() * width + column[source].long()
+    # The bits of a positive float order as the float does: depth first, then the pixel's place in the sources.
+    key = (z[source].float().view(torch.int32).long() << 32) | source
+    best = torch.full((height * width,), _FREE, device=key.device).scatter_reduce(0, pixel, key, "amin")
+    visible = best != _FREE
+    winner = torch.where(visible, best & 0xFFFFFFFF, torch.zeros_like(best))
+    colours = rgb.movedim(1, 0).flatten(1)[:, winner] * visible
+    depths = torch.where(visible, z[winner], torch.zeros_like(z[winner]))
+    return colours.view(-1, height, width), depths.view(1, height, width), visible.view(1, height, width)
+
+
+def _project_or_sky(
+    cameras: Cameras, points: Float[torch.Tensor, "*b n 3"], sky: Bool[torch.Tensor, "n"]
+) -> tuple[Float[torch.Tensor, "*b n 2"], Float[torch.Tensor, "*b n"]]:
+    """As `project`; where `sky`, points are directions to infinity, which turn with the camera but do not move with it.
+
+    Their depth is inf, or -inf behind the camera.
+    """
+    uv, z = project(cameras, points)
+    turned = cameras.world_from_camera.clone()
+    turned[..., :3, 3] = 0
+    far_uv, far_z = project(replace(cameras, world_from_camera=turned), points)
+    return torch.where(sky[:, None], far_uv, uv), torch.where(sky, far_z * torch.inf, z)
+
+
+def _points_or_sky(
+    depth: Float[torch.Tensor, "*b 1 h w"], cameras: Cameras
+) -> tuple[Float[torch.Tensor, "n 3"], Bool[torch.Tensor, "n"]]:
+    """All pixels' world points, or unit directions where the pixel is sky, and which ones are."""
+    sky = depth.isinf().movedim(-3, -1)
+    points = unproject(cameras, torch.where(depth.isfinite(), depth, torch.ones_like(depth)))
+    return torch.where(sky, ray_map(cameras)[1], points).flatten(0, -2), sky.flatten()
+
+
+def _single(camera: Cameras) -> Cameras:
+    if camera.shape not in ((), (1,)):
+        raise InputError(f"warp into cameras of batch shape {tuple(camera.shape)}; expected a single camera")
+    return camera[0] if camera.shape else camera
+
+
+def fill_nearest(
+    rgb: Float[torch.Tensor, "*b c h w"], visible: Bool[torch.Tensor, "*b 1 h w"]
+) -> Float[torch.Tensor, "*b c h w"]:
+    """Each pixel that is not visible gets the values of the nearest that is; the others stay as they are.
+
+    Exact Euclidean distance; among equals the upper, then the left one. Nothing visible: nothing changes.
+    Two passes (Saito and Toriwaki 1994): the nearest along the row, then over the rows; O(h) passes over the picture.
+    """
+    height, width = rgb.shape[-2:]
+    seen = visible[..., 0, :, :]
+    columns = torch.arange(width, device=rgb.device).expand_as(seen)
+    none = 4 * (height + width)
+    left = torch.where(seen, columns, -none).cummax(-1).values
+    right = torch.where(seen, columns, none).flip(-1).cummin(-1).values.flip(-1)
+    nearest = torch.where(columns - left <= right - columns, left, right)
+    squared = (nearest - columns) ** 2
+    best, from_row = torch.full_like(squared, 2 * none**2), torch.zeros_like(nearest)
+    rows = torch.arange(height, device=rgb.device)[:, None]
+    for row in range(height):
+        candidate = squared[..., row : row + 1, :] + (rows - row) ** 2
+        better = candidate < best
+        best, from_row = torch.where(better, candidate, best), torch.where(better, row, from_row)
+    from_column = nearest.gather(-2, from_row).clamp(0, width - 1)
+    source = (from_row * width + from_column).flatten(-2)[..., None, :].expand(*rgb.shape[:-2], -1)
+    filled = rgb.flatten(-2).gather(-1, source).unflatten(-1, (height, width))
+    known = visible | ~visible.flatten(-2).any(-1)[..., None, None]
+    return torch.where(known, rgb, filled)
+
+
+def backward_visible(
+    depth: Float[torch.Tensor, "1 h w"],
+    target: Cameras,
+    source_depth: Float[torch.Tensor, "f 1 h2 w2"],
+    sources: Cameras,
+    tolerance: float = 0.02,
+) -> Bool[torch.Tensor, "f h w"]:
+    """Which pixels of one camera show something that each of f others sees too.
+
+    A pixel's surface point is seen when it falls inside the other picture and that picture's z-depth there agrees with
+    the point's within the relative `tolerance`. The depth there is the nearest pixel's, or the bilinear mean of inverse
+    depths, which is exact on planes however slanted: either may agree. Sky (inf) is seen when its direction falls on a
+    sky pixel; unknown depth (0) neither sees nor is seen.
+
+    `target` has batch shape [] or [1], `sources` [f]. Raises InputError when shapes disagree.
+    """
+    target = _single(target)
+    frames, hw = len(sources), target.hw
+    if depth.shape != (1, *hw) or source_depth.shape != (frames, 1, *sources.hw):
+        raise InputError(
+            f"visibility: depth {tuple(depth.shape)} for size {hw}, source depth {tuple(source_depth.shape)} for "
+            f"{frames} cameras of size {sources.hw}; expected [1, h, w] and [f, 1, h, w] of the cameras' sizes"
+        )
+    points, sky = _points_or_sky(depth, target)
+    uv, z = _project_or_sky(sources, points.expand(frames, -1, -1), sky)
+    size = uv.new_tensor([sources.hw[1], sources.hw[0]])
+    inside = (z > 0) & ((uv >= 0) & (uv < size)).all(-1) & (depth > 0).flatten()
+    grid = torch.where(inside[..., None], 2 * uv / size - 1, torch.zeros_like(uv))[:, None]
+
+    def look_up(values: torch.Tensor, mode: str) -> torch.Tensor:
+        picked = torch.nn.functional.grid_sample(values, grid, mode=mode, padding_mode="border", align_corners=False)
+        return picked[:, 0, 0]
+
+    known = (source_depth > 0).to(source_depth.dtype)
+    inverse = torch.where(source_depth > 0, 1 / source_depth, torch.zeros_like(source_depth))
+    agrees = torch.zeros_like(inside)
+    for mode in ("nearest", "bilinear"):
+        there = look_up(inverse, mode)
+        same = torch.where(sky, there == 0, (there * z - 1).abs() <= tolerance)
+        agrees |= same & (look_up(known, mode) > 0.999)
+    return (inside & agrees).unflatten(-1, hw)

@@ -1,0 +1,42 @@
+"""An exact scene: one sphere before the sky, ray cast in closed form."""
+
+from dataclasses import dataclass
+
+import torch
+
+from geometry.cameras import Cameras
+from geometry.rays import ray_map
+from geometry.trajectories import orbit
+
+
+@dataclass(frozen=True)
+class SphereScene:
+    """Pictures of a sphere coloured by its normal (0.5 + normal / 2), grey sky; depth as `Clip` defines it."""
+
+    rgb: torch.Tensor
+    depth: torch.Tensor
+    cameras: Cameras
+    centre: torch.Tensor
+    radius: float
+
+
+def see_sphere(cameras: Cameras, centre: torch.Tensor, radius: float) -> SphereScene:
+    """Exact pictures and z-depth of the sphere from cameras of batch shape [f]."""
+    origin, direction = ray_map(cameras.to(torch.float64))
+    offset = origin - centre.double()
+    along = (offset * direction).sum(-1)
+    discriminant = along**2 - (offset**2).sum(-1) + radius**2
+    length = -along - discriminant.clamp_min(0).sqrt()
+    hit = (discriminant > 0) & (length > 0)
+    z = length * (direction * cameras.forward.double()[:, None, None]).sum(-1)
+    normal = (offset + length[..., None] * direction) / radius
+    rgb = torch.where(hit[..., None], 0.5 + normal / 2, torch.full_like(normal, 0.5))
+    depth = torch.where(hit, z, torch.full_like(z, torch.inf))
+    return SphereScene(rgb.movedim(-1, 1).float(), depth[:, None].float(), cameras, centre, radius)
+
+
+def sphere_scene(hw: tuple[int, int] = (72, 96), frames: int = 10) -> SphereScene:
+    """Three rings of cameras, 3 m around a sphere of radius 0.8 m that is not at the world's origin."""
+    centre = torch.tensor([1.0, 2.0, 0.5])
+    poses = torch.cat([orbit(centre, 3.0, elevation, frames) for elevation in (-50, 0, 50)])
+    return see_sphere(Cameras.from_fov(poses, 45.0, hw), centre, 0.8)

@@ -1,0 +1,96 @@
+"""Configurations: flat YAML files read strictly into frozen dataclasses."""
+
+import dataclasses
+import types
+import typing
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from geometry.errors import InputError
+
+T = TypeVar("T")
+
+
+def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
+    """The configuration in a YAML file, with `section.key=value` overrides (values are YAML).
+
+    Raises InputError for a file that is missing or not YAML, an unknown or missing key, or a value of another type.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({type(error).__name__}); expected a YAML configuration") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise InputError(f"override {override!r}; expected key=value")
+        _set(data, key.split("."), override, value)
+    return build(kind, data, str(path))
+
+
+def _set(data: Any, keys: list[str], override: str, value: str) -> None:
+    for key in keys[:-1]:
+        if not isinstance(data, dict) or not isinstance(data.get(key, {}), dict):
+            raise InputError(f"override {override!r}: {key} is no section")
+        data = data.setdefault(key, {})
+    try:
+        data[keys[-1]] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"override {override!r}: the value is not YAML") from error
+
+
+def build(kind: type[T], data: Any, where: str) -> T:
+    """A dataclass from plain data, checked key by key. Raises InputError naming the place."""
+    assert is_dataclass(kind), f"{kind} is no dataclass"
+    if not isinstance(data, dict):
+        raise InputError(f"{where}: {data!r}; expected a mapping of keys to values")
+    known = {field.name: field for field in fields(kind)}
+    unknown = sorted(map(str, set(data) - set(known)))
+    if unknown:
+        raise InputError(f"{where}: unknown key {unknown[0]!r}; expected some of {', '.join(known)}")
+    hints = typing.get_type_hints(kind)
+    values = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in data.items()}
+    missing = [
+        f.name for f in known.values() if f.name not in data and f.default is MISSING and f.default_factory is MISSING
+    ]
+    if missing:
+        raise InputError(f"{where}: key {missing[0]!r} is missing")
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if is_dataclass(hint):
+        return build(typing.cast(type, hint), value, where)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return _convert(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_convert(arguments[0], item, where) for item in value)
+    if origin is dict and isinstance(value, dict):
+        return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
+    if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
+        return value
+    expected = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
+    raise InputError(f"{where}: {value!r}; expected {expected}")
+
+
+def plain(value: Any) -> Any:
+    """A dataclass as plain data that YAML and JSON can hold."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,57 @@
+"""The flow process: how a level mixes signal and noise, and what the network's output means."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geometry.shapes import Float
+from worldgen.conditioning import Conditioning
+
+# (x [b f c h w], level [b f m], conditioning) -> the clean estimate x0 [b f c h w]
+Denoiser = Callable[[Tensor, Tensor, Conditioning], Tensor]
+
+
+def per_channel(level: Float[Tensor, "*b f m"], channels: tuple[int, ...]) -> Float[Tensor, "*b f c 1 1"]:
+    """Spread the level of each (frame, modality) over that modality's channels and all pixels."""
+    assert level.shape[-1] == len(channels), f"{level.shape[-1]} modalities of levels for {len(channels)} of channels"
+    counts = torch.tensor(channels, device=level.device)
+    return torch.repeat_interleave(level, counts, -1, output_size=sum(channels))[..., None, None]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Rectified flow (Liu et al. 2022; Lipman et al. 2022): x = (1 - level) x0 + level noise.
+
+    data_std  the spread of clean signals, which the preconditioning assumes
+    """
+
+    data_std: float = 0.5
+
+    def add_noise(self, x0: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+        """The noised frames; level broadcasts against x0. Level 0 returns x0 bit for bit."""
+        return torch.where(level == 0, x0, (1 - level) * x0 + level * noise)
+
+    def velocity(self, x: Tensor, x0: Tensor, level: Tensor) -> Tensor:
+        """dx/dlevel = noise - x0 along the straight path through x, given the clean estimate."""
+        return (x - x0) / level
+
+    def precondition(
+        self, network: Callable[[Tensor, Tensor, Conditioning], Tensor], channels: tuple[int, ...]
+    ) -> Denoiser:
+        """A network with inputs and outputs of unit variance as a denoiser.
+
+        x0 = skip x + out network(x / spread), where skip is the best linear estimate of x0 from x and out the spread
+        of its error (the weights of Karras et al. 2022, table 1, for the flow's path). At level 0 it returns x.
+        """
+
+        def denoise(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+            t = per_channel(level, channels)
+            signal = (1 - t) * self.data_std
+            variance = signal.square() + t.square()
+            skip = signal * self.data_std / variance
+            out = t * self.data_std * variance.rsqrt()
+            return skip * x + out * network(x * variance.rsqrt(), level, conditioning)
+
+        return denoise

@@ -1,0 +1,130 @@
+"""The `tabletop` family: two to four solid objects on a textured ground under a low or high sun.
+
+Every scene is a fixed transformation of uniform numbers drawn at its own address, so it does not depend on the batch
+it is made in. Distributions (U = uniform):
+objects    2 to 4 of ball, box, cylinder, cone; half extents U(0.26, 0.5) m times U(0.6, 1.4) per axis; half of them
+           upright, half turned at random; standing on the ground within 1.1 m of the origin, apart where possible
+textures   objects: 55% plain, else stripes, checks or blotches of period U(0.25, 0.75) m; ground: 40% plain, periods
+           U(0.8, 2.2) m; random hues, one muted pair for the ground
+light      sun U(25, 70) degrees high at any azimuth; sky from a pale horizon to a coloured zenith
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from geometry.errors import InputError
+from geometry.transforms import rotation_about
+from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape, reach_below
+from worldgen.scenes.textures import Textures
+from worldgen.seeds import Domain, uniform
+
+_SLOTS = 4
+_TRIES = 12
+_PER_OBJECT = 16 + 2 * _TRIES
+_PER_TEXTURE = 24
+_NUMBERS = _SLOTS * _PER_OBJECT + (_SLOTS + 1) * _PER_TEXTURE + 16
+
+
+def tabletop(seed: int, indices: list[int], held_out: bool = False) -> Scene:
+    """The tabletop scenes of the given numbers in the endless series of a seed.
+
+    Training and held-out scenes come from different series, whatever the seed and numbers.
+    Raises InputError for a negative number.
+    """
+    if min(indices, default=0) < 0:
+        raise InputError(f"scene number {min(indices)}; expected 0 or more")
+    domain = Domain.HELD_OUT_SCENES if held_out else Domain.TRAINING_SCENES
+    u = torch.stack([uniform(domain, seed, (index,), (_NUMBERS,)) for index in indices])
+    per_object, per_texture, rest = u.split([_SLOTS * _PER_OBJECT, (_SLOTS + 1) * _PER_TEXTURE, 16], -1)
+    per_object = per_object.unflatten(-1, (_SLOTS, _PER_OBJECT))
+
+    present = torch.arange(_SLOTS) < 2 + (rest[:, :1] * (_SLOTS - 1)).floor()
+    kind = torch.where(present, (per_object[..., 0] * 4).floor().long(), int(Shape.NONE))
+    size = (0.26 + 0.24 * per_object[..., 1:2]) * (0.6 + 0.8 * per_object[..., 2:5])
+    rotation = _rotations(per_object[..., 5:10])
+    height = reach_below(kind, rotation, size)
+    place = _places(per_object[..., 16:].unflatten(-1, (_TRIES, 2)), size.norm(dim=-1), present)
+    return Scene(
+        kind=kind,
+        centre=torch.cat([place, height[..., None]], -1),
+        rotation=rotation,
+        size=size,
+        textures=_textures(per_texture.unflatten(-1, (_SLOTS + 1, _PER_TEXTURE))),
+        **_light(rest[:, 1:]),
+    )
+
+
+def _rotations(u: Tensor) -> Tensor:
+    """Half upright with any heading, half uniformly random (Shoemake 1992, as an axis and an angle)."""
+    heading = 2 * math.pi * u[..., 0]
+    up = torch.zeros(*u.shape[:-1], 3)
+    up[..., 2] = 1
+    upright = rotation_about(up, heading)
+    around, along = 2 * math.pi * u[..., 1], 2 * u[..., 2] - 1
+    ring = (1 - along * along).clamp_min(0).sqrt()
+    axis = torch.stack([ring * around.cos(), ring * around.sin(), along], -1)
+    turned = rotation_about(axis, math.pi * u[..., 3]) @ upright
+    return torch.where((u[..., 4] < 0.5)[..., None, None], upright, turned)
+
+
+def _places(u: Tensor, radius: Tensor, present: Tensor) -> Tensor:
+    """Positions [b, n, 2] in a disc of 1.1 m: of each object's tries, the one farthest clear of those before it."""
+    angle, reach = 2 * math.pi * u[..., 0], 1.1 * u[..., 1].sqrt()
+    tries = torch.stack([reach * angle.cos(), reach * angle.sin()], -1)
+    placed = [tries[:, 0, 0]]
+    for n in range(1, _SLOTS):
+        others = torch.stack(placed, 1)
+        apart = (tries[:, n, :, None] - others[:, None]).norm(dim=-1)
+        clearance = (apart - radius[:, None, :n] - radius[:, None, None, n]).masked_fill(~present[:, None, :n], 9.0)
+        # The first try that is clear of everything, else the clearest one.
+        score = clearance.amin(-1).clamp_max(0.02) - 1e-6 * torch.arange(_TRIES)
+        best = score.argmax(-1)
+        placed.append(tries[torch.arange(len(best)), n, best])
+    return torch.stack(placed, 1)
+
+
+def _colour(u: Tensor, saturation: float, low: float, high: float) -> Tensor:
+    """Linear colours from hue, saturation and value numbers u [..., 3]."""
+    hue, sat, value = u[..., :1], saturation * (0.4 + 0.6 * u[..., 1:2]), low + (high - low) * u[..., 2:]
+    wheel = (6 * hue + torch.tensor([5.0, 3.0, 1.0])) % 6
+    return (value * (1 - sat * torch.minimum(wheel, 4 - wheel).clamp(0, 1))) ** 2.2
+
+
+def _textures(u: Tensor) -> Textures:
+    """Textures [b, n + 1] of the objects and, last, the ground."""
+    ground = (torch.arange(u.shape[1]) == u.shape[1] - 1)[:, None]
+    colour_a = torch.where(ground, _colour(u[..., 0:3], 0.45, 0.35, 0.85), _colour(u[..., 0:3], 0.95, 0.35, 1.0))
+    colour_b = torch.where(ground, _colour(u[..., 3:6], 0.45, 0.35, 0.85), _colour(u[..., 3:6], 0.95, 0.2, 1.0))
+    plain = u[..., 6:7] < torch.where(ground, 0.4, 0.55)
+    colour_b = torch.where(plain, colour_a, torch.where(ground, torch.lerp(colour_a, colour_b, 0.7), colour_b))
+
+    pattern = (u[..., 7] * 3).floor()[..., None]  # 0 stripes, 1 checks, 2 blotches
+    period = torch.where(ground, 0.8 + 1.4 * u[..., 8:9], 0.25 + 0.5 * u[..., 8:9])
+    around, along = 2 * math.pi * u[..., 9:12], torch.where(ground, 0.0, 2 * u[..., 12:15] - 1)
+    ring = (1 - along * along).clamp_min(0).sqrt()
+    direction = torch.stack([ring * around.cos(), ring * around.sin(), along], -1)
+    # Checks need three waves at right angles; on the ground the third is constant.
+    first = torch.stack([around[..., 0].cos(), around[..., 0].sin(), torch.zeros_like(around[..., 0])], -1)
+    up = torch.tensor([0.0, 0.0, 1.0]).expand_as(first)
+    square = torch.stack([first, torch.linalg.cross(up, first), torch.where(ground, 0.0, up)], -2)
+    wave = torch.where(pattern[..., None] == 1, square, direction) * (2 * math.pi / period[..., None])
+    phase = 2 * math.pi * u[..., 15:18]
+    phase = torch.where(ground & (torch.arange(3) == 2) & (pattern == 1), math.pi / 2, phase)
+    weight = torch.where(pattern == 0, torch.tensor([1.0, 0.0, 0.0]), torch.full((3,), 0.6)).expand_as(phase)
+    sharpness = 2.0 * 8.0 ** u[..., 18]
+    return Textures(colour_a, colour_b, wave, phase, weight, (pattern == 1)[..., 0].float(), sharpness)
+
+
+def _light(u: Tensor) -> dict[str, Tensor]:
+    azimuth, elevation = 2 * math.pi * u[:, 0], torch.deg2rad(25 + 45 * u[:, 1])
+    warmth = 0.12 * u[:, 3:4] * torch.tensor([1.0, 0.0, -1.0])
+    return {
+        "to_sun": torch.stack([azimuth.cos() * elevation.cos(), azimuth.sin() * elevation.cos(), elevation.sin()], -1),
+        "sun": (0.75 + 0.35 * u[:, 2:3]) * (1 + warmth),
+        "ambient": (0.30 + 0.15 * u[:, 4:5]) * (1 - warmth),
+        "horizon": _colour(u[:, 5:8], 0.25, 0.75, 1.0),
+        "zenith": _colour(u[:, 8:11], 0.8, 0.35, 0.9),
+    }

@@ -1,0 +1,1 @@
+"""Training on endless scenes: configuration, data, loss, loop, checkpoints."""

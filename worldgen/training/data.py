@@ -1,0 +1,54 @@
+"""Training clips, drawn on the device: the batch is a function of (configuration, step)."""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from geometry.cameras import Cameras
+from worldgen.clip import Clip
+from worldgen.scenes.render import render
+from worldgen.scenes.tabletop import tabletop
+from worldgen.scenes.viewpoints import NUMBERS, ring
+from worldgen.seeds import Domain, stream
+from worldgen.training.config import RunConfig
+
+
+class SceneStream:
+    """Batches of rendered clips by step. Scenes come in pools that serve several steps, so that drawing stays cheap."""
+
+    def __init__(self, config: RunConfig, device: torch.device):
+        self.config, self.device = config, device
+        self._pool = lru_cache(maxsize=1)(self._render_pool)
+
+    def batch(self, step: int) -> Clip:
+        """The clips [b, f] of a step: its share of the pool in this pass's order, its frames drawn without replacement."""
+        data, train = self.config.data, self.config.train
+        block, within = divmod(step, data.pool * data.reuse)
+        turn, position = divmod(within, data.pool)
+        order = stream(Domain.TRAINING, train.seed, block, turn, 1).permutation(data.pool * train.batch)
+        scenes = order[position * train.batch : (position + 1) * train.batch]
+        draw = stream(Domain.TRAINING, train.seed, step, 0, 2)
+        frames = int(draw.choice(train.frames))
+        # One permutation of the views a clip: its first frame, the reference camera, is any of them.
+        views = np.argsort(draw.random((train.batch, data.views)), axis=1)[:, :frames]
+        index = (torch.from_numpy(scenes)[:, None].to(self.device), torch.from_numpy(views).to(self.device))
+        pool = self._pool(block)
+        return Clip(pool.rgb[index], pool.depth[index], pool.cameras[index])
+
+    def _render_pool(self, block: int) -> Clip:
+        data, train = self.config.data, self.config.train
+        count = data.pool * train.batch
+        scene = tabletop(data.seed, list(range(block * count, (block + 1) * count)))
+        cameras = draw_cameras(self.config, block, count)
+        return render(scene.to(self.device), cameras.to(self.device), data.supersample)
+
+
+def draw_cameras(config: RunConfig, block: int, count: int) -> Cameras:
+    """Cameras [count, views] of a pool's scenes."""
+    data, size = config.data, config.model.size_px
+    draw = stream(Domain.TRAINING, data.seed, block, 0, 3)
+    pairs = np.array(data.spreads_deg)[draw.integers(len(data.spreads_deg), size=count)]
+    spread = pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * draw.random(count)
+    per_scene, per_frame = draw.random((count, NUMBERS)), draw.random((count, data.views, NUMBERS))
+    return ring(*(torch.from_numpy(u).float() for u in (per_scene, per_frame, spread)), (size, size))
