@@ -23,7 +23,10 @@ def project(
 
 
 def unproject(cameras: Cameras, depth: Float[torch.Tensor, "*b 1 h w"]) -> Float[torch.Tensor, "*b h w 3"]:
-    """World points of every pixel from its z-depth in metres. Sky (inf) gives non-finite points: mask it out."""
-    uv = pixel_centres(cameras.hw, depth.device, depth.dtype)
-    in_camera = camera_directions(cameras.K, uv) * depth.movedim(-3, -1)
+    """World points of every pixel from its z-depth in metres, in the cameras' float type.
+
+    Sky (inf) gives non-finite points: mask it out.
+    """
+    uv = pixel_centres(cameras.hw, depth.device, cameras.K.dtype)
+    in_camera = camera_directions(cameras.K, uv) * depth.movedim(-3, -1).to(cameras.K.dtype)
     return transform_points(cameras.world_from_camera, in_camera.flatten(-3, -2)).unflatten(-2, cameras.hw)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,8 +90,8 @@ class WorldModel:
             weights, config = Path(beside) / "weights.safetensors", Path(beside) / "config.json"
             save_file(_quantise(state) if int8 else state, weights, metadata={"format": "worldgen 1"})
             config.write_text(json.dumps(plain(self.config), indent=2) + "\n", encoding="utf-8")
-            os.replace(weights, folder / weights.name)
-            os.replace(config, folder / config.name)
+            weights.replace(folder / weights.name)
+            config.replace(folder / config.name)
 
     @staticmethod
     def load(name: str | Path, device: torch.device | str = "cpu") -> "WorldModel":
@@ -110,8 +109,8 @@ class WorldModel:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
         except (OSError, json.JSONDecodeError, SafetensorError) as error:
             raise InputError(
-                f"model {str(name)!r}: {type(error).__name__}; expected one of {', '.join(WorldModel.names())} or a folder "
-                "with config.json and weights.safetensors"
+                f"model {str(name)!r}: {type(error).__name__}; expected one of {', '.join(WorldModel.names())} or a "
+                "folder with config.json and weights.safetensors"
             ) from error
         model = WorldModel(config, MultiViewDiT(config.network), digest)
         try:
@@ -127,6 +126,16 @@ class WorldModel:
     def names() -> list[str]:
         """The embedded models."""
         return sorted(path.parent.name for path in EMBEDDED.glob("*/config.json"))
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is a GPU where there is one. Raises InputError for a device torch does not know or have."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.zeros(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name!r}: {str(error).splitlines()[0]}") from error
 
 
 def _quantise(state: dict[str, Tensor]) -> dict[str, Tensor]:

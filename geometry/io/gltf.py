@@ -13,7 +13,7 @@ from geometry.io.files import write_file
 from geometry.meshes import Mesh, vertex_normals
 from geometry.pointclouds import PointCloud
 
-_FLOAT, _UINT16, _UINT32 = 5126, 5123, 5125
+_FLOAT, _UINT32 = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
 _POINTS, _TRIANGLES = 0, 4
 
@@ -21,7 +21,7 @@ _POINTS, _TRIANGLES = 0, 4
 def write_glb(path: Path, shape: PointCloud | Mesh, extras: dict[str, Any] | None = None) -> None:
     """Write a point cloud or mesh as one glTF 2.0 node, turned from z up to y up (`gltf_from_world`).
 
-    Colours become COLOR_0 in linear light as the standard asks (section 3.7.2.1), 16 bits each. The material is unlit
+    Colours become COLOR_0 in linear light as the standard asks (section 3.7.2.1), as floats. The material is unlit
     (KHR_materials_unlit), since pictures carry their own light, with a rough non-metal for viewers that do not know it.
     `extras` (JSON values) are kept with the scene: scale, frame, provenance.
 
@@ -39,13 +39,11 @@ def write_glb(path: Path, shape: PointCloud | Mesh, extras: dict[str, Any] | Non
     bounds = {"min": position.min(0).tolist(), "max": position.max(0).tolist()}
     attributes = {"POSITION": buffer.add(position, _FLOAT, "VEC3", _VERTICES, **bounds)}
     if mesh is not None:
-        normal = torch.nn.functional.normalize(gltf_from_world(vertex_normals(mesh).detach().cpu().float()), dim=-1)
+        normal = gltf_from_world(vertex_normals(mesh).detach().cpu().float())
         attributes["NORMAL"] = buffer.add(normal.numpy(), _FLOAT, "VEC3", _VERTICES)
     if shape.colours is not None:
-        light = linear_from_srgb(shape.colours.detach().cpu().double().nan_to_num().clamp(0, 1))
-        rgba = torch.cat([light, torch.ones_like(light[:, :1])], -1).numpy()
-        colour = np.round(rgba * 65535).astype("<u2")
-        attributes["COLOR_0"] = buffer.add(colour, _UINT16, "VEC4", _VERTICES, normalized=True)
+        light = linear_from_srgb(shape.colours.detach().cpu().float().nan_to_num().clamp(0, 1))
+        attributes["COLOR_0"] = buffer.add(light.numpy(), _FLOAT, "VEC3", _VERTICES)
     primitive: dict[str, Any] = {"attributes": attributes, "material": 0, "mode": _POINTS}
     if mesh is not None:
         faces = mesh.faces.cpu().numpy().astype("<u4").reshape(-1)

@@ -42,7 +42,7 @@ class PosedPicture:
     K                  [3, 3] float64, pixels
     hw                 height and width in pixels
     distortion         [5] float64 Brown-Conrady k1 k2 p1 p2 k3 (`geometry.lenses`); zeros for a pinhole
-    depth_path         16-bit PNG in millimetres unless the file says otherwise, or None
+    depth_path         its depth as a 16-bit PNG (millimetres in nerfstudio), None where not named or missing
     view, time_s       which physical camera, and when; 0 where the file does not say
     """
 

@@ -38,5 +38,5 @@ def see_sphere(cameras: Cameras, centre: torch.Tensor, radius: float) -> SphereS
 def sphere_scene(hw: tuple[int, int] = (72, 96), frames: int = 10) -> SphereScene:
     """Three rings of cameras, 3 m around a sphere of radius 0.8 m that is not at the world's origin."""
     centre = torch.tensor([1.0, 2.0, 0.5])
-    poses = torch.cat([orbit(centre, 3.0, elevation, frames) for elevation in (-50, 0, 50)])
+    poses = torch.cat([orbit(centre, 3.0, elevation, frames) for elevation in (-50.0, 0.0, 50.0)])
     return see_sphere(Cameras.from_fov(poses, 45.0, hw), centre, 0.8)

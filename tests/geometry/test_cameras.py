@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
@@ -24,10 +24,10 @@ def some_cameras(batch: tuple[int, ...], hw: tuple[int, int], seed: int) -> Came
     torch.manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*batch, *shape, dtype=torch.float64)
+        return torch.randn((*batch, *shape), dtype=torch.float64)
 
     K = torch.zeros(*batch, 3, 3, dtype=torch.float64)
-    K[..., 0, 0], K[..., 1, 1] = (max(hw) * (0.5 + torch.rand(*batch, dtype=torch.float64)) for _ in "xy")
+    K[..., 0, 0], K[..., 1, 1] = (max(hw) * (0.5 + torch.rand(batch, dtype=torch.float64)) for _ in "xy")
     K[..., 0, 1], K[..., 0, 2], K[..., 1, 2] = normal(), hw[1] / 2 + normal(), hw[0] / 2 + normal()
     K[..., 2, 2] = 1
     return Cameras(rigid(rotation_about(normal(3), normal()), 5 * normal(3)), K, hw)
@@ -38,6 +38,7 @@ def cameras_from_golden(golden: dict[str, torch.Tensor], index: int) -> Cameras:
     return Cameras(invert_rigid(golden["w2c"][index]), golden["K"][index], (height, width))
 
 
+@settings(max_examples=25)
 @given(BATCHES, SIZES, SEEDS)
 def test_projecting_an_unprojected_pixel_gives_its_centre_and_depth(batch, hw, seed) -> None:
     cameras = some_cameras(batch, hw, seed)
@@ -47,6 +48,7 @@ def test_projecting_an_unprojected_pixel_gives_its_centre_and_depth(batch, hw, s
     assert torch.allclose(z, depth.flatten(-3), atol=1e-10)
 
 
+@settings(max_examples=25)
 @given(BATCHES, SIZES, SEEDS, st.integers(1, 5), st.integers(1, 5))
 def test_a_point_lands_on_the_scaled_pixel_of_a_resized_camera(batch, hw, seed, down, right) -> None:
     cameras = some_cameras(batch, hw, seed)
@@ -57,6 +59,7 @@ def test_a_point_lands_on_the_scaled_pixel_of_a_resized_camera(batch, hw, seed, 
     assert torch.equal(z, same_z)
 
 
+@settings(max_examples=25)
 @given(BATCHES, SIZES, SEEDS)
 def test_a_point_lands_on_the_shifted_pixel_of_a_cropped_camera(batch, hw, seed) -> None:
     cameras = some_cameras(batch, hw, seed)
@@ -65,6 +68,7 @@ def test_a_point_lands_on_the_shifted_pixel_of_a_cropped_camera(batch, hw, seed)
     assert torch.allclose(shifted, project(cameras, points)[0] - torch.tensor([-3, 2]), atol=1e-8)
 
 
+@settings(max_examples=25)
 @given(BATCHES, SIZES, SEEDS)
 def test_plucker_moment_is_normal_to_the_ray_and_blind_to_sliding_along_it(batch, hw, seed) -> None:
     cameras = some_cameras(batch, hw, seed)
@@ -76,6 +80,7 @@ def test_plucker_moment_is_normal_to_the_ray_and_blind_to_sliding_along_it(batch
     assert torch.allclose(torch.linalg.cross(slid, direction), moment, atol=1e-10)
 
 
+@settings(max_examples=25)
 @given(BATCHES, SIZES, SEEDS)
 def test_moving_the_world_moves_no_pixel_and_scaling_it_scales_depth(batch, hw, seed) -> None:
     cameras = some_cameras(batch, hw, seed)

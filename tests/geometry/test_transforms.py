@@ -34,7 +34,7 @@ def test_look_at_agrees_with_pytorch3d_once_its_axes_are_ours(shared) -> None:
 
 @pytest.mark.parametrize("batch", [(), (4,), (2, 3), (0,)])
 def test_inverse_undoes_a_rigid_motion_for_any_batch_shape(batch) -> None:
-    rotation = rotation_about(torch.randn(*batch, 3, dtype=torch.float64), torch.randn(*batch, dtype=torch.float64))
+    rotation = rotation_about(torch.randn((*batch, 3), dtype=torch.float64), torch.randn(batch, dtype=torch.float64))
     motion = rigid(rotation, torch.randn(*batch, 3, dtype=torch.float64))
     points = torch.randn(*batch, 6, 3, dtype=torch.float64)
     back = transform_points(invert_rigid(motion), transform_points(motion, points))

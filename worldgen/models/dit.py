@@ -59,7 +59,7 @@ class Block(nn.Module):
             nn.init.zeros_(self.rays.weight)
 
     def forward(self, x: Tensor, modulation: Tensor, rays: Tensor, where: Positions) -> Tensor:
-        """x [b, f, n, c]; modulation [b, f, 6, c] shared by all blocks, to which each adds its own; rays [b, f, n, 6]."""
+        """x [b, f, n, c]; rays [b, f, n, 6]; modulation [b, f, 6, c] of all blocks, to which each adds its own."""
         scale1, shift1, gate1, scale2, shift2, gate2 = (modulation + self.modulation)[..., None, :].unbind(2)
         h = _norm(x) * (1 + scale1) + shift1
         if self.rays is not None:

@@ -42,16 +42,15 @@ class Flow:
     ) -> Denoiser:
         """A network with inputs and outputs of unit variance as a denoiser.
 
-        x0 = skip x + out network(x / spread), where skip is the best linear estimate of x0 from x and out the spread
-        of its error (the weights of Karras et al. 2022, table 1, for the flow's path). At level 0 it returns x.
+        The network predicts the clean signal itself: pictures lie on a low-dimensional manifold and noise does not, so
+        only this target fits through tokens narrower than their patch (Li & He 2025, "Back to Basics", table 2). We saw
+        the same: predicting the residual of the best linear estimate (Karras et al. 2022) left grain in 64-pixel
+        samples at patches of 8. What is at level 0 is known and returned as it is.
         """
 
         def denoise(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
             t = per_channel(level, channels)
-            signal = (1 - t) * self.data_std
-            variance = signal.square() + t.square()
-            skip = signal * self.data_std / variance
-            out = t * self.data_std * variance.rsqrt()
-            return skip * x + out * network(x * variance.rsqrt(), level, conditioning)
+            spread = (((1 - t) * self.data_std).square() + t.square()).sqrt()
+            return torch.where(t == 0, x, self.data_std * network(x / spread, level, conditioning))
 
         return denoise

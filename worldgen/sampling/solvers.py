@@ -38,7 +38,7 @@ class Euler:
 
 
 class Heun:
-    """Second order: the mean velocity of both ends (Karras et al. 2022, algorithm 1). Euler for columns that end at 0."""
+    """Second order: the mean velocity of both ends (Karras et al. 2022, algorithm 1); Euler where a column ends at 0."""
 
     def step(self, estimate: Estimate, x: Tensor, now: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Two calls of the denoiser, one where no moving column has a level left to correct at."""

@@ -43,7 +43,7 @@ class Textures:
 
 
 def evaluate(rows: Tensor, points: Tensor) -> Tensor:
-    """The linear colour [3, ...] of texture rows [23, ...] at points [3, ...] (metres, in the textured object's frame)."""
+    """The linear colour [3, ...] of texture rows [23, ...] at points [3, ...] (metres, in the object's frame)."""
     colour_a, colour_b, wave, phase, weight, product, sharpness = rows.split([3, 3, 9, 3, 3, 1, 1])
     x, y, z = points.unbind(0)
     waves = (wave[0::3] * x + wave[1::3] * y + wave[2::3] * z + phase).sin()

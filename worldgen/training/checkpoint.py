@@ -20,7 +20,7 @@ def save(path: Path, tensors: dict[str, Tensor], header: dict) -> None:
               metadata={"worldgen": json.dumps(header)})  # fmt: skip
     with beside.open("rb+") as file:
         os.fsync(file.fileno())
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict]:

@@ -96,12 +96,13 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         t, d = self.train, self.data
+        most = min(d.views, self.model.frames)
         expectations = [
             (t.steps >= 1, f"train.steps {t.steps}; expected at least 1"),
             (t.batch >= 1, f"train.batch {t.batch}; expected at least 1"),
             (
-                bool(t.frames) and min(t.frames) >= 1 and max(t.frames) <= min(d.views, self.model.frames),
-                f"train.frames {list(t.frames)}; expected 1 to {min(d.views, self.model.frames)} (data.views, model.frames)",
+                bool(t.frames) and min(t.frames) >= 2 and max(t.frames) <= most,
+                f"train.frames {list(t.frames)}; expected 2 to {most} (data.views, model.frames)",
             ),
             (t.optimizer in ("muon", "adamw"), f"train.optimizer {t.optimizer!r}; expected muon or adamw"),
             (t.precision in ("bf16", "fp32"), f"train.precision {t.precision!r}; expected bf16 or fp32"),

@@ -22,7 +22,7 @@ class SceneStream:
         self._pool = lru_cache(maxsize=1)(self._render_pool)
 
     def batch(self, step: int) -> Clip:
-        """The clips [b, f] of a step: its share of the pool in this pass's order, its frames drawn without replacement."""
+        """The clips [b, f] of a step: its share of the pool in this pass's order, with frames drawn of each."""
         data, train = self.config.data, self.config.train
         block, within = divmod(step, data.pool * data.reuse)
         turn, position = divmod(within, data.pool)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from worldgen.config import plain
-from worldgen.model import WorldModel
+from worldgen.model import WorldModel, pick_device
 from worldgen.seeds import Domain, stream
 from worldgen.training import checkpoint
 from worldgen.training.config import RunConfig
@@ -23,16 +23,6 @@ from worldgen.training.loss import loss
 from worldgen.training.optimizer import build_optimizers, rate
 
 CHECKPOINT = "checkpoint.safetensors"
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` is a GPU where there is one. Raises InputError for a device torch does not know or have."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.zeros(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r}: {str(error).splitlines()[0]}") from error
 
 
 class Trainer:
@@ -129,8 +119,8 @@ class Trainer:
         tensors, header = checkpoint.load(self.checkpoint_path)
         if header["config"] != _fingerprint(self.config):
             raise InputError(
-                f"{self.checkpoint_path} is of a run with another configuration; expected the same (only `output` and "
-                "the intervals of checkpoints, sheets and logs may change), or another output folder"
+                f"{self.checkpoint_path} is of a run with another configuration; expected the same (only the length "
+                "and the intervals of checkpoints, sheets and logs may change), or another output folder"
             )
         self.step = int(header["step"])
         self.model.network.load_state_dict({n[6:]: v for n, v in tensors.items() if n.startswith("model.")})
@@ -140,9 +130,9 @@ class Trainer:
 
 
 def _fingerprint(config: RunConfig) -> str:
-    """A digest of everything that decides the weights."""
+    """A digest of everything that decides the weights, but for the run's length, which may be changed on the way."""
     data = plain(config)
     del data["output"]
-    for key in ("checkpoint_every", "sheet_every", "log_every", "device"):
+    for key in ("steps", "cooldown", "checkpoint_every", "sheet_every", "log_every", "device"):
         del data["train"][key]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

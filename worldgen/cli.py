@@ -1,0 +1,35 @@
+"""The `worldgen` command: one-line errors and exit codes; the options are in `worldgen/commands.py`."""
+
+import sys
+from pathlib import Path
+
+from geometry.errors import InputError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command. Returns 0; 2 for bad input, with one line on stderr; 130 when interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        _run(arguments)
+    except InputError as error:
+        print(f"worldgen: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("worldgen: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    if len(arguments) > 1 and arguments[0] == "train" and not any(a.startswith("-") for a in arguments):
+        # Training machines often have torch and little else: this path does without a command-line library.
+        from worldgen.training.run import train
+
+        return train(Path(arguments[1]), tuple(arguments[2:]))
+    from worldgen.commands import parse
+
+    return parse(arguments).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""The commands and their options, as tyro reads them. Each runs the same function as the Python API."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Orbit:
+    """Generate the orbit around what one picture, or several with cameras, show; lift and export it."""
+
+    pictures: tyro.conf.Positional[tuple[Path, ...]]
+    """One picture, or several that --cameras names."""
+    output: Path
+    """New folder for the results."""
+    cameras: Path | None = None
+    """transforms.json (nerfstudio) of the pictures; its other frames are rendered too and scored."""
+    frames: int = 24
+    """Length of the orbit, a full circle."""
+    elevation_deg: float = 25.0
+    """Degrees above the horizon a single picture was taken from."""
+    radius: float | None = None
+    """Distance from a single picture to what it shows, in metres (default: as the model sees it, not metric)."""
+    fov_deg: float | None = None
+    """Field of view of a single picture over its shorter side (default: EXIF, else 55)."""
+    views: Path | None = None
+    """transforms.json whose cameras are rendered instead of an orbit."""
+    fit: Literal["crop", "pad"] = "crop"
+    """How pictures become square."""
+    size_px: int | None = None
+    """Side of the frames (default: what the model was trained at)."""
+    steps: int = 20
+    """Sampling steps."""
+    guidance: float = 1.5
+    """Guidance towards the given pictures; 1 = none."""
+    seed: int = 0
+    model: str = "tiny"
+    """Name of embedded weights, or a folder."""
+    device: str = "auto"
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace the output folder."""
+
+    def run(self) -> None:
+        """Check, generate, save, and say where."""
+        from worldgen.folders import check_output
+        from worldgen.model import WorldModel, pick_device
+        from worldgen.pipelines.orbit import orbit
+
+        check_output(self.output, self.overwrite)
+        model = WorldModel.load(self.model, pick_device(self.device))
+        with _Bar() as bar:
+            world = orbit(
+                model, self.pictures, self.cameras, self.frames, self.seed, elevation_deg=self.elevation_deg,
+                radius=self.radius, fov_deg=self.fov_deg, views=self.views, fit=self.fit, size_px=self.size_px,
+                steps=self.steps, guidance=self.guidance, on_start=bar.start, on_step=bar.step,
+            )  # fmt: skip
+        world.save(self.output, self.overwrite)
+        print(f"{len(world.clip)} frames, {len(world.points)} points, {len(world.mesh.faces)} triangles: {self.output}")
+        if world.held_out is not None:
+            s = world.held_out.scores
+            print(
+                f"{len(s['names'])} held-out views: PSNR {s['mean_psnr_db']:.2f} dB, SSIM {s['mean_ssim']:.3f}; "
+                f"copy-nearest {s['mean_copy_nearest_psnr_db']:.2f} dB, {s['mean_copy_nearest_ssim']:.3f}"
+            )
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a model; continues from the run's own checkpoint."""
+
+    config: tyro.conf.Positional[Path]
+    """YAML file (see configs/)."""
+    overrides: tyro.conf.Positional[tuple[str, ...]] = ()
+    """section.key=value ..."""
+
+    def run(self) -> None:
+        """Train to the end, or to the first interrupt."""
+        from worldgen.training.run import train
+
+        train(self.config, self.overrides)
+
+
+@dataclass(frozen=True)
+class EvaluateOrbit:
+    """Evaluate views around held-out scenes beside baselines."""
+
+    output: Path
+    """New folder for report.json, report.md and contact sheets."""
+    model: str = "tiny"
+    """Name of embedded weights, or a folder."""
+    config: Path | None = None
+    """The frozen set (default: configs/evaluate_orbit.yaml as installed)."""
+    scenes: int | None = None
+    """Use only the first so many scenes; figures then compare with nothing."""
+    steps: int = 20
+    guidance: float = 1.5
+    seed: int = 0
+    device: str = "auto"
+
+    def run(self) -> None:
+        """Evaluate, write the report and print its tables."""
+        from worldgen.evaluation.orbit import evaluate
+
+        evaluate(self.output, self.model, self.config, self.scenes, self.steps, self.guidance, self.seed, self.device)
+
+
+class _Bar:
+    """A progress bar whose length is known only once the work is planned."""
+
+    def __enter__(self) -> "_Bar":
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=0, unit="step", disable=not sys.stderr.isatty(), leave=False)
+        return self
+
+    def start(self, total: int) -> None:
+        """Say how many steps there will be."""
+        self._bar.reset(total)
+
+    def step(self) -> None:
+        """One more is done."""
+        self._bar.update()
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a model."""
+
+    what: tyro.conf.OmitSubcommandPrefixes[Annotated[EvaluateOrbit, tyro.conf.subcommand("orbit")]]
+
+    def run(self) -> None:
+        """Run what was asked for."""
+        self.what.run()
+
+
+def parse(arguments: list[str]) -> Orbit | Train | Evaluate:
+    """The command asked for; prints help or the usage error and exits (0 or 2) otherwise."""
+    return tyro.cli(
+        Annotated[Orbit, tyro.conf.subcommand("orbit")]
+        | Annotated[Train, tyro.conf.subcommand("train")]
+        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
+        prog="worldgen",
+        args=arguments,
+        description="A world model you steer with a camera and take apart as geometry.",
+    )

@@ -1,0 +1,100 @@
+"""What needs no learning: the answers a model has to beat, given the same known frames.
+
+A picture baseline is a function of the known frames, a clip [b, k], and the targets' cameras [b, t]. Blind ones move no
+pixel to where the new camera sees it; the oracle may use the known frames' true depth, which no model is given.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from geometry.cameras import Cameras
+from geometry.shapes import Bool, Float, Int
+from geometry.warping import backward_visible, fill_nearest, forward_warp
+from worldgen.clip import Clip
+from worldgen.gauge import batch_scale
+
+PictureBaseline = Callable[[Clip, Cameras], Tensor]  # -> rgb [b, t, 3, h, w]
+ORACLE = "forward warp (oracle)"
+
+
+def mean_colour(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
+    """One colour: the mean of all pixels of the known frames (of sRGB values, which minimises the squared error)."""
+    return known.rgb.mean((-4, -2, -1), keepdim=True).expand(*targets.shape, 3, *targets.hw)
+
+
+def row_mean(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
+    """Each row of pixels in the mean colour of that row in the known frames: what a horizon alone explains."""
+    return known.rgb.mean((-4, -1), keepdim=True).expand(*targets.shape, 3, *targets.hw)
+
+
+def copy_nearest(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
+    """The known picture whose camera is nearest (`nearest_camera`), as it is."""
+    clips = torch.arange(len(known.rgb), device=known.rgb.device)
+    nearest = [nearest_camera(targets[:, t], known.cameras) for t in range(targets.shape[1])]
+    return torch.stack([known.rgb[clips, index] for index in nearest], 1)
+
+
+def forward_warp_oracle(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
+    """The known pixels moved by their true depth into the new camera; holes take the nearest pixel's colour."""
+
+    def warp(frames: Clip, camera: Cameras) -> Tensor:
+        rgb, _, visible = forward_warp(frames.rgb, frames.depth, frames.cameras, camera)
+        return fill_nearest(rgb, visible)
+
+    return torch.stack([torch.stack([warp(known[b], c) for c in _each(targets[b])]) for b in range(len(targets))])
+
+
+BLIND: dict[str, PictureBaseline] = {"mean colour": mean_colour, "row mean": row_mean, "copy nearest": copy_nearest}
+BASELINES: dict[str, PictureBaseline] = {**BLIND, ORACLE: forward_warp_oracle}
+
+
+def constant_depth(known: Clip, count: int) -> Float[Tensor, "b n 1 h w"]:
+    """`count` depth maps a clip of one constant: the median of the known frames' true finite depth, in metres.
+
+    More than a model is told: it sees no depth at all.
+    """
+    finite = torch.where((known.depth > 0) & known.depth.isfinite(), known.depth, math.nan)
+    median = finite.flatten(1).nanmedian(-1).values
+    return median[:, None, None, None, None].expand(-1, count, 1, *known.depth.shape[-2:])
+
+
+def row_depth(known: Clip, count: int) -> Float[Tensor, "b n 1 h w"]:
+    """`count` depth maps a clip, each row the median true depth of that row in the known frames, sky included.
+
+    On a ground plane seen from the side this is hard to beat without looking at the picture.
+    """
+    rows = known.depth.movedim(-2, 1).flatten(2).median(-1).values
+    return rows[:, None, None, :, None].expand(-1, count, 1, -1, known.depth.shape[-1])
+
+
+def nearest_camera(target: Cameras, sources: Cameras) -> Int[Tensor, "*b"]:
+    """Which of the sources [*b, k] is nearest to the target [*b]; the first among equals.
+
+    The squared distance of two cameras is (angle between their optical axes in radians)^2 + (distance of their centres
+    / scene scale)^2, the scale being `worldgen.gauge.batch_scale` of all of them: on an orbit both terms are about the
+    angle travelled, and enlarging the world changes nothing.
+    """
+    cosine = (sources.forward * target.forward[..., None, :]).sum(-1)
+    sine = torch.linalg.cross(sources.forward, target.forward[..., None, :].expand_as(sources.forward)).norm(dim=-1)
+    apart = (sources.centres - target.centres[..., None, :]).norm(dim=-1)
+    scale = batch_scale(Cameras.cat([sources, target[..., None]]))[..., None]
+    distance = torch.atan2(sine, cosine).square() + (apart / torch.where(scale > 1e-6, scale, 1.0)).square()
+    return distance.argmin(-1)
+
+
+def seen(known: Clip, targets: Clip) -> Bool[Tensor, "b t 1 h w"]:
+    """Which pixels of the targets [b, t] show something that some known frame [b, k] sees too, by true depth."""
+
+    def one(b: int, t: int) -> Tensor:
+        camera, frames = targets.cameras[b, t], known[b]
+        return backward_visible(targets.depth[b, t], camera, frames.depth, frames.cameras).any(0, keepdim=True)
+
+    clips, count = targets.cameras.shape
+    return torch.stack([torch.stack([one(b, t) for t in range(count)]) for b in range(clips)])
+
+
+def _each(cameras: Cameras) -> list[Cameras]:
+    return [cameras[i] for i in range(len(cameras))]

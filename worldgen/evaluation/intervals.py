@@ -1,0 +1,26 @@
+"""Means over scenes with bootstrap intervals."""
+
+import numpy as np
+from torch import Tensor
+
+from geometry.shapes import Float
+
+RESAMPLES = 1000
+
+
+def interval(per_scene: Float[Tensor, "scenes"], seed: int = 0) -> dict[str, float | int | None]:
+    """The mean over scenes and its 95% interval: the percentile bootstrap of Efron (1979), 1000 times resampling scenes.
+
+    Scenes without a value (NaN: a mask was empty) are left out; `scenes` says how many count. A figure that is not
+    finite is None, which JSON can hold.
+    """
+    values = per_scene.detach().cpu().double().numpy()
+    values = values[~np.isnan(values)]
+    count = len(values)
+    if not count:
+        return {"mean": None, "low": None, "high": None, "scenes": 0}
+    resampled = values[np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))].mean(-1)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    numbers = {"mean": values.mean(), "low": low, "high": high}
+    rounded = {name: round(float(number), 5) if np.isfinite(number) else None for name, number in numbers.items()}
+    return {**rounded, "scenes": count}

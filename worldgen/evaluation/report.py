@@ -1,0 +1,131 @@
+"""An evaluation as a folder: `report.json`, `report.md`, `timings.json` and a contact sheet for each spread."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from geometry.errors import InputError
+from geometry.io.images import write_png
+from worldgen.evaluation.image import FAR_M
+from worldgen.evaluation.intervals import RESAMPLES
+
+_COLUMNS = {
+    "psnr": ("PSNR dB", 2),
+    "psnr_seen": ("seen dB", 2),
+    "psnr_unseen": ("unseen dB", 2),
+    "ssim": ("SSIM", 3),
+    "abs_rel": ("AbsRel", 3),
+    "delta": ("δ < 1.25", 3),
+    "given_abs_rel": ("AbsRel, given", 3),
+    "given_delta": ("δ < 1.25, given", 3),
+}
+
+
+def write_report(output: Path, report: dict[str, Any], timings: dict[str, Any], sheets: dict[str, Tensor]) -> None:
+    """Write a new folder, whole or not at all. The same evaluation gives the same bytes, but for timings.json.
+
+    sheets  [3, h, w] by spread
+
+    Raises InputError when the folder exists or cannot be written.
+    """
+    with _new_folder(output) as folder:
+        for name, data in (("report.json", report), ("timings.json", timings)):
+            text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
+            (folder / name).write_text(text + "\n", encoding="utf-8")
+        (folder / "report.md").write_text(markdown(report), encoding="utf-8")
+        for spread, sheet in sheets.items():
+            write_png(folder / _sheet_name(spread), sheet)
+
+
+def check_new(folder: Path) -> None:
+    """Raise InputError when the folder (or anything else of that name) exists."""
+    if folder.exists() or folder.is_symlink():
+        raise InputError(f"{folder}: exists; expected the name of a new folder")
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside, which becomes `folder` when the block succeeds and is removed when it does not."""
+    check_new(folder)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        check_new(folder)
+        temporary.rename(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); expected a writable place") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report as readable tables."""
+    model = report["model"]
+    parts = [
+        f"# Orbit evaluation of `{model['name']}`",
+        _protocol(report),
+        f"Weights sha256 `{model['weights_sha256'] or 'not from a file'}`, "
+        f"config sha256 `{report['config_sha256']}`; figures compare only between reports of the same config.",
+        "## Gain of one network call over the best blind baseline",
+        _gains(report["spreads"]),
+    ]
+    for spread, result in report["spreads"].items():
+        rows = [
+            [str(given), method, *(_cell(figures.get(key), digits) for key, (_, digits) in _COLUMNS.items())]
+            for given, cell in result["given"].items()
+            for method, figures in cell["methods"].items()
+        ]
+        parts += [
+            f"## {spread}: cameras within ±{result['half_angle_deg']:g}°",
+            _table(["given", "method", *(title for title, _ in _COLUMNS.values())], rows),
+            f"![{spread}]({_sheet_name(spread)})",
+            f"One scene a row, depth bright when near. Columns: {', '.join(result['sheet_columns'])}.",
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _protocol(report: dict[str, Any]) -> str:
+    config, sampling = report["config"], report["sampling"]
+    return (
+        f"- {config['scenes']} held-out {config['family']} scenes (seed {config['seed']}) of {config['size_px']} px, "
+        f"{config['supersample']}x{config['supersample']} rays a pixel. Given are pictures with cameras, no depth; asked "
+        f"are {config['targets']} new views a scene, the same for every number given.\n"
+        "- Formulas over pixels, no learned features: PSNR and SSIM (11x11 Gaussian windows) are means over pictures; "
+        "seen = pixels whose surface some given camera sees too, by true depth; AbsRel and δ are over true depths up to "
+        f"{FAR_M:g} m without alignment, predicted sky counting as {FAR_M:g} m; *given* = depth of the given pictures.\n"
+        f"- One call = the network's estimate from pure noise; full sample = {sampling['steps']} {sampling['solver']} "
+        f"steps, guidance {sampling['guidance']:g}, seed {sampling['seed']}; brackets = 95% bootstrap intervals over "
+        f"scenes ({RESAMPLES} resamples). The oracle and the depth baselines use the given pictures' true depth."
+    )
+
+
+def _gains(spreads: dict[str, Any]) -> str:
+    rows = [
+        [spread, given, _cell(cell["seen_fraction"], 2), cell["gain_db"]["over"], _cell(cell["gain_db"], 2)]
+        for spread, result in spreads.items()
+        for given, cell in result["given"].items()
+    ]
+    return _table(["spread", "given", "seen share of pixels", "best blind baseline", "gain dB"], rows)
+
+
+def _cell(figure: dict[str, Any] | None, digits: int) -> str:
+    if figure is None or figure["mean"] is None:
+        return "–"
+    low, high = (f"{figure[end]:.{digits}f}" if figure[end] is not None else "–" for end in ("low", "high"))
+    return f"{figure['mean']:.{digits}f} [{low}, {high}]"
+
+
+def _table(titles: list[str], rows: list[list[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _sheet_name(spread: str) -> str:
+    return f"sheet-{spread}.png"

@@ -1,0 +1,1 @@
+"""Networks and codecs. They know nothing of files, configurations of runs, or noise."""

@@ -1,0 +1,1 @@
+"""Short compositions of the model, the sampler and geometry."""

@@ -1,0 +1,1 @@
+"""Levels, solvers, guidance and the one loop that runs every mode."""
