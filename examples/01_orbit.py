@@ -1,4 +1,4 @@
-"""One picture of a scene the model has never seen, in; an orbit, a point cloud and a mesh, out; and how far from the truth.
+"""One picture of a scene the model has never seen in; an orbit, points and a mesh out; and how far from the truth.
 
 python examples/01_orbit.py [OUTPUT]
 """
@@ -24,7 +24,7 @@ def main(output: Path = Path("out/demo")) -> None:
 
     model = worldgen.WorldModel.load("tiny")
     world = worldgen.orbit(
-        model, truth.rgb[:1], frames=FRAMES, radius=RADIUS, elevation_deg=ELEVATION_DEG, fov_deg=FOV_DEG
+        model, [truth.rgb[0]], frames=FRAMES, radius=RADIUS, elevation_deg=ELEVATION_DEG, fov_deg=FOV_DEG
     )
     world.save(output, overwrite=True)
 

@@ -55,10 +55,10 @@ def components(mesh: Mesh) -> Int[torch.Tensor, "v"]:
     Each label moves to its neighbours' minimum, then jumps to its own label's label, until nothing changes.
     """
     start = mesh.faces.flatten()
-    end = mesh.faces.roll(1, 1).flatten()
+    end = mesh.faces.roll(1, 1).flatten()  # once around each triangle, so that labels pass between any two corners
     label = torch.arange(len(mesh.vertices), device=mesh.faces.device)
     while True:
-        lower = label.scatter_reduce(0, start, label[end], "amin").scatter_reduce(0, end, label[start], "amin")
+        lower = label.scatter_reduce(0, start, label[end], "amin")
         lower = lower[lower]
         if torch.equal(lower, label):
             return label

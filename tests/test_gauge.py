@@ -37,9 +37,7 @@ def test_the_gauge_does_not_depend_on_the_world_s_frame_or_unit() -> None:
 
 def test_each_clip_of_a_batch_has_its_own_gauge() -> None:
     parts = [ring_of(2.0), ring_of(5.0, elevation_deg=-10.0)]
-    both = Cameras(
-        torch.stack([p.world_from_camera for p in parts]), torch.stack([p.K for p in parts]), parts[0].hw
-    )
+    both = Cameras(torch.stack([p.world_from_camera for p in parts]), torch.stack([p.K for p in parts]), parts[0].hw)
     seen = Gauge.of(both, batch_scale(both)).normalise(both)
     for b, part in enumerate(parts):
         alone = Gauge.of(part, batch_scale(part)).normalise(part)

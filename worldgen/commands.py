@@ -91,10 +91,10 @@ class EvaluateOrbit:
     """New folder for report.json, report.md and contact sheets."""
     model: str = "tiny"
     """Name of embedded weights, or a folder."""
-    config: Path | None = None
-    """The frozen set (default: configs/evaluate_orbit.yaml as installed)."""
+    config: Path = Path("configs/evaluate_orbit.yaml")
+    """The held-out set; figures compare on the same set only."""
     scenes: int | None = None
-    """Use only the first so many scenes; figures then compare with nothing."""
+    """Use only the first so many scenes, for a quick look."""
     steps: int = 20
     guidance: float = 1.5
     seed: int = 0
@@ -102,9 +102,20 @@ class EvaluateOrbit:
 
     def run(self) -> None:
         """Evaluate, write the report and print its tables."""
-        from worldgen.evaluation.orbit import evaluate
+        from worldgen.config import load
+        from worldgen.evaluation.orbit import OrbitEvaluation, evaluate_orbit
+        from worldgen.folders import check_output
+        from worldgen.model import WorldModel, pick_device
+        from worldgen.pipelines.views import Sampling
 
-        evaluate(self.output, self.model, self.config, self.scenes, self.steps, self.guidance, self.seed, self.device)
+        check_output(self.output, overwrite=False)
+        overrides = () if self.scenes is None else (f"scenes={self.scenes}",)
+        config = load(OrbitEvaluation, self.config, overrides)
+        sampling = Sampling(steps=self.steps, guidance=self.guidance, seed=self.seed)
+        model = WorldModel.load(self.model, pick_device(self.device))
+        with _Bar() as bar:
+            evaluate_orbit(model, config, sampling, self.output, progress=bar.at)
+        print((self.output / "report.md").read_text(encoding="utf-8"))
 
 
 class _Bar:
@@ -123,6 +134,11 @@ class _Bar:
     def step(self) -> None:
         """One more is done."""
         self._bar.update()
+
+    def at(self, done: int, total: int) -> None:
+        """So many of so many are done."""
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()

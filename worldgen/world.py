@@ -56,8 +56,8 @@ class World:
     def save(self, folder: Path | str, overwrite: bool = False) -> None:
         """Write everything to a new folder, which appears only when it is complete.
 
-        video.mp4, contact_sheet.png, frames/*.png, depth/*.png (16 bits, unit in the manifest, 65535 = sky), given/*.png,
-        transforms.json (all of these frames), points.ply, mesh.glb, manifest.json, timings.json; with held-out pictures
+        video.mp4, contact_sheet.png, frames/*.png, depth/*.png (16 bits, unit in the manifest, 65535 = sky),
+        given/*.png, transforms.json (all of these frames), points.ply, mesh.glb, manifest.json, timings.json; with held-out pictures
         held_out/*.png (rendered) and held_out.png (rendered above truth).
         Raises InputError when the folder exists (unless `overwrite`) or can't be written.
         """

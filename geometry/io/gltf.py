@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from geometry.conventions import gltf_from_world, linear_from_srgb
 from geometry.errors import InputError

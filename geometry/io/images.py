@@ -29,7 +29,10 @@ _SKY = 65535
 
 @contextmanager
 def _opened(path: Path, max_side: int = 16384) -> Iterator["Image.Image"]:
-    """The picture behind `path` with its header read and its size checked; any decoder's error becomes InputError."""
+    """The picture behind `path` with its header read and its size checked.
+
+    Whatever fails in the block is the file's fault: a decoder can raise nearly anything on a broken one.
+    """
     from PIL import Image
 
     check_file(path, f"a picture ({', '.join(_FORMATS)})")
@@ -39,7 +42,7 @@ def _opened(path: Path, max_side: int = 16384) -> Iterator["Image.Image"]:
             picture = Image.open(path, formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: far too many pixels; expected sides of at most {max_side}") from error
-    except Exception as error:  # a broken header can raise nearly anything
+    except Exception as error:
         raise InputError(f"{path}: not a readable picture; expected one of {', '.join(_FORMATS)}") from error
     with picture:
         width, height = picture.size
@@ -47,14 +50,12 @@ def _opened(path: Path, max_side: int = 16384) -> Iterator["Image.Image"]:
             raise InputError(
                 f"{path}: picture of {width}x{height} pixels; expected sides of {_MIN_SIDE} to {max_side} pixels"
             )
-        yield picture
-
-
-def _decode(path: Path, picture: "Image.Image") -> None:
-    try:
-        picture.load()
-    except Exception as error:  # a broken file can raise nearly anything
-        raise InputError(f"{path}: truncated or corrupt picture; expected a complete file") from error
+        try:
+            yield picture
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{path}: truncated or corrupt picture; expected a complete file") from error
 
 
 def _turned(picture: "Image.Image") -> int:
@@ -75,7 +76,6 @@ def read_image(path: Path, max_side: int = 16384, upright: bool = True) -> Float
     from PIL import Image, ImageOps
 
     with _opened(path, max_side) as picture:
-        _decode(path, picture)
         if upright and _turned(picture) != 1:
             picture = ImageOps.exif_transpose(picture)
         if picture.mode == "F":
@@ -171,7 +171,6 @@ def read_depth_png(path: Path, metres_per_unit: float, max_side: int = 16384) ->
     with _opened(path, max_side) as picture:
         if not picture.mode.startswith("I"):
             raise InputError(f"{path}: picture of mode {picture.mode}; expected 16-bit grey depth")
-        _decode(path, picture)
         units = torch.from_numpy(np.asarray(picture).astype(np.float64))
     metres = (units * metres_per_unit).float()
     return torch.where(units >= _SKY, torch.full_like(metres, math.inf), metres)[None]

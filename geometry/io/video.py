@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _KR, _KB = 0.2126, 0.0722  # luma weights of ITU-R BT.709, section 3
 _BT709, _UNSPECIFIED, _BT601, _TV_RANGE = 1, 2, 5, 1  # code points of ITU-T H.273
-_MIN_SIDE, _MAX_SIDE = 2, 16384
+_MAX_SIDE = 16384
 
 
 def write_mp4(
@@ -71,29 +71,34 @@ def read_mp4(path: Path, max_frames: int = 4096) -> Float[torch.Tensor, "f 3 h w
     The matrix and range the file states are used; unspecified means BT.709 from 720 lines up, BT.601 below, tv range.
     Raises InputError for a file that is missing, empty, no video, truncated, or of more than `max_frames` frames.
     """
+    check_file(path, "a video")
+    try:
+        frames, promised = _decode(path, max_frames)
+    except InputError:
+        raise
+    except Exception as error:  # a broken file can raise nearly anything
+        raise InputError(f"{path}: not a readable video ({type(error).__name__}); expected a complete MP4") from error
+    if not frames or len(frames) < promised:
+        raise InputError(f"{path}: {len(frames)} of {promised} frames can be read; expected a complete video")
+    return torch.stack(frames).movedim(-1, 1).contiguous().float() / 255
+
+
+def _decode(path: Path, max_frames: int) -> tuple[list[UInt8[torch.Tensor, "h w 3"]], int]:
+    """All frames, and how many the file says it has (0 if it does not say)."""
     import av
 
-    check_file(path, "a video")
     frames: list[torch.Tensor] = []
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise InputError(f"{path}: no video stream; expected a video")
-            stream = container.streams.video[0]
-            if not _MIN_SIDE <= min(stream.width, stream.height) <= max(stream.width, stream.height) <= _MAX_SIDE:
-                raise InputError(
-                    f"{path}: video of {stream.width}x{stream.height} pixels; expected sides up to {_MAX_SIDE}"
-                )
-            for frame in container.decode(stream):
-                if len(frames) == max_frames:
-                    raise InputError(f"{path}: more than {max_frames} frames; expected a shorter video")
-                frames.append(torch.from_numpy(_rgb24(frame)))
-            expected = stream.frames
-    except (av.FFmpegError, OSError) as error:
-        raise InputError(f"{path}: not a readable video ({type(error).__name__}); expected a complete MP4") from error
-    if not frames or len(frames) < expected:
-        raise InputError(f"{path}: {len(frames)} of {expected} frames can be read; expected a complete video")
-    return torch.stack(frames).movedim(-1, 1).contiguous().float() / 255
+    with av.open(str(path), metadata_errors="ignore") as container:
+        if not container.streams.video:
+            raise InputError(f"{path}: no video stream; expected a video")
+        stream = container.streams.video[0]
+        if max(stream.width, stream.height) > _MAX_SIDE:
+            raise InputError(f"{path}: {stream.width}x{stream.height} pixels; expected sides up to {_MAX_SIDE}")
+        for frame in container.decode(stream):
+            if len(frames) == max_frames:
+                raise InputError(f"{path}: more than {max_frames} frames; expected a shorter video")
+            frames.append(torch.from_numpy(_rgb24(frame)))
+        return frames, stream.frames
 
 
 def _rgb24(frame: "av.VideoFrame") -> UInt8[np.ndarray, "h w 3"]:

@@ -127,6 +127,15 @@ def test_moving_pixels_by_depth_agrees_with_kornia(shared) -> None:
         assert (z - golden["source_depth"][i].flatten()).abs().max() < 1e-11
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("depth_dtype", [torch.float32, torch.float64])
+def test_points_have_the_cameras_float_type_whatever_the_depths(dtype, depth_dtype) -> None:
+    cameras = some_cameras((2,), (4, 5), 0)
+    points = unproject(cameras.to(dtype), torch.full((2, 1, 4, 5), 2.0, dtype=depth_dtype))
+    expected = unproject(cameras, torch.full((2, 1, 4, 5), 2.0, dtype=torch.float64))
+    assert points.dtype == dtype and torch.allclose(points.double(), expected, atol=1e-4)
+
+
 def test_plucker_agrees_with_cameractrl_in_our_order(shared) -> None:
     golden = load_file(shared / "golden/plucker.safetensors")
     cameras = Cameras(invert_rigid(golden["w2c"]), golden["K_pixels"], (16, 24))

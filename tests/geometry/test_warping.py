@@ -177,7 +177,8 @@ def test_something_in_front_or_unknown_hides_and_a_hole_in_front_of_nothing_is_n
     for there, expected in ((4.0, True), (4.05, True), (2.0, False), (0.0, False), (9.0, False), (math.inf, False)):
         seen = backward_visible(target, facing()[0], torch.full((1, 1, 8, 10), there), facing())
         assert bool(seen.all()) == expected and bool(seen.any()) == expected
-    assert not backward_visible(torch.zeros(1, 8, 10), facing()[0], target[None], facing()).any()
+    for unknown, known in ((torch.zeros(1, 8, 10), target), (torch.full((1, 8, 10), math.inf), torch.zeros(1, 8, 10))):
+        assert not backward_visible(unknown, facing()[0], known[None], facing()).any()
 
 
 def test_shapes_that_do_not_fit_are_refused(refused, unchecked) -> None:

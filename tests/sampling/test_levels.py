@@ -46,7 +46,9 @@ def test_one_bad_column_among_good_ones_is_found() -> None:
         Levels(matrix)
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"steps": -1}, {"steps": 4, "shift": 0.0}, {"steps": 4, "shift": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"steps": -1}, {"steps": 4, "shift": 0.0}, {"steps": 4, "shift": -1.0}]
+)
 def test_no_steps_or_no_shift_are_refused(wrong: dict) -> None:
     with pytest.raises(InputError, match="expected"):
         Levels.full_sequence(2, 2, **wrong)

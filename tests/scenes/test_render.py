@@ -24,7 +24,9 @@ BALL = scene_of([Shape.BALL], torch.tensor([[0.2, -0.1, 0.5]]), torch.full((1, 3
 EMPTY = replace(BALL, kind=torch.full((1, 1), int(Shape.NONE)))
 
 
-def looking(eyes: Tensor, target: tuple[float, float, float] = (0.1, 0.1, 0.4), hw: tuple[int, int] = (24, 20)) -> Cameras:
+def looking(
+    eyes: Tensor, target: tuple[float, float, float] = (0.1, 0.1, 0.4), hw: tuple[int, int] = (24, 20)
+) -> Cameras:
     """Cameras [1, f] at the eyes."""
     return Cameras.from_fov(look_at(eyes, torch.tensor(target))[None], 50.0, hw)
 
@@ -71,7 +73,9 @@ def test_the_depth_of_a_box_is_that_of_the_nearest_face_a_ray_meets_within_its_e
     for axis in range(3):
         for sign in (-1, 1):
             t = (centre[axis] + sign * half[axis] - origin[..., axis]) / direction[..., axis]
-            beside = ((origin + t[..., None] * direction - centre).abs() <= half)[..., [i for i in range(3) if i != axis]]
+            beside = ((origin + t[..., None] * direction - centre).abs() <= half)[
+                ..., [i for i in range(3) if i != axis]
+            ]
             box = torch.where(beside.all(-1) & (t > 0) & (t < box), t, box)
     assert clip.instances is not None
     assert_depth(clip.depth, torch.minimum(box, ground_depth(cameras)), clip.instances, box)
@@ -185,11 +189,11 @@ def test_turning_the_world_and_the_camera_about_the_vertical_changes_nothing() -
     ground = replace(scene.textures, colour_b=scene.textures.colour_a)
     turn = rotation_about(torch.tensor([0.0, 0.0, 1.0]), torch.tensor(1.1))
     scene, cameras = replace(scene, textures=ground), some_views(2, 1, (20, 20))
-    turned = replace(
-        scene, centre=scene.centre @ turn.T, rotation=turn @ scene.rotation, to_sun=scene.to_sun @ turn.T
-    )
+    turned = replace(scene, centre=scene.centre @ turn.T, rotation=turn @ scene.rotation, to_sun=scene.to_sun @ turn.T)
     before, after = render(scene, cameras), render(turned, cameras.moved(rigid(turn, torch.zeros(3))))
-    same = torch.isclose(before.depth, after.depth, rtol=1e-4) & torch.isclose(before.rgb, after.rgb, atol=2e-3).all(2, True)
+    same = torch.isclose(before.depth, after.depth, rtol=1e-4) & torch.isclose(before.rgb, after.rgb, atol=2e-3).all(
+        2, True
+    )
     assert same.double().mean() > 0.99
 
 

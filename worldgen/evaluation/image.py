@@ -6,7 +6,8 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.shapes import Bool, Float
 
-FAR_M = 50.0  # beyond it, depth is not judged
+# Beyond it, depth is not judged: on ground seen from 1.5 m above, a pixel of 1/70 rad is already a fifth of 20 m.
+FAR_M = 20.0
 
 
 def psnr(

@@ -9,7 +9,7 @@ RESAMPLES = 1000
 
 
 def interval(per_scene: Float[Tensor, "scenes"], seed: int = 0) -> dict[str, float | int | None]:
-    """The mean over scenes and its 95% interval: the percentile bootstrap of Efron (1979), 1000 times resampling scenes.
+    """The mean over scenes and its 95% interval: the percentile bootstrap (Efron 1979) of 1000 resamples of scenes.
 
     Scenes without a value (NaN: a mask was empty) are left out; `scenes` says how many count. A figure that is not
     finite is None, which JSON can hold.

@@ -93,17 +93,20 @@ def markdown(report: dict[str, Any]) -> str:
 
 def _protocol(report: dict[str, Any]) -> str:
     config, sampling = report["config"], report["sampling"]
-    return (
+    rays = f"{config['supersample']}x{config['supersample']}"
+    lines = [
         f"- {config['scenes']} held-out {config['family']} scenes (seed {config['seed']}) of {config['size_px']} px, "
-        f"{config['supersample']}x{config['supersample']} rays a pixel. Given are pictures with cameras, no depth; asked "
-        f"are {config['targets']} new views a scene, the same for every number given.\n"
-        "- Formulas over pixels, no learned features: PSNR and SSIM (11x11 Gaussian windows) are means over pictures; "
-        "seen = pixels whose surface some given camera sees too, by true depth; AbsRel and δ are over true depths up to "
-        f"{FAR_M:g} m without alignment, predicted sky counting as {FAR_M:g} m; *given* = depth of the given pictures.\n"
-        f"- One call = the network's estimate from pure noise; full sample = {sampling['steps']} {sampling['solver']} "
-        f"steps, guidance {sampling['guidance']:g}, seed {sampling['seed']}; brackets = 95% bootstrap intervals over "
-        f"scenes ({RESAMPLES} resamples). The oracle and the depth baselines use the given pictures' true depth."
-    )
+        f"{rays} rays a pixel. Given: pictures with their cameras, no depth. Asked: {config['targets']} new views a "
+        "scene, the same for every number given, and all depth.",
+        "- Formulas over pixels, no learned features; PSNR and SSIM (11x11 Gaussian windows) are means over pictures. "
+        "Seen: the surface is visible to some given camera, by true depth. AbsRel and δ: true depths up to "
+        f"{FAR_M:g} m, no alignment, predicted sky counts as {FAR_M:g} m; *given*: depth of the given pictures.",
+        "- One call: the network's estimate from pure noise. Full sample: "
+        f"{sampling['steps']} {sampling['solver']} steps, guidance {sampling['guidance']:g}, seed {sampling['seed']}. "
+        f"Brackets: 95% bootstrap intervals over scenes ({RESAMPLES} resamples). Oracle and depth baselines use "
+        "the given pictures' true depth, which the model never sees.",
+    ]
+    return "\n".join(lines)
 
 
 def _gains(spreads: dict[str, Any]) -> str:

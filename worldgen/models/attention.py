@@ -109,6 +109,7 @@ class MultiViewAttention(nn.Module):
             out = F.scaled_dot_product_attention(q, k, v)
             out = rearrange(out, "b h (f n) d -> b f h n d", f=frames)
         else:
-            out = F.scaled_dot_product_attention(*(t.flatten(0, 1) for t in (q, k, v))).unflatten(0, x.shape[:2])
+            q, k, v = (t.flatten(0, 1) for t in (q, k, v))
+            out = F.scaled_dot_product_attention(q, k, v).unflatten(0, x.shape[:2])
         out = _place(out, project, one, none)
         return self.out(rearrange(out, "b f h n d -> b f n (h d)"))

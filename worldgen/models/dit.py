@@ -86,9 +86,9 @@ class MultiViewDiT(nn.Module):
         self.blocks = nn.ModuleList(Block(config, across=mode == "full") for mode in config.attention)
         self.final = nn.Linear(hidden, 2 * width)
         self.head = nn.ModuleDict({name: nn.Linear(width, c) for name, c in config.modalities.items()})
-        for layer in (self.modulate, self.final, *self.head.values()):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for layer in (self.modulate, self.final, self.head):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(
         self, x: Float[Tensor, "b f c h w"], level: Float[Tensor, "b f m"], conditioning: Conditioning
@@ -96,9 +96,9 @@ class MultiViewDiT(nn.Module):
         """The network's estimate; what it estimates is the process's business."""
         hw = (x.shape[-2], x.shape[-1])
         parts = rearrange(x, "b f c h w -> b f (h w) c").split(list(self.config.modalities.values()), -1)
-        tokens = sum(embed(part) for embed, part in zip(self.embed.values(), parts))
+        tokens = torch.stack([embed(part) for embed, part in zip(self.embed.values(), parts)]).sum(0)
         waves = level_waves(level)
-        hidden = F.silu(sum(embed(waves[:, :, m]) for m, embed in enumerate(self.level.values())))
+        hidden = F.silu(torch.stack([embed(waves[:, :, m]) for m, embed in enumerate(self.level.values())]).sum(0))
         modulation = self.modulate(hidden).unflatten(-1, (6, self.config.width))
         with torch.autocast(x.device.type, enabled=False):  # poses need their digits
             rays = plucker(conditioning.cameras.resized(hw)) * conditioning.cameras_known[:, None, None, None, None]

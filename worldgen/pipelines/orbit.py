@@ -222,8 +222,9 @@ def _generate(
 
 def _on_path(path: Path3D) -> int | None:
     """The frame of the path whose camera is the given picture's, if there is one."""
-    same = (path.cameras.world_from_camera == path.given.world_from_camera[0]).flatten(1).all(1)
-    same &= (path.cameras.K == path.given.K[0]).flatten(1).all(1)
+    here = path.given[0]
+    moved, zoomed = path.cameras.world_from_camera - here.world_from_camera, path.cameras.K - here.K
+    same = ~(moved.flatten(1).any(1) | zoomed.flatten(1).any(1))
     return int(same.nonzero()[0]) if bool(same.any()) else None
 
 
@@ -241,7 +242,9 @@ def _scores(rendered: Clip, inputs: Inputs) -> dict[str, Any]:
 
     truth = inputs.held_out
     assert truth is not None
-    copied = copy_nearest(inputs.given, truth.cameras)
+    given = inputs.given
+    batch = Clip(given.rgb[None], given.depth[None], given.cameras[None])
+    copied = copy_nearest(batch, truth.cameras[None])[0]
     table = {
         "names": list(inputs.held_out_names),
         "psnr_db": psnr(rendered.rgb, truth.rgb),

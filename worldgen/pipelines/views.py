@@ -86,8 +86,9 @@ def generate_views(
     given[:count, 0] = True
     given[:count, 1] = has_depth.cpu()
     levels = Levels.given(given, sampling.steps, sampling.shift)
+    grid = (signal.shape[-2], signal.shape[-1])
     ids = list(range(frames)) if frame_ids is None else frame_ids
-    noise = torch.cat([keyed_noise(sampling.seed, ids, model.channels, signal.shape[-2:], b) for b in range(len(rgb))])
+    noise = torch.cat([keyed_noise(sampling.seed, ids, model.channels, grid, b) for b in range(len(rgb))])
     noise = noise.to(device)
     denoiser = guide_given(model.denoiser(), sampling.guidance, noise, model.channels)
     x = signal

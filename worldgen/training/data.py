@@ -51,4 +51,5 @@ def draw_cameras(config: RunConfig, block: int, count: int) -> Cameras:
     pairs = np.array(data.spreads_deg)[draw.integers(len(data.spreads_deg), size=count)]
     spread = pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * draw.random(count)
     per_scene, per_frame = draw.random((count, NUMBERS)), draw.random((count, data.views, NUMBERS))
-    return ring(*(torch.from_numpy(u).float() for u in (per_scene, per_frame, spread)), (size, size))
+    scene_numbers, frame_numbers, spread_deg = (torch.from_numpy(u).float() for u in (per_scene, per_frame, spread))
+    return ring(scene_numbers, frame_numbers, spread_deg, (size, size))

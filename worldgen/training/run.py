@@ -18,7 +18,7 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
 
     In the run's output folder: checkpoint.safetensors, log.jsonl, tensorboard/ (where that is installed),
     sheets/STEP.png, and at the end model/ (averaged weights in int8, which `WorldModel.load` reads).
-    Interrupting writes a checkpoint first. Raises InputError for a bad configuration or an output that can't be written.
+    Interrupting writes a checkpoint first. Raises InputError for a bad configuration or output.
     """
     from tqdm import tqdm
 

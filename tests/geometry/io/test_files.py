@@ -16,6 +16,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_file_is_replaced_not_overwritten(tmp_path) -> None:
+    path, second_name = tmp_path / "a.txt", tmp_path / "b.txt"
+    write_file(path, b"old")
+    second_name.hardlink_to(path)
+    write_file(path, b"new")
+    assert path.read_bytes() == b"new" and second_name.read_bytes() == b"old"
+
+
 def test_missing_folders_are_made_and_impossible_ones_refused(tmp_path, refused) -> None:
     write_file(tmp_path / "new/folder/a.bin", b"x")
     assert (tmp_path / "new/folder/a.bin").read_bytes() == b"x"

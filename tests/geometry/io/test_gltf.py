@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from trimesh.visual import ColorVisuals
 
 from geometry.conventions import gltf_from_world, linear_from_srgb
 from geometry.io.gltf import write_glb
@@ -90,6 +91,7 @@ def test_trimesh_reads_the_same_closed_mesh_with_the_colours_of_the_linear_rule(
     assert read.is_watertight and read.volume == pytest.approx(3)  # positive: normals point outward
     assert (read.vertex_normals * (read.vertices - read.centroid)).sum(-1).min() > 0
     assert mesh.colours is not None
+    assert isinstance(read.visual, ColorVisuals)
     light = linear_from_srgb(mesh.colours).numpy() * 255
     assert np.abs(read.visual.vertex_colors[:, :3] - light).max() <= 1
 

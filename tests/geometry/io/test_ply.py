@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from trimesh.visual import ColorVisuals
 
 from geometry.io.ply import read_ply, write_ply
 from geometry.meshes import Mesh
 from geometry.pointclouds import PointCloud
+
+FIRST = np.array([0, 0, 1], np.float32)  # a corner of the tetrahedron
 
 
 def cloud(count: int = 20) -> PointCloud:
@@ -29,6 +32,14 @@ def test_a_point_cloud_survives_exactly(tmp_path) -> None:
     assert b"comment generator worldgen\n" in header and b"comment scale metric\n" in header
 
 
+def test_colours_are_rounded_to_the_nearest_byte(tmp_path) -> None:
+    before = PointCloud(torch.zeros(99, 3), torch.rand(99, 3))
+    write_ply(tmp_path / "a.ply", before)
+    after = read_ply(tmp_path / "a.ply")
+    assert after.colours is not None
+    assert (after.colours - before.colours).abs().max() <= 0.5001 / 255
+
+
 @pytest.mark.parametrize("coloured", [True, False])
 def test_a_mesh_survives_exactly(tmp_path, coloured) -> None:
     before = tetrahedron()
@@ -37,10 +48,10 @@ def test_a_mesh_survives_exactly(tmp_path, coloured) -> None:
     after = read_ply(tmp_path / "a.ply")
     assert isinstance(after, Mesh)
     assert torch.equal(after.vertices, before.vertices) and torch.equal(after.faces, before.faces)
-    if coloured:
-        assert after.colours is not None and torch.equal(after.colours, before.colours)
-    else:
+    if before.colours is None:
         assert after.colours is None
+    else:
+        assert after.colours is not None and torch.equal(after.colours, before.colours)
 
 
 def test_trimesh_reads_the_same_mesh_and_cloud(tmp_path) -> None:
@@ -51,6 +62,7 @@ def test_trimesh_reads_the_same_mesh_and_cloud(tmp_path) -> None:
     assert np.array_equal(read.vertices.astype(np.float32), mesh.vertices.numpy())
     assert np.array_equal(read.faces, mesh.faces.numpy()) and read.is_watertight and read.volume > 0
     assert mesh.colours is not None
+    assert isinstance(read.visual, ColorVisuals)
     assert np.array_equal(read.visual.vertex_colors[:, :3], (mesh.colours * 255).round().numpy())
     read = trimesh.load(tmp_path / "points.ply")
     assert isinstance(read, trimesh.PointCloud)
@@ -112,7 +124,7 @@ def replaced(data: bytes, old: bytes, new: bytes) -> bytes:
         (lambda data: replaced(data, b"1.0\n", b"9.0\n"), "format"),
         (lambda data: data[:-1] + b"\x7f", "vertices 0 to"),
         (lambda data: data[:-13] + b"\4" + data[-12:], "triangles only"),
-        (lambda data: replaced(data, np.float32([0, 0, 1]).tobytes(), np.float32([0, 0, np.nan]).tobytes()), "NaN"),
+        (lambda data: replaced(data, FIRST.tobytes(), (FIRST * np.float32(np.nan)).tobytes()), "NaN"),
     ],
 )
 def test_files_that_are_no_whole_ply_are_refused(tmp_path, refused, harm, word) -> None:

@@ -1,0 +1,76 @@
+"""Files with some bytes cut, inserted or changed: every reader gives a value or one line, never another error."""
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from geometry.cameras import Cameras
+from geometry.errors import InputError
+from geometry.io.images import image_hw, read_depth_png, read_exif_fov, read_image, write_depth_png, write_png
+from geometry.io.nerfstudio import read_transforms, write_transforms
+from geometry.io.ply import read_ply, write_ply
+from geometry.io.video import read_mp4, write_mp4
+from geometry.meshes import Mesh
+from geometry.trajectories import orbit
+
+
+def write_one(path: Path) -> None:
+    """A good file of the kind its name says."""
+    rgb = torch.rand(3, 24, 24)
+    match path.name:
+        case "depth.png":
+            write_depth_png(path, 3 * torch.rand(1, 24, 24), 0.001)
+        case "a.mp4":
+            write_mp4(path, rgb.repeat(4, 1, 1, 1), 25.0)
+        case "a.ply":
+            write_ply(path, Mesh(torch.rand(5, 3), torch.randint(0, 5, (6, 3)), torch.rand(5, 3)))
+        case "a.json":
+            write_png(path.parent / "a.png", rgb)
+            write_transforms(path, Cameras.from_fov(orbit(torch.zeros(3), 2.0, 3.0, 1), 40.0, (24, 24)), ["a.png"])
+        case _:
+            Image.fromarray((rgb.movedim(0, -1) * 255).byte().numpy()).save(path)
+
+
+def corrupted(data: bytes, chance: random.Random) -> bytes:
+    """Cut short, some bytes inserted, or up to 20 changed, most of them near the start."""
+    harm, result = chance.random(), bytearray(data)
+    if harm < 0.2:
+        return data[: chance.randrange(len(data))]
+    for _ in range(chance.choice([1, 2, 20])):
+        place = chance.randrange(min(len(data), 400) if chance.random() < 0.6 else len(data))
+        value = chance.choice([0, 255, ord("-"), ord("9"), chance.randrange(256)])
+        result[place : place + int(harm >= 0.4)] = bytes([value])
+    return bytes(result)
+
+
+READERS = {
+    "a.png": (read_image, image_hw, read_exif_fov),
+    "a.jpg": (read_image, image_hw, read_exif_fov),
+    "a.webp": (read_image,),
+    "a.tiff": (read_image,),
+    "a.gif": (read_image,),
+    "depth.png": (lambda path: read_depth_png(path, 0.001),),
+    "a.mp4": (read_mp4,),
+    "a.ply": (read_ply,),
+    "a.json": (read_transforms,),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # it says what it skips in a broken TIFF
+@pytest.mark.parametrize("name", READERS)
+def test_a_corrupt_file_raises_nothing_but_one_line(tmp_path, name) -> None:
+    path, chance, refused = tmp_path / name, random.Random(0), 0
+    write_one(path)
+    good = path.read_bytes()
+    for _ in range(60):
+        path.write_bytes(corrupted(good, chance))
+        for read in READERS[name]:
+            try:
+                read(path)
+            except InputError as error:
+                assert "\n" not in str(error) and str(tmp_path) in str(error)
+                refused += 1
+    assert refused > 10

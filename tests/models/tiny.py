@@ -1,0 +1,47 @@
+"""The smallest model with every part, awake (no weight is zero), and something to show it."""
+
+import torch
+from torch import Tensor, nn
+
+from geometry.cameras import Cameras
+from geometry.transforms import look_at
+from worldgen.conditioning import Conditioning
+from worldgen.model import ModelConfig
+from worldgen.models.codec import PixelCodec
+from worldgen.models.dit import DiTConfig, MultiViewDiT
+
+BLOCK = 4
+CHANNELS = {"rgb": 3 * BLOCK**2, "depth": BLOCK**2}
+
+
+def tiny_config(
+    plucker: bool = True, prope: bool = True, attention: tuple[str, ...] = ("full", "frame"), **extra: int
+) -> DiTConfig:
+    """Two blocks of width 32; `extra` modalities with their channels come last."""
+    return DiTConfig({**CHANNELS, **extra}, 32, 2, 48, 16, attention, plucker, prope)
+
+
+def tiny_model() -> ModelConfig:
+    """A model of pictures of 16 pixels."""
+    return ModelConfig("tiny test", 16, 3, PixelCodec(BLOCK), tiny_config())
+
+
+def awake(network: MultiViewDiT, std: float = 0.2) -> MultiViewDiT:
+    """The network with normal numbers in all its weights, also those that start at 0."""
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=std)
+    return network.requires_grad_(False)
+
+
+def posed(batch: int, frames: int, hw: tuple[int, int] = (16, 16)) -> Conditioning:
+    """Cameras of random places, fields of view and times that look at the origin from about one unit away."""
+    eyes = torch.nn.functional.normalize(torch.randn(batch, frames, 3), dim=-1) * (
+        0.7 + 0.6 * torch.rand(batch, frames, 1)
+    )
+    cameras = Cameras.from_fov(look_at(eyes, torch.zeros(3)), 40 + 20 * torch.rand(batch, frames), hw)
+    return Conditioning.of(Cameras(cameras.world_from_camera, cameras.K, hw, time_s=torch.rand(batch, frames)))
+
+
+def shown(batch: int, frames: int, hw: tuple[int, int] = (4, 4)) -> tuple[Tensor, Tensor]:
+    """Random latent frames and levels."""
+    return torch.randn(batch, frames, sum(CHANNELS.values()), *hw), torch.rand(batch, frames, len(CHANNELS))

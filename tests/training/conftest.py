@@ -1,0 +1,31 @@
+"""What the tests of training share."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.models.tiny import tiny_model
+from worldgen.training.config import DataConfig, RunConfig, TaskConfig, TrainConfig
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums of floats depend on how they are shared among threads, and tiny ones are fastest in one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def run_of(tmp_path: Path) -> Callable[..., RunConfig]:
+    """`run_of("name", steps=8, ...)`: a run of seconds whose output is a folder of that name."""
+
+    def make(name: str = "run", tasks: TaskConfig = TaskConfig(), **train) -> RunConfig:  # noqa: B008 - frozen
+        data = DataConfig(views=3, pool=2, reuse=2, supersample=1)
+        options = {"steps": 8, "batch": 2, "frames": (2, 3), "warmup": 2, "precision": "fp32", "device": "cpu"}
+        return RunConfig(tmp_path / name, tiny_model(), data, tasks, TrainConfig(**{**options, **train}))
+
+    return make

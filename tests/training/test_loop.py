@@ -1,0 +1,185 @@
+"""The training loop: it learns, it stops when it must, and it resumes exactly, also after being killed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from geometry.errors import InputError
+from tests.models.tiny import awake, tiny_model
+from worldgen.config import plain
+from worldgen.model import WorldModel
+from worldgen.training import checkpoint
+from worldgen.training.config import RunConfig, TaskConfig
+from worldgen.training.loop import Trainer, pick_device
+
+FOREVER = """
+import sys
+from pathlib import Path
+import torch
+from worldgen.config import load
+from worldgen.training.config import RunConfig
+from worldgen.training.loop import Trainer
+
+torch.set_num_threads(1)
+trainer = Trainer(load(RunConfig, Path(sys.argv[1])))
+for record in trainer.steps():
+    if record["step"] % trainer.config.train.checkpoint_every == 0:
+        trainer.save()
+    print(record["step"], flush=True)
+sys.stdin.read()  # never ends by itself
+"""
+
+
+def trained(config: RunConfig, steps: int | None = None) -> Trainer:
+    """A trainer of the run after so many more steps, or at its end, saved."""
+    trainer = Trainer(config)
+    for count, _ in enumerate(trainer.steps(), start=1):
+        if count == steps:
+            break
+    trainer.save()
+    return trainer
+
+
+def assert_same_state(a: Path, b: Path) -> None:
+    """Two checkpoints are equal: step, weights, averages and the optimizers' tensors, bit for bit."""
+    (first, header), (second, other) = checkpoint.load(a), checkpoint.load(b)
+    assert header == other
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.mark.parametrize("options", [{"optimizer": "muon"}, {"optimizer": "adamw"}, {"precision": "bf16"}])
+def test_stopping_and_resuming_is_training_without_a_stop_bit_for_bit(run_of, options: dict) -> None:
+    whole = trained(run_of("whole", **options))
+    trained(run_of("parts", **options), steps=3)
+    parts = trained(run_of("parts", **options))
+    assert whole.step == parts.step == 8
+    assert_same_state(whole.checkpoint_path, parts.checkpoint_path)
+    kinds = {name.partition(".")[0] for name in checkpoint.load(parts.checkpoint_path)[0]}
+    assert kinds == {"model", "ema", *whole.optimizers}
+
+
+def test_a_killed_run_resumes_to_the_very_state_of_one_that_was_not(run_of, root: Path, tmp_path: Path) -> None:
+    config = run_of("killed", steps=24, checkpoint_every=2)
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(plain(config)))
+    kill_after, moment = random.SystemRandom().randint(2, 23), random.SystemRandom().random()
+    print(f"killed after step {kill_after} and {moment:.3f} of another")
+    command = [sys.executable, "-c", FOREVER, str(file)]
+    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        began = time.monotonic()
+        for line in process.stdout:
+            if int(line) == kill_after:
+                break
+            took, began = time.monotonic() - began, time.monotonic()
+        time.sleep(moment * took)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    resumed = Trainer(config)
+    assert resumed.step % 2 == 0 and kill_after - 1 <= resumed.step <= 24
+    whole = trained(run_of("whole", steps=24, checkpoint_every=2))
+    assert_same_state(trained(config).checkpoint_path, whole.checkpoint_path)
+
+
+def test_the_loss_falls_on_a_problem_small_enough_to_learn(run_of) -> None:
+    config = run_of(steps=120, learning_rate=1e-2, ema=0.9, tasks=TaskConfig(1, 0, 0, 0, 0, top=1.0))
+    config = replace(config, data=replace(config.data, pool=1, reuse=1000))
+    losses = torch.tensor([record["loss"] for record in Trainer(config).steps()])
+    assert losses[-20:].mean() < 0.5 * losses[:5].mean()
+
+
+def test_two_trainers_of_one_configuration_agree_and_of_another_seed_do_not(run_of) -> None:
+    first, second, other = (
+        list(Trainer(run_of(name, seed=seed, steps=2)).steps()) for name, seed in zip("abc", (0, 0, 1))
+    )
+    assert [record["loss"] for record in first] == [record["loss"] for record in second]
+    assert first[0]["loss"] != other[0]["loss"]
+
+
+def test_creating_a_trainer_leaves_the_global_generator_alone(run_of) -> None:
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+    torch.manual_seed(5)
+    Trainer(run_of())
+    assert torch.equal(torch.rand(3), wanted)
+
+
+def test_the_averaged_weights_follow_the_trained_ones_slowly(run_of) -> None:
+    trainer = Trainer(run_of(ema=0.5, steps=30))
+    average = {name: value.clone() for name, value in trainer.model.network.state_dict().items()}
+    for step, _ in enumerate(trainer.steps()):
+        decay = min(0.5, (step + 1) / (step + 10))
+        for name, value in trainer.model.network.state_dict().items():
+            average[name] = decay * average[name] + (1 - decay) * value
+        if step == 11:
+            break
+    for name, value in trainer.averaged().network.state_dict().items():
+        assert torch.allclose(value, average[name], atol=1e-5), name
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_says_where(run_of) -> None:
+    trainer = trained(run_of(), steps=2)
+    before = trainer.checkpoint_path.read_bytes()
+    with torch.no_grad():
+        trainer.model.network.get_parameter("head.rgb.bias").fill_(torch.nan)
+    with pytest.raises(InputError, match="the loss is nan at step 2") as caught:
+        next(trainer.steps())
+    assert "\n" not in str(caught.value)
+    assert trainer.checkpoint_path.read_bytes() == before
+
+
+def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weights(run_of) -> None:
+    trainer = Trainer(run_of())
+    next(trainer.steps())
+    before = {name: value.clone() for name, value in trainer.model.network.state_dict().items()}
+    bias = trainer.model.network.get_parameter("head.rgb.bias")
+    bias.register_hook(lambda gradient: torch.full_like(gradient, torch.inf))
+    with pytest.raises(InputError):
+        next(trainer.steps())
+    assert all(torch.equal(value, before[name]) for name, value in trainer.model.network.state_dict().items())
+
+
+@pytest.mark.parametrize("other", [{"learning_rate": 1e-4}, {"seed": 3}, {"steps": 9}, {"optimizer": "adamw"}])
+def test_resuming_under_another_configuration_is_refused(run_of, other: dict) -> None:
+    trained(run_of(), steps=1)
+    with pytest.raises(InputError, match="another configuration") as caught:
+        Trainer(run_of(**other))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_intervals_of_what_is_written_may_change_on_resuming(run_of) -> None:
+    trained(run_of(), steps=1)
+    assert Trainer(run_of(checkpoint_every=3, sheet_every=5, log_every=7)).step == 1
+
+
+def test_a_run_can_start_from_a_model_but_only_of_the_same_network(run_of, tmp_path: Path) -> None:
+    model = WorldModel.create(tiny_model())
+    awake(model.network)
+    model.save(tmp_path / "start")
+    trainer = Trainer(run_of(start_from=str(tmp_path / "start")))
+    start = model.network.state_dict()
+    assert all(torch.equal(value, start[name]) for name, value in trainer.model.network.state_dict().items())
+    list(trainer.steps())
+    assert not any(torch.equal(value, start[name]) for name, value in trainer.model.network.state_dict().items())
+    wider = replace(run_of(start_from=str(tmp_path / "start")), output=tmp_path / "other")
+    network = replace(wider.model.network, mlp_width=56)
+    with pytest.raises(InputError, match="another network"):
+        Trainer(replace(wider, model=replace(wider.model, network=network)))
+
+
+@pytest.mark.parametrize("name", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(InputError, match=name) as caught:
+        pick_device(name)
+    assert "\n" not in str(caught.value)
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == "" or pick_device("auto").type in ("cpu", "cuda")
