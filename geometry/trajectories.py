@@ -33,7 +33,8 @@ def orbit(
     if not -90 < elevation_deg < 90:
         raise InputError(f"orbit at elevation {elevation_deg} degrees; expected more than -90 and less than 90")
     steps = frames if abs(arc_deg) >= 360 else max(frames - 1, 1)
-    azimuth = torch.deg2rad(start_azimuth_deg + torch.arange(frames, dtype=torch.float64) * (arc_deg / steps))
+    index = torch.arange(frames, dtype=torch.float64, device=pivot.device)
+    azimuth = torch.deg2rad(start_azimuth_deg + index * (arc_deg / steps))
     elevation = math.radians(elevation_deg)
     offset = torch.stack(
         [

@@ -27,7 +27,7 @@ class Outer:
     word: str | None = None
     table: dict[str, int] | None = None
     pairs: tuple[tuple[float, ...], ...] = ()
-    inner: Inner = Inner()  # noqa: RUF009 - frozen
+    inner: Inner = Inner()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Models on the disk."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,10 @@ def test_a_config_that_contradicts_itself_is_refused(wrong: dict) -> None:
     config = tiny_model()
     with pytest.raises(InputError):
         ModelConfig(**{"name": "x", "codec": config.codec, "network": config.network, **wrong})
+
+
+def test_modalities_in_another_order_than_the_codec_stacks_them_are_refused() -> None:
+    config = tiny_model()
+    swapped = replace(config.network, modalities=dict(reversed(config.network.modalities.items())))
+    with pytest.raises(InputError, match="order"):
+        replace(config, network=swapped)

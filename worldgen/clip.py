@@ -33,6 +33,10 @@ class Clip:
                 f"clip: rgb {tuple(self.rgb.shape)}, depth {tuple(self.depth.shape)}, cameras "
                 f"{tuple(self.cameras.shape)} of size {self.cameras.hw}; expected one batch shape and one picture size"
             )
+        if self.instances is not None and self.instances.shape != self.depth.shape:
+            raise InputError(
+                f"clip: instances {tuple(self.instances.shape)}; expected one batch shape and one picture size"
+            )
 
     def __len__(self) -> int:
         """The number of frames."""

@@ -84,9 +84,11 @@ class Train:
 
 
 @dataclass(frozen=True)
-class EvaluateOrbit:
-    """Evaluate views around held-out scenes beside baselines."""
+class Evaluate:
+    """Measure a model on held-out scenes, beside baselines."""
 
+    what: tyro.conf.Positional[Literal["orbit"]]
+    """orbit: new views from 1, 2 and 4 pictures."""
     output: Path
     """New folder for report.json, report.md and contact sheets."""
     model: str = "tiny"
@@ -142,17 +144,6 @@ class _Bar:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
-
-
-@dataclass(frozen=True)
-class Evaluate:
-    """Measure a model."""
-
-    what: tyro.conf.OmitSubcommandPrefixes[Annotated[EvaluateOrbit, tyro.conf.subcommand("orbit")]]
-
-    def run(self) -> None:
-        """Run what was asked for."""
-        self.what.run()
 
 
 def parse(arguments: list[str]) -> Orbit | Train | Evaluate:

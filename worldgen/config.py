@@ -1,6 +1,7 @@
 """Configurations: flat YAML files read strictly into frozen dataclasses."""
 
 import dataclasses
+import re
 import types
 import typing
 from dataclasses import MISSING, fields, is_dataclass
@@ -12,6 +13,7 @@ import yaml
 from geometry.errors import InputError
 
 T = TypeVar("T")
+_FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
 
 def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
@@ -20,7 +22,9 @@ def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
     Raises InputError for a file that is missing or not YAML, an unknown or missing key, or a value of another type.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        data = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({type(error).__name__}); expected a YAML configuration") from error
     except yaml.YAMLError as error:
@@ -33,11 +37,23 @@ def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
     return build(kind, data, str(path))
 
 
+def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
+    """YAML lets the last of two equal keys win in silence."""
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value]
+        for key, value in node.value:
+            if keys.count(key.value) > 1:
+                raise InputError(f"{path}: line {key.start_mark.line + 1}: key {key.value!r} is given twice")
+            _refuse_repeated_keys(value, path)
+
+
 def _set(data: Any, keys: list[str], override: str, value: str) -> None:
     for key in keys[:-1]:
         if not isinstance(data, dict) or not isinstance(data.get(key, {}), dict):
             raise InputError(f"override {override!r}: {key} is no section")
         data = data.setdefault(key, {})
+    if not isinstance(data, dict):
+        raise InputError(f"override {override!r} of {data!r}; expected a file of keys and values")
     try:
         data[keys[-1]] = yaml.safe_load(value)
     except yaml.YAMLError as error:
@@ -77,6 +93,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
+    if hint is float and isinstance(value, str) and _FLOAT.fullmatch(value):
+        return float(value)  # YAML 1.1 takes 1e-3 for a string
     if hint is Path and isinstance(value, str):
         return Path(value)
     if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):

@@ -38,10 +38,10 @@ class ModelConfig:
     depth_signal: str = "scale/depth-1"
 
     def __post_init__(self) -> None:
-        if self.network.modalities != self.codec.modalities():
+        if list(self.network.modalities.items()) != list(self.codec.modalities().items()):
             raise InputError(
                 f"network modalities {self.network.modalities} with a codec of {self.codec.modalities()}; "
-                "expected the same"
+                "expected the same in the same order"
             )
         if self.size_px % self.codec.block:
             raise InputError(f"size_px {self.size_px}; expected a multiple of the codec's block {self.codec.block}")
@@ -107,7 +107,9 @@ class WorldModel:
             path = folder / "weights.safetensors"
             state = _restore(load_file(path))
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        except (OSError, json.JSONDecodeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(
                 f"model {str(name)!r}: {type(error).__name__}; expected one of {', '.join(WorldModel.names())} or a "
                 "folder with config.json and weights.safetensors"

@@ -19,7 +19,7 @@ from worldgen.clip import Clip
 from worldgen.evaluation.sheets import depth_picture, grid
 from worldgen.folders import whole_folder
 
-_FPS = 12
+_FPS = 12.0
 _VIDEO_SIDE = 384
 _SHEET_COLUMNS = 8
 
@@ -57,8 +57,8 @@ class World:
         """Write everything to a new folder, which appears only when it is complete.
 
         video.mp4, contact_sheet.png, frames/*.png, depth/*.png (16 bits, unit in the manifest, 65535 = sky),
-        given/*.png, transforms.json (all of these frames), points.ply, mesh.glb, manifest.json, timings.json; with held-out pictures
-        held_out/*.png (rendered) and held_out.png (rendered above truth).
+        given/*.png, transforms.json (all of these frames), points.ply, mesh.glb, manifest.json, timings.json;
+        with held-out pictures held_out/*.png (rendered) and held_out.png (rendered above truth).
         Raises InputError when the folder exists (unless `overwrite`) or can't be written.
         """
         with whole_folder(Path(folder), overwrite) as out:

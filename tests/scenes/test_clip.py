@@ -8,8 +8,9 @@ from geometry.errors import InputError
 from worldgen.clip import Clip
 
 
-def clip_of(batch: tuple[int, ...], hw: tuple[int, int] = (4, 6), **other: torch.Tensor) -> Clip:
+def clip_of(batch: tuple[int, ...], **other: torch.Tensor) -> Clip:
     """A clip of random numbers, with some parts replaced."""
+    hw = (4, 6)
     pose = torch.eye(4).repeat(*batch, 1, 1)
     pose[..., :3, 3] = torch.randn(*batch, 3)
     parts = {

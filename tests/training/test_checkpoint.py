@@ -1,5 +1,6 @@
 """Checkpoints: whole or not there."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,7 +68,9 @@ def test_safetensors_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.Muon])
-def test_a_packed_optimizer_goes_on_as_if_nothing_had_happened(kind: type[torch.optim.Optimizer]) -> None:
+def test_a_packed_optimizer_goes_on_as_if_nothing_had_happened(
+    kind: Callable[..., torch.optim.Optimizer],
+) -> None:
     def train(weight: torch.Tensor, optimizer: torch.optim.Optimizer) -> None:
         for _ in range(3):
             (weight**3).sum().backward()

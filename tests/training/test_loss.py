@@ -80,7 +80,7 @@ def test_the_noise_of_a_given_column_does_not_matter(model: WorldModel, clip: Cl
 
 def test_the_total_weighs_the_depth(model: WorldModel, clip: Clip) -> None:
     total, parts = of(model, clip, task((0, 0.5, 1.0)), NOISE, weight=0.3)
-    assert float(total) == pytest.approx(float(parts["rgb"] + 0.3 * parts["depth"]), rel=1e-5)
+    assert total.item() == pytest.approx(parts["rgb"].item() + 0.3 * parts["depth"].item(), rel=1e-5)
 
 
 def test_the_loss_does_not_depend_on_the_world_s_frame_or_unit(model: WorldModel, clip: Clip) -> None:

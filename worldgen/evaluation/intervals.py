@@ -20,7 +20,7 @@ def interval(per_scene: Float[Tensor, "scenes"], seed: int = 0) -> dict[str, flo
     if not count:
         return {"mean": None, "low": None, "high": None, "scenes": 0}
     resampled = values[np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))].mean(-1)
-    low, high = np.quantile(resampled, [0.025, 0.975])
+    low, high = np.quantile(resampled, [0.025, 0.975], method="nearest")
     numbers = {"mean": values.mean(), "low": low, "high": high}
     rounded = {name: round(float(number), 5) if np.isfinite(number) else None for name, number in numbers.items()}
     return {**rounded, "scenes": count}

@@ -21,8 +21,9 @@ from worldgen.config import plain
 from worldgen.evaluation.baselines import BASELINES, BLIND, ORACLE, constant_depth, row_depth, seen
 from worldgen.evaluation.image import depth_errors, psnr, ssim
 from worldgen.evaluation.intervals import interval
-from worldgen.evaluation.report import check_new, write_report
+from worldgen.evaluation.report import write_report
 from worldgen.evaluation.sheets import depth_picture, grid
+from worldgen.folders import check_output
 from worldgen.gauge import batch_scale
 from worldgen.model import WorldModel
 from worldgen.pipelines.views import ONE_CALL, Sampling, generate_views
@@ -128,7 +129,7 @@ def evaluate_orbit(
     chosen = tuple(config.spreads_deg) if sampled is None else sampled
     _check(model, config, chosen)
     if output is not None:
-        check_new(output)
+        check_output(output, overwrite=False)
     chunks = math.ceil(config.scenes / _CLIPS_AT_ONCE)
     steps = len(config.spreads_deg) + sampling.steps * len(chosen)
     counter = _Counter(chunks * len(config.given) * steps, progress)

@@ -1,19 +1,15 @@
 """An evaluation as a folder: `report.json`, `report.md`, `timings.json` and a contact sheet for each spread."""
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from geometry.errors import InputError
 from geometry.io.images import write_png
 from worldgen.evaluation.image import FAR_M
 from worldgen.evaluation.intervals import RESAMPLES
+from worldgen.folders import whole_folder
 
 _COLUMNS = {
     "psnr": ("PSNR dB", 2),
@@ -34,35 +30,13 @@ def write_report(output: Path, report: dict[str, Any], timings: dict[str, Any], 
 
     Raises InputError when the folder exists or cannot be written.
     """
-    with _new_folder(output) as folder:
+    with whole_folder(output) as folder:
         for name, data in (("report.json", report), ("timings.json", timings)):
             text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
             (folder / name).write_text(text + "\n", encoding="utf-8")
         (folder / "report.md").write_text(markdown(report), encoding="utf-8")
         for spread, sheet in sheets.items():
             write_png(folder / _sheet_name(spread), sheet)
-
-
-def check_new(folder: Path) -> None:
-    """Raise InputError when the folder (or anything else of that name) exists."""
-    if folder.exists() or folder.is_symlink():
-        raise InputError(f"{folder}: exists; expected the name of a new folder")
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside, which becomes `folder` when the block succeeds and is removed when it does not."""
-    check_new(folder)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        check_new(folder)
-        temporary.rename(folder)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); expected a writable place") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def markdown(report: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ class DiTConfig:
     prope: bool = True
 
     def __post_init__(self) -> None:
-        if self.width % self.heads or (self.width // self.heads) % 8:
+        if self.heads < 1 or self.width < 1 or self.width % self.heads or (self.width // self.heads) % 8:
             raise InputError(f"width {self.width} with {self.heads} heads; expected heads of a multiple of 8 channels")
         wrong = sorted(set(self.attention) - {"full", "frame"})
         if wrong or not self.attention:
@@ -101,7 +101,8 @@ class MultiViewDiT(nn.Module):
         hidden = F.silu(torch.stack([embed(waves[:, :, m]) for m, embed in enumerate(self.level.values())]).sum(0))
         modulation = self.modulate(hidden).unflatten(-1, (6, self.config.width))
         with torch.autocast(x.device.type, enabled=False):  # poses need their digits
-            rays = plucker(conditioning.cameras.resized(hw)) * conditioning.cameras_known[:, None, None, None, None]
+            rays = plucker(conditioning.cameras.resized(hw))
+            rays = torch.where(conditioning.cameras_known[:, None, None, None, None], rays, 0.0)
             rays = rearrange(rays, "b f c h w -> b f (h w) c")
             where = positions(conditioning, hw, self.config.width // self.config.heads, self.config.prope)
         for block in self.blocks:

@@ -5,7 +5,7 @@ pace. Columns that do not change are put back by the sampler.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 Estimate = Callable[[Tensor, bool], Tensor]
 
 
+@runtime_checkable
 class Solver(Protocol):
     """One step of an ODE solver."""
 
@@ -38,12 +39,12 @@ class Euler:
 
 
 class Heun:
-    """Second order: the mean velocity of both ends (Karras et al. 2022, algorithm 1); Euler where a column ends at 0."""
+    """Second order: the mean velocity of both ends (Karras et al. 2022, algorithm 1); Euler in columns that end."""
 
     def step(self, estimate: Estimate, x: Tensor, now: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Two calls of the denoiser, one where no moving column has a level left to correct at."""
         x0 = estimate(x, False)
-        predicted = _advance(x, x0, now, after)
+        predicted = torch.where(after < now, _advance(x, x0, now, after), x)
         if not bool(((after > 0) & (after < now)).any()):
             return predicted, x0
         x0_after = estimate(predicted, True)

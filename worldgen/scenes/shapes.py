@@ -25,10 +25,11 @@ class Shape(IntEnum):
 
 def _interval(a: Tensor, half_b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Roots of a t^2 + 2 half_b t + c = 0 in rising order, and whether they are real."""
-    discriminant = half_b * half_b - a * c
-    root = discriminant.clamp_min(0).sqrt()
     a = torch.where(a.abs() < _TINY, torch.full_like(a, _TINY), a)
-    first, second = (-half_b - root) / a, (-half_b + root) / a
+    discriminant = half_b * half_b - a * c
+    # The form without cancellation: the larger root by the sum, the smaller by Vieta's product c / a.
+    q = -(half_b + torch.copysign(discriminant.clamp_min(0).sqrt(), half_b))
+    first, second = q / a, c / torch.where(q.abs() < _TINY, torch.full_like(q, _TINY), q)
     return torch.minimum(first, second), torch.maximum(first, second), discriminant > 0
 
 

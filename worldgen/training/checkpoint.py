@@ -49,5 +49,6 @@ def unpack_optimizer(prefix: str, optimizer: torch.optim.Optimizer, tensors: dic
     for key, value in tensors.items():
         if key.startswith(prefix + "."):
             _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
+            # A copy of its own: aligned as torch allocates, so that products round as in a run that never stopped.
+            state.setdefault(int(index), {})[name] = value.clone()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

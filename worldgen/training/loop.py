@@ -78,13 +78,10 @@ class Trainer:
 
         half = train.precision == "bf16"
         total, parts = loss(self.model, clip, task, noise, jitter, train.depth_weight, half)
-        if not bool(total.isfinite()):
-            raise InputError(
-                f"the loss is {float(total)} at step {step} (seed {train.seed}); the last checkpoint is kept in "
-                f"{self.config.output}; try a lower train.learning_rate"
-            )
+        self._check_finite("loss", total.detach())
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), train.clip_norm)
+        self._check_finite("gradient norm", norm)
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
                 group["lr"] = train.learning_rate * rate(train, step)
@@ -92,7 +89,15 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
         self._average()
         scalars = {"loss": total, **parts, "gradient_norm": norm}
-        return {**{k: round(float(v), 6) for k, v in scalars.items()}, "rate": rate(train, step)}
+        return {**{k: round(float(v.detach()), 6) for k, v in scalars.items()}, "rate": rate(train, step)}
+
+    def _check_finite(self, what: str, value: Tensor) -> None:
+        """Stop before a number that is none reaches the weights."""
+        if not bool(value.isfinite()):
+            raise InputError(
+                f"the {what} is {float(value)} at step {self.step} (seed {self.config.train.seed}); the last "
+                f"checkpoint is kept in {self.config.output}; try a lower train.learning_rate"
+            )
 
     def _average(self) -> None:
         """Exponential moving average of the weights, short at first so that it forgets the initialisation."""
@@ -124,7 +129,7 @@ class Trainer:
             )
         self.step = int(header["step"])
         self.model.network.load_state_dict({n[6:]: v for n, v in tensors.items() if n.startswith("model.")})
-        self.ema = {n[4:]: v.to(self.device) for n, v in tensors.items() if n.startswith("ema.")}
+        self.ema = {n[4:]: v.to(self.device, copy=True) for n, v in tensors.items() if n.startswith("ema.")}
         for name, optimizer in self.optimizers.items():
             checkpoint.unpack_optimizer(name, optimizer, tensors)
 

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from geometry.errors import InputError
 from worldgen.config import load
@@ -55,6 +55,7 @@ def _size(trainer: Trainer) -> float:
     return sum(parameter.numel() for parameter in trainer.model.network.parameters()) / 1e6
 
 
+@runtime_checkable
 class _Scalars(Protocol):
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
     def close(self) -> None: ...

@@ -1,0 +1,154 @@
+"""Baselines where the answer can be read off."""
+
+import math
+
+import pytest
+import torch
+
+from geometry.cameras import Cameras
+from geometry.transforms import look_at, rotation_about
+from worldgen.clip import Clip
+from worldgen.evaluation import baselines
+from worldgen.evaluation.baselines import (
+    constant_depth,
+    copy_nearest,
+    forward_warp_oracle,
+    mean_colour,
+    nearest_camera,
+    row_depth,
+    row_mean,
+    seen,
+)
+from worldgen.evaluation.image import psnr
+
+SIZE = 16
+
+
+def ring_cameras(azimuths_deg: list[float], radius: float = 3.0) -> Cameras:
+    """Cameras [1, f] on a circle about the origin, looking at it."""
+    angle = torch.deg2rad(torch.tensor(azimuths_deg))
+    eyes = radius * torch.stack([angle.cos(), angle.sin(), torch.full_like(angle, 0.5)], -1)
+    return Cameras.from_fov(look_at(eyes, torch.zeros(3))[None], 50.0, (SIZE, SIZE))
+
+
+def random_clip(azimuths_deg: list[float]) -> Clip:
+    """Random pictures at about the right depth."""
+    cameras = ring_cameras(azimuths_deg)
+    frames = len(azimuths_deg)
+    return Clip(torch.rand(1, frames, 3, SIZE, SIZE), 3 + torch.rand(1, frames, 1, SIZE, SIZE), cameras)
+
+
+def wall(shift_px: list[float], depth_m: float = 4.0) -> Clip:
+    """A wall straight ahead, coloured by its place, seen from cameras moved right by whole pixels of it."""
+    pose = torch.eye(4).expand(1, len(shift_px), 4, 4).clone()
+    cameras = Cameras.from_fov(pose, 60.0, (SIZE, SIZE))
+    focal = float(cameras.K[0, 0, 0, 0])
+    pose[0, :, 0, 3] = torch.tensor(shift_px) * depth_m / focal
+    column = torch.arange(SIZE) + torch.tensor(shift_px)[:, None]
+    rgb = (0.5 + 0.4 * torch.sin(column[:, None, None] * torch.tensor([0.3, 0.5, 0.7])[:, None, None])).expand(
+        -1, 3, SIZE, SIZE
+    )
+    depth = torch.full((1, len(shift_px), 1, SIZE, SIZE), depth_m)
+    return Clip(rgb[None], depth, Cameras(pose, cameras.K, cameras.hw))
+
+
+@pytest.mark.parametrize("name", baselines.BASELINES)
+def test_every_picture_baseline_answers_each_target_of_each_clip_alone(name: str) -> None:
+    clips = [random_clip([0, 20, 50, 80]), random_clip([100, 90, 200, 95])]
+    poses, K = (torch.cat([getattr(clip.cameras, part) for clip in clips]) for part in ("world_from_camera", "K"))
+    pictures, depth = (torch.cat([getattr(clip, part) for clip in clips]) for part in ("rgb", "depth"))
+    both = Clip(pictures, depth, Cameras(poses, K, (SIZE, SIZE)))
+    baseline = baselines.BASELINES[name]
+    together = baseline(both.frames([0, 1]), both.cameras[:, 2:])
+    assert together.shape == (2, 2, 3, SIZE, SIZE)
+    for b, clip in enumerate(clips):
+        for t in range(2):
+            alone = baseline(clip.frames([0, 1]), clip.cameras[:, 2 + t : 3 + t])
+            assert torch.allclose(alone[0, 0], together[b, t], atol=1e-6)
+
+
+def test_no_one_colour_scores_better_than_the_mean_on_the_known_pictures() -> None:
+    clip = random_clip([0, 30])
+    best = psnr(mean_colour(clip, clip.cameras).flatten(1, 2), clip.rgb.flatten(1, 2))
+    for colour in (0.4, 0.45, 0.55, 0.6):
+        other = torch.full_like(clip.rgb, colour)
+        assert psnr(other.flatten(1, 2), clip.rgb.flatten(1, 2)) < best
+
+
+def test_the_row_mean_of_a_picture_without_change_along_its_rows_is_that_picture() -> None:
+    rows = torch.rand(1, 1, 3, SIZE, 1).expand(1, 1, 3, SIZE, SIZE)
+    known = Clip(rows, torch.ones(1, 1, 1, SIZE, SIZE), ring_cameras([0]))
+    assert torch.allclose(row_mean(known, known.cameras), rows)
+    turned = Clip(rows.transpose(-1, -2), known.depth, known.cameras)
+    assert torch.allclose(row_mean(turned, known.cameras), mean_colour(turned, known.cameras))
+
+
+def test_the_copy_is_of_the_nearest_picture_along_the_orbit() -> None:
+    clip = random_clip([0, 40, 80, 9, 75])
+    copies = copy_nearest(clip.frames([0, 1, 2]), clip.cameras[:, 3:])
+    assert torch.equal(copies[0], clip.rgb[0, [0, 2]])
+
+
+def test_a_camera_is_nearest_to_itself_and_enlarging_the_world_changes_nothing() -> None:
+    cameras = ring_cameras([0, 25, 90, 200])
+    target = ring_cameras([70])[:, 0]
+    for i in range(4):
+        assert nearest_camera(cameras[:, i], cameras).tolist() == [i]
+    for factor in (0.01, 1.0, 100.0):
+        assert nearest_camera(target.scaled(factor), cameras.scaled(factor)).tolist() == [2]
+
+
+def test_in_one_place_the_direction_decides_and_in_one_direction_the_place() -> None:
+    up = torch.tensor([0.0, 0.0, 1.0])
+    turns = torch.eye(4).repeat(3, 1, 1)
+    turns[:, :3, :3] = (
+        rotation_about(up.expand(3, 3), torch.tensor([0.0, 0.5, 0.2])) @ look_at(up, torch.zeros(3))[:3, :3]
+    )
+    moves = torch.eye(4).repeat(3, 1, 1)
+    moves[:, 0, 3] = torch.tensor([0.0, -2.0, 1.0])
+    for pose in (moves, torch.linalg.inv(look_at(torch.ones(3), torch.zeros(3))) @ moves):
+        cameras = Cameras.from_fov(pose, 50.0, (SIZE, SIZE))
+        assert int(nearest_camera(cameras[0], cameras[1:])) == 1
+    tilted = turns.clone()
+    tilted[:, :3, :3] = rotation_about(torch.tensor([1.0, 0.0, 0.0]).expand(3, 3), torch.tensor([0.0, 0.5, 0.2]))
+    cameras = Cameras.from_fov(tilted, 50.0, (SIZE, SIZE))
+    assert int(nearest_camera(cameras[0], cameras[1:])) == 1
+
+
+def test_the_oracle_returns_the_picture_of_a_camera_that_is_given() -> None:
+    clip = random_clip([0, 180])
+    assert torch.allclose(forward_warp_oracle(clip.frames([0]), clip.cameras[:, :1])[0, 0], clip.rgb[0, 0])
+
+
+def test_the_oracle_moves_a_wall_by_whole_pixels_and_fills_from_its_edge() -> None:
+    clip = wall([0.0, 3.0])
+    warped = forward_warp_oracle(clip.frames([0]), clip.cameras[:, 1:])[0, 0]
+    assert torch.allclose(warped[..., :-3], clip.rgb[0, 1, ..., :-3], atol=1e-6)
+    assert torch.allclose(warped[..., -3:], clip.rgb[0, 0, ..., -1:].expand(3, SIZE, 3), atol=1e-6)
+
+
+def test_seen_is_what_the_given_pictures_share() -> None:
+    clip = wall([0.0, 3.0, -2.0])
+    one, two = (seen(clip.frames(some), clip.frames([2])) for some in ([1], [0, 1]))
+    columns = torch.arange(SIZE).expand(1, 1, 1, SIZE, SIZE)
+    assert torch.equal(one, columns >= 5)
+    assert torch.equal(two, columns >= 2)
+
+
+def test_constant_depth_is_the_median_of_what_is_known_and_finite() -> None:
+    clip = random_clip([0, 30])
+    depth = torch.full_like(clip.depth, 2.0)
+    depth[:, 0, :, :12] = 0.0
+    depth[:, 1, :, :12] = math.inf
+    depth[:, :, :, 15] = 3.0
+    answer = constant_depth(Clip(clip.rgb, depth, clip.cameras), 3)
+    assert torch.equal(answer, torch.full((1, 3, 1, SIZE, SIZE), 2.0))
+
+
+def test_row_depth_is_the_median_of_each_row_sky_included() -> None:
+    clip = random_clip([0, 30, 60])
+    depth = torch.arange(1, SIZE + 1).float()[:, None].expand(1, 3, 1, SIZE, SIZE).clone()
+    depth[:, :, :, 0] = math.inf
+    depth[:, 0] += 100
+    answer = row_depth(Clip(clip.rgb, depth, clip.cameras), 2)
+    assert torch.equal(answer, depth[:, 1:])
