@@ -95,6 +95,8 @@ class Evaluate:
     """Name of embedded weights, or a folder."""
     config: Path = Path("configs/evaluate_orbit.yaml")
     """The held-out set; figures compare on the same set only."""
+    sampled: tuple[str, ...] = ("medium",)
+    """Spreads to draw full samples on, which is nearly all the work; one network call is evaluated on all."""
     scenes: int | None = None
     """Use only the first so many scenes, for a quick look."""
     steps: int = 20
@@ -116,7 +118,7 @@ class Evaluate:
         sampling = Sampling(steps=self.steps, guidance=self.guidance, seed=self.seed)
         model = WorldModel.load(self.model, pick_device(self.device))
         with _Bar() as bar:
-            evaluate_orbit(model, config, sampling, self.output, progress=bar.at)
+            evaluate_orbit(model, config, sampling, self.output, bar.at, self.sampled)
         print((self.output / "report.md").read_text(encoding="utf-8"))
 
 

@@ -49,7 +49,7 @@ class Gauge:
         """The inverse of `signal_from_depth`; beyond 50 scales is sky (inf)."""
         inverse = (signal + 1).clamp_max(1 / NEAREST)
         scale = self.scale[..., None, None, None, None]
-        return torch.where(inverse > 1 / 50, scale / inverse.clamp_min(1 / 50), torch.inf)
+        return torch.where(inverse <= 1 / 50, torch.inf, scale / inverse.clamp_min(1 / 50))
 
 
 def batch_scale(cameras: Cameras) -> Float[Tensor, "*b"]:

@@ -119,7 +119,7 @@ class WorldModel:
             model.network.load_state_dict(state)
         except RuntimeError as error:
             raise InputError(
-                f"model {str(name)!r}: weights do not fit its config ({str(error).splitlines()[0]})"
+                f"model {str(name)!r}: weights do not fit its config ({str(error).splitlines()[-1].strip()})"
             ) from error
         model.network.requires_grad_(False).eval()
         return model.to(device)
@@ -137,7 +137,7 @@ def pick_device(name: str) -> torch.device:
     try:
         return torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r}: {str(error).splitlines()[0]}") from error
+        raise InputError(f"device {name!r}: {str(error).splitlines()[-1].strip()}") from error
 
 
 def _quantise(state: dict[str, Tensor]) -> dict[str, Tensor]:

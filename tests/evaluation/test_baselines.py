@@ -135,6 +135,16 @@ def test_seen_is_what_the_given_pictures_share() -> None:
     assert torch.equal(two, columns >= 2)
 
 
+def test_what_is_seen_of_each_target_is_its_own() -> None:
+    clip = wall([0.0, 3.0, -2.0, 5.0])
+    depth = clip.depth.clone()
+    depth[:, 3] *= 1.5  # nowhere near the wall the others see
+    changed = Clip(clip.rgb, depth, clip.cameras)
+    together = seen(changed.frames([0, 1]), changed.frames([2, 3]))
+    assert together[:, 0].any() and not together[:, 1].any()
+    assert torch.equal(together[:, :1], seen(changed.frames([0, 1]), changed.frames([2])))
+
+
 def test_constant_depth_is_the_median_of_what_is_known_and_finite() -> None:
     clip = random_clip([0, 30])
     depth = torch.full_like(clip.depth, 2.0)

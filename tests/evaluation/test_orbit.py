@@ -16,8 +16,8 @@ from tests.models.tiny import awake, tiny_model
 from worldgen.clip import Clip
 from worldgen.config import load
 from worldgen.evaluation import orbit
-from worldgen.evaluation.baselines import BASELINES
-from worldgen.evaluation.orbit import FULL, ONE, OrbitEvaluation, evaluate_orbit, orbit_set
+from worldgen.evaluation.baselines import BASELINES, seen
+from worldgen.evaluation.orbit import FULL, ONE, Answer, OrbitEvaluation, evaluate_orbit, orbit_set
 from worldgen.gauge import batch_scale
 from worldgen.model import WorldModel
 from worldgen.pipelines.views import Sampling
@@ -162,6 +162,27 @@ def test_each_figure_is_about_its_own_frames_in_every_chunk(monkeypatch, model) 
         assert cell["gain_db"]["low"] > 0
 
 
+def test_every_scene_has_noise_of_its_own_however_many_go_at_once(monkeypatch, model) -> None:
+    calls: list[Call] = []
+    config = replace(SMALL, scenes=3, given=(1,), spreads_deg={"full": 180.0})
+    blank = Clip(torch.zeros(1, 3, 3, 16, 16), torch.ones(1, 3, 1, 16, 16), orbit_set(config, "full").cameras[:1, :3])
+    monkeypatch.setattr(orbit, "generate_views", recorded(lambda *_: blank, calls))
+    monkeypatch.setattr(orbit, "_CLIPS_AT_ONCE", 1)
+    evaluate_orbit(model, config, TWO_STEPS, sampled=())
+    ids = [i for *_, ids in calls for i in ids]
+    assert len(ids) == 9 == len(set(ids))
+
+
+def test_an_error_among_the_unseen_pixels_is_told_from_one_among_the_seen() -> None:
+    clip = orbit_set(SMALL, "full")
+    known, targets = clip.frames([0]), clip.frames([2, 3])
+    visible = seen(known, targets)
+    wrong = targets.rgb + torch.where(visible, 0.01, 0.1)
+    scores = dict(orbit._scores(Answer(wrong), known, targets, visible))
+    assert torch.allclose(scores["psnr_seen"], torch.full((2,), 40.0), atol=1e-2)
+    assert torch.allclose(scores["psnr_unseen"], torch.full((2,), 20.0), atol=1e-2)
+
+
 def test_an_evaluation_is_written_whole_and_the_same_twice(tmp_path: Path, model: WorldModel) -> None:
     steps: list[tuple[int, int]] = []
     for name in ("a", "b"):
@@ -181,6 +202,9 @@ def test_an_evaluation_is_written_whole_and_the_same_twice(tmp_path: Path, model
     for method in (ONE, FULL, *BASELINES, "constant depth", "row depth"):
         for given in "12":
             assert text.count(f"| {given} | {method} |") == 2, method
+    figures = report["spreads"]["full"]["given"]["1"]["methods"][ONE]
+    row = next(line for line in reversed(text.splitlines()) if line.startswith(f"| 1 | {ONE} |"))
+    assert row.count("[") == len(figures) == 8
 
 
 def test_full_samples_are_drawn_on_the_chosen_spreads_only(model: WorldModel) -> None:

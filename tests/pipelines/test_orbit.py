@@ -11,6 +11,7 @@ from geometry.io.images import read_depth_png, read_image
 from geometry.io.nerfstudio import read_transforms
 from geometry.io.ply import read_ply
 from geometry.io.video import read_mp4
+from geometry.pointclouds import PointCloud
 from geometry.projection import project
 from tests.pipelines.conftest import PIVOT
 from worldgen.clip import Clip
@@ -47,8 +48,9 @@ def test_everything_is_written_and_reads_back(tiny: WorldModel, capture: Path, t
     depth, saved = world.clip.depth[3], read_depth_png(out / "depth" / "0003.png", unit)
     assert torch.equal(depth.isinf(), saved.isinf()) and unit >= 0.001
     assert bool(((depth - saved)[depth.isfinite()].abs() <= unit * 0.51).all())
-    assert len(read_ply(out / "points.ply").points) == len(world.points) > 100
-    mesh = trimesh.load(out / "mesh.glb", force="mesh")
+    cloud = read_ply(out / "points.ply")
+    assert isinstance(cloud, PointCloud) and len(cloud) == len(world.points) > 100
+    mesh = trimesh.load_mesh(out / "mesh.glb")
     assert len(mesh.faces) == len(world.mesh.faces) > 100
     assert manifest["model"]["weights_sha256"] == tiny.weights_sha256 and manifest["metric"] is True
     assert (out / "contact_sheet.png").stat().st_size > 1000

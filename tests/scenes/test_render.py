@@ -115,6 +115,19 @@ def test_of_several_objects_the_nearest_is_seen_and_named() -> None:
         assert torch.equal(clip.instances[b, :, 0][agree], named[agree]) and len(named.unique()) >= 3
 
 
+def test_which_object_hides_which_does_not_depend_on_their_order() -> None:
+    kinds: list[int] = [Shape.BALL, Shape.BOX, Shape.CONE]
+    sizes = torch.full((3, 3), 0.4)
+    centres = torch.tensor([[0.9, 0.0, 0.4], [0.0, 0.1, 0.4], [-0.7, -0.5, 0.6]])  # in a row away from the camera
+    cameras = looking(torch.tensor([[2.8, 0.9, 1.2]]))
+    first = render(scene_of(kinds, centres, sizes), cameras)
+    second = render(scene_of(kinds[::-1], centres.flip(0), sizes), cameras)
+    assert first.instances is not None and second.instances is not None
+    assert torch.equal(first.depth, second.depth)
+    assert torch.equal(torch.where(first.instances > 0, 4 - first.instances, first.instances), second.instances)
+    assert set(first.instances.unique().tolist()) == {-1, 0, 1, 2, 3}
+
+
 def test_no_number_is_nan_and_the_sky_alone_is_infinitely_far() -> None:
     clip = render(tabletop(5, list(range(6))), some_views(6, 3))
     assert clip.instances is not None

@@ -86,12 +86,13 @@ def test_the_total_weighs_the_depth(model: WorldModel, clip: Clip) -> None:
 def test_the_loss_does_not_depend_on_the_world_s_frame_or_unit(model: WorldModel, clip: Clip) -> None:
     what = task((0, 0.5, 1.0))
     bigger = replace(clip, depth=2 * clip.depth, cameras=clip.cameras.scaled(2.0))
-    assert float(of(model, bigger, what, NOISE)[0]) == pytest.approx(float(of(model, clip, what, NOISE)[0]), rel=1e-3)
+    first, second = (of(model, seen, what, NOISE)[0].item() for seen in (clip, bigger))
+    assert second == pytest.approx(first, rel=1e-3)
 
 
 def test_half_precision_is_a_rounding_not_another_loss(model: WorldModel, clip: Clip) -> None:
     what = task((0, 0.5, 1.0))
-    full, half = (float(of(model, clip, what, NOISE, half=choice)[0]) for choice in (False, True))
+    full, half = (of(model, clip, what, NOISE, half=choice)[0].item() for choice in (False, True))
     assert full != half and half == pytest.approx(full, rel=0.03)
 
 

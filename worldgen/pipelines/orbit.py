@@ -20,11 +20,13 @@ from geometry.trajectories import orbit as orbit_path
 from geometry.transforms import invert_rigid
 from worldgen.clip import Clip
 from worldgen.config import plain
+from worldgen.evaluation.baselines import copy_nearest
+from worldgen.evaluation.image import psnr, ssim
 from worldgen.gauge import scale_of
 from worldgen.model import WorldModel
 from worldgen.pipelines.inputs import Inputs, Picture, read_inputs, square_cameras
 from worldgen.pipelines.lift import lift
-from worldgen.pipelines.plan import Call, as_batch, plan_calls, uncovered
+from worldgen.pipelines.plan import Call, as_batch, camera_distance, plan_calls, uncovered
 from worldgen.pipelines.views import Sampling, generate_views
 from worldgen.world import HeldOut, World
 
@@ -229,17 +231,12 @@ def _on_path(path: Path3D) -> int | None:
 
 
 def _nearest(cameras: Cameras, known: list[int], target: int, count: int, scale: float) -> list[int]:
-    from worldgen.pipelines.plan import camera_distance
-
     distance = camera_distance(cameras[target][None], cameras[known], scale)[0]
     return [known[int(i)] for i in distance.argsort(stable=True)[:count]]
 
 
 def _scores(rendered: Clip, inputs: Inputs) -> dict[str, Any]:
     """PSNR and SSIM of held-out views beside copy-nearest, each and on average."""
-    from worldgen.evaluation.baselines import copy_nearest
-    from worldgen.evaluation.image import psnr, ssim
-
     truth = inputs.held_out
     assert truth is not None
     given = inputs.given

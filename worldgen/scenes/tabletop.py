@@ -34,8 +34,8 @@ def tabletop(seed: int, indices: list[int], held_out: bool = False) -> Scene:
     Training and held-out scenes come from different series, whatever the seed and numbers.
     Raises InputError for a negative number.
     """
-    if min(indices, default=0) < 0:
-        raise InputError(f"scene number {min(indices)}; expected 0 or more")
+    if min(indices, default=-1) < 0:
+        raise InputError(f"scene numbers {indices[:4]}; expected at least one, each 0 or more")
     domain = Domain.HELD_OUT_SCENES if held_out else Domain.TRAINING_SCENES
     u = torch.stack([uniform(domain, seed, (index,), (_NUMBERS,)) for index in indices])
     per_object, per_texture, rest = u.split([_SLOTS * _PER_OBJECT, (_SLOTS + 1) * _PER_TEXTURE, 16], -1)

@@ -1,1 +1,9 @@
 """Training on endless scenes: configuration, data, loss, loop, checkpoints."""
+
+from worldgen.training.config import RunConfig
+from worldgen.training.loop import Trainer
+
+__all__ = [
+    "RunConfig",
+    "Trainer",
+]

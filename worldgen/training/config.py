@@ -112,6 +112,16 @@ class RunConfig:
             (min(t.checkpoint_every, t.sheet_every, t.log_every) >= 1, "train.*_every: expected at least 1 each"),
             (all(len(pair) == 2 for pair in d.spreads_deg), "data.spreads_deg: expected pairs [low, high]"),
         ]
+        tasks = self.tasks
+        weights = (tasks.given, tasks.given_depth, tasks.depth, tasks.unknown, tasks.independent)
+        expectations += [
+            (min(weights) >= 0 and sum(weights) > 0, f"tasks weighing {weights}; expected none below 0, some above"),
+            (0 <= tasks.drop_cameras <= 1 and 0 <= tasks.top <= 1, "tasks.drop_cameras and top: expected 0 to 1"),
+            (tasks.scale_jitter >= 1, f"tasks.scale_jitter {tasks.scale_jitter}; expected 1 or more"),
+            (0 < t.learning_rate < 10, f"train.learning_rate {t.learning_rate}; expected more than 0, less than 10"),
+            (t.seed >= 0 and d.seed >= 0, f"train.seed {t.seed}, data.seed {d.seed}; expected 0 or more"),
+            (len(d.spreads_deg) > 0, "data.spreads_deg is empty; expected at least one pair [low, high]"),
+        ]
         for holds, message in expectations:
             if not holds:
                 raise InputError(message)

@@ -122,7 +122,7 @@ class Trainer:
 
     def _resume(self) -> None:
         tensors, header = checkpoint.load(self.checkpoint_path)
-        if header["config"] != _fingerprint(self.config):
+        if header.get("config") != _fingerprint(self.config):
             raise InputError(
                 f"{self.checkpoint_path} is of a run with another configuration; expected the same (only the length "
                 "and the intervals of checkpoints, sheets and logs may change), or another output folder"
