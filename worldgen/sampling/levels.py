@@ -22,7 +22,9 @@ class Levels:
     def __post_init__(self) -> None:
         m = self.matrix
         if m.ndim != 3 or min(m.shape) < 1 or len(m) < 2:
-            raise InputError(f"levels of shape {tuple(m.shape)}; expected [2 or more rows, frames, modalities]")
+            raise InputError(
+                f"levels of shape {tuple(m.shape)}; expected [rows, frames, modalities], 2 or more rows, none empty"
+            )
         if not bool(((m >= 0) & (m <= 1)).all()):
             raise InputError(f"levels from {float(m.min())} to {float(m.max())}; expected all in 0..1, none NaN")
         if bool((m.diff(dim=0) > 0).any()):

@@ -35,7 +35,7 @@ def tabletop(seed: int, indices: list[int], held_out: bool = False) -> Scene:
     Raises InputError for a negative number.
     """
     if min(indices, default=-1) < 0:
-        raise InputError(f"scene numbers {indices[:4]}; expected at least one, each 0 or more")
+        raise InputError(f"scene numbers {indices[:4]}; expected 0 or more, at least one")
     domain = Domain.HELD_OUT_SCENES if held_out else Domain.TRAINING_SCENES
     u = torch.stack([uniform(domain, seed, (index,), (_NUMBERS,)) for index in indices])
     per_object, per_texture, rest = u.split([_SLOTS * _PER_OBJECT, (_SLOTS + 1) * _PER_TEXTURE, 16], -1)
