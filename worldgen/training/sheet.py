@@ -18,19 +18,21 @@ _SCENES, _SPREAD_DEG = 6, 46.0
 
 
 def write_sheet(model: WorldModel, path: Path) -> None:
-    """A row a scene: two given views; two others true, in one call, and sampled; their true and one-call depth."""
-    size = model.config.size_px
+    """A row a scene: up to two given views; as many true, in one call, and sampled; their true and one-call depth."""
+    size, frames = model.config.size_px, min(4, model.config.frames)
+    count = frames // 2
     per_scene = uniform(Domain.HELD_OUT_SCENES, 0, (0, 0, 1), (_SCENES, NUMBERS))
-    per_frame = uniform(Domain.HELD_OUT_SCENES, 0, (0, 0, 2), (_SCENES, 4, NUMBERS))
+    per_frame = uniform(Domain.HELD_OUT_SCENES, 0, (0, 0, 2), (_SCENES, frames, NUMBERS))
     cameras = ring(per_scene, per_frame, torch.full((_SCENES,), _SPREAD_DEG), (size, size))
     truth = render(tabletop(0, list(range(_SCENES)), held_out=True), cameras)
-    given, scale = truth.frames(slice(0, 2)), batch_scale(cameras)
+    given, scale = truth.frames(slice(0, count)), batch_scale(cameras)
     given = type(given)(given.rgb, torch.zeros_like(given.depth), given.cameras)
     one, full = (
-        generate_views(model, given, cameras[:, 2:], scale, sampling).to("cpu") for sampling in (ONE_CALL, Sampling())
+        generate_views(model, given, cameras[:, count:], scale, sampling).to("cpu")
+        for sampling in (ONE_CALL, Sampling())
     )
     rows = []
     for i in range(_SCENES):
-        depths = [depth_picture(clip.depth[i, j], 1.5, 8.0) for j in (2, 3) for clip in (truth, one)]
-        rows.append([*truth.rgb[i], *one.rgb[i, 2:], *full.rgb[i, 2:], *depths])
+        depths = [depth_picture(clip.depth[i, j], 1.5, 8.0) for j in range(count, frames) for clip in (truth, one)]
+        rows.append([*truth.rgb[i], *one.rgb[i, count:], *full.rgb[i, count:], *depths])
     write_png(path, grid(rows))
