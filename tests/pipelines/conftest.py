@@ -1,6 +1,5 @@
 """What the tests of pipelines share: a capture of a held-out scene on disk, and the embedded model."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,6 @@ from worldgen.scenes.render import render
 from worldgen.scenes.tabletop import tabletop
 
 PIVOT = torch.tensor([0.0, 0.0, 0.25])
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Small pictures are fastest in one thread, and sums do not depend on how they are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

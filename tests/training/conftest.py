@@ -1,22 +1,12 @@
 """What the tests of training share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.models.tiny import tiny_model
 from worldgen.training.config import DataConfig, RunConfig, TaskConfig, TrainConfig
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Sums of floats depend on how they are shared among threads, and tiny ones are fastest in one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
