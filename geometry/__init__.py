@@ -17,6 +17,7 @@ from geometry.lenses import distort, undistort
 from geometry.meshes import Mesh, largest_components, vertex_normals
 from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.projection import project, unproject
+from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
 from geometry.rays import plucker, ray_map
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
@@ -38,15 +39,18 @@ __all__ = [
     "largest_components",
     "linear_from_srgb",
     "look_at",
+    "matrix_from_quaternion_wxyz",
     "nearest_point_to_axes",
     "opencv_from_opengl",
     "orbit",
     "plucker",
     "points_from_depth",
     "project",
+    "quaternion_wxyz_from_matrix",
     "ray_map",
     "rigid",
     "rotation_about",
+    "slerp",
     "srgb_from_linear",
     "transform_points",
     "undistort",

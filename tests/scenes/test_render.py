@@ -13,6 +13,7 @@ from geometry.errors import InputError
 from geometry.projection import project, unproject
 from geometry.transforms import look_at, rigid, rotation_about
 from tests.scenes.truth import SOLIDS, object_truth, rays, scene_of
+from worldgen.scenes.motion import Motion
 from worldgen.scenes.render import render
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.shapes import Shape
@@ -20,8 +21,9 @@ from worldgen.scenes.tabletop import tabletop
 from worldgen.scenes.viewpoints import NUMBERS, ring
 
 EYES = torch.tensor([[2.5, -1.2, 1.1], [-0.4, 2.8, 2.0]])
-BALL = scene_of([Shape.BALL], torch.tensor([[0.2, -0.1, 0.5]]), torch.full((1, 3), 0.5))
-EMPTY = replace(BALL, kind=torch.full((1, 1), int(Shape.NONE)))
+MIDDLE = torch.tensor([0.2, -0.1, 0.5])
+BALL = scene_of([Shape.BALL], MIDDLE[None], torch.full((1, 3), 0.5))
+EMPTY = replace(BALL, kind=torch.tensor([[int(Shape.NONE), int(Shape.PLANE)]]))
 
 
 def looking(
@@ -56,7 +58,7 @@ def test_the_depth_of_a_ball_is_the_quadratic_s_nearer_root() -> None:
     cameras = looking(EYES)
     clip = render(BALL, cameras)
     origin, direction = rays(cameras)
-    offset = origin - BALL.centre[0, 0].double()
+    offset = origin - MIDDLE.double()
     a, b, c = (direction**2).sum(-1), 2 * (offset * direction).sum(-1), (offset**2).sum(-1) - 0.25
     root = (b**2 - 4 * a * c).sqrt()  # NaN where the ray misses
     ball = ((-b - root) / (2 * a)).nan_to_num(torch.inf)
@@ -174,8 +176,8 @@ def test_the_ground_is_darker_where_the_ball_hides_the_sun_and_unchanged_elsewhe
     seen, bare = render(BALL, cameras, supersample=1), render(EMPTY, cameras, supersample=1)
     assert seen.instances is not None
     ground = seen.instances[0, 0, 0] == 0
-    point = unproject(cameras, seen.depth)[0, 0][ground] - BALL.centre[0, 0]
-    to_sun = BALL.to_sun[0]
+    point = unproject(cameras, seen.depth)[0, 0][ground] - MIDDLE
+    to_sun = BALL.light.to_sun[0]
     aside = torch.linalg.cross(point, to_sun.expand_as(point)).norm(dim=-1)  # from the line through the ball to the sun
     shadow, clear = aside < 0.49, aside > 0.51
     change = (seen.rgb - bare.rgb)[0, 0][:, ground]
@@ -188,8 +190,8 @@ def test_light_follows_lambert_s_law_on_the_sunny_side_of_a_ball() -> None:
     clip = render(BALL, cameras, supersample=1)
     assert clip.instances is not None
     ball = clip.instances[0, 0, 0] == 1
-    normal = (unproject(cameras, clip.depth)[0, 0][ball] - BALL.centre[0, 0]) / 0.5
-    facing = normal @ BALL.to_sun[0]
+    normal = (unproject(cameras, clip.depth)[0, 0][ball] - MIDDLE) / 0.5
+    facing = normal @ BALL.light.to_sun[0]
     wanted = 0.5 * 0.4 * ((0.75 + 0.25 * normal[:, 2]) + facing.clamp_min(0))
     sure = facing.abs() > 0.05  # at the terminator the shadow's bias decides
     light = linear_from_srgb(clip.rgb)[0, 0][:, ball]
@@ -199,10 +201,11 @@ def test_light_follows_lambert_s_law_on_the_sunny_side_of_a_ball() -> None:
 
 def test_turning_the_world_and_the_camera_about_the_vertical_changes_nothing() -> None:
     scene = tabletop(4, [0, 1])
-    ground = replace(scene.textures, colour_b=scene.textures.colour_a)
     turn = rotation_about(torch.tensor([0.0, 0.0, 1.0]), torch.tensor(1.1))
-    scene, cameras = replace(scene, textures=ground), some_views(2, 1, (20, 20))
-    turned = replace(scene, centre=scene.centre @ turn.T, rotation=turn @ scene.rotation, to_sun=scene.to_sun @ turn.T)
+    cameras = some_views(2, 1, (20, 20))
+    position, rotation = scene.motion.at(torch.zeros(2, 1))
+    motion = Motion.still(position[:, 0] @ turn.T, turn @ rotation[:, 0])
+    turned = replace(scene, motion=motion, light=replace(scene.light, to_sun=scene.light.to_sun @ turn.T))
     before, after = render(scene, cameras), render(turned, cameras.moved(rigid(turn, torch.zeros(3))))
     same = torch.isclose(before.depth, after.depth, rtol=1e-4) & torch.isclose(before.rgb, after.rgb, atol=2e-3).all(
         2, True

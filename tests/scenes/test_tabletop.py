@@ -15,8 +15,9 @@ from worldgen.seeds import Domain, normal, stream, uniform
 
 def numbers(scene: Scene) -> torch.Tensor:
     """Everything a scene says, one row a scene."""
-    parts = [scene.kind, scene.centre, scene.rotation, scene.size, scene.textures.table(), scene.to_sun]
-    parts += [scene.sun, scene.ambient, scene.horizon, scene.zenith]
+    light, motion = scene.light, scene.motion
+    parts = [scene.kind, motion.position, motion.rotation, scene.size, scene.material.textures.table(), light.to_sun]
+    parts += [light.sun, light.ambient, light.horizon, light.zenith]
     return torch.cat([part.flatten(1).double() for part in parts], 1)
 
 
@@ -66,19 +67,20 @@ def test_a_negative_number_is_refused() -> None:
 
 def test_every_object_stands_on_the_ground_within_the_table() -> None:
     scene = tabletop(0, list(range(60)))
+    position, rotation = (part[:, 0] for part in scene.motion.at(torch.zeros(60, 1)))
     for kind in SOLIDS:
         chosen = scene.kind == kind
-        stretch = scene.rotation[chosen] * scene.size[chosen][:, None]
+        stretch = rotation[chosen] * scene.size[chosen][:, None]
         vertices = torch.from_numpy(mesh(kind).vertices.copy()).float()
-        lowest = (vertices @ stretch[:, 2, :].T).amin(0) + scene.centre[chosen][:, 2]
+        lowest = (vertices @ stretch[:, 2, :].T).amin(0) + position[chosen][:, 2]
         assert chosen.sum() > 20
         assert lowest.abs().max() < 1e-3
-    assert scene.centre[..., :2].norm(dim=-1).max() <= 1.1
-    assert set((scene.kind >= 0).sum(1).tolist()) == {2, 3, 4}
+    assert position[..., :2].norm(dim=-1).max() <= 1.1
+    assert set((scene.instance * (scene.kind >= 0) > 0).sum(1).tolist()) == {2, 3, 4}
 
 
 def test_rotations_are_rotations_and_half_of_them_upright() -> None:
-    rotation = tabletop(0, list(range(200))).rotation
+    rotation = tabletop(0, list(range(200))).motion.at(torch.zeros(200, 1))[1][:, 0, :4]
     identity = torch.eye(3).expand_as(rotation)
     assert torch.allclose(rotation @ rotation.transpose(-1, -2), identity, atol=1e-5)
     assert torch.allclose(torch.linalg.det(rotation), torch.tensor(1.0), atol=1e-5)
@@ -87,10 +89,11 @@ def test_rotations_are_rotations_and_half_of_them_upright() -> None:
 
 def test_light_and_colours_are_physical() -> None:
     scene = tabletop(0, list(range(100)))
-    assert torch.allclose(scene.to_sun.norm(dim=-1), torch.tensor(1.0), atol=1e-5)
-    elevation = torch.rad2deg(scene.to_sun[:, 2].asin())
+    textures = scene.material.textures
+    assert torch.allclose(scene.light.to_sun.norm(dim=-1), torch.tensor(1.0), atol=1e-5)
+    elevation = torch.rad2deg(scene.light.to_sun[:, 2].asin())
     assert elevation.min() > 24.9 and elevation.max() < 70.1
-    for colour in (scene.textures.colour_a, scene.textures.colour_b, scene.horizon, scene.zenith):
+    for colour in (textures.colour_a, textures.colour_b, scene.light.horizon, scene.light.zenith):
         assert bool(((colour >= 0) & (colour <= 1)).all())
 
 

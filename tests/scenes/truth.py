@@ -8,11 +8,14 @@ import trimesh
 from torch import Tensor
 
 from geometry.cameras import Cameras
+from worldgen.scenes.building import Builder, plain
+from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.shapes import Shape
-from worldgen.scenes.textures import Textures
 
 SOLIDS = (Shape.BALL, Shape.BOX, Shape.CYLINDER, Shape.CONE)
+FORM = (0.35, 0.6)  # of the solids that have one
+ALL_SOLIDS = (*SOLIDS, Shape.CAPSULE, Shape.TORUS, Shape.SUPERQUADRIC)
 
 
 def inside(kind: int, p: Tensor) -> Tensor:
@@ -23,6 +26,13 @@ def inside(kind: int, p: Tensor) -> Tensor:
         return around + z**2 < 1
     if kind == Shape.BOX:
         return (x.abs() < 1) & (y.abs() < 1) & (z.abs() < 1)
+    if kind == Shape.CAPSULE:  # a cylinder |z| <= 0.35 with half ellipsoids at its ends
+        return around + ((z.abs() - FORM[0]).clamp_min(0) / (1 - FORM[0])) ** 2 < 1
+    if kind == Shape.TORUS:
+        return (around.sqrt() - (1 - FORM[0])) ** 2 + (FORM[0] * z) ** 2 < FORM[0] ** 2
+    if kind == Shape.SUPERQUADRIC:
+        ring = x.abs() ** (2 / FORM[1]) + y.abs() ** (2 / FORM[1])
+        return ring ** (FORM[1] / FORM[0]) + z.abs() ** (2 / FORM[0]) < 1
     radius = torch.ones_like(z) if kind == Shape.CYLINDER else (1 - z) / 2
     return (z.abs() < 1) & (around < radius**2) & (radius > 0)
 
@@ -68,32 +78,22 @@ def rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
 def object_truth(scene: Scene, b: int, n: int, cameras: Cameras, far: float) -> Tensor:
     """The z-depth at which the rays of cameras [f] enter object n of scene b, [f, h, w]; inf where they miss."""
     origin, direction = rays(cameras)
-    rotation, size = scene.rotation[b, n].double(), scene.size[b, n].double()
-    local = (origin - scene.centre[b, n].double()) @ rotation / size
+    position, turn = scene.motion.at(torch.zeros(len(scene), 1))
+    rotation, size = turn[b, 0, n].double(), scene.size[b, n].double()
+    local = (origin - position[b, 0, n].double()) @ rotation / size
     return walk(int(scene.kind[b, n]), local, direction @ rotation / size, far)
 
 
-def plain(batch: int, count: int) -> Textures:
-    """Textures of one grey each."""
-    grey = torch.full((batch, count, 3), 0.5)
-    none = torch.zeros(batch, count)
-    return Textures(grey, grey, torch.zeros(batch, count, 3, 3), 0 * grey, 0 * grey, none, none)
-
-
 def scene_of(kinds: list[int], centres: Tensor, sizes: Tensor, rotations: Tensor | None = None) -> Scene:
-    """One scene of grey solids; the sun is 45 degrees high over +x, the light weak enough that nothing saturates."""
-    n = len(kinds)
-    rotation = torch.eye(3).expand(n, 3, 3) if rotations is None else rotations
-    light = torch.full((1, 3), 0.4)
-    return Scene(
-        kind=torch.tensor([kinds]),
-        centre=centres[None],
-        rotation=rotation[None],
-        size=sizes[None],
-        textures=plain(1, n + 1),
-        to_sun=torch.tensor([[math.sqrt(0.5), 0.0, math.sqrt(0.5)]]),
-        sun=light,
-        ambient=light,
-        horizon=light,
-        zenith=2 * light,
+    """One scene of grey solids over a grey ground (its last slot), under a sun 45 degrees high over +x."""
+    grey = plain((0.5, 0.5, 0.5))
+    build = Builder()
+    for n, kind in enumerate(kinds):
+        rotation = None if rotations is None else rotations[n].numpy()
+        centre, size = centres[n].numpy(), sizes[n].numpy()
+        build.add(Shape(kind), centre, size, grey, rotation=rotation, instance=build.thing())
+    build.add(Shape.PLANE, (0, 0, 0), (1, 1, 1), grey, semantic=SemanticClass.GROUND)
+    light = np.full(3, 0.4)
+    return build.scene(
+        to_sun=(math.sqrt(0.5), 0.0, math.sqrt(0.5)), sun=light, ambient=light, horizon=light, zenith=2 * light
     )

@@ -1,13 +1,34 @@
 """Procedural worlds with exact truth."""
 
+from worldgen.scenes.building import Builder, height_field, plain, texture
+from worldgen.scenes.classes import SemanticClass, class_colours
+from worldgen.scenes.families import FAMILIES, draw
+from worldgen.scenes.motion import Motion
 from worldgen.scenes.render import render
-from worldgen.scenes.scene import Scene
+from worldgen.scenes.scene import Light, Materials, Scene, stack
+from worldgen.scenes.shapes import Shape
 from worldgen.scenes.tabletop import tabletop
+from worldgen.scenes.textures import Pattern, Textures
 from worldgen.scenes.viewpoints import ring
 
 __all__ = [
+    "FAMILIES",
+    "Builder",
+    "Light",
+    "Materials",
+    "Motion",
+    "Pattern",
     "Scene",
+    "SemanticClass",
+    "Shape",
+    "Textures",
+    "class_colours",
+    "draw",
+    "height_field",
+    "plain",
     "render",
     "ring",
+    "stack",
     "tabletop",
+    "texture",
 ]

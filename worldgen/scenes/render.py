@@ -1,4 +1,7 @@
-"""The reference renderer: exact ray casting of closed-form scenes, in batches, by torch alone on any device."""
+"""The reference renderer: exact ray casting of closed-form scenes, in batches, by torch on any device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange
@@ -10,159 +13,220 @@ from geometry.errors import InputError
 from geometry.rays import camera_directions, pixel_centres
 from worldgen.clip import Clip
 from worldgen.scenes.scene import Scene
-from worldgen.scenes.shapes import Shape, enter, unit_normal
-from worldgen.scenes.textures import evaluate
+from worldgen.scenes.shading import Surfaces, flat, length, shade, surfaces
+from worldgen.scenes.shapes import Shape
+from worldgen.scenes.tracing import Hits, Solids, trace
 
-_HAZE_M = 14.0  # distance over which the ground fades into the horizon; keeps its far texture from aliasing
-_SHADOW_BIAS_M = 1e-3
+TRUTHS = ("normals", "classes", "flow", "scene_flow", "visibility")
+_BUNDLE = 16  # rays of a bundle are a square of so many on a side
+_GRAZING = 1e-2  # sine of the least angle to the image plane at which a point still has a pixel position
+_UNSEEN = 1e-3  # share of the distance by which a point may be missed and still count as seen
 
 
-def render(scene: Scene, cameras: Cameras, supersample: int = 2, chunk_rays: int | None = None) -> Clip:
-    """Pictures, exact depth and instance ids of every scene b from its own f cameras.
+def render(
+    scene: Scene,
+    cameras: Cameras,
+    supersample: int = 2,
+    truths: Sequence[str] = (),
+    prefilter: bool = True,
+    chunk_rays: int | None = None,
+) -> Clip:
+    """Pictures, exact depth and instance ids of every scene b from its own f cameras, each at its own time.
 
     scene        b scenes
-    cameras      batch shape [b, f]
-    supersample  s: colour is the mean of s x s rays a pixel in linear light; depth and ids are those of the one ray
-                 through the pixel's centre
-    chunk_rays   rays held at once, which bounds the memory at about 600 bytes each; by default 2^15 on a CPU,
-                 whose caches like it, and 2^24 elsewhere
+    cameras      batch shape [b, f]; a camera inside a solid does not see that solid
+    supersample  s: colour is the mean of s x s rays a pixel in linear light; all else is that of the one ray through
+                 the pixel's centre
+    truths       what else to make: "normals" [b, f, 3, h, w] unit, in the world; "classes" [b, f, 1, h, w] (-1 = sky);
+                 "flow" [b, f, 2, h, w] pixels to where the next frame's camera has the same surface point; "scene_flow"
+                 [b, f, 3, h, w] metres it moves until then; "visibility" [b, f, 1, h, w] whether it is seen there. The
+                 last frame has no next one: its flows are 0 and nothing is visible.
+    prefilter    fade what textures have finer than a pixel (False: the exact colour of single points)
+    chunk_rays   rays held at once, which bounds the memory at about 1.5 kB each; by default 2^16 on a CPU, whose
+                 caches like it, and 2^22 elsewhere
 
-    Returns a Clip with rgb [b, f, 3, h, w], z-depth (inf = sky) and instances (0 = ground, 1.. = objects, -1 = sky).
-    Raises InputError when the batch shapes do not match.
+    Returns a Clip with rgb [b, f, 3, h, w], z-depth (inf = sky) and instances (-1 = sky), and the truths asked for.
+    Gradients reach poses, sizes, colours and lights, but not through silhouettes and shadow edges.
+    Raises InputError when the batch shapes do not match, for cameras that are not finite or have no inverse, and for
+    truths it does not know.
     """
+    _check(scene, cameras, supersample, truths)
+    height, width = cameras.hw
+    limit = chunk_rays or (1 << 16 if cameras.K.device.type == "cpu" else 1 << 22)
+    step = max(1, limit // (height * width * (supersample**2 + 1)))
+    # A mesh's size only bounds its triangles: no gradient belongs there.
+    bounds = torch.where((scene.kind == Shape.MESH)[..., None], scene.size.detach(), scene.size)
+    film = _Film(replace(scene, size=bounds), cameras)
+    parts = [film.expose(slice(i, i + step), supersample, truths, prefilter) for i in range(0, len(film), step)]
+    images = {name: torch.cat([part[name] for part in parts]).unflatten(0, cameras.shape) for name in parts[0]}
+    return Clip(images.pop("rgb"), images.pop("depth"), cameras, **images)
+
+
+def _check(scene: Scene, cameras: Cameras, supersample: int, truths: Sequence[str]) -> None:
     if len(cameras.shape) != 2 or cameras.shape[0] != len(scene):
         raise InputError(f"render: cameras of shape {tuple(cameras.shape)} for {len(scene)} scenes; expected [b, f]")
-    frames, (height, width) = cameras.shape[1], cameras.hw
-    limit = chunk_rays or (1 << 15 if cameras.K.device.type == "cpu" else 1 << 24)
-    budget = max(1, limit // (height * width * (supersample**2 + 1)))  # pictures at once
-    f_step, b_step = min(budget, frames), max(1, budget // frames)
-    rows = []
-    for i in range(0, len(scene), b_step):
-        some, those = scene[i : i + b_step], cameras[i : i + b_step]
-        parts = [_render(some, those[:, j : j + f_step], supersample) for j in range(0, frames, f_step)]
-        rows.append([torch.cat(part, 1) for part in zip(*parts)])
-    rgb, depth, instances = (torch.cat(part) for part in zip(*rows))
-    return Clip(rgb, depth, cameras, instances)
+    if cameras.shape.numel() == 0:
+        raise InputError(f"render: cameras of shape {tuple(cameras.shape)}; expected at least one scene and one frame")
+    if supersample < 1:
+        raise InputError(f"render: supersample {supersample}; expected 1 or more")
+    if unknown := [name for name in truths if name not in TRUTHS]:
+        raise InputError(f"render: truths {unknown}; expected some of {', '.join(TRUTHS)}")
+    for name, value in (("poses", cameras.world_from_camera), ("intrinsics", cameras.K), ("times", cameras.time_s)):
+        if not bool(value.isfinite().all()):
+            raise InputError(f"render: camera {name} that are not finite; expected finite numbers")
+    if bool((cameras.K[..., 0, 0] * cameras.K[..., 1, 1] == 0).any()):
+        raise InputError("render: a camera with focal length 0; expected intrinsics with an inverse")
+    scene.check()
 
 
-# Below, vectors are component-first, [3, b, f, p] for p rays of f frames of b scenes: contiguous components are what
-# makes elementwise work fast.
+@dataclass(frozen=True)
+class _Film:
+    """All pictures of a call, [b, f] as one axis p."""
+
+    scene: Scene
+    cameras: Cameras
+
+    def __len__(self) -> int:
+        return self.cameras.shape.numel()
+
+    def expose(self, pictures: slice, supersample: int, truths: Sequence[str], prefilter: bool) -> dict[str, Tensor]:
+        """Some of the pictures: every image by name, [p, c, h, w]."""
+        cameras, which, solids = self._take(torch.arange(len(self), device=self.cameras.K.device)[pictures])
+        origin, direction = _bundles(cameras, supersample)
+        hits = trace(solids, origin, direction)
+        pixel = float(1 / (supersample * cameras.K[:, 0, 0].min())) if prefilter else None
+        light = shade(self.scene, solids, which, hits, origin, direction, pixel)
+        light = _pictures(light.reshape(3, *hits.t.shape).movedim(0, 2), cameras.hw, supersample)
+
+        centre = (origin, direction) if supersample == 1 else _bundles(cameras, 1)
+        if supersample > 1:
+            hits = trace(solids, *centre)
+        seen = surfaces(self.scene, solids, which, hits, *centre)
+
+        def picture(values: Tensor) -> Tensor:
+            """Images [p, c, h, w] of rays' values [c, n]."""
+            return _pictures(values.reshape(-1, *hits.t.shape).movedim(0, 2), cameras.hw, 1)
+
+        images = {
+            "rgb": srgb_from_linear(light.clamp(0, 1)),
+            "depth": picture(torch.where(seen.hit, seen.t, torch.inf)),
+            "instances": picture(torch.where(seen.hit, self.scene.instance.flatten()[seen.primitive], -1)),
+        }
+        if "classes" in truths:
+            images["classes"] = picture(torch.where(seen.hit, self.scene.semantic.flatten()[seen.primitive], -1))
+        if "normals" in truths:
+            images["normals"] = picture(torch.where(seen.hit, seen.normal, -_unit(flat(centre[1], hits.t))))
+        if set(truths) & {"flow", "scene_flow", "visibility"}:
+            motion = self._next_frame(pictures, seen, hits, *centre)
+            images |= {name: picture(values) for name, values in motion.items() if name in truths}
+        return images
+
+    def _take(self, index: Tensor) -> tuple[Cameras, Tensor, Solids]:
+        """Cameras, scenes and primitives of some pictures."""
+        frames = self.cameras.shape[1]
+        which = index // frames
+        cameras = self.cameras[which, index % frames]
+        return cameras, which, _solids(self.scene, which, cameras.time_s)
+
+    def _next_frame(
+        self, pictures: slice, seen: Surfaces, hits: Hits, origin: Tensor, direction: Tensor
+    ) -> dict[str, Tensor]:
+        """Where each ray's surface point will be in the next frame: flow, scene flow and visibility [c, n]."""
+        frames = self.cameras.shape[1]
+        index = torch.arange(len(self), device=self.cameras.K.device)[pictures]
+        last = index % frames == frames - 1
+        cameras, _, solids = self._take(torch.where(last, index, index + 1))
+        here, _, _ = self._take(index)
+        slots = solids.kind.shape[1]
+        picture = torch.arange(len(index), device=index.device).repeat_interleave(hits.t[0].numel())
+        row = picture * slots + seen.primitive % slots
+        # The same point of the same body, a frame later: rotation (the transpose of A times size) and centre.
+        linear = (
+            solids.unit_from_world[..., :3].flatten(0, 1)
+            * self.scene.size[_scene_of(self, index)].flatten(0, 1)[..., None]
+        )
+        turn, centre = linear.flatten(1).T.index_select(1, row), solids.centre.flatten(0, 1).T.index_select(1, row)
+        moved = torch.stack([(turn[axis::3] * seen.local).sum(0) for axis in range(3)]) + centre
+        o, d = flat(origin, hits.t), flat(direction, hits.t)
+        eye = cameras.centres.T[:, picture]
+        towards = torch.where(seen.hit, moved - eye, d)  # the sky is infinitely far
+        uv, z = _project(cameras, picture, towards)
+        before, _ = _project(here, picture, torch.where(seen.hit, seen.point - o, d))
+        ahead = (z > _GRAZING * length(towards)) & ~last[picture]
+        bundled = towards.reshape(3, *hits.t.shape).movedim(0, 2).contiguous()
+        blocked = trace(solids, cameras.centres[:, None, :, None], bundled).t.reshape(-1)
+        size = uv.new_tensor([cameras.hw[1], cameras.hw[0]])[:, None]
+        inside = ((uv >= 0) & (uv <= size)).all(0)
+        clear = torch.where(seen.hit, blocked >= 1 - _UNSEEN, blocked.isinf())
+        return {
+            "flow": torch.where(ahead, uv - before, 0.0),
+            "scene_flow": torch.where(seen.hit & ~last[picture], moved - seen.point, 0.0),
+            "visibility": ahead & inside & clear,
+        }
 
 
-def _render(scene: Scene, cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor, Tensor]:
-    height, width = cameras.hw
-    depth, instance = _trace(scene, *_rays(cameras, 1))
-    origin, direction = _rays(cameras, supersample)
-    light = _shade(scene, origin, direction, *_trace(scene, origin, direction))
-    light = rearrange(
-        light, "c b f (h i w j) -> b f c h w (i j)", h=height, w=width, i=supersample, j=supersample
-    ).mean(-1)
-    shape = (*cameras.shape, 1, height, width)
-    return srgb_from_linear(light.clamp(0, 1)), depth.reshape(shape), instance.reshape(shape)
+def _scene_of(film: _Film, index: Tensor) -> Tensor:
+    return index // film.cameras.shape[1]
 
 
-def _rays(cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor]:
-    """Origins [3, b, f, 1] and directions [3, b, f, p] in the world, with camera z = 1 so that t is z-depth."""
+def _solids(scene: Scene, which: Tensor, time_s: Tensor) -> Solids:
+    """Primitives of pictures [p] of the given scenes at the given times."""
+    chosen = replace(scene, captions=())
+    first, last = int(which[0]), int(which[-1])
+    chosen, which = chosen[first : last + 1], which - first
+    if len(chosen) == len(which):  # one picture each
+        return Solids.of(chosen, time_s[:, None])
+    counts = torch.bincount(which, minlength=len(chosen))
+    rows = torch.arange(int(counts.max()), device=which.device)
+    start = counts.cumsum(0) - counts
+    # Times [b, f] of the scenes' own pictures, the short rows filled with their last; then only the real ones are kept.
+    index = (start[:, None] + rows).clamp_max(len(which) - 1)
+    solids = Solids.of(chosen, time_s[index])
+    real = (rows < counts[:, None]).flatten()
+    if bool(real.all()):
+        return solids
+    return Solids(*(getattr(solids, name)[real] for name in Solids.__dataclass_fields__))
+
+
+def _bundles(cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor]:
+    """Rays of pictures [p] in square bundles: origins [p, 1, 3, 1], directions [p, t, 3, k] with camera z = 1.
+
+    Bundles over the lower and right edge repeat the last rays.
+    """
     fine = cameras.resized((cameras.hw[0] * supersample, cameras.hw[1] * supersample))
     uv = pixel_centres(fine.hw, fine.K.device, fine.K.dtype)
-    direction = rearrange(camera_directions(fine.K, uv), "b f h w c -> b f c (h w)")
+    for axis in (0, 1):
+        count = -(-uv.shape[axis] // _BUNDLE) * _BUNDLE
+        index = torch.arange(count, device=uv.device).clamp_max(uv.shape[axis] - 1)
+        uv = uv.index_select(axis, index)
+    direction = camera_directions(fine.K, uv)
+    direction = rearrange(direction, "p (y i) (x j) c -> p c (y x i j)", i=_BUNDLE, j=_BUNDLE)
     direction = fine.world_from_camera[..., :3, :3] @ direction
-    return rearrange(fine.centres, "b f c -> c b f 1"), rearrange(direction, "b f c p -> c b f p").contiguous()
+    direction = rearrange(direction, "p c (t k) -> p t c k", k=_BUNDLE**2)
+    return fine.centres[:, None, :, None], direction.contiguous()
 
 
-def _rotate(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Matrices [m, 3, 3] times vectors [3, m, f, p]."""
-    row = rearrange(matrix, "m i j -> i j m 1 1")
-    return row[:, 0] * vector[0] + row[:, 1] * vector[1] + row[:, 2] * vector[2]
+def _pictures(bundled: Tensor, hw: tuple[int, int], supersample: int) -> Tensor:
+    """Images [p, c, h, w] of bundled values [p, t, c, k], the mean over the rays of each pixel."""
+    height, width = hw[0] * supersample, hw[1] * supersample
+    across = -(-width // _BUNDLE)
+    fine = rearrange(bundled, "p (y x) c (i j) -> p c (y i) (x j)", x=across, i=_BUNDLE)[..., :height, :width]
+    if supersample == 1:
+        return fine
+    return rearrange(fine, "p c (h i) (w j) -> p c h w (i j)", i=supersample, j=supersample).mean(-1)
 
 
-def _length(vector: Tensor) -> Tensor:
-    return (vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2]).sqrt()
-
-
-def _objects(scene: Scene, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest object along each ray: t [b, f, p] (inf = none) and its slot (-1 = none)."""
-    shape = torch.broadcast_shapes(origin.shape, direction.shape)[1:]
-    nearest = torch.full(shape, torch.inf, dtype=direction.dtype, device=direction.device)
-    slot = torch.full(shape, -1, dtype=torch.long, device=direction.device)
-    object_from_world = (scene.rotation / scene.size[..., None, :]).transpose(-1, -2)
-    for n in range(scene.kind.shape[1]):
-        for shape_kind in (Shape.BALL, Shape.BOX, Shape.CYLINDER, Shape.CONE):
-            rows = (scene.kind[:, n] == shape_kind).nonzero().squeeze(-1)
-            if len(rows) == 0:
-                continue
-            which = slice(None) if len(rows) == len(scene) else rows  # a view where every scene takes part
-            to_object = object_from_world[which, n]
-            centre = rearrange(scene.centre[which, n], "m c -> c m 1 1")
-            o = _rotate(to_object, origin[:, which] - centre)
-            t = enter(shape_kind, o, _rotate(to_object, direction[:, which]))
-            closer = t < nearest[which]
-            nearest[which] = torch.where(closer, t, nearest[which])
-            slot[which] = torch.where(closer, n, slot[which])
-    return nearest, slot
-
-
-def _trace(scene: Scene, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """What each ray hits first: t [b, f, p] (inf = sky) and instance (0 = ground, 1.. = object, -1 = sky)."""
-    nearest, slot = _objects(scene, origin, direction)
-    down = direction[2]
-    ground = -origin[2] / torch.where(down.abs() < 1e-9, torch.full_like(down, 1e-9), down)
-    on_ground = (ground > 0) & (ground < nearest)
-    instance = torch.where(on_ground, 0, torch.where(slot >= 0, slot + 1, -1))
-    return torch.where(on_ground, ground, nearest), instance
-
-
-def _shade(scene: Scene, origin: Tensor, direction: Tensor, t: Tensor, instance: Tensor) -> Tensor:
-    """Linear light [3, b, f, p] arriving along each ray: Lambert with one shadowed sun, ambient, and the sky."""
-    hit = t.isfinite()
-    point = origin + torch.where(hit, t, 1.0) * direction
-    rotation, centre, size, kind, texture = _surfaces(scene, instance)
-    offset = point - centre
-    local = rotation[0:3] * offset[0] + rotation[3:6] * offset[1] + rotation[6:9] * offset[2]
-    albedo = evaluate(texture, local)
-    outward = unit_normal(kind, local / size) / size
-    normal = torch.stack([(rotation[3 * i : 3 * i + 3] * outward).sum(0) for i in range(3)])
-    normal = normal / _length(normal).clamp_min(1e-9)
-    up = torch.tensor([0.0, 0.0, 1.0], dtype=t.dtype, device=t.device)[:, None, None, None]
-    normal = torch.where(instance > 0, normal, up)
-
-    to_sun, sun, ambient, horizon, zenith = (
-        rearrange(value, "b c -> c b 1 1")
-        for value in (scene.to_sun, scene.sun, scene.ambient, scene.horizon, scene.zenith)
+def _project(cameras: Cameras, picture: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixel positions [2, n] and z-depth [n] of points [3, n] given from the centres of cameras `picture` [n]."""
+    image = cameras.K @ cameras.world_from_camera[:, :3, :3].transpose(-1, -2)
+    rows = torch.cat([image, cameras.world_from_camera[:, :3, 2][:, None]], 1).flatten(1).T.contiguous()
+    rows = rows.index_select(1, picture)
+    x, y, w, z = (
+        (rows[3 * i] * offset[0] + rows[3 * i + 1] * offset[1] + rows[3 * i + 2] * offset[2]) for i in range(4)
     )
-    facing = (normal * to_sun).sum(0).clamp_min(0)
-    start = torch.where(hit, point + _SHADOW_BIAS_M * normal, 0.0)
-    lit = _objects(scene, start, to_sun)[0].isinf()
-    light = albedo * (ambient * (0.75 + 0.25 * normal[2]) + sun * (facing * lit))
-
-    length = _length(direction)
-    distance = (t * length).masked_fill(instance != 0, 0.0)
-    light = torch.lerp(light, horizon, 1 - torch.exp(-((distance / _HAZE_M) ** 2)))
-    height = (direction[2] / length).clamp_min(0).sqrt()
-    return torch.where(hit, light, torch.lerp(horizon, zenith, height))
+    w = torch.where(w.abs() < 1e-9, torch.full_like(w, 1e-9), w)
+    return torch.stack([x / w, y / w]), z
 
 
-def _surfaces(scene: Scene, instance: Tensor) -> tuple[Tensor, ...]:
-    """Rotation [9, b, f, p], centre, size [3, ...], kind [...] and texture row [23, ...] of each ray's surface.
-
-    All fetched in one gather. The ground comes after the objects, with the world's own frame; the sky borrows it.
-    """
-    batch, slots = scene.kind.shape
-    pad = torch.nn.functional.pad
-    identity = torch.eye(3, device=instance.device).flatten().expand(batch, 1, 9)
-    table = torch.cat(
-        [
-            torch.cat([scene.rotation.flatten(-2), identity], 1),
-            pad(scene.centre, (0, 0, 0, 1)),
-            pad(scene.size, (0, 0, 0, 1), value=1.0),
-            pad(scene.kind, (0, 1), value=Shape.NONE)[..., None],
-            scene.textures.table(),
-        ],
-        -1,
-    )
-    surface = torch.where(instance > 0, instance - 1, slots)
-    surface = surface + (slots + 1) * torch.arange(batch, device=instance.device)[:, None, None]
-    columns = table.flatten(0, 1).T.contiguous()
-    rows = columns.index_select(1, surface.flatten()).unflatten(1, surface.shape)
-    rotation, centre, size, kind, texture = rows.split([9, 3, 3, 1, len(rows) - 16])
-    return rotation, centre, size, kind.squeeze(0), texture
+def _unit(vector: Tensor) -> Tensor:
+    return vector / vector.norm(dim=0, keepdim=True)

@@ -10,19 +10,24 @@ light      sun U(25, 70) degrees high at any azimuth; sky from a pale horizon to
 """
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.transforms import rotation_about
-from worldgen.scenes.scene import Scene
+from worldgen.scenes.captions import captions
+from worldgen.scenes.classes import SemanticClass
+from worldgen.scenes.motion import Motion
+from worldgen.scenes.scene import Light, Materials, Scene
 from worldgen.scenes.shapes import Shape, reach_below
 from worldgen.scenes.textures import Textures
 from worldgen.seeds import Domain, uniform
 
 _SLOTS = 4
 _TRIES = 12
+_HAZE_M = 14.0  # over which the ground fades into the horizon; keeps its far texture from aliasing
 _PER_OBJECT = 16 + 2 * _TRIES
 _PER_TEXTURE = 24
 _NUMBERS = _SLOTS * _PER_OBJECT + (_SLOTS + 1) * _PER_TEXTURE + 16
@@ -47,14 +52,29 @@ def tabletop(seed: int, indices: list[int], held_out: bool = False) -> Scene:
     rotation = _rotations(per_object[..., 5:10])
     height = reach_below(kind, rotation, size)
     place = _places(per_object[..., 16:].unflatten(-1, (_TRIES, 2)), size.norm(dim=-1), present)
-    return Scene(
-        kind=kind,
-        centre=torch.cat([place, height[..., None]], -1),
-        rotation=rotation,
-        size=size,
-        textures=_textures(per_texture.unflatten(-1, (_SLOTS + 1, _PER_TEXTURE))),
-        **_light(rest[:, 1:]),
+    batch, slots = kind.shape
+
+    def with_ground(values: Tensor, ground: float | int) -> Tensor:
+        return torch.cat([values, torch.full_like(values[:, :1], ground)], 1)
+
+    textures = _textures(per_texture.unflatten(-1, (_SLOTS + 1, _PER_TEXTURE)))
+    none = torch.zeros(batch, slots + 1)
+    centre = with_ground(torch.cat([place, height[..., None]], -1), 0.0)
+    turn = torch.cat([rotation, torch.eye(3).expand(batch, 1, 3, 3)], 1)
+    scene = Scene(
+        kind=with_ground(kind, Shape.PLANE),
+        size=with_ground(size, 1.0),
+        form=torch.full((batch, slots + 1, 2), 0.5),
+        motion=Motion.still(centre, turn),
+        instance=torch.cat([torch.arange(1, slots + 1), torch.zeros(1, dtype=torch.long)]).expand(batch, -1),
+        semantic=torch.tensor([int(SemanticClass.OBJECT)] * slots + [int(SemanticClass.GROUND)]).expand(batch, -1),
+        material=Materials(textures, none, none + 1, none, with_ground(none[:, 1:] + torch.inf, _HAZE_M)),
+        light=_light(rest[:, 1:]),
+        triangles=torch.zeros(batch, 0, 3, 3),
+        owner=torch.zeros(batch, 0, dtype=torch.long),
+        lines=torch.zeros(batch, 0, 2, 3),
     )
+    return replace(scene, captions=captions(scene, ["on a table"] * batch))
 
 
 def _rotations(u: Tensor) -> Tensor:
@@ -115,16 +135,19 @@ def _textures(u: Tensor) -> Textures:
     phase = torch.where(ground & (torch.arange(3) == 2) & (pattern == 1), math.pi / 2, phase)
     weight = torch.where(pattern == 0, torch.tensor([1.0, 0.0, 0.0]), torch.full((3,), 0.6)).expand_as(phase)
     sharpness = 2.0 * 8.0 ** u[..., 18]
-    return Textures(colour_a, colour_b, wave, phase, weight, (pattern == 1)[..., 0].float(), sharpness)
+    zero = torch.zeros_like(sharpness)
+    return Textures(colour_a, colour_b, wave, phase, weight, (pattern == 1)[..., 0].float(), sharpness, zero, zero)
 
 
-def _light(u: Tensor) -> dict[str, Tensor]:
+def _light(u: Tensor) -> Light:
     azimuth, elevation = 2 * math.pi * u[:, 0], torch.deg2rad(25 + 45 * u[:, 1])
     warmth = 0.12 * u[:, 3:4] * torch.tensor([1.0, 0.0, -1.0])
-    return {
-        "to_sun": torch.stack([azimuth.cos() * elevation.cos(), azimuth.sin() * elevation.cos(), elevation.sin()], -1),
-        "sun": (0.75 + 0.35 * u[:, 2:3]) * (1 + warmth),
-        "ambient": (0.30 + 0.15 * u[:, 4:5]) * (1 - warmth),
-        "horizon": _colour(u[:, 5:8], 0.25, 0.75, 1.0),
-        "zenith": _colour(u[:, 8:11], 0.8, 0.35, 0.9),
-    }
+    return Light(
+        to_sun=torch.stack([azimuth.cos() * elevation.cos(), azimuth.sin() * elevation.cos(), elevation.sin()], -1),
+        sun=(0.75 + 0.35 * u[:, 2:3]) * (1 + warmth),
+        ambient=(0.30 + 0.15 * u[:, 4:5]) * (1 - warmth),
+        horizon=_colour(u[:, 5:8], 0.25, 0.75, 1.0),
+        zenith=_colour(u[:, 8:11], 0.8, 0.35, 0.9),
+        lamp=torch.zeros(len(u), 0, 3),
+        lamp_colour=torch.zeros(len(u), 0, 3),
+    )

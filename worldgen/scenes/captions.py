@@ -1,0 +1,65 @@
+"""Captions: one sentence about a scene, from its own contents."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from worldgen.scenes.classes import SemanticClass
+from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
+
+_COLOURS = {  # linear light
+    "red": (0.6, 0.05, 0.04), "orange": (0.75, 0.25, 0.03), "yellow": (0.75, 0.6, 0.06), "green": (0.08, 0.4, 0.08),
+    "turquoise": (0.05, 0.5, 0.45), "blue": (0.05, 0.12, 0.6), "purple": (0.3, 0.06, 0.5), "pink": (0.8, 0.3, 0.5),
+    "brown": (0.2, 0.09, 0.04), "black": (0.02, 0.02, 0.02), "grey": (0.2, 0.2, 0.2), "white": (0.8, 0.8, 0.8),
+}  # fmt: skip
+_NUMBERS = ("no", "a", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_BACKGROUND = (SemanticClass.GROUND, SemanticClass.WALL, SemanticClass.FLOOR, SemanticClass.ROAD,
+               SemanticClass.LANE_LINE, SemanticClass.SIDEWALK)  # fmt: skip
+
+
+def colour_name(colour: Tensor) -> str:
+    """The nearest common name of a linear colour [3], judged by chromaticity first and brightness second."""
+    names = torch.tensor(list(_COLOURS.values())).to(colour)
+
+    def features(rgb: Tensor) -> Tensor:
+        bright = rgb.clamp_min(1e-4) ** (1 / 2.2)
+        mean = bright.mean(-1, keepdim=True)
+        return torch.cat([bright - mean, 0.4 * mean], -1)
+
+    return list(_COLOURS)[int((features(names) - features(colour)).norm(dim=-1).argmin())]
+
+
+def captions(scene: Scene, settings: Sequence[str]) -> tuple[str, ...]:
+    """One sentence a scene: what is there, with colours and counts, and where ("in a room at night")."""
+    return tuple(_caption(scene, b, setting) for b, setting in enumerate(settings))
+
+
+def _caption(scene: Scene, b: int, setting: str) -> str:
+    things: dict[int, tuple[float, str]] = {}
+    textures = scene.material.textures
+    for n in (scene.kind[b] >= 0).nonzero().squeeze(-1).tolist():
+        semantic, instance = SemanticClass(int(scene.semantic[b, n])), int(scene.instance[b, n])
+        if semantic in _BACKGROUND or instance == 0:
+            continue
+        volume = float(scene.size[b, n].prod())
+        if volume <= things.get(instance, (0.0, ""))[0]:
+            continue  # a thing is named after its largest part
+        noun = Shape(int(scene.kind[b, n])).name if semantic is SemanticClass.OBJECT else semantic.name
+        mean = (textures.colour_a[b, n] + textures.colour_b[b, n]) / 2
+        things[instance] = (volume, f"{colour_name(mean)} {noun.lower().replace('_', ' ')}")
+    counts = Counter(name for _, name in sorted(things.values(), reverse=True))
+    parts = [_count(name, count) for name, count in list(counts.items())[:6]]
+    if not parts:
+        return f"An empty scene {setting}."
+    listed = parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+    return f"{listed[0].upper()}{listed[1:]} {setting}."
+
+
+def _count(name: str, count: int) -> str:
+    if count == 1:
+        return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+    number = _NUMBERS[count] if count < len(_NUMBERS) else "many"
+    return f"{number} {name}{'es' if name.endswith(('s', 'x', 'sh')) else 's'}"

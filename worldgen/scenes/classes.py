@@ -1,0 +1,58 @@
+"""What things are: the classes of everything in a scene, and the colours that stand for them in a layout map."""
+
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from geometry.shapes import Float, Int
+
+
+class SemanticClass(IntEnum):
+    """Semantic classes. The value is what a clip's `classes` map holds; the order is part of every checkpoint."""
+
+    SKY = -1
+    GROUND = 0
+    OBJECT = 1
+    WALL = 2
+    FLOOR = 3
+    FURNITURE = 4
+    ROAD = 5
+    LANE_LINE = 6
+    SIDEWALK = 7
+    BUILDING = 8
+    VEGETATION = 9
+    POLE = 10
+    CAR = 11
+    TRUCK = 12
+    PEDESTRIAN = 13
+    TRAFFIC_LIGHT = 14
+    SIGN = 15
+
+
+_COLOURS = {
+    SemanticClass.GROUND: (0.55, 0.50, 0.42),
+    SemanticClass.OBJECT: (0.90, 0.45, 0.10),
+    SemanticClass.WALL: (0.70, 0.68, 0.80),
+    SemanticClass.FLOOR: (0.45, 0.36, 0.30),
+    SemanticClass.FURNITURE: (0.80, 0.65, 0.20),
+    SemanticClass.ROAD: (0.30, 0.25, 0.32),
+    SemanticClass.LANE_LINE: (1.00, 1.00, 1.00),
+    SemanticClass.SIDEWALK: (0.85, 0.40, 0.70),
+    SemanticClass.BUILDING: (0.40, 0.42, 0.48),
+    SemanticClass.VEGETATION: (0.30, 0.60, 0.20),
+    SemanticClass.POLE: (0.75, 0.75, 0.72),
+    SemanticClass.CAR: (0.10, 0.20, 0.85),
+    SemanticClass.TRUCK: (0.10, 0.55, 0.75),
+    SemanticClass.PEDESTRIAN: (0.90, 0.10, 0.20),
+    SemanticClass.TRAFFIC_LIGHT: (0.98, 0.75, 0.10),
+    SemanticClass.SIGN: (0.95, 0.95, 0.20),
+    SemanticClass.SKY: (0.35, 0.60, 0.90),
+}
+
+
+def class_colours(classes: Int[Tensor, "*b 1 h w"]) -> Float[Tensor, "*b 3 h w"]:
+    """The colour of each pixel's class (sRGB, 0..1)."""
+    # The sky's -1 indexes the last row.
+    table = torch.tensor([_COLOURS[kind] for kind in sorted(SemanticClass, key=lambda kind: kind % len(SemanticClass))])
+    return table.to(classes.device)[classes.squeeze(-3)].movedim(-1, -3)
