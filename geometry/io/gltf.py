@@ -1,16 +1,21 @@
 """GLB (binary glTF 2.0): y up, metres, vertex colours in linear light."""
 
 import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from geometry.conventions import gltf_from_world, linear_from_srgb
 from geometry.errors import InputError
 from geometry.io.files import write_file
 from geometry.meshes import Mesh, vertex_normals
 from geometry.pointclouds import PointCloud
+from geometry.shapes import Float
 
 _FLOAT, _UINT32 = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
@@ -26,19 +31,77 @@ def write_glb(path: Path, shape: PointCloud | Mesh, extras: dict[str, Any] | Non
 
     Raises InputError for an empty shape, NaN or infinite positions, or extras that are no JSON.
     """
+    buffer = _Buffer()
+    primitive = _primitive(path, shape, buffer, gltf_from_world)
+    nodes = [{"mesh": 0, "name": "world"}]
+    _write(path, buffer, nodes, [{"primitives": [primitive]}], {}, extras)
+
+
+@dataclass(frozen=True)
+class MovingMesh:
+    """A mesh in its own frame and where that is over time.
+
+    time_s    [k] rising; one moment = it does not move
+    position  [k, 3] metres
+    rotation  [k, 4] world from mesh, wxyz, unit
+    """
+
+    name: str
+    mesh: Mesh
+    time_s: Float[torch.Tensor, "k"]
+    position: Float[torch.Tensor, "k 3"]
+    rotation: Float[torch.Tensor, "k 4"]
+
+
+def write_moving_glb(path: Path, meshes: Sequence[MovingMesh], extras: dict[str, Any] | None = None) -> None:
+    """Write moving meshes as one glTF 2.0 scene whose animation is their motion.
+
+    Each mesh is a node below one that turns z up to y up. Positions are interpolated linearly and rotations along the
+    shorter arc (section 3.11), from the first moment to the last. Colours and errors as for `write_glb`.
+    """
+    if not meshes:
+        raise InputError(f"{path}: nothing to write; expected at least one mesh")
+    buffer, samplers, channels = _Buffer(), [], []
+    half = math.sqrt(0.5)
+    nodes: list[dict[str, Any]] = [
+        {"name": "world", "rotation": [-half, 0, 0, half], "children": list(range(1, len(meshes) + 1))}
+    ]
+    parts = []
+    for node, moving in enumerate(meshes, 1):
+        parts.append({"primitives": [_primitive(path, moving.mesh, buffer, lambda vectors: vectors)]})
+        place = moving.position.detach().cpu().float()
+        turn = torch.nn.functional.normalize(moving.rotation.detach().cpu().float(), dim=-1).roll(-1, -1)  # to xyzw
+        if not bool(place.isfinite().all() & turn.isfinite().all()):
+            raise InputError(f"{path}: poses of {moving.name!r} with NaN or infinite numbers; expected finite float32")
+        entry = {"name": moving.name, "mesh": node - 1, "translation": place[0].tolist(), "rotation": turn[0].tolist()}
+        nodes.append(entry)
+        if len(moving.time_s) == 1:
+            continue
+        moments = moving.time_s.detach().cpu().float().numpy()
+        bounds = {"min": [float(moments.min())], "max": [float(moments.max())]}
+        clock = buffer.add(moments, _FLOAT, "SCALAR", None, **bounds)
+        for target, values, kind in (("translation", place, "VEC3"), ("rotation", turn, "VEC4")):
+            samplers.append({"input": clock, "output": buffer.add(values.numpy(), _FLOAT, kind, None)})
+            channels.append({"sampler": len(samplers) - 1, "target": {"node": node, "path": target}})
+    animation = {"animations": [{"name": "motion", "samplers": samplers, "channels": channels}]} if channels else {}
+    _write(path, buffer, nodes, parts, animation, extras)
+
+
+def _primitive(
+    path: Path, shape: PointCloud | Mesh, buffer: "_Buffer", turn: Callable[[torch.Tensor], torch.Tensor]
+) -> dict[str, Any]:
+    """A shape's data in the buffer, its vectors turned, and the primitive that names them."""
     mesh = shape if isinstance(shape, Mesh) else None
     points = (shape.vertices if isinstance(shape, Mesh) else shape.points).detach().cpu().float()
     if not len(points) or (mesh is not None and not len(mesh.faces)):
         raise InputError(f"{path}: nothing to write; expected at least one point or triangle")
     if not bool(points.isfinite().all()):
         raise InputError(f"{path}: positions with NaN or infinite numbers; expected finite float32")
-
-    buffer = _Buffer()
-    position = gltf_from_world(points).contiguous().numpy()
+    position = turn(points).contiguous().numpy()
     bounds = {"min": position.min(0).tolist(), "max": position.max(0).tolist()}
     attributes = {"POSITION": buffer.add(position, _FLOAT, "VEC3", _VERTICES, **bounds)}
     if mesh is not None:
-        normal = gltf_from_world(vertex_normals(mesh).detach().cpu().float())
+        normal = turn(vertex_normals(mesh).detach().cpu().float())
         attributes["NORMAL"] = buffer.add(normal.numpy(), _FLOAT, "VEC3", _VERTICES)
     if shape.colours is not None:
         light = linear_from_srgb(shape.colours.detach().cpu().float().nan_to_num().clamp(0, 1))
@@ -47,8 +110,19 @@ def write_glb(path: Path, shape: PointCloud | Mesh, extras: dict[str, Any] | Non
     if mesh is not None:
         faces = mesh.faces.cpu().numpy().astype("<u4").reshape(-1)
         primitive |= {"mode": _TRIANGLES, "indices": buffer.add(faces, _UINT32, "SCALAR", _INDICES)}
+    return primitive
+
+
+def _write(
+    path: Path,
+    buffer: "_Buffer",
+    nodes: list[dict[str, Any]],
+    meshes: list[dict[str, Any]],
+    more: dict[str, Any],
+    extras: dict[str, Any] | None,
+) -> None:
     try:
-        document = json.dumps(_document(primitive, buffer, extras), separators=(",", ":"), allow_nan=False)
+        document = json.dumps(_document(nodes, meshes, buffer, extras) | more, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: extras that are no JSON ({error}); expected JSON values") from error
     write_file(path, _glb(document.encode(), bytes(buffer.data)))
@@ -62,25 +136,31 @@ class _Buffer:
         self.views: list[dict[str, Any]] = []
         self.accessors: list[dict[str, Any]] = []
 
-    def add(self, values: np.ndarray, component: int, kind: str, target: int, **more: Any) -> int:
-        """Append values of 4-byte aligned elements; the index of their accessor."""
+    def add(self, values: np.ndarray, component: int, kind: str, target: int | None, **more: Any) -> int:
+        """Append values of 4-byte aligned elements; the index of their accessor. Animations have no target."""
         raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
-        self.views.append({"buffer": 0, "byteOffset": len(self.data), "byteLength": len(raw), "target": target})
+        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(raw)}
+        self.views.append(view | ({} if target is None else {"target": target}))
         accessor = {"bufferView": len(self.views) - 1, "componentType": component, "count": len(values), "type": kind}
         self.accessors.append(accessor | more)
         self.data += raw
         return len(self.accessors) - 1
 
 
-def _document(primitive: dict[str, Any], buffer: _Buffer, extras: dict[str, Any] | None) -> dict[str, Any]:
+def _document(
+    nodes: list[dict[str, Any]],
+    meshes: list[dict[str, Any]],
+    buffer: _Buffer,
+    extras: dict[str, Any] | None,
+) -> dict[str, Any]:
     surface = {"baseColorFactor": [1, 1, 1, 1], "metallicFactor": 0, "roughnessFactor": 1}
     return {
         "asset": {"version": "2.0", "generator": "worldgen"},
         "extensionsUsed": ["KHR_materials_unlit"],
         "scene": 0,
         "scenes": [{"nodes": [0]} | ({"extras": extras} if extras else {})],
-        "nodes": [{"mesh": 0, "name": "world"}],
-        "meshes": [{"primitives": [primitive]}],
+        "nodes": nodes,
+        "meshes": meshes,
         "materials": [
             {"pbrMetallicRoughness": surface, "doubleSided": True, "extensions": {"KHR_materials_unlit": {}}}
         ],

@@ -1,0 +1,70 @@
+"""A scene as files: its exact geometry with its motion as GLB, and any clip as films of colour and depth."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from geometry.conventions import srgb_from_linear
+from geometry.io.gltf import MovingMesh, write_moving_glb
+from geometry.io.video import write_mp4
+from geometry.meshes import Mesh
+from worldgen.clip import Clip
+from worldgen.scenes.classes import SemanticClass
+from worldgen.scenes.scene import Scene
+from worldgen.scenes.textures import evaluate
+
+
+def write_scene_glb(path: Path, scene: Scene, index: int = 0, fine: int = 48) -> None:
+    """Write one scene of a batch: every primitive a node with its own track, coloured by its texture.
+
+    fine  segments around a round shape
+    Raises InputError for a scene without primitives.
+    """
+    from worldgen.scenes.tessellation import tessellate
+
+    meshes = []
+    columns = scene.material.textures.table()[index].T.contiguous()
+    for n in (scene.kind[index] >= 0).nonzero().squeeze(-1).tolist():
+        vertices, faces = tessellate(scene, index, n, fine)
+        colours = _colours(columns, n, vertices, faces)
+        mesh = Mesh(vertices.float(), faces, colours)
+        name = f"{SemanticClass(int(scene.semantic[index, n])).name.lower()} {int(scene.instance[index, n])}.{n}"
+        time_s, position = scene.motion.time_s[index], scene.motion.position[index, n]
+        rotation = scene.motion.rotation[index, n]
+        if bool((position == position[:1]).all() & (rotation == rotation[:1]).all()):
+            time_s, position, rotation = time_s[:1], position[:1], rotation[:1]
+        meshes.append(MovingMesh(name, mesh, time_s, position, rotation))
+    caption = scene.captions[index] if scene.captions else ""
+    write_moving_glb(path, meshes, {"caption": caption, "units": "metres"})
+
+
+def _colours(columns: Tensor, n: int, vertices: Tensor, faces: Tensor) -> Tensor:
+    """The texture at each vertex (sRGB), blurred to the vertices' distance."""
+    a, b, c = vertices[faces].unbind(1)
+    normal = torch.zeros_like(vertices).index_add(0, faces.flatten(), _thrice(torch.linalg.cross(b - a, c - a)))
+    edge = ((a - b).norm(dim=-1) + (b - c).norm(dim=-1)) / 2
+    spacing = torch.zeros_like(vertices[:, 0]).scatter_reduce(0, faces.flatten(), _thrice(edge), "amax")
+    row = torch.full((len(vertices),), n)
+    light = evaluate(columns, row, vertices.T.float(), normal.T.float(), (spacing / 2).float())
+    return srgb_from_linear(light.T.clamp(0, 1))
+
+
+def _thrice(values: Tensor) -> Tensor:
+    return values.repeat_interleave(3, 0)
+
+
+def depth_picture(depth: Tensor) -> Tensor:
+    """Depth [*b, 1, h, w] in metres as grey pictures [*b, 3, h, w]: near is bright, the sky black, unknown black.
+
+    Brightness is nearness, near / depth with `near` the first percentile of all that is known.
+    """
+    known = depth[(depth > 0) & depth.isfinite()]
+    near = known.quantile(0.01) if 0 < len(known) < 1 << 24 else known.min() if len(known) else depth.new_tensor(1.0)
+    nearness = torch.where(depth > 0, near / depth.clamp_min(1e-6), 0.0).clamp(0, 1)
+    return nearness.repeat_interleave(3, -3)
+
+
+def write_clip_video(path: Path, clip: Clip, fps: float = 12.0) -> None:
+    """Write a clip [f] as one film: colours on the left, nearness on the right."""
+    write_mp4(path, torch.cat([clip.rgb, depth_picture(clip.depth)], -1), fps)
