@@ -92,13 +92,13 @@ class _Film:
     def expose(self, pictures: slice, supersample: int, truths: Sequence[str], prefilter: bool) -> dict[str, Tensor]:
         """Some of the pictures: every image by name, [p, c, h, w]."""
         cameras, which, solids = self._take(torch.arange(len(self), device=self.cameras.K.device)[pictures])
-        origin, direction = _bundles(cameras, supersample)
+        origin, direction = picture_bundles(cameras, supersample)
         hits = trace(solids, origin, direction)
         pixel = float(1 / (supersample * cameras.K[:, 0, 0].min())) if prefilter else None
         light = shade(self.scene, solids, which, hits, origin, direction, pixel)
         light = _pictures(light.reshape(3, *hits.t.shape).movedim(0, 2), cameras.hw, supersample)
 
-        centre = (origin, direction) if supersample == 1 else _bundles(cameras, 1)
+        centre = (origin, direction) if supersample == 1 else picture_bundles(cameras, 1)
         if supersample > 1:
             hits = trace(solids, *centre)
         seen = surfaces(self.scene, solids, which, hits, *centre)
@@ -188,7 +188,7 @@ def _solids(scene: Scene, which: Tensor, time_s: Tensor) -> Solids:
     return Solids(*(getattr(solids, name)[real] for name in Solids.__dataclass_fields__))
 
 
-def _bundles(cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor]:
+def picture_bundles(cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor]:
     """Rays of pictures [p] in square bundles: origins [p, 1, 3, 1], directions [p, t, 3, k] with camera z = 1.
 
     Bundles over the lower and right edge repeat the last rays.

@@ -174,14 +174,13 @@ class _Nearest:
         flat = self.t.view(-1)
         before = flat[place]
         flat.scatter_reduce_(0, place, value, "amin")
-        # Of equally near ones the first stays, and of several new ones the last slot wins, in whatever order they came.
+        # Of equally near ones the first stays, and of several new ones the lowest slot wins, in whatever order.
         won = (value == flat[place]) & (value < before)
         place, pair = place[won], pair[won]
-        self.slot.view(-1)[place] = -1
-        self.slot.view(-1).scatter_reduce_(0, place, slot[pair], "amax")
+        self.slot.view(-1).scatter_reduce_(0, place, slot[pair], "amin", include_self=False)
         self.triangle.view(-1)[place] = -1
         if triangle is not None:
-            self.triangle.view(-1).scatter_reduce_(0, place, triangle[pair], "amax")
+            self.triangle.view(-1).scatter_reduce_(0, place, triangle[pair], "amin", include_self=False)
 
     def hits(self) -> Hits:
         return Hits(*(part.view(self.shape) for part in (self.t, self.slot, self.triangle)))

@@ -1,0 +1,89 @@
+"""Fair ratios on a noisy machine: rivals take turns in one process, and medians of CPU time are compared."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """One case.
+
+    ms, peer_ms  median CPU time of a run
+    ratio        how many times sooner than the peer, by CPU time; wall_ratio by the clock
+    target       the ratio that is promised; None = only reported
+    note         what agreed, or what was left out
+    """
+
+    case: str
+    ours: str
+    peer: str
+    ms: float
+    peer_ms: float
+    ratio: float
+    wall_ratio: float
+    target: float | None
+    note: str = ""
+
+    @property
+    def missed(self) -> bool:
+        """Below 0.8 of the target: more than the machine's noise explains."""
+        return self.target is not None and self.ratio < 0.8 * self.target
+
+    def as_row(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"missed": self.missed}
+
+
+def compare(
+    case: str,
+    contestants: Mapping[str, Callable[[], object]],
+    peer: str,
+    targets: dict[str, float],
+    repeats: int,
+    note: str = "",
+) -> list[Result]:
+    """Time contestants in turn, A B C A B C ..., once unmeasured first, and set each beside the peer."""
+    cpu: dict[str, list[float]] = {name: [] for name in contestants}
+    wall: dict[str, list[float]] = {name: [] for name in contestants}
+    for repeat in range(repeats + 1):
+        for name, run in contestants.items():
+            clock, work = time.perf_counter(), time.process_time()
+            run()
+            if repeat:
+                cpu[name].append(time.process_time() - work)
+                wall[name].append(time.perf_counter() - clock)
+    base_cpu, base_wall = median(cpu[peer]), median(wall[peer])
+    return [
+        Result(
+            case,
+            name,
+            peer,
+            1e3 * median(cpu[name]),
+            1e3 * base_cpu,
+            base_cpu / median(cpu[name]),
+            base_wall / median(wall[name]),
+            targets.get(name),
+            note,
+        )
+        for name in contestants
+        if name != peer
+    ]
+
+
+def table(results: list[Result]) -> str:
+    """The results as a Markdown table."""
+    lines = [
+        "| case | ours | ms | peer | ms | ratio (CPU) | ratio (wall) | target |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        target = "" if r.target is None else f"{r.target:g}x{' MISSED' if r.missed else ''}"
+        lines.append(
+            f"| {r.case} | {r.ours} | {r.ms:.2f} | {r.peer} | {r.peer_ms:.2f} | {r.ratio:.2f}x | {r.wall_ratio:.2f}x "
+            f"| {target} |"
+        )
+    notes = [f"{r.case}: {r.note}" for r in results if r.note]
+    return "\n".join([*lines, "", *dict.fromkeys(notes)])
