@@ -44,3 +44,8 @@ def normal(domain: Domain, seed: int, address: tuple[int, ...], shape: tuple[int
 def uniform(domain: Domain, seed: int, address: tuple[int, ...], shape: tuple[int, ...]) -> torch.Tensor:
     """Uniform float32 numbers in [0, 1) of a stream, on the CPU."""
     return torch.from_numpy(stream(domain, seed, *address).random(shape, dtype=np.float32))
+
+
+def scene_stream(seed: int, index: int, family: int, held_out: bool) -> np.random.Generator:
+    """The random stream of one scene of a family, of the training series or of the one kept back."""
+    return stream(Domain.HELD_OUT_SCENES if held_out else Domain.TRAINING_SCENES, seed, index, family)

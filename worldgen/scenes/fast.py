@@ -59,7 +59,7 @@ def trace_cpu(solids: "Solids", origin: Tensor, direction: Tensor) -> "Hits":
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _trace(kind, affine, form, centre, reach, corners, owner, origin, direction, t, slot, triangle):
     pictures, bundles, rays = t.shape
     o, d = np.empty((3, rays), np.float32), np.empty((3, rays), np.float32)
@@ -101,7 +101,7 @@ def _trace(kind, affine, form, centre, reach, corners, owner, origin, direction,
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _triangle_balls(corners, balls):
     """A ball (centre, radius) around each triangle."""
     for m in range(len(corners)):
@@ -117,7 +117,7 @@ def _triangle_balls(corners, balls):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _cone_around(start, towards, cone):
     """Tip (3) and its radius, axis (3), cosine and sine of the half angle, and whether it is too wide to bound."""
     starts, ends = start.shape[1], towards.shape[1]
@@ -129,7 +129,7 @@ def _cone_around(start, towards, cone):
         far = max(far, (start[0, k] - cone[0]) ** 2 + (start[1, k] - cone[1]) ** 2 + (start[2, k] - cone[2]) ** 2)
     cone[3] = np.sqrt(far)
     for k in range(ends):
-        scale = _1 / np.sqrt(towards[0, k] ** 2 + towards[1, k] ** 2 + towards[2, k] ** 2)
+        scale = _1 / np.sqrt(max(towards[0, k] ** 2 + towards[1, k] ** 2 + towards[2, k] ** 2, _LEAST))
         for axis in range(3):
             cone[4 + axis] += towards[axis, k] * scale
     scale = np.sqrt(cone[4] ** 2 + cone[5] ** 2 + cone[6] ** 2)
@@ -140,7 +140,7 @@ def _cone_around(start, towards, cone):
         cone[4 + axis] /= scale
     widest = _0  # the longest chord, since the cosine knows nothing of small angles
     for k in range(ends):
-        scale = _1 / np.sqrt(towards[0, k] ** 2 + towards[1, k] ** 2 + towards[2, k] ** 2)
+        scale = _1 / np.sqrt(max(towards[0, k] ** 2 + towards[1, k] ** 2 + towards[2, k] ** 2, _LEAST))
         x, y, z = towards[0, k] * scale - cone[4], towards[1, k] * scale - cone[5], towards[2, k] * scale - cone[6]
         widest = max(widest, x * x + y * y + z * z)
     half = np.sqrt(widest) * _HALF + np.float32(1e-4)
@@ -151,7 +151,7 @@ def _cone_around(start, towards, cone):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _touches(cone, centre, radius):
     """Whether a ball may meet a ray of the cone; an endless one always does."""
     if cone[9] > _HALF or radius == _INF:
@@ -167,7 +167,7 @@ def _touches(cone, centre, radius):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _to_unit(affine, start, towards, o, d):
     """Rays in a primitive's unit frame."""
     for row in range(3):
@@ -188,13 +188,13 @@ def _to_unit(affine, start, towards, o, d):
 
 
 @no_type_check
-@njit(inline="always", fastmath=_FLAGS)
+@njit(inline="always", fastmath=_FLAGS, error_model="numpy")
 def _nonzero(x):
     return _TINY if abs(x) < _TINY else x
 
 
 @no_type_check
-@njit(inline="always", fastmath=_FLAGS)
+@njit(inline="always", fastmath=_FLAGS, error_model="numpy")
 def _take(near, hit, k, t, slot, triangle, n):
     """Keep a hit if it is ahead and nearer than the one known."""
     better = hit & (near > _0) & (near < t[k])
@@ -204,7 +204,7 @@ def _take(near, hit, k, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(inline="always", fastmath=_FLAGS)
+@njit(inline="always", fastmath=_FLAGS, error_model="numpy")
 def _interval(a, half_b, c):
     a = _nonzero(a)
     discriminant = half_b * half_b - a * c
@@ -215,7 +215,7 @@ def _interval(a, half_b, c):
 
 
 @no_type_check
-@njit(inline="always", fastmath=_FLAGS)
+@njit(inline="always", fastmath=_FLAGS, error_model="numpy")
 def _slab(o, d):
     inverse = _1 / _nonzero(d)
     first, second = (-_1 - o) * inverse, (_1 - o) * inverse
@@ -223,7 +223,7 @@ def _slab(o, d):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _ball(o, d, t, slot, triangle, n):
     for k in range(t.shape[0]):
         ox, oy, oz, dx, dy, dz = o[0, k], o[1, k], o[2, k], d[0, k], d[1, k], d[2, k]
@@ -234,7 +234,7 @@ def _ball(o, d, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _box(o, d, t, slot, triangle, n):
     for k in range(t.shape[0]):
         near, far = _slab(o[0, k], d[0, k])
@@ -248,7 +248,7 @@ def _box(o, d, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _cylinder(o, d, t, slot, triangle, n):
     for k in range(t.shape[0]):
         ox, oy, dx, dy = o[0, k], o[1, k], d[0, k], d[1, k]
@@ -259,7 +259,7 @@ def _cylinder(o, d, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _cone(o, d, t, slot, triangle, n):
     for k in range(t.shape[0]):
         ox, oy, oz, dx, dy, dz = o[0, k], o[1, k], o[2, k], d[0, k], d[1, k], d[2, k]
@@ -278,7 +278,7 @@ def _cone(o, d, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _capsule(o, d, straight, t, slot, triangle, n):
     stretch = _1 / (_1 - straight)
     for k in range(t.shape[0]):
@@ -301,21 +301,21 @@ def _capsule(o, d, straight, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _plane(o, d, t, slot, triangle, n):
     for k in range(t.shape[0]):
         _take(-o[2, k] / _nonzero(d[2, k]), o[2, k] > _0, k, t, slot, triangle, n)
 
 
 @no_type_check
-@njit(inline="always", fastmath=_FLAGS)
+@njit(inline="always", fastmath=_FLAGS, error_model="numpy")
 def _tube(x, y, z, tube):
     around = np.sqrt(x * x + y * y) - (_1 - tube)
     return np.sqrt(around * around + z * z) - tube
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _torus(o, d, tube, t, slot, triangle, n):
     for k in range(t.shape[0]):
         ox, oy, oz, dx, dy, dz = o[0, k], o[1, k], o[2, k] * tube, d[0, k], d[1, k], d[2, k] * tube
@@ -343,7 +343,7 @@ def _torus(o, d, tube, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _superquadric(o, d, polar, equatorial, t, slot, triangle, n):
     p, q = np.float32(2) / polar, np.float32(2) / equatorial
     least = np.float32(1e-6)
@@ -385,7 +385,7 @@ def _superquadric(o, d, polar, equatorial, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=_FLAGS)
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _triangle(corners, start, towards, t, slot, triangle, n, m):
     ax, ay, az = corners[0, 0], corners[0, 1], corners[0, 2]
     bx, by, bz = corners[1, 0] - ax, corners[1, 1] - ay, corners[1, 2] - az

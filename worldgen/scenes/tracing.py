@@ -103,7 +103,7 @@ def bundle_cones(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Ten
     """Cones [p, t] around bundles of rays: tip [.., 3] and its radius, axis [.., 3], and half angle (radians)."""
     tip = origin.mean(-1)
     radius = _square(origin - tip[..., None], -2).amax(-1).sqrt()
-    unit = direction * _square(direction, -2).rsqrt()[..., None, :]
+    unit = direction * _square(direction, -2).clamp_min(1e-30).rsqrt()[..., None, :]
     axis = torch.nn.functional.normalize(unit.sum(-1), dim=-1)
     # By the chord, since the arc cosine knows nothing of small angles.
     chord = _square(unit - axis[..., None], -2).amax(-1).sqrt()
