@@ -49,3 +49,10 @@ def uniform(domain: Domain, seed: int, address: tuple[int, ...], shape: tuple[in
 def scene_stream(seed: int, index: int, family: int, held_out: bool) -> np.random.Generator:
     """The random stream of one scene of a family, of the training series or of the one kept back."""
     return stream(Domain.HELD_OUT_SCENES if held_out else Domain.TRAINING_SCENES, seed, index, family)
+
+
+def scene_numbers(indices: list[int]) -> list[int]:
+    """The numbers of some scenes of a series. Raises InputError for a negative one, or none at all."""
+    if min(indices, default=-1) < 0:
+        raise InputError(f"scene numbers {indices[:4]}; expected 0 or more, at least one")
+    return indices

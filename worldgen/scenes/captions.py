@@ -16,20 +16,23 @@ _COLOURS = {  # linear light
     "brown": (0.2, 0.09, 0.04), "black": (0.02, 0.02, 0.02), "grey": (0.2, 0.2, 0.2), "white": (0.8, 0.8, 0.8),
 }  # fmt: skip
 _NUMBERS = ("no", "a", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NOUNS = {SemanticClass.VEGETATION: "plant", SemanticClass.SHELF: "bookcase"}
+_LIVELY = (SemanticClass.CAR, SemanticClass.TRUCK, SemanticClass.PEDESTRIAN)  # named first
 _BACKGROUND = (SemanticClass.GROUND, SemanticClass.WALL, SemanticClass.FLOOR, SemanticClass.ROAD,
                SemanticClass.LANE_LINE, SemanticClass.SIDEWALK)  # fmt: skip
 
 
-def colour_name(colour: Tensor) -> str:
-    """The nearest common name of a linear colour [3], judged by chromaticity first and brightness second."""
-    names = torch.tensor(list(_COLOURS.values())).to(colour)
+def colour_names(colours: Tensor) -> list[str]:
+    """The nearest common names of linear colours [n, 3], judged by chromaticity first and brightness second."""
 
     def features(rgb: Tensor) -> Tensor:
         bright = rgb.clamp_min(1e-4) ** (1 / 2.2)
         mean = bright.mean(-1, keepdim=True)
         return torch.cat([bright - mean, 0.4 * mean], -1)
 
-    return list(_COLOURS)[int((features(names) - features(colour)).norm(dim=-1).argmin())]
+    names = list(_COLOURS)
+    nearest = torch.cdist(features(colours), features(torch.tensor(list(_COLOURS.values())).to(colours))).argmin(-1)
+    return [names[n] for n in nearest.tolist()]
 
 
 def captions(scene: Scene, settings: Sequence[str]) -> tuple[str, ...]:
@@ -38,19 +41,24 @@ def captions(scene: Scene, settings: Sequence[str]) -> tuple[str, ...]:
 
 
 def _caption(scene: Scene, b: int, setting: str) -> str:
-    things: dict[int, tuple[float, str]] = {}
+    things: dict[int, tuple[bool, float, str]] = {}
     textures = scene.material.textures
-    for n in (scene.kind[b] >= 0).nonzero().squeeze(-1).tolist():
-        semantic, instance = SemanticClass(int(scene.semantic[b, n])), int(scene.instance[b, n])
+    colours = colour_names((textures.colour_a[b] + textures.colour_b[b]) / 2)
+    volumes, classes = scene.size[b].prod(-1).tolist(), scene.semantic[b].tolist()
+    kinds, instances = scene.kind[b].tolist(), scene.instance[b].tolist()
+    for n, (kind, instance, volume) in enumerate(zip(kinds, instances, volumes)):
+        if kind < 0:
+            continue
+        semantic = SemanticClass(classes[n])
         if semantic in _BACKGROUND or instance == 0:
             continue
-        volume = float(scene.size[b, n].prod())
-        if volume <= things.get(instance, (0.0, ""))[0]:
+        if volume <= things.get(instance, (False, 0.0, ""))[1]:
             continue  # a thing is named after its largest part
-        noun = Shape(int(scene.kind[b, n])).name if semantic is SemanticClass.OBJECT else semantic.name
-        mean = (textures.colour_a[b, n] + textures.colour_b[b, n]) / 2
-        things[instance] = (volume, f"{colour_name(mean)} {noun.lower().replace('_', ' ')}")
-    counts = Counter(name for _, name in sorted(things.values(), reverse=True))
+        noun = _NOUNS.get(semantic, semantic.name)
+        if semantic is SemanticClass.OBJECT:
+            noun = Shape(kind).name
+        things[instance] = (semantic in _LIVELY, volume, f"{colours[n]} {noun.lower().replace('_', ' ')}")
+    counts = Counter(name for _, _, name in sorted(things.values(), reverse=True))
     parts = [_count(name, count) for name, count in list(counts.items())[:6]]
     if not parts:
         return f"An empty scene {setting}."

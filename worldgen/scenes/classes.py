@@ -28,6 +28,14 @@ class SemanticClass(IntEnum):
     PEDESTRIAN = 13
     TRAFFIC_LIGHT = 14
     SIGN = 15
+    TABLE = 16
+    CHAIR = 17
+    SOFA = 18
+    BED = 19
+    SHELF = 20
+    LAMP = 21
+    RUG = 22
+    PICTURE = 23
 
 
 _COLOURS = {
@@ -47,6 +55,14 @@ _COLOURS = {
     SemanticClass.PEDESTRIAN: (0.90, 0.10, 0.20),
     SemanticClass.TRAFFIC_LIGHT: (0.98, 0.75, 0.10),
     SemanticClass.SIGN: (0.95, 0.95, 0.20),
+    SemanticClass.TABLE: (0.60, 0.30, 0.10),
+    SemanticClass.CHAIR: (0.85, 0.25, 0.55),
+    SemanticClass.SOFA: (0.20, 0.65, 0.60),
+    SemanticClass.BED: (0.50, 0.20, 0.75),
+    SemanticClass.SHELF: (0.35, 0.15, 0.05),
+    SemanticClass.LAMP: (1.00, 0.90, 0.50),
+    SemanticClass.RUG: (0.60, 0.10, 0.30),
+    SemanticClass.PICTURE: (0.15, 0.85, 0.75),
     SemanticClass.SKY: (0.35, 0.60, 0.90),
 }
 

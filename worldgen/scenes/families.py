@@ -3,11 +3,17 @@
 from collections.abc import Callable
 
 from geometry.errors import InputError
+from worldgen.scenes.room import room
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.street import street
 from worldgen.scenes.tabletop import tabletop
+from worldgen.scenes.texture_soup import texture_soup
 
 FAMILIES: dict[str, Callable[[int, list[int], bool], Scene]] = {
     "tabletop": tabletop,
+    "room": room,
+    "street": street,
+    "texture_soup": texture_soup,
 }
 
 

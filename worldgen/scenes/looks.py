@@ -1,9 +1,11 @@
 """Random looks: palettes as nature and people choose them, and textures that suit a material.
 
-All functions draw from a numpy generator and return rows of `worldgen.scenes.building.texture`. Colours are linear light.
+All functions draw from a numpy generator; textures are rows of `worldgen.scenes.building.texture`. Colours are linear
+light.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +27,7 @@ def from_hsv(hue: float, saturation: float, value: float) -> np.ndarray:
 
 def pair(rng: np.random.Generator, saturation: float = 0.45, contrast: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Two colours that go together: near in hue (70%) or opposite (30%), of different brightness."""
-    hue, first = rng.random(), rng.uniform(0.2, 0.95)
+    hue, first = rng.random(), rng.uniform(0.3, 0.95)
     other = hue + (rng.normal(0, 0.06) if rng.random() < 0.7 else 0.5 + rng.normal(0, 0.08))
     second = np.clip(first + contrast * rng.choice([-1, 1]) * rng.uniform(0.15, 0.6), 0.08, 0.98)
     s = np.clip(rng.normal(saturation, 0.25, 2), 0.02, 1)
@@ -55,7 +57,7 @@ def anything(rng: np.random.Generator, size_m: float, saturation: float = 0.45, 
     period = size_m * 2 ** rng.uniform(-3.3, 0.6)
     grain, phase = rng.uniform(0, 0.12), rng.uniform(0, 2 * math.pi, 3)
     axes, sharp = turned_axes(rng, flat), 2 ** rng.uniform(0, 4)
-    common = {"period_m": period, "phase": phase, "grain": grain}
+    common: dict[str, Any] = {"period_m": period, "phase": phase, "grain": grain}
     if kind == "noise":
         return texture(Pattern.NOISE, a, b, axes=axes, weight=(rng.uniform(0.4, 0.9), rng.uniform(0.2, 1.2), 0),
                        sharpness=sharp, **common)  # fmt: skip
@@ -70,7 +72,9 @@ def anything(rng: np.random.Generator, size_m: float, saturation: float = 0.45, 
         common["period_m"] = period * np.array([1.0, 1.0, rng.uniform(0.4, 1)])
         return texture(Pattern.BRICKS, b, a, axes=np.eye(3), weight=weight, sharpness=4.0, **common)
     if kind == "worley":
-        return texture(Pattern.WORLEY, a, b, axes=axes, weight=(rng.choice([0.0, 1.0]), 0, 0), sharpness=sharp, **common)
+        return texture(
+            Pattern.WORLEY, a, b, axes=axes, weight=(rng.choice([0.0, 1.0]), 0, 0), sharpness=sharp, **common
+        )
     if kind == "waves":
         product = bool(rng.random() < 0.4)
         weight = (1.0, 0.0, 0.0) if rng.random() < 0.6 else (0.6, 0.6, 0.6)
@@ -80,7 +84,7 @@ def anything(rng: np.random.Generator, size_m: float, saturation: float = 0.45, 
     if kind == "glyphs":
         return texture(Pattern.GLYPHS, a, b, axes=np.eye(3), sharpness=8.0, **common)
     if kind == "gradient":
-        return texture(Pattern.GRADIENT, a, b, axes=axes, sharpness=2.0, **(common | {"period_m": 2 * size_m}))
+        return texture(Pattern.GRADIENT, a, b, axes=axes, sharpness=2.0, period_m=2 * size_m, phase=phase, grain=grain)
     return texture(Pattern.SPECKLE, a, b, axes=axes, weight=(rng.uniform(0.3, 0.9), 0, 0), sharpness=6.0, **common)
 
 
@@ -98,7 +102,7 @@ def planks(rng: np.random.Generator) -> np.ndarray:
     """A wooden floor: long boards, each of its own tint."""
     a = from_hsv(rng.uniform(0.05, 0.1), rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.8))
     board = np.array([rng.uniform(0.8, 1.6), rng.uniform(0.08, 0.2), 1.0])
-    return texture(Pattern.BRICKS, a * 0.3, a, board, turned_axes(rng, flat=True)[[0, 1, 2]], weight=(0.5, 0.03, 0.25),
+    return texture(Pattern.BRICKS, a * 0.3, a, board, turned_axes(rng, flat=True), weight=(0.5, 0.03, 0.25),
                    sharpness=4.0, grain=0.12)  # fmt: skip
 
 
@@ -107,6 +111,13 @@ def tiles(rng: np.random.Generator, side_m: float = 0.4) -> np.ndarray:
     a, b = pair(rng, 0.2, 0.6)
     weight = (rng.choice([0.0, 0.5]), rng.uniform(0.03, 0.1), rng.uniform(0, 0.2))
     return texture(Pattern.BRICKS, b, a, side_m * rng.uniform(0.6, 1.5), weight=weight, sharpness=4.0, grain=0.06)
+
+
+def paving(rng: np.random.Generator) -> np.ndarray:
+    """Grey or sandy slabs of a sidewalk."""
+    a = from_hsv(rng.uniform(0.05, 0.15), rng.uniform(0, 0.25), rng.uniform(0.45, 0.85))
+    weight = (rng.choice([0.0, 0.5]), rng.uniform(0.03, 0.08), rng.uniform(0, 0.15))
+    return texture(Pattern.BRICKS, a * 0.6, a, rng.uniform(0.3, 0.8), weight=weight, sharpness=4.0, grain=0.08)
 
 
 def cloth(rng: np.random.Generator, size_m: float) -> np.ndarray:
@@ -130,8 +141,9 @@ def wall(rng: np.random.Generator) -> np.ndarray:
     if kind < 0.7:
         return texture(Pattern.NOISE, a, a * rng.uniform(0.75, 0.95), 0.8, weight=(0.7, 0.7, 0), grain=0.04)
     if kind < 0.85:
-        return texture(Pattern.WAVES, a, a * rng.uniform(0.6, 0.9), rng.uniform(0.2, 0.5), np.roll(np.eye(3), 1, 0)[[1, 2, 0]],
-                       weight=(1, 0, 0), sharpness=8.0)  # fmt: skip
+        stripes = np.eye(3)[[1, 0, 2]]  # upright ones, across the wall's own y
+        return texture(Pattern.WAVES, a, a * rng.uniform(0.6, 0.9), rng.uniform(0.2, 0.5), stripes, weight=(1, 0, 0),
+                       sharpness=8.0)  # fmt: skip
     brick = from_hsv(rng.uniform(0, 0.07), rng.uniform(0.2, 0.6), rng.uniform(0.35, 0.8))
     return texture(Pattern.BRICKS, brick * 0.6 + 0.1, brick, (0.25, 0.25, 0.09), weight=(0.5, 0.1, 0.25), grain=0.1)
 

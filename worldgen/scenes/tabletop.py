@@ -15,7 +15,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from geometry.errors import InputError
 from geometry.transforms import rotation_about
 from worldgen.scenes.captions import captions
 from worldgen.scenes.classes import SemanticClass
@@ -23,7 +22,7 @@ from worldgen.scenes.motion import Motion
 from worldgen.scenes.scene import Light, Materials, Scene
 from worldgen.scenes.shapes import Shape, reach_below
 from worldgen.scenes.textures import Textures
-from worldgen.seeds import Domain, uniform
+from worldgen.seeds import Domain, scene_numbers, uniform
 
 _SLOTS = 4
 _TRIES = 12
@@ -39,8 +38,7 @@ def tabletop(seed: int, indices: list[int], held_out: bool = False) -> Scene:
     Training and held-out scenes come from different series, whatever the seed and numbers.
     Raises InputError for a negative number.
     """
-    if min(indices, default=-1) < 0:
-        raise InputError(f"scene numbers {indices[:4]}; expected 0 or more, at least one")
+    scene_numbers(indices)
     domain = Domain.HELD_OUT_SCENES if held_out else Domain.TRAINING_SCENES
     u = torch.stack([uniform(domain, seed, (index,), (_NUMBERS,)) for index in indices])
     per_object, per_texture, rest = u.split([_SLOTS * _PER_OBJECT, (_SLOTS + 1) * _PER_TEXTURE, 16], -1)

@@ -15,14 +15,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from geometry.errors import InputError
 from worldgen.scenes import looks
 from worldgen.scenes.building import Builder, height_field
 from worldgen.scenes.captions import captions
-from worldgen.scenes.scene import Scene, stack
 from worldgen.scenes.classes import SemanticClass
+from worldgen.scenes.scene import Scene, stack
 from worldgen.scenes.shapes import Shape
-from worldgen.seeds import scene_stream
+from worldgen.seeds import scene_numbers, scene_stream
 
 FAMILY = 4
 _SHAPES = (Shape.BALL, Shape.BOX, Shape.BOX, Shape.CYLINDER, Shape.CONE, Shape.CAPSULE, Shape.TORUS, Shape.SUPERQUADRIC)
@@ -31,13 +30,7 @@ _MOMENTS = np.linspace(0, 2, 9).astype(np.float32)
 
 def texture_soup(seed: int, indices: list[int], held_out: bool = False) -> Scene:
     """The scenes of the given numbers in the endless series of a seed. Raises InputError for a negative number."""
-    return stack([_one(scene_stream(seed, index, FAMILY, held_out)) for index in _checked(indices)])
-
-
-def _checked(indices: list[int]) -> list[int]:
-    if min(indices, default=-1) < 0:
-        raise InputError(f"scene numbers {indices[:4]}; expected 0 or more, at least one")
-    return indices
+    return stack([_one(scene_stream(seed, index, FAMILY, held_out)) for index in scene_numbers(indices)])
 
 
 def _one(rng: np.random.Generator) -> Scene:
@@ -57,7 +50,9 @@ def _one(rng: np.random.Generator) -> Scene:
         triangles = spikes(rng, rng.uniform(0.3, 0.7))
         build.mesh(triangles, rng.normal(0, 0.7, 3), looks.anything(rng, 0.5), instance=build.thing())
     if rng.random() < 0.3:
-        build.lamp(rng.normal(0, 1.5, 3) + np.array([0, 0, 1.5]), rng.uniform(0.3, 1.2) * looks.colour(rng, 0.3, 0.7, 1))
+        build.lamp(
+            rng.normal(0, 1.5, 3) + np.array([0, 0, 1.5]), rng.uniform(0.3, 1.2) * looks.colour(rng, 0.3, 0.7, 1)
+        )
     azimuth, elevation = rng.uniform(0, 2 * math.pi), math.radians(rng.uniform(20, 80))
     to_sun = (math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation), math.sin(elevation))
     horizon, zenith = looks.sky(rng)
