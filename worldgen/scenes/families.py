@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from geometry.errors import InputError
+from worldgen.scenes.physics import physics
 from worldgen.scenes.room import room
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.street import street
@@ -13,6 +14,7 @@ FAMILIES: dict[str, Callable[[int, list[int], bool], Scene]] = {
     "tabletop": tabletop,
     "room": room,
     "street": street,
+    "physics": physics,
     "texture_soup": texture_soup,
 }
 
