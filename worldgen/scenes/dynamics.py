@@ -7,6 +7,7 @@ these add no energy. Contacts are found before they happen, and let bodies close
 `[fast]` extra).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -71,7 +72,13 @@ def _turned(rotation: Tensor, vector: Tensor, back: bool = False) -> Tensor:
     return vector + w * twice + torch.linalg.cross(axis, twice)
 
 
-def simulate(bodies: Bodies, duration_s: float, frames_per_s: float = 30.0, gravity: float = GRAVITY) -> Motion:
+def simulate(
+    bodies: Bodies,
+    duration_s: float,
+    frames_per_s: float = 30.0,
+    gravity: float = GRAVITY,
+    steps_per_s: int = 240,
+) -> Motion:
     """The bodies' tracks over some seconds, from time 0.
 
     Raises InputError for bodies that no world has (see `steps`) or a duration or rate that is not positive.
@@ -79,7 +86,7 @@ def simulate(bodies: Bodies, duration_s: float, frames_per_s: float = 30.0, grav
     if not duration_s > 0 or not frames_per_s > 0:
         raise InputError(f"simulate: {duration_s} s at {frames_per_s} frames a second; expected both above 0")
     count = round(duration_s * frames_per_s)
-    per_frame = max(1, -(-240 // int(frames_per_s)))
+    per_frame = max(1, math.ceil(steps_per_s / frames_per_s))
     states = [bodies]
     for number, state in enumerate(steps(bodies, 1 / (frames_per_s * per_frame), count * per_frame, gravity), 1):
         if number % per_frame == 0:

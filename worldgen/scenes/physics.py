@@ -1,9 +1,9 @@
 """The `physics` family: balls and boxes that fall, bounce, roll, slide, collide and topple. Needs numba (`[fast]`).
 
 Distributions (U = uniform):
-what happens  drop (30%): 3 to 7 bodies fall from U(0.6, 2.5) m, turning; tower (25%): 3 to 5 boxes, hit by a thrown ball;
-              wall (15%): six boxes in rows of three, two and one, hit by a ball; roll (15%): 2 to 4 balls rolling
-              through 2 to 4 standing boxes; throw (15%): 2 to 4 bodies thrown towards the middle from all sides
+what happens  drop (30%): 3 to 7 bodies fall from 0.6 m and more, turning; tower (25%): 3 to 5 boxes, hit by a thrown
+              ball; wall (15%): six boxes in rows of three, two and one, hit by a ball; roll (15%): 2 to 4 balls
+              rolling through 2 to 4 standing boxes; throw (15%): 2 to 4 bodies thrown towards the middle
 bodies        half extents U(0.12, 0.35) m; density 1; restitution U(0, 0.7) (0 in towers), friction U(0.3, 0.8)
 time          two seconds, 30 moments a second; the first contact falls within the first second
 looks         any of `looks.anything`, 40% glossy, over a floor of tiles, planks or noise; sun and sky as outdoors
@@ -43,8 +43,16 @@ class _Start:
     def __init__(self, rng: np.random.Generator):
         self.rng, self.rows = rng, []
 
-    def add(self, kind: Shape, size: np.ndarray, place: np.ndarray, velocity: np.ndarray | None = None,
-            spin: np.ndarray | None = None, rotation: np.ndarray | None = None, bounce: float | None = None) -> None:  # fmt: skip
+    def add(
+        self,
+        kind: Shape,
+        size: np.ndarray,
+        place: np.ndarray,
+        velocity: np.ndarray | None = None,
+        spin: np.ndarray | None = None,
+        rotation: np.ndarray | None = None,
+        bounce: float | None = None,
+    ) -> None:
         """One body; its mass follows from its volume at one kilogram a litre."""
         volume = float(np.prod(size)) * (4.19 if kind == Shape.BALL else 8.0)
         self.rows.append((
@@ -77,7 +85,7 @@ def _one(rng: np.random.Generator) -> Scene:
     start = _Start(rng)
     {"drop": _drop, "tower": _tower, "wall": _wall, "roll": _roll, "throw": _throw}[happening](rng, start)
     bodies = start.bodies()
-    motion = simulate(bodies, DURATION_S)
+    motion = simulate(bodies, DURATION_S, steps_per_s=120)
     build = Builder(motion.time_s[0].numpy())
     rotation = matrix_from_quaternion_wxyz(motion.rotation[0]).numpy()
     for n, kind in enumerate(bodies.kind[0].tolist()):
@@ -130,7 +138,7 @@ def _tower(rng: np.random.Generator, start: _Start) -> None:
         place = np.array([*rng.normal(0, 0.08 * half, 2), height + size[2]])
         start.add(Shape.BOX, size, place, rotation=_about_z(rng.normal(0, 0.15)), bounce=0.0)
         height += 2 * size[2]
-    _thrown_ball(rng, start, np.array([0, 0, rng.uniform(0.4, 0.9) * height]), rng.uniform(3, 6))
+    _thrown_ball(rng, start, np.array([0, 0, rng.uniform(0.5, 0.95) * height]), rng.uniform(4, 8))
 
 
 def _about_z(angle: float) -> np.ndarray:
@@ -141,7 +149,7 @@ def _about_z(angle: float) -> np.ndarray:
 def _thrown_ball(rng: np.random.Generator, start: _Start, target: np.ndarray, speed: float) -> None:
     """A ball that will be at the target, coming from 1.8 to 2.6 m away, within a second."""
     azimuth, away = rng.uniform(0, 2 * math.pi), rng.uniform(1.8, 2.6)
-    size = start.size(Shape.BALL, 0.12, 0.25)
+    size = start.size(Shape.BALL, 0.16, 0.28)
     direction = np.array([math.cos(azimuth), math.sin(azimuth), 0.0])
     flight = away / speed
     place = target + direction * away
@@ -157,7 +165,7 @@ def _wall(rng: np.random.Generator, start: _Start) -> None:
             along = (n - (2 - row) / 2) * (2 * size[1] + 0.01)
             place = _about_z(turn) @ np.array([0, along, 0]) + np.array([0, 0, (2 * row + 1) * size[2]])
             start.add(Shape.BOX, size, place, rotation=_about_z(turn), bounce=0.0)
-    _thrown_ball(rng, start, np.array([0, 0, rng.uniform(1, 4) * size[2]]), rng.uniform(3, 6))
+    _thrown_ball(rng, start, np.array([0, 0, rng.uniform(1, 4) * size[2]]), rng.uniform(4, 8))
 
 
 def _roll(rng: np.random.Generator, start: _Start) -> None:

@@ -83,17 +83,17 @@ def _step(kind, half, lightness, inertia, bounce, rub, moving, position, rotatio
                 approach[c] = _approach(kind, a, b, c, local_a, local_b, normal, position, rotation, velocity, spin)
             else:
                 n, u, v = _frame(normal[c])
-                _push(kind, a, b, c, n * impulse[c, 0] + u * impulse[c, 1] + v * impulse[c, 2], local_a, local_b, lightness,
-                      inertia, rotation, velocity, spin)  # fmt: skip
-        _solve(kind, True, h, count, pair, local_a, local_b, normal, impulse, lightness, inertia, rub, position, rotation,
-               velocity, spin)  # fmt: skip
+                kept = n * impulse[c, 0] + u * impulse[c, 1] + v * impulse[c, 2]
+                _push(kind, a, b, c, kept, local_a, local_b, lightness, inertia, rotation, velocity, spin)
+        _solve(kind, True, h, count, pair, local_a, local_b, normal, impulse, lightness, inertia, rub, position,
+               rotation, velocity, spin)  # fmt: skip
         for i in range(len(kind)):
             if moving[i]:
                 _move(i, kind, inertia, position, rotation, velocity, spin, h)
                 if not touched[i]:
                     position[i, 2] += 0.5 * gravity * h * h  # the parabola, exactly
-        _solve(kind, False, h, count, pair, local_a, local_b, normal, impulse, lightness, inertia, rub, position, rotation,
-               velocity, spin)  # fmt: skip
+        _solve(kind, False, h, count, pair, local_a, local_b, normal, impulse, lightness, inertia, rub, position,
+               rotation, velocity, spin)  # fmt: skip
         _rebound(kind, count, pair, local_a, local_b, normal, impulse, approach, bounce, lightness, inertia, position,
                  rotation, velocity, spin)  # fmt: skip
 
@@ -230,8 +230,8 @@ def _solve(kind, soft, h, count, pair, local_a, local_b, normal, impulse, lightn
 
 @no_type_check
 @njit(cache=True, nogil=True)
-def _rebound(kind, count, pair, local_a, local_b, normal, impulse, approach, bounce, lightness, inertia, position, rotation,
-             velocity, spin):  # fmt: skip
+def _rebound(kind, count, pair, local_a, local_b, normal, impulse, approach, bounce, lightness, inertia, position,
+             rotation, velocity, spin):  # fmt: skip
     """Contacts that have closed in this substep send the bodies back at a share of the speed they came with."""
     for c in range(count):
         a, b = pair[c]
