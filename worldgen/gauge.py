@@ -12,6 +12,7 @@ from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Float
 from geometry.trajectories import nearest_point_to_axes
+from worldgen.clip import Clip
 
 NEAREST = 1 / 3  # the nearest depth the network can tell apart, in scene scales
 
@@ -64,6 +65,18 @@ def batch_scale(cameras: Cameras) -> Float[Tensor, "*b"]:
     distance = offset.norm(dim=-1).mean(-1)
     inward = ((offset * cameras.forward).sum(-1) > 0).all(-1) & (distance < 20 * spread)
     return torch.where(inward, distance, spread)
+
+
+def clip_scale(clip: Clip) -> Float[Tensor, "*b"]:
+    """The scene scale of clips [*b, f]: `batch_scale`, or where all cameras are in one place the 25th percentile of
+    the first frame's known depth (1 where there is none)."""
+    scale = batch_scale(clip.cameras)
+    depth = clip.depth[..., 0, 0, :, :].flatten(-2)
+    known = (depth > 0) & depth.isfinite()
+    quarter = (0.25 * (known.sum(-1, keepdim=True) - 1).clamp_min(0)).long()
+    near = depth.masked_fill(~known, torch.inf).sort(-1).values.gather(-1, quarter).squeeze(-1)
+    near = torch.where(near.isfinite(), near, 1.0)
+    return torch.where(scale > 1e-3 * near, scale, near)
 
 
 def scale_of(cameras: Cameras) -> float:

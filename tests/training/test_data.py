@@ -1,8 +1,11 @@
 """Training batches: functions of the step."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from geometry.errors import InputError
 from worldgen.clip import Clip
 from worldgen.training.data import SceneStream
 
@@ -50,8 +53,25 @@ def test_the_frames_of_a_clip_are_different_views_and_their_number_is_drawn(run_
 
 @pytest.mark.parametrize("seeds", [("data", 1), ("train", 1)])
 def test_another_seed_gives_other_batches(run_of, seeds: tuple[str, int]) -> None:
-    from dataclasses import replace
-
     config, (section, seed) = run_of(), seeds
     other = replace(config, **{section: replace(getattr(config, section), seed=seed)})
     assert not equal(SceneStream(config, CPU).batch(0), SceneStream(other, CPU).batch(0))
+
+
+def test_families_are_mixed_as_asked_and_a_place_in_the_stream_keeps_its_scene(run_of) -> None:
+    def first_pool(families: dict[str, float]) -> Clip:
+        config = run_of(batch=4)
+        stream = SceneStream(replace(config, data=replace(config.data, families=families)), CPU)
+        return stream._render_pool(0)
+
+    room, soup = first_pool({"room": 1.0}), first_pool({"texture_soup": 1.0})
+    both = first_pool({"room": 1.0, "texture_soup": 1.0})
+    from_room = torch.tensor([torch.allclose(a, b, atol=1e-5) for a, b in zip(both.rgb, room.rgb)])
+    from_soup = torch.tensor([torch.allclose(a, b, atol=1e-5) for a, b in zip(both.rgb, soup.rgb)])
+    assert bool((from_room ^ from_soup).all()) and bool(from_room.any()) and bool(from_soup.any())
+    assert both.cameras.time_s.shape == (8, 3)
+
+
+def test_a_family_that_does_not_exist_is_refused(run_of) -> None:
+    with pytest.raises(InputError, match="castle"):
+        replace(run_of(), data=replace(run_of().data, families={"castle": 1.0}))

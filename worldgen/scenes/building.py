@@ -6,6 +6,7 @@ Families draw each scene by itself from its own random stream, so a scene cannot
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from worldgen.scenes.scene import Light, Materials, Scene
 from worldgen.scenes.shapes import Shape
 from worldgen.scenes.textures import Pattern, Textures
 
-Vector = Sequence[float | int] | np.ndarray
+Vector = Sequence[Any] | np.ndarray  # numbers of any kind
 
 
 def texture(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldgen.scenes import looks
-from worldgen.scenes.building import Builder, plain, texture
+from worldgen.scenes.building import Builder, Vector, plain, texture
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.shapes import Shape
 from worldgen.scenes.textures import Pattern
@@ -26,7 +26,7 @@ class Spot:
     instance: int
     semantic: SemanticClass
 
-    def put(self, kind: Shape, centre: tuple[float, float, float], size: tuple[float, float, float], look: np.ndarray,
+    def put(self, kind: Shape, centre: Vector, size: Vector, look: np.ndarray,
             **options) -> None:  # fmt: skip
         """A part at a place in the thing's own frame."""
         cosine, sine = math.cos(self.heading), math.sin(self.heading)

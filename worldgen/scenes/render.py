@@ -94,7 +94,7 @@ class _Film:
         cameras, which, solids = self._take(torch.arange(len(self), device=self.cameras.K.device)[pictures])
         origin, direction = picture_bundles(cameras, supersample)
         hits = trace(solids, origin, direction)
-        pixel = float(1 / (supersample * cameras.K[:, 0, 0].min())) if prefilter else None
+        pixel = 1 / (supersample * cameras.K[:, 0, 0]) if prefilter else None
         light = shade(self.scene, solids, which, hits, origin, direction, pixel)
         light = _pictures(light.reshape(3, *hits.t.shape).movedim(0, 2), cameras.hw, supersample)
 

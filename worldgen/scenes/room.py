@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from worldgen.scenes import furniture, looks
-from worldgen.scenes.building import Builder, plain
+from worldgen.scenes.building import Builder, Vector, plain
 from worldgen.scenes.captions import captions
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.scene import Scene, stack
@@ -46,7 +46,7 @@ def _one(rng: np.random.Generator) -> Scene:
     build = Builder()
     day = bool(rng.random() < 0.7)
     _floor_and_ceiling(rng, build, half_x, half_y, height)
-    sides = rng.permutation(4)
+    sides = rng.permutation(4).tolist()
     windows = sides[: 1 if rng.random() < 0.6 else 2]
     paper, other = looks.wall(rng), looks.wall(rng)
     accent = sides[3] if rng.random() < 0.4 else -1
@@ -89,7 +89,7 @@ def _wall(
     rng: np.random.Generator,
     build: Builder,
     side: int,
-    size: tuple[float, float, float],
+    size: Vector,
     look: np.ndarray,
     window: bool,
 ) -> None:
@@ -97,9 +97,7 @@ def _wall(
     half_x, half_y, height = size
     wide = (half_y if side % 2 == 0 else half_x) + 2 * _THICK
 
-    def block(
-        low: tuple[float, float], high: tuple[float, float], skin: np.ndarray, depth: tuple[float, float]
-    ) -> None:
+    def block(low: Vector, high: Vector, skin: np.ndarray, depth: Vector) -> None:
         """A box of a stretch along the wall and a stretch of height, from `depth` to `depth` inside the inner face."""
         along, up = (low[0] + high[0]) / 2, (low[1] + high[1]) / 2
         face, heading = _on_wall(side, half_x, half_y, along)

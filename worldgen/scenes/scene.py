@@ -136,7 +136,7 @@ def stack(scenes: Sequence[Scene]) -> Scene:
     return _cat(padded)
 
 
-def _fill(tensor: Tensor, axis: int, count: int, value: float) -> Tensor:
+def _fill(tensor: Tensor, axis: int, count: int, value: float | int) -> Tensor:
     missing = count - tensor.shape[axis]
     if missing == 0:
         return tensor

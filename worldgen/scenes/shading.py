@@ -120,11 +120,11 @@ def shade(
     hits: Hits,
     origin: Tensor,
     direction: Tensor,
-    pixel: float | None,
+    pixel: Tensor | None,
 ) -> Tensor:
     """Linear light [3, p t k] arriving along each ray: Lambert and Blinn-Phong under a sun and lamps that cast shadows.
 
-    pixel  a ray's share of the picture, metres across at z-depth 1 m; the textures' footprint follows from it.
+    pixel  [p] a ray's share of the picture, metres across at z-depth 1 m; the textures' footprint follows from it.
            None = textures unfiltered
     """
     seen = surfaces(scene, solids, which, hits, origin, direction)
@@ -132,7 +132,7 @@ def shade(
     distance = length(d) * seen.t
     to_eye = -d / length(d)
     columns = scene.material.textures.table().flatten(0, 1).T.contiguous()
-    albedo = _albedo(columns, seen, None if pixel is None else pixel * distance)
+    albedo = _albedo(columns, seen, None if pixel is None else pixel.repeat_interleave(hits.t[0].numel()) * distance)
     material = scene.material
     look = torch.stack([material.gloss, material.shine, material.glow, material.haze_m], -1).flatten(0, 1)
     gloss, shine, glow, haze_m = _per_ray(look.to(d.dtype), seen.primitive)

@@ -21,7 +21,7 @@ import numpy as np
 
 from worldgen.scenes import looks
 from worldgen.scenes import street_parts as parts
-from worldgen.scenes.building import Builder, texture
+from worldgen.scenes.building import Builder, Vector, texture
 from worldgen.scenes.captions import captions
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.scene import Scene, stack
@@ -94,8 +94,8 @@ def _one(rng: np.random.Generator) -> Scene:
     return replace(scene, captions=captions(scene, [setting]))
 
 
-def _thing(build: Builder, plan: _Plan, place: tuple[float, float], heading: float, semantic: SemanticClass,
-           velocity: tuple[float, float] = (0.0, 0.0)) -> parts.Thing:  # fmt: skip
+def _thing(build: Builder, plan: _Plan, place: Vector, heading: float, semantic: SemanticClass,
+           velocity: Vector = (0.0, 0.0)) -> parts.Thing:  # fmt: skip
     """Something that stands on the ground, or moves over it steadily."""
     path = np.array([*place, 0.0]) + MOMENTS[:, None] * np.array([*velocity, 0.0])
     return parts.Thing(build, path, heading, build.thing(), semantic, plan.haze_m)
@@ -162,7 +162,7 @@ def _sides(rng: np.random.Generator, build: Builder, plan: _Plan) -> None:
 
 def _traffic(rng: np.random.Generator, build: Builder, plan: _Plan) -> None:
     lights = 0.2 if plan.time == "day" else 1.5
-    taken: dict[int, list[tuple[float, float]]] = {}
+    taken: dict[int, list[Vector]] = {}
     for _ in range(rng.integers(1, 6)):
         lane = int(rng.integers(len(plan.lanes)))
         y, onwards = float(plan.lanes[lane]), float(plan.lanes[lane]) < plan.middle

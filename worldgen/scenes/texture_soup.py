@@ -51,7 +51,7 @@ def _one(rng: np.random.Generator) -> Scene:
         build.mesh(triangles, rng.normal(0, 0.7, 3), looks.anything(rng, 0.5), instance=build.thing())
     if rng.random() < 0.3:
         build.lamp(
-            rng.normal(0, 1.5, 3) + np.array([0, 0, 1.5]), rng.uniform(0.3, 1.2) * looks.colour(rng, 0.3, 0.7, 1)
+            rng.normal(0, 1.5, 3) + np.array([0, 0, 1.5]), rng.uniform(0.3, 1.2) * looks.colour(rng, 0.3, 0.7, 1.0)
         )
     azimuth, elevation = rng.uniform(0, 2 * math.pi), math.radians(rng.uniform(20, 80))
     to_sun = (math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation), math.sin(elevation))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from geometry.errors import InputError
 from worldgen.model import ModelConfig
+from worldgen.scenes.families import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,9 @@ class DataConfig:
     views        pictures rendered of each scene, from which a step draws its frames
     pool         batches of scenes rendered together
     reuse        times each scene is used, each time with other frames, levels and noise
-    spreads_deg  half angles of the arc the cameras stand on, drawn between each pair's ends with equal chance
+    families     how often each family of scenes is drawn; the weights need not sum to one
+    fps          frames a second of the clips of families with moving cameras
+    spreads_deg  tabletop: half angles of the arc the cameras stand on, drawn between each pair's ends with equal chance
     """
 
     seed: int = 0
@@ -23,6 +26,8 @@ class DataConfig:
     pool: int = 4
     reuse: int = 4
     supersample: int = 2
+    families: dict[str, float] = field(default_factory=lambda: {"tabletop": 1.0})
+    fps: float = 4.0
     spreads_deg: tuple[tuple[float, ...], ...] = ((5.0, 25.0), (25.0, 60.0), (180.0, 180.0))
 
 
@@ -112,7 +117,7 @@ class RunConfig:
             (min(t.checkpoint_every, t.sheet_every, t.log_every) >= 1, "train.*_every: expected at least 1 each"),
             (all(len(pair) == 2 for pair in d.spreads_deg), "data.spreads_deg: expected pairs [low, high]"),
         ]
-        tasks = self.tasks
+        tasks, shares = self.tasks, d.families.values()
         weights = (tasks.given, tasks.given_depth, tasks.depth, tasks.unknown, tasks.independent)
         expectations += [
             (min(weights) >= 0 and sum(weights) > 0, f"tasks weighing {weights}; expected none below 0, some above"),
@@ -120,6 +125,11 @@ class RunConfig:
             (tasks.scale_jitter >= 1, f"tasks.scale_jitter {tasks.scale_jitter}; expected 1 or more"),
             (0 < t.learning_rate < 10, f"train.learning_rate {t.learning_rate}; expected more than 0, less than 10"),
             (t.seed >= 0 and d.seed >= 0, f"train.seed {t.seed}, data.seed {d.seed}; expected 0 or more"),
+            (
+                set(d.families) <= set(FAMILIES) and min(shares, default=-1) >= 0 < sum(shares),
+                f"data.families {d.families}; expected weights of {', '.join(FAMILIES)}, none below 0, some above",
+            ),
+            (d.fps > 0, f"data.fps {d.fps}; expected more than 0"),
             (len(d.spreads_deg) > 0, "data.spreads_deg is empty; expected at least one pair [low, high]"),
         ]
         for holds, message in expectations:

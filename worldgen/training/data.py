@@ -7,8 +7,9 @@ import torch
 
 from geometry.cameras import Cameras
 from worldgen.clip import Clip
+from worldgen.scenes.families import draw
+from worldgen.scenes.filming import Shot, views
 from worldgen.scenes.render import render
-from worldgen.scenes.tabletop import tabletop
 from worldgen.scenes.viewpoints import NUMBERS, ring
 from worldgen.seeds import Domain, stream
 from worldgen.training.config import RunConfig
@@ -39,8 +40,33 @@ class SceneStream:
     def _render_pool(self, block: int) -> Clip:
         data, train = self.config.data, self.config.train
         count = data.pool * train.batch
-        scene = tabletop(data.seed, list(range(block * count, (block + 1) * count)))
-        cameras = draw_cameras(self.config, block, count)
+        names = [name for name, weight in data.families.items() if weight > 0]
+        weights = np.array([data.families[name] for name in names])
+        family = stream(Domain.TRAINING, data.seed, block, 0, 4).choice(len(names), count, p=weights / weights.sum())
+        parts, order = [], []
+        for n, name in enumerate(names):
+            rows = np.flatnonzero(family == n).tolist()
+            if rows:
+                parts.append(self._render_family(name, block, count, rows))
+                order += rows
+        back = torch.tensor(order).argsort().to(self.device)
+        rgb, depth = (torch.cat([getattr(part, kind) for part in parts])[back] for kind in ("rgb", "depth"))
+        shots = [part.cameras for part in parts]
+        poses, K, view, time_s = (
+            torch.cat([getattr(shot, kind) for shot in shots])[back]
+            for kind in ("world_from_camera", "K", "view", "time_s")
+        )
+        return Clip(rgb, depth, Cameras(poses, K, shots[0].hw, view, time_s))
+
+    def _render_family(self, name: str, block: int, count: int, rows: list[int]) -> Clip:
+        """The clips of one family in a pool: scene numbers belong to places in the stream, whatever the mixture."""
+        data, size = self.config.data, self.config.model.size_px
+        numbers = [block * count + row for row in rows]
+        scene = draw(name, data.seed, numbers)
+        if name == "tabletop":
+            cameras = draw_cameras(self.config, block, count)[torch.tensor(rows)]
+        else:
+            cameras = views(name, scene, data.seed, numbers, False, Shot(data.views, data.fps, (size, size)))
         return render(scene.to(self.device), cameras.to(self.device), data.supersample)
 
 

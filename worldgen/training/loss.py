@@ -7,7 +7,7 @@ from torch import Tensor
 
 from worldgen.clip import Clip
 from worldgen.conditioning import Conditioning
-from worldgen.gauge import Gauge, batch_scale
+from worldgen.gauge import Gauge, clip_scale
 from worldgen.model import WorldModel
 from worldgen.sampling.process import per_channel
 from worldgen.training.level_sampling import Task
@@ -33,7 +33,7 @@ def loss(
     scale_jitter  [b] factors on each clip's scene scale
     half_precision  compute the network's products in bfloat16
     """
-    gauge = Gauge.of(clip.cameras, batch_scale(clip.cameras) * scale_jitter)
+    gauge = Gauge.of(clip.cameras, clip_scale(clip) * scale_jitter)
     x0 = model.config.codec.encode(clip.rgb, gauge.signal_from_depth(clip.depth))
     conditioning = replace(Conditioning.of(gauge.normalise(clip.cameras)), cameras_known=task.cameras_known)
     t = per_channel(task.level, model.channels)
