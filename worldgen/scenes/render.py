@@ -96,7 +96,7 @@ class _Film:
         hits = trace(solids, origin, direction)
         pixel = 1 / (supersample * cameras.K[:, 0, 0]) if prefilter else None
         light = shade(self.scene, solids, which, hits, origin, direction, pixel)
-        light = _pictures(light.reshape(3, *hits.t.shape).movedim(0, 2), cameras.hw, supersample)
+        light = bundled_pictures(light.reshape(3, *hits.t.shape).movedim(0, 2), cameras.hw, supersample)
 
         centre = (origin, direction) if supersample == 1 else picture_bundles(cameras, 1)
         if supersample > 1:
@@ -105,7 +105,7 @@ class _Film:
 
         def picture(values: Tensor) -> Tensor:
             """Images [p, c, h, w] of rays' values [c, n]."""
-            return _pictures(values.reshape(-1, *hits.t.shape).movedim(0, 2), cameras.hw, 1)
+            return bundled_pictures(values.reshape(-1, *hits.t.shape).movedim(0, 2), cameras.hw, 1)
 
         images = {
             "rgb": srgb_from_linear(light.clamp(0, 1)),
@@ -206,7 +206,7 @@ def picture_bundles(cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor]
     return fine.centres[:, None, :, None], direction.contiguous()
 
 
-def _pictures(bundled: Tensor, hw: tuple[int, int], supersample: int) -> Tensor:
+def bundled_pictures(bundled: Tensor, hw: tuple[int, int], supersample: int) -> Tensor:
     """Images [p, c, h, w] of bundled values [p, t, c, k], the mean over the rays of each pixel."""
     height, width = hw[0] * supersample, hw[1] * supersample
     across = -(-width // _BUNDLE)
