@@ -122,6 +122,33 @@ class Evaluate:
         print((self.output / "report.md").read_text(encoding="utf-8"))
 
 
+@dataclass(frozen=True)
+class Scenes:
+    """Render procedural scenes to look at: contact sheets, films with depth, and the scenes as animated GLB."""
+
+    output: Path
+    """New folder for the results."""
+    families: tuple[str, ...] = ()
+    """Some of tabletop, room, street, physics and texture_soup (default: all)."""
+    seed: int = 0
+    size_px: int = 128
+    """Side of the frames."""
+    frames: int = 36
+    """Length of the films, two seconds."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace the output folder."""
+
+    def run(self) -> None:
+        """Render, save, and say where."""
+        from worldgen.scenes.families import FAMILIES
+        from worldgen.scenes.gallery import gallery
+
+        families = list(self.families) or list(FAMILIES)
+        with _Bar() as bar:
+            gallery(families, self.output, self.seed, self.size_px, self.frames, self.overwrite, bar.at)
+        print(f"{', '.join(families)}: {self.output}")
+
+
 class _Bar:
     """A progress bar whose length is known only once the work is planned."""
 
@@ -148,12 +175,13 @@ class _Bar:
         self._bar.close()
 
 
-def parse(arguments: list[str]) -> Orbit | Train | Evaluate:
+def parse(arguments: list[str]) -> Orbit | Train | Evaluate | Scenes:
     """The command asked for; prints help or the usage error and exits (0 or 2) otherwise."""
     return tyro.cli(
         Annotated[Orbit, tyro.conf.subcommand("orbit")]
         | Annotated[Train, tyro.conf.subcommand("train")]
-        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
+        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Scenes, tyro.conf.subcommand("scenes")],
         prog="worldgen",
         args=arguments,
         description="A world model you steer with a camera and take apart as geometry.",

@@ -14,7 +14,7 @@ from geometry.transforms import rotation_about
 from tests.scenes.test_truths import flying, moving
 from tests.scenes.truth import ALL_SOLIDS, FORM, inside, rays
 from worldgen.scenes.building import Builder, plain, texture
-from worldgen.scenes.export import write_clip_video, write_scene_glb
+from worldgen.scenes.export import write_clip_mp4, write_scene_glb
 from worldgen.scenes.render import render
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.shapes import Shape
@@ -134,9 +134,9 @@ def test_a_scene_s_glb_has_the_colours_of_its_textures(tmp_path: Path) -> None:
     assert shade[x > 0.1].min() > 0.6 and shade[x < -0.1].max() < 0.4
 
 
-def test_a_clip_becomes_a_film_of_colour_and_nearness(tmp_path: Path) -> None:
+def test_a_clip_becomes_a_film_of_colour_and_depth(tmp_path: Path) -> None:
     clip = render(moving(), flying(3))[0]
-    write_clip_video(tmp_path / "clip.mp4", clip)
+    write_clip_mp4(tmp_path / "clip.mp4", clip)
     film = read_mp4(tmp_path / "clip.mp4")
     assert film.shape == (3, 3, 40, 112)
     assert (film[..., :56] - clip.rgb).abs().mean() < 0.05

@@ -1,4 +1,4 @@
-"""A scene as files: its exact geometry with its motion as GLB, and any clip as films of colour and depth."""
+"""A scene as files: its exact geometry with its motion as GLB, and any clip as a film of colour and depth."""
 
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from geometry.io.gltf import MovingMesh, write_moving_glb
 from geometry.io.video import write_mp4
 from geometry.meshes import Mesh
 from worldgen.clip import Clip
+from worldgen.evaluation.sheets import depth_picture
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.tessellation import tessellate
 from worldgen.scenes.textures import evaluate
 
 
@@ -21,8 +23,6 @@ def write_scene_glb(path: Path, scene: Scene, index: int = 0, fine: int = 48) ->
     fine  segments around a round shape
     Raises InputError for a scene without primitives.
     """
-    from worldgen.scenes.tessellation import tessellate
-
     meshes = []
     columns = scene.material.textures.table()[index].T.contiguous()
     for n in (scene.kind[index] >= 0).nonzero().squeeze(-1).tolist():
@@ -54,17 +54,10 @@ def _thrice(values: Tensor) -> Tensor:
     return values.repeat_interleave(3, 0)
 
 
-def depth_picture(depth: Tensor) -> Tensor:
-    """Depth [*b, 1, h, w] in metres as grey pictures [*b, 3, h, w]: near is bright, the sky black, unknown black.
-
-    Brightness is nearness, near / depth with `near` the first percentile of all that is known.
-    """
-    known = depth[(depth > 0) & depth.isfinite()]
-    near = known.quantile(0.01) if 0 < len(known) < 1 << 24 else known.min() if len(known) else depth.new_tensor(1.0)
-    nearness = torch.where(depth > 0, near / depth.clamp_min(1e-6), 0.0).clamp(0, 1)
-    return nearness.repeat_interleave(3, -3)
-
-
-def write_clip_video(path: Path, clip: Clip, fps: float = 12.0) -> None:
-    """Write a clip [f] as one film: colours on the left, nearness on the right."""
-    write_mp4(path, torch.cat([clip.rgb, depth_picture(clip.depth)], -1), fps)
+def write_clip_mp4(path: Path, clip: Clip, fps: float = 12.0, scale: int = 1) -> None:
+    """Write a clip [f] as one film: colours on the left, depth on the right (bright = near)."""
+    known = clip.depth[(clip.depth > 0) & clip.depth.isfinite()]
+    near, far = (float(known.min()), float(known.max())) if len(known) else (1.0, 2.0)
+    far = max(min(far, 50 * near), near * 1.01)
+    depth = torch.stack([depth_picture(frame, near, far) for frame in clip.depth])
+    write_mp4(path, torch.cat([clip.rgb, depth], -1), fps, scale)

@@ -1,0 +1,172 @@
+"""How varied the scenes' pictures are beside real ones: `python -m worldgen.benchmarks.variety`.
+
+Of each picture, at one size: the slope of its power spectrum (natural pictures: about -2; Field 1987), contrast, mean
+saturation and the spread of hues, the share of edge pixels, and of rendered ones the range of depth.
+"""
+
+import argparse
+import json
+import math
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from geometry.errors import InputError
+from geometry.io.images import read_image, write_png
+from worldgen.scenes.families import FAMILIES, draw
+from worldgen.scenes.filming import Shot, views
+from worldgen.scenes.render import render
+
+SIZE = 96
+NAMES = ("spectrum slope", "contrast", "saturation", "hue entropy", "edge share", "depth range")
+
+
+def statistics(rgb: Tensor, depth: Tensor | None = None) -> Tensor:
+    """The six numbers of each picture [n, 3, h, w]; the last is log10 of the 95th over the 5th percentile of depth."""
+    grey = rgb.mean(1)
+    top, low = rgb.amax(1), rgb.amin(1)
+    saturation = (top - low) / top.clamp_min(1e-3)
+    edges = (grey[:, 1:, :-1] - grey[:, :-1, :-1]).square() + (grey[:, :-1, 1:] - grey[:, :-1, :-1]).square()
+    columns = [
+        _slope(grey), grey.flatten(1).std(1), saturation.flatten(1).mean(1), _hue_entropy(rgb, saturation),
+        (edges.sqrt() > 0.08).flatten(1).double().mean(1), _depth_range(depth, len(rgb)),
+    ]  # fmt: skip
+    return torch.stack([column.double() for column in columns], 1)
+
+
+def _slope(grey: Tensor) -> Tensor:
+    """The slope of log power over log frequency, from 3 cycles a picture to a quarter of the sampling rate."""
+    size = grey.shape[-1]
+    window = torch.hann_window(size, periodic=False)
+    power = torch.fft.fft2((grey - grey.mean((1, 2), keepdim=True)) * window * window[:, None]).abs().square()
+    frequency = torch.fft.fftfreq(size) * size
+    radius = (frequency.square() + frequency[:, None].square()).sqrt().round().long()
+    rings = torch.arange(3, size // 4)
+    mean = torch.stack([power[:, radius == ring].mean(1) for ring in rings], 1).clamp_min(1e-9).log()
+    x = rings.double().log() - rings.double().log().mean()
+    return (mean.double() * x).sum(1) / x.square().sum()
+
+
+def _hue_entropy(rgb: Tensor, saturation: Tensor) -> Tensor:
+    """Bits of the hues in twelve bins, weighted by saturation: 0 is one hue, 3.6 all alike."""
+    r, g, b = rgb.unbind(1)
+    hue = torch.atan2(math.sqrt(3) * (g - b), 2 * r - g - b)
+    bins = ((hue + math.pi) / (2 * math.pi) * 12).long().clamp(0, 11).flatten(1)
+    share = torch.zeros(len(rgb), 12).scatter_add(1, bins, saturation.flatten(1))
+    share = share / share.sum(1, keepdim=True).clamp_min(1e-6)
+    return -(share * share.clamp_min(1e-9).log2()).sum(1)
+
+
+def _depth_range(depth: Tensor | None, count: int) -> Tensor:
+    if depth is None:
+        return torch.full((count,), torch.nan)
+    ranges = []
+    for picture in depth.flatten(1):
+        known = picture[picture.isfinite() & (picture > 0)]
+        ranges.append(
+            (known.quantile(0.95) / known.quantile(0.05)).log10() if len(known) > 20 else torch.tensor(torch.nan)
+        )
+    return torch.stack(ranges)
+
+
+def rendered(family: str, count: int, seed: int = 0) -> Tensor:
+    """Statistics of `count` pictures of a family, two of each scene."""
+    rows = []
+    for start in range(0, count // 2, 8):
+        indices = list(range(start, min(start + 8, count // 2)))
+        scene = draw(family, seed, indices, True)
+        clip = render(scene, views(family, scene, seed, indices, True, Shot(2, 1.0, (SIZE, SIZE))))
+        rows.append(statistics(clip.rgb.flatten(0, 1), clip.depth.flatten(0, 1)))
+    return torch.cat(rows)
+
+
+def real(folder: Path) -> tuple[Tensor, int]:
+    """Statistics of all pictures below a folder, their middle square made small; and how many there are."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    pictures = []
+    for path in paths:
+        if any(part in ("masks", "depth") for part in path.parts) or "disparity" in path.name or "cutout" in path.name:
+            continue
+        try:
+            picture = read_image(path)
+        except InputError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        side = min(picture.shape[1:])
+        top, left = (picture.shape[1] - side) // 2, (picture.shape[2] - side) // 2
+        square = picture[None, :3, top : top + side, left : left + side]
+        if side >= SIZE:
+            pictures.append(F.interpolate(square, (SIZE, SIZE), mode="area"))
+    if not pictures:
+        raise InputError(f"{folder} holds no pictures of {SIZE} px and more; expected JPEG or PNG files")
+    return statistics(torch.cat(pictures)), len(pictures)
+
+
+def table(groups: dict[str, Tensor]) -> str:
+    """Median and, in brackets, the 10th and 90th percentile of each number, a row a group."""
+    lines = ["| pictures | n | " + " | ".join(NAMES) + " |", "|---" * (len(NAMES) + 2) + "|"]
+    for name, rows in groups.items():
+        cells = []
+        for column in rows.T:
+            column = column[column.isfinite()]
+            if len(column) == 0:
+                cells.append("")
+                continue
+            low, middle, high = column.quantile(torch.tensor([0.1, 0.5, 0.9]).double()).tolist()
+            cells.append(f"{middle:.2f} [{low:.2f}, {high:.2f}]")
+        lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def plot(groups: dict[str, Tensor], path: Path) -> None:
+    """The distributions as strips: a block a number, a row a group, darker where there are more pictures."""
+    bins, tall, gap = 120, 10, 6
+    blocks = []
+    for n in range(len(NAMES)):
+        column = torch.cat([rows[:, n] for rows in groups.values()])
+        column = column[column.isfinite()]
+        low, high = column.quantile(0.005), column.quantile(0.995)
+        strips = []
+        for rows in groups.values():
+            values = rows[:, n][rows[:, n].isfinite()]
+            counts = (
+                torch.histc(((values - low) / (high - low)).float(), bins, 0, 1) if len(values) else torch.zeros(bins)
+            )
+            counts = F.avg_pool1d(F.pad(counts[None, None], (2, 2)), 5, 1)[0, 0]
+            share = counts / counts.max().clamp_min(1e-6)
+            strips.append((1 - 0.9 * share).expand(tall, -1))
+            strips.append(torch.ones(2, bins))
+        blocks.append(torch.cat([*strips, torch.ones(gap, bins)]))
+    half = -(-len(blocks) // 2)
+    columns = [torch.cat(blocks[:half]), torch.cat(blocks[half:])]
+    picture = torch.cat([columns[0], torch.ones(len(columns[0]), gap), columns[1]], 1)
+    write_png(path, picture.expand(3, -1, -1).repeat_interleave(3, 1).repeat_interleave(3, 2))
+
+
+def main() -> int:
+    """Print the table, and write it and the plot if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--real", type=Path, help="a folder of real pictures to set beside the rendered ones")
+    parser.add_argument("--count", type=int, default=1000, help="pictures rendered in all (default 1000)")
+    parser.add_argument("--plot", type=Path, help="write the distributions as a PNG, rows as in the table")
+    parser.add_argument("--output", type=Path, help="write medians and percentiles as JSON")
+    arguments = parser.parse_args()
+    groups = {name: rendered(name, arguments.count // len(FAMILIES)) for name in FAMILIES}
+    groups["all rendered"] = torch.cat(list(groups.values()))
+    if arguments.real:
+        groups["real"], _ = real(arguments.real)
+    print(table(groups))
+    if arguments.plot:
+        plot(groups, arguments.plot)
+    if arguments.output:
+        quantiles = torch.tensor([0.1, 0.5, 0.9]).double()
+        facts = {name: dict(zip(NAMES, rows.nanquantile(quantiles, 0).T.tolist())) for name, rows in groups.items()}
+        arguments.output.write_text(json.dumps(facts, indent=2).replace("NaN", "null"), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""`worldgen scenes`: a folder to look at, for every family a contact sheet, a film with depth and a GLB."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from geometry.errors import InputError
+from geometry.io.images import write_png
+from worldgen.evaluation.sheets import grid
+from worldgen.folders import whole_folder
+from worldgen.scenes.export import write_clip_mp4, write_scene_glb
+from worldgen.scenes.families import FAMILIES, draw
+from worldgen.scenes.filming import Shot, views
+from worldgen.scenes.render import render
+
+_ROWS, _COLUMNS = 6, 6
+
+
+def gallery(
+    families: list[str],
+    output: Path,
+    seed: int = 0,
+    size_px: int = 128,
+    frames: int = 36,
+    overwrite: bool = False,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Render held-out scenes of some families into a new folder.
+
+    FAMILY/sheet.png  six scenes, six frames each;  FAMILY/clip.mp4  the first scene's film, colour beside depth;
+    FAMILY/scene.glb  that scene's exact geometry with its motion;  scenes.json  captions and counts
+    on_step           called with how many of the families are done
+    Raises InputError for families that do not exist, sizes or lengths below 2, or a folder that is there already.
+    """
+    if unknown := [name for name in families if name not in FAMILIES]:
+        raise InputError(f"scene families {unknown}; expected some of {', '.join(FAMILIES)}")
+    if size_px < 2 or frames < 2:
+        raise InputError(f"{frames} frames of {size_px} px; expected at least 2 of each")
+    facts = {}
+    with whole_folder(output, overwrite) as folder:
+        for done, name in enumerate(families):
+            on_step(done, len(families))
+            facts[name] = _family(name, folder / name, seed, size_px, frames)
+        (folder / "scenes.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        on_step(len(families), len(families))
+
+
+def _family(name: str, folder: Path, seed: int, size_px: int, frames: int) -> dict[str, object]:
+    folder.mkdir()
+    indices = list(range(_ROWS))
+    scene = draw(name, seed, indices, True)
+    clip = render(scene, views(name, scene, seed, indices, True, Shot(_COLUMNS, 3.0, (size_px, size_px))))
+    write_png(folder / "sheet.png", grid([list(row) for row in clip.rgb], enlarge=1))
+    # The film goes through the two to four seconds of motion that scenes have.
+    shot = Shot(frames, frames / 2.0, (size_px, size_px))
+    first = scene[:1]
+    film = render(first, views(name, first, seed, [0], True, shot))[0]
+    write_clip_mp4(folder / "clip.mp4", film, fps=min(30.0, shot.fps), scale=max(1, 256 // size_px))
+    write_scene_glb(folder / "scene.glb", first)
+    primitives = (scene.kind >= 0).sum(1)
+    return {
+        "captions": list(scene.captions),
+        "primitives": primitives.tolist(),
+        "triangles": [int(count) for count in (scene.owner >= 0).sum(1)],
+        "moving": bool((scene.motion.position != scene.motion.position[:, :, :1]).any()),
+        "mean_rgb": torch.round(clip.rgb.mean((0, 1, 3, 4)), decimals=3).tolist(),
+    }
