@@ -31,8 +31,8 @@ VIEWS, SIZE = 8, 128
 CLOSED_FORM = (Shape.BALL, Shape.BOX, Shape.CYLINDER, Shape.CONE, Shape.CAPSULE)
 
 
-def random_scene(kinds: list[Shape], seed: int = 0, terrain: bool = False) -> Scene:
-    """One scene of turned and stretched solids in a cube of 4 m."""
+def random_scene(kinds: list[Shape], seed: int = 0, terrain: bool = False, floor: bool = False) -> Scene:
+    """One scene of turned and stretched solids in a cube of 4 m, with a terrain or a floor below on request."""
     rng, build = np.random.default_rng(seed), Builder()
     for kind in kinds:
         turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
@@ -40,6 +40,8 @@ def random_scene(kinds: list[Shape], seed: int = 0, terrain: bool = False) -> Sc
                   form=(0.4, 0.6), instance=build.thing())  # fmt: skip
     if terrain:
         build.mesh(height_field(rng.uniform(0, 0.4, (33, 33)), (4.0, 4.0)), (0, 0, -2), plain((0.4, 0.5, 0.3)))
+    if floor:
+        build.add(Shape.BOX, (0, 0, -3), (20, 20, 0.5), plain((0.5, 0.5, 0.5)))
     light = np.full(3, 0.4)
     return build.scene((0.3, 0.4, 0.8), light, light, light, light)
 
@@ -122,10 +124,12 @@ def primary(name: str, scene: Scene, targets: dict[str, float], repeats: int, fi
 
 def shaded(repeats: int) -> list[Result]:
     """A shaded picture with depth, normals, ids and flow, beside the colour alone of Mitsuba's scalar renderer."""
+    import drjit
     import mitsuba as mi
 
+    drjit.set_thread_count(1)
     mi.set_variant("scalar_rgb")
-    scene, cameras = random_scene([CLOSED_FORM[n % 2] for n in range(24)]), around(2)
+    scene, cameras = random_scene([CLOSED_FORM[n % 2] for n in range(24)], floor=True), around(2)
     position, rotation = scene.motion.at(torch.zeros(1, 1))
     parts: dict[str, Any] = {
         "type": "scene",
@@ -133,7 +137,7 @@ def shaded(repeats: int) -> list[Result]:
         "sun": {"type": "directional", "direction": (-scene.light.to_sun[0]).tolist()},
         "sky": {"type": "constant", "radiance": 0.4},
     }
-    for n in range(24):
+    for n in range(25):
         pose = torch.eye(4)
         pose[:3, :3], pose[:3, 3] = rotation[0, 0, n] * scene.size[0, n], position[0, 0, n]
         kind = "sphere" if int(scene.kind[0, n]) == Shape.BALL else "cube"

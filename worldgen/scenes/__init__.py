@@ -3,6 +3,8 @@
 from worldgen.scenes.building import Builder, height_field, plain, texture
 from worldgen.scenes.classes import SemanticClass, class_colours
 from worldgen.scenes.families import FAMILIES, draw
+from worldgen.scenes.filming import Shot, clear_of, views
+from worldgen.scenes.layout import Boxes, boxes_of, draw_layout, layout
 from worldgen.scenes.motion import Motion
 from worldgen.scenes.render import render
 from worldgen.scenes.scene import Light, Materials, Scene, stack
@@ -13,6 +15,7 @@ from worldgen.scenes.viewpoints import ring
 
 __all__ = [
     "FAMILIES",
+    "Boxes",
     "Builder",
     "Light",
     "Materials",
@@ -21,14 +24,20 @@ __all__ = [
     "Scene",
     "SemanticClass",
     "Shape",
+    "Shot",
     "Textures",
+    "boxes_of",
     "class_colours",
+    "clear_of",
     "draw",
+    "draw_layout",
     "height_field",
+    "layout",
     "plain",
     "render",
     "ring",
     "stack",
     "tabletop",
     "texture",
+    "views",
 ]

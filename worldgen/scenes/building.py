@@ -48,7 +48,7 @@ def texture(
 
 def plain(colour: Vector, grain: float = 0.0) -> np.ndarray:
     """A texture of one colour."""
-    return texture(Pattern.NOISE, colour, grain=grain)
+    return texture(Pattern.PLAIN, colour, grain=grain)
 
 
 @dataclass

@@ -95,13 +95,14 @@ class _Film:
         origin, direction = picture_bundles(cameras, supersample)
         hits = trace(solids, origin, direction)
         pixel = 1 / (supersample * cameras.K[:, 0, 0]) if prefilter else None
-        light = shade(self.scene, solids, which, hits, origin, direction, pixel)
+        seen = surfaces(self.scene, solids, which, hits, origin, direction)
+        light = shade(self.scene, solids, which, hits, seen, direction, pixel)
         light = bundled_pictures(light.reshape(3, *hits.t.shape).movedim(0, 2), cameras.hw, supersample)
 
         centre = (origin, direction) if supersample == 1 else picture_bundles(cameras, 1)
         if supersample > 1:
             hits = trace(solids, *centre)
-        seen = surfaces(self.scene, solids, which, hits, *centre)
+            seen = surfaces(self.scene, solids, which, hits, *centre)
 
         def picture(values: Tensor) -> Tensor:
             """Images [p, c, h, w] of rays' values [c, n]."""
@@ -117,7 +118,7 @@ class _Film:
         if "normals" in truths:
             images["normals"] = picture(torch.where(seen.hit, seen.normal, -_unit(flat(centre[1], hits.t))))
         if set(truths) & {"flow", "scene_flow", "visibility"}:
-            motion = self._next_frame(pictures, seen, hits, *centre)
+            motion = self._next_frame(pictures, seen, hits, *centre, "visibility" in truths)
             images |= {name: picture(values) for name, values in motion.items() if name in truths}
         return images
 
@@ -129,7 +130,7 @@ class _Film:
         return cameras, which, _solids(self.scene, which, cameras.time_s)
 
     def _next_frame(
-        self, pictures: slice, seen: Surfaces, hits: Hits, origin: Tensor, direction: Tensor
+        self, pictures: slice, seen: Surfaces, hits: Hits, origin: Tensor, direction: Tensor, visibility: bool
     ) -> dict[str, Tensor]:
         """Where each ray's surface point will be in the next frame: flow, scene flow and visibility [c, n]."""
         frames = self.cameras.shape[1]
@@ -153,16 +154,17 @@ class _Film:
         uv, z = _project(cameras, picture, towards)
         before, _ = _project(here, picture, torch.where(seen.hit, seen.point - o, d))
         ahead = (z > _GRAZING * length(towards)) & ~last[picture]
-        bundled = towards.reshape(3, *hits.t.shape).movedim(0, 2).contiguous()
-        blocked = trace(solids, cameras.centres[:, None, :, None], bundled).t.reshape(-1)
-        size = uv.new_tensor([cameras.hw[1], cameras.hw[0]])[:, None]
-        inside = ((uv >= 0) & (uv <= size)).all(0)
-        clear = torch.where(seen.hit, blocked >= 1 - _UNSEEN, blocked.isinf())
-        return {
+        images = {
             "flow": torch.where(ahead, uv - before, 0.0),
             "scene_flow": torch.where(seen.hit & ~last[picture], moved - seen.point, 0.0),
-            "visibility": ahead & inside & clear,
         }
+        if visibility:
+            bundled = towards.reshape(3, *hits.t.shape).movedim(0, 2).contiguous()
+            blocked = trace(solids, cameras.centres[:, None, :, None], bundled).t.reshape(-1)
+            size = uv.new_tensor([cameras.hw[1], cameras.hw[0]])[:, None]
+            inside = ((uv >= 0) & (uv <= size)).all(0)
+            images["visibility"] = ahead & inside & torch.where(seen.hit, blocked >= 1 - _UNSEEN, blocked.isinf())
+        return images
 
 
 def _scene_of(film: _Film, index: Tensor) -> Tensor:
@@ -229,4 +231,4 @@ def _project(cameras: Cameras, picture: Tensor, offset: Tensor) -> tuple[Tensor,
 
 
 def _unit(vector: Tensor) -> Tensor:
-    return vector / vector.norm(dim=0, keepdim=True)
+    return vector / length(vector)

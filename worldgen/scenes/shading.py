@@ -118,16 +118,16 @@ def shade(
     solids: Solids,
     which: Tensor,
     hits: Hits,
-    origin: Tensor,
+    seen: Surfaces,
     direction: Tensor,
     pixel: Tensor | None,
 ) -> Tensor:
     """Linear light [3, p t k] arriving along each ray: Lambert and Blinn-Phong under a sun and lamps that cast shadows.
 
+    seen   what the rays meet (`surfaces`)
     pixel  [p] a ray's share of the picture, metres across at z-depth 1 m; the textures' footprint follows from it.
            None = textures unfiltered
     """
-    seen = surfaces(scene, solids, which, hits, origin, direction)
     d = flat(direction, hits.t)
     distance = length(d) * seen.t
     to_eye = -d / length(d)

@@ -16,6 +16,7 @@ glyphs      a random letter of 5 x 7 dots in every cell
 gradient    from one colour to the other along q_0
 road        lane lines along q_0 at whole periods of q_1 for |q_1| < `b` periods; dashes of share `a` but the outer two
 speckle     small round dots in a share `a` of the cells
+plain       the first colour alone
 """
 
 import math
@@ -44,6 +45,7 @@ class Pattern(IntEnum):
     GRADIENT = 8
     ROAD = 9
     SPECKLE = 10
+    PLAIN = 11
 
 
 @dataclass(frozen=True)
@@ -310,6 +312,12 @@ def _speckle(points: _Points) -> Tensor:
     return points.mix(value.clamp(-1, 1) * fade - (1 - fade))
 
 
+def _plain(points: _Points) -> Tensor:
+    if bool((points.grain > 0).any()):
+        return points.mix(torch.zeros_like(points.q[0]))
+    return points.colour_a
+
+
 _PATTERNS: dict[Pattern, Callable[[_Points], Tensor]] = {
     Pattern.WAVES: _waves,
     Pattern.NOISE: _noise,
@@ -322,4 +330,5 @@ _PATTERNS: dict[Pattern, Callable[[_Points], Tensor]] = {
     Pattern.GRADIENT: _gradient,
     Pattern.ROAD: _road,
     Pattern.SPECKLE: _speckle,
+    Pattern.PLAIN: _plain,
 }
