@@ -134,14 +134,21 @@ class _Points:
         v = torch.where(side == 2, self.q[1], self.q[2])
         return u / (2 * math.pi), v / (2 * math.pi), side
 
-    def mix(self, value: Tensor, tint: Tensor | None = None) -> Tensor:
-        """Colour by value, as hard as the footprint allows, with a tint per cell and the grain over it."""
+    def mix(
+        self, value: Tensor, tint: Tensor | None = None, fade: Tensor | float = 1.0, share: Tensor | float = 0.5
+    ) -> Tensor:
+        """Colour by value, as hard as the footprint allows, with a tint per cell and the grain over it.
+
+        fade   1 where the pattern can be told apart, 0 where it is finer than a pixel
+        share  of the second colour in the whole pattern, which is what is seen there
+        """
         sharpness, width = self.sharpness, self.width()
         if width is not None:
             sharpness = torch.minimum(sharpness, 4 / width.clamp_min(1e-6))
-        colour = torch.lerp(self.colour_a, self.colour_b, torch.sigmoid(sharpness * value))
+        second = share + fade * (torch.sigmoid(sharpness * value) - share)
+        colour = torch.lerp(self.colour_a, self.colour_b, second)
         if tint is not None:
-            colour = colour * (1 + tint)
+            colour = colour * (1 + fade * tint)
         if bool((self.grain > 0).any()):
             fine = None if width is None else 4 * width
             colour = colour * (1 + self.grain * noise(4 * self.q, 0.7, fine))
@@ -229,8 +236,7 @@ def _worley(points: _Points) -> Tensor:
         first = torch.where(closer, away, first)
     border = 6 * (second.sqrt() - first.sqrt()) - 1
     tint = 2 * cell_random(nearest, 9).to(q.dtype) - 1
-    fade = _fade(points, 1.0)
-    return points.mix(fade * torch.lerp(tint, border, points.weight[0]), fade * 0.25 * tint)
+    return points.mix(torch.lerp(tint, border, points.weight[0]), 0.25 * tint, _fade(points, 1.0))
 
 
 def _fade(points: _Points, periods: float) -> Tensor | float:
@@ -244,14 +250,14 @@ def _wood(points: _Points) -> Tensor:
     slow = None if (width := points.width()) is None else 0.5 * width
     bent = noise(torch.stack([0.5 * x, 0.5 * y, 0.1 * z]), 0.5, slow)
     rings = ((x * x + y * y + 1e-6).sqrt() + points.weight[0] * bent) % (2 * math.pi)
-    return points.mix(_fade(points, 1.0) * (rings / math.pi - 1))
+    return points.mix(rings / math.pi - 1, fade=_fade(points, 1.0))
 
 
 def _marble(points: _Points) -> Tensor:
     width = points.width()
     bent = noise(0.7 * points.q, 0.55, None if width is None else 0.7 * width)
     value = 1 - 2 * (points.q[0] + points.weight[0] * bent).sin().abs()
-    return points.mix(_fade(points, 0.5) * value)
+    return points.mix(value, fade=_fade(points, 0.5), share=0.34)
 
 
 def _bricks(points: _Points) -> Tensor:
@@ -261,13 +267,9 @@ def _bricks(points: _Points) -> Tensor:
     u = u + shift * (row % 2)
     column = u.floor()
     edge = torch.minimum(0.5 - (u - column - 0.5).abs(), 0.5 - (v - row - 0.5).abs())  # 0 on a border
-    fade = _fade(points, 1.0)
     tint = tints * (2 * cell_random(torch.stack([column, row, side.to(u)]), 3).to(u) - 1)
     value = 8 * (edge - joint / 2) / joint.clamp_min(0.02)
-    # Where single bricks cannot be told apart, the share of the surface that is brick decides.
-    share = (1 - joint).square()
-    blurred = torch.logit(share.clamp(0.02, 0.98)) / points.sharpness.clamp_min(1e-3)
-    return points.mix(value.clamp(-3, 3) * fade + blurred * (1 - fade), tint * fade)
+    return points.mix(value.clamp(-3, 3), tint, _fade(points, 1.0), (1 - joint).square())
 
 
 def _glyphs(points: _Points) -> Tensor:
@@ -279,9 +281,8 @@ def _glyphs(points: _Points) -> Tensor:
     # Mirrored dots look more like writing than scattered ones.
     column = torch.where(letter % 2 == 0, torch.minimum(x.floor(), 4 - x.floor()), x.floor())
     on = cell_random(torch.stack([column, y.floor(), letter]), 7) < 0.5
-    fade = _fade(points, 1 / 8)
     ink = torch.where(within & on, 1.0, -1.0).to(u)
-    return points.mix(ink * fade - 0.3 * (1 - fade))
+    return points.mix(ink, fade=_fade(points, 1 / 8), share=0.5 * 35 / 63)
 
 
 def _gradient(points: _Points) -> Tensor:
@@ -295,10 +296,9 @@ def _road(points: _Points) -> Tensor:
     outer = nearest.abs() >= lanes - 0.5
     solid = outer | ((along - along.floor()) < dash)
     on_line = ((across - nearest).abs() < line / 2) & (nearest.abs() <= lanes + 0.5) & solid
-    fade = _fade(points, 0.04)
-    mean = torch.where((nearest.abs() <= lanes + 0.5), 2 * line * torch.where(outer, 1.0, dash) - 1, -1.0)
+    share = torch.where(nearest.abs() <= lanes + 0.5, line * torch.where(outer, 1.0, dash), 0.0)
     paint = torch.where(on_line, 1.0, -1.0).to(along)
-    return points.mix(paint * fade + mean * (1 - fade))
+    return points.mix(paint, fade=_fade(points, 0.04), share=share)
 
 
 def _speckle(points: _Points) -> Tensor:
@@ -307,9 +307,9 @@ def _speckle(points: _Points) -> Tensor:
     radius = 0.2 + 0.25 * cell_random(cell, 2).to(q)
     away = (q - cell - 0.5).square().sum(0).sqrt()
     dot = cell_random(cell, 4) < points.weight[0]
-    fade = _fade(points, 0.6)
     value = torch.where(dot, 8 * (radius - away), -1.0)
-    return points.mix(value.clamp(-1, 1) * fade - (1 - fade))
+    # Balls of mean radius a third of a cell, cut by a surface.
+    return points.mix(value.clamp(-1, 1), fade=_fade(points, 0.6), share=0.2 * points.weight[0])
 
 
 def _plain(points: _Points) -> Tensor:
