@@ -143,6 +143,32 @@ class Builder:
         )
 
 
+@dataclass(frozen=True)
+class Thing:
+    """One thing made of parts, in its own frame: x to its front, y to its left, z up, the origin on the ground below.
+
+    place    [3], or [k, 3] at the builder's moments, metres
+    heading  radians about z
+    """
+
+    build: Builder
+    place: np.ndarray
+    heading: float
+    instance: int
+    semantic: SemanticClass
+    haze_m: float = math.inf
+
+    def put(self, kind: Shape, centre: Vector, size: Vector, look: np.ndarray, **options: Any) -> None:
+        """A part at a place in the thing's own frame; options as for `Builder.add`."""
+        cosine, sine = math.cos(self.heading), math.sin(self.heading)
+        turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+        rotation = turn @ options.pop("rotation", np.eye(3))
+        self.build.add(
+            kind, self.place + turn @ np.asarray(centre), size, look, rotation=rotation, instance=self.instance,
+            semantic=self.semantic, haze_m=self.haze_m, **options,
+        )  # fmt: skip
+
+
 def height_field(heights: np.ndarray, extent_m: tuple[float, float]) -> np.ndarray:
     """Triangles [m, 3, 3] over a grid of heights [r, c] (metres), centred; `extent_m` in x (columns) and y (rows)."""
     rows, columns = heights.shape

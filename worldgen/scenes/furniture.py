@@ -5,40 +5,19 @@ draw sizes and looks from a numpy generator and return the thing's instance numb
 """
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from worldgen.scenes import looks
-from worldgen.scenes.building import Builder, Vector, plain, texture
+from worldgen.scenes.building import Builder, Thing, plain, texture
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.shapes import Shape
 from worldgen.scenes.textures import Pattern
 
 
-@dataclass(frozen=True)
-class Spot:
-    """Where a thing stands: its own frame has x to its front, y to its left, z up."""
-
-    build: Builder
-    place: np.ndarray
-    heading: float
-    instance: int
-    semantic: SemanticClass
-
-    def put(self, kind: Shape, centre: Vector, size: Vector, look: np.ndarray,
-            **options) -> None:  # fmt: skip
-        """A part at a place in the thing's own frame."""
-        cosine, sine = math.cos(self.heading), math.sin(self.heading)
-        turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
-        self.build.add(kind, self.place + turn @ np.asarray(centre), size, look,
-                       rotation=turn @ options.pop("rotation", np.eye(3)), instance=self.instance,
-                       semantic=self.semantic, **options)  # fmt: skip
-
-
 def table(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: float) -> None:
     """A table with four legs or one foot, and things on it."""
-    spot = Spot(build, place, heading, build.thing(), SemanticClass.TABLE)
+    spot = Thing(build, place, heading, build.thing(), SemanticClass.TABLE)
     x, y, z = rng.uniform(0.35, 0.6), rng.uniform(0.4, 0.9), rng.uniform(0.6, 0.78)
     look = looks.wood(rng) if rng.random() < 0.7 else plain(looks.colour(rng, 0.3), 0.03)
     gloss = rng.uniform(0, 0.25)
@@ -64,7 +43,7 @@ def _turned(offset: np.ndarray, heading: float) -> np.ndarray:
 
 def chair(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: float) -> None:
     """A chair with a seat, a back and legs."""
-    spot = Spot(build, place, heading, build.thing(), SemanticClass.CHAIR)
+    spot = Thing(build, place, heading, build.thing(), SemanticClass.CHAIR)
     look = looks.wood(rng) if rng.random() < 0.6 else looks.cloth(rng, 0.4)
     seat, back = rng.uniform(0.42, 0.48), rng.uniform(0.35, 0.5)
     spot.put(Shape.BOX, (0, 0, seat), (0.21, 0.21, 0.025), look)
@@ -76,7 +55,7 @@ def chair(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: 
 
 def sofa(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: float) -> None:
     """A sofa or armchair: base, back, arms and cushions with round edges."""
-    spot = Spot(build, place, heading, build.thing(), SemanticClass.SOFA)
+    spot = Thing(build, place, heading, build.thing(), SemanticClass.SOFA)
     width, look = rng.choice([0.4, 0.75, 1.0]), looks.cloth(rng, 0.6)
     soft = {"form": (0.25, 0.25)}
     spot.put(Shape.SUPERQUADRIC, (0, 0, 0.22), (0.42, width, 0.2), look, **soft)
@@ -90,7 +69,7 @@ def sofa(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: f
 
 def bed(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: float) -> None:
     """A bed whose head end is at the back."""
-    spot = Spot(build, place, heading, build.thing(), SemanticClass.BED)
+    spot = Thing(build, place, heading, build.thing(), SemanticClass.BED)
     half = rng.uniform(0.45, 0.8)
     spot.put(Shape.BOX, (0, 0, 0.15), (1.0, half, 0.12), looks.wood(rng))
     spot.put(Shape.SUPERQUADRIC, (0.02, 0, 0.38), (0.97, half * 0.98, 0.13), looks.cloth(rng, 0.8), form=(0.3, 0.15))
@@ -102,7 +81,7 @@ def bed(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: fl
 
 def shelf(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: float) -> None:
     """A bookcase with two to four boards, books as boxes with one texture a row, and things between."""
-    spot = Spot(build, place, heading, build.thing(), SemanticClass.SHELF)
+    spot = Thing(build, place, heading, build.thing(), SemanticClass.SHELF)
     width, height, look = rng.uniform(0.35, 0.6), rng.uniform(0.7, 1.9), looks.wood(rng)
     spot.put(Shape.BOX, (-0.14, 0, height / 2), (0.01, width, height / 2), look)
     for side in (-1, 1):
@@ -122,7 +101,7 @@ def shelf(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: 
 
 def lamp(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: float, lit: bool) -> None:
     """A standard lamp, with a light in its shade when lit."""
-    spot = Spot(build, place, heading, build.thing(), SemanticClass.LAMP)
+    spot = Thing(build, place, heading, build.thing(), SemanticClass.LAMP)
     height, shade = rng.uniform(1.2, 1.6), looks.from_hsv(rng.uniform(0.05, 0.15), rng.uniform(0.05, 0.4), 0.9)
     stand = plain(looks.colour(rng, 0.1))
     spot.put(Shape.CYLINDER, (0, 0, 0.015), (0.14, 0.14, 0.015), stand, gloss=0.3)
@@ -135,7 +114,7 @@ def lamp(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: f
 
 def plant(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: float) -> None:
     """A pot with a bush in it."""
-    spot = Spot(build, place, heading, build.thing(), SemanticClass.VEGETATION)
+    spot = Thing(build, place, heading, build.thing(), SemanticClass.VEGETATION)
     pot, crown = rng.uniform(0.1, 0.2), rng.uniform(0.15, 0.4)
     spot.put(Shape.CYLINDER, (0, 0, pot), (pot, pot, pot), plain(looks.colour(rng, 0.4), 0.05))
     look = looks.leaves(rng, 0.12)
@@ -152,7 +131,7 @@ def knick_knack(rng: np.random.Generator, build: Builder, place: np.ndarray) -> 
     form = (0.3, 0.3) if kind == Shape.TORUS else tuple(rng.uniform(0.3, 1.5, 2))
     if kind == Shape.TORUS:
         size[2] = 0.3 * size[0]
-    Spot(build, place, rng.uniform(0, 6.28), build.thing(), SemanticClass.OBJECT).put(
+    Thing(build, place, rng.uniform(0, 6.28), build.thing(), SemanticClass.OBJECT).put(
         kind, (0, 0, size[2]), tuple(size), looks.anything(rng, float(2 * size.max())), form=form,
         gloss=rng.uniform(0, 0.4), shine=30.0,
     )  # fmt: skip
@@ -160,7 +139,7 @@ def knick_knack(rng: np.random.Generator, build: Builder, place: np.ndarray) -> 
 
 def picture(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: float) -> None:
     """A framed picture whose back is at `place`."""
-    spot = Spot(build, place, heading, build.thing(), SemanticClass.PICTURE)
+    spot = Thing(build, place, heading, build.thing(), SemanticClass.PICTURE)
     y, z = rng.uniform(0.15, 0.5), rng.uniform(0.15, 0.4)
     spot.put(Shape.BOX, (0.012, 0, 0), (0.012, y + 0.03, z + 0.03), plain(looks.colour(rng, 0.2)))
     spot.put(Shape.BOX, (0.02, 0, 0), (0.012, y, z), looks.anything(rng, 1.0, 0.6))

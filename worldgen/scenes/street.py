@@ -21,7 +21,7 @@ import numpy as np
 
 from worldgen.scenes import looks
 from worldgen.scenes import street_parts as parts
-from worldgen.scenes.building import Builder, Vector, texture
+from worldgen.scenes.building import Builder, Thing, Vector, texture
 from worldgen.scenes.captions import captions
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.scene import Scene, stack
@@ -95,10 +95,10 @@ def _one(rng: np.random.Generator) -> Scene:
 
 
 def _thing(build: Builder, plan: _Plan, place: Vector, heading: float, semantic: SemanticClass,
-           velocity: Vector = (0.0, 0.0)) -> parts.Thing:  # fmt: skip
+           velocity: Vector = (0.0, 0.0)) -> Thing:  # fmt: skip
     """Something that stands on the ground, or moves over it steadily."""
     path = np.array([*place, 0.0]) + MOMENTS[:, None] * np.array([*velocity, 0.0])
-    return parts.Thing(build, path, heading, build.thing(), semantic, plan.haze_m)
+    return Thing(build, path, heading, build.thing(), semantic, plan.haze_m)
 
 
 def _road(rng: np.random.Generator, build: Builder, plan: _Plan) -> None:

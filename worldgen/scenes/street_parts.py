@@ -1,42 +1,13 @@
 """What stands and drives in a street, put together from primitives: each function adds one thing to a `Builder`."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from worldgen.scenes import looks
-from worldgen.scenes.building import Builder, Vector, plain, texture
-from worldgen.scenes.classes import SemanticClass
+from worldgen.scenes.building import Thing, plain, texture
 from worldgen.scenes.shapes import Shape
 from worldgen.scenes.textures import Pattern
-
-
-@dataclass(frozen=True)
-class Thing:
-    """One thing on its way: x to its front, y to its left, z up, the origin on the ground below it.
-
-    place    [k, 3] at the builder's moments (metres)
-    heading  radians about z
-    haze_m   of the weather
-    """
-
-    build: Builder
-    place: np.ndarray
-    heading: float
-    instance: int
-    semantic: SemanticClass
-    haze_m: float
-
-    def put(self, kind: Shape, centre: Vector, size: Vector, look: np.ndarray,
-            **options) -> None:  # fmt: skip
-        """A part at a place in the thing's own frame."""
-        cosine, sine = math.cos(self.heading), math.sin(self.heading)
-        turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
-        rotation = turn @ options.pop("rotation", np.eye(3))
-        self.build.add(kind, self.place + turn @ np.asarray(centre), size, look, rotation=rotation,
-                       instance=self.instance, semantic=self.semantic, haze_m=self.haze_m, **options)  # fmt: skip
-
 
 _WHEEL = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])  # a cylinder's axis along y
 
