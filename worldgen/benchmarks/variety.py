@@ -143,7 +143,26 @@ def plot(groups: dict[str, Tensor], path: Path) -> None:
     half = -(-len(blocks) // 2)
     columns = [torch.cat(blocks[:half]), torch.cat(blocks[half:])]
     picture = torch.cat([columns[0], torch.ones(len(columns[0]), gap), columns[1]], 1)
-    write_png(path, picture.expand(3, -1, -1).repeat_interleave(3, 1).repeat_interleave(3, 2))
+    large = picture.repeat_interleave(3, 0).repeat_interleave(3, 1)
+    write_png(path, _labelled(large, 3 * bins + 3 * gap, 3 * len(blocks[0]), list(groups)).expand(3, -1, -1))
+
+
+def _labelled(picture: Tensor, across: int, down: int, names: list[str]) -> Tensor:
+    """The picture [h, w] with the number's name over each block and the groups' names on the left."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    left, top = 90, 14
+    canvas = Image.new("L", (picture.shape[1] + left, picture.shape[0] + top), 255)
+    canvas.paste(Image.fromarray((255 * picture).round().byte().numpy()), (left, top))
+    draw = ImageDraw.Draw(canvas)
+    half = -(-len(NAMES) // 2)
+    for n, name in enumerate(NAMES):
+        draw.text((left + (n // half) * across, (n % half) * down + (0 if n % half == 0 else top - 14)), name, 0)
+    for block in range(half):
+        for row, name in enumerate(names):
+            draw.text((2, top + block * down + 36 * row + 8), name, 0)
+    return torch.from_numpy(np.array(canvas)).float() / 255
 
 
 def main() -> int:
