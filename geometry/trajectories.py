@@ -48,11 +48,17 @@ def orbit(
     return look_at(centre + radius * offset, centre.expand_as(offset)).to(pivot.dtype)
 
 
-def nearest_point_to_axes(world_from_camera: Float[torch.Tensor, "*b n 4 4"]) -> Float[torch.Tensor, "*b 3"]:
-    """The world point whose summed squared distance to n optical axes is least: what the cameras look at.
+def nearest_point_to_axes(
+    world_from_camera: Float[torch.Tensor, "*b n 4 4"],
+    guess: Float[torch.Tensor, "*b 3"] | None = None,
+    guess_weight: Float[torch.Tensor, "*b"] | None = None,
+) -> Float[torch.Tensor, "*b 3"]:
+    """The world point whose mean squared distance to n optical axes is least: what the cameras look at.
 
-    Solves sum_i (I - a_i a_i^T)(p - o_i) = 0. With parallel axes the solution is not unique and the one nearest the
-    mean centre is returned.
+    Solves sum_i (I - a_i a_i^T)(p - o_i) + n guess_weight (p - guess) = 0. The weight is in squared radians: axes
+    that differ in direction by much more than its root decide alone, nearly parallel ones (which say nothing about
+    the distance) leave it to the guess. Without both, the solution for parallel axes is the one nearest the mean
+    centre, and for nearly parallel ones anything.
 
     Raises InputError for fewer than two cameras.
     """
@@ -61,8 +67,13 @@ def nearest_point_to_axes(world_from_camera: Float[torch.Tensor, "*b n 4 4"]) ->
         raise InputError(f"nearest point to the axes of {count} camera; expected at least 2")
     pose = world_from_camera.to(torch.float64)
     centres, axes = pose[..., :3, 3], pose[..., :3, 2]
-    reject = torch.eye(3, dtype=pose.dtype, device=pose.device) - axes[..., :, None] * axes[..., None, :]
+    identity = torch.eye(3, dtype=pose.dtype, device=pose.device)
+    reject = identity - axes[..., :, None] * axes[..., None, :]
     mean = centres.mean(-2)
-    right = torch.einsum("...nij,...nj->...i", reject, centres - mean[..., None, :])
-    offset = torch.linalg.pinv(reject.sum(-3), rtol=1e-6, hermitian=True) @ right[..., None]
+    left = reject.mean(-3)
+    right = torch.einsum("...nij,...nj->...i", reject, centres - mean[..., None, :]) / count
+    if guess is not None and guess_weight is not None:
+        left = left + guess_weight.to(pose.dtype)[..., None, None] * identity
+        right = right + guess_weight.to(pose.dtype)[..., None] * (guess.to(pose.dtype) - mean)
+    offset = torch.linalg.pinv(left, rtol=1e-6, hermitian=True) @ right[..., None]
     return (mean + offset.squeeze(-1)).to(world_from_camera.dtype)

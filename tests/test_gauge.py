@@ -73,7 +73,7 @@ def test_the_scale_of_an_exact_orbit_is_its_radius(radius: float, elevation: flo
     assert float(batch_scale(cameras)) == pytest.approx(radius, rel=1e-3)
 
 
-def test_cameras_that_look_outwards_or_sideways_are_as_far_apart_as_their_scale() -> None:
+def test_cameras_that_look_outwards_are_as_far_apart_as_their_scale_and_parallel_ones_a_twentieth() -> None:
     inward = ring_of(3.0, elevation_deg=0.0)
     about = rigid(rotation_about(torch.tensor([0.0, 1.0, 0.0]), torch.tensor(torch.pi)), torch.zeros(3))
     outward = Cameras(inward.world_from_camera @ about, inward.K, inward.hw)
@@ -81,7 +81,18 @@ def test_cameras_that_look_outwards_or_sideways_are_as_far_apart_as_their_scale(
     row = torch.eye(4).repeat(3, 1, 1)
     row[:, 0, 3] = torch.tensor([-1.0, 0.0, 1.0])
     sideways = Cameras.from_fov(row, 50.0, (4, 4))
-    assert float(batch_scale(sideways)) == pytest.approx((2 / 3) ** 0.5, rel=1e-5)
+    assert float(batch_scale(sideways)) == pytest.approx(20 * (2 / 3) ** 0.5, rel=1e-4)
+
+
+def test_turning_two_cameras_towards_and_away_from_each_other_never_makes_the_scale_jump() -> None:
+    angle = torch.linspace(-0.3, 0.3, 1201, dtype=torch.float64)
+    up = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).expand(1201, 3)
+    left, right = (torch.tensor([x, 0.0, 0.0], dtype=torch.float64).expand(1201, 3) for x in (-1.0, 1.0))
+    poses = torch.stack([rigid(rotation_about(up, angle), left), rigid(rotation_about(up, -angle), right)], 1)
+    scale = batch_scale(Cameras.from_fov(poses, 50.0, (4, 4)))
+    assert float(scale.log().diff().abs().max()) < 0.4, "a jump from the parallel rule to the spread is ln 20 = 3"
+    assert float(scale[0]) == pytest.approx(1.0, rel=1e-5), "cameras that look away from each other: their spread"
+    assert float(scale[-1]) == pytest.approx(1 / math.sin(0.3), rel=5e-3), "well-crossed axes: where they meet"
 
 
 def test_cameras_in_one_place_have_no_scale() -> None:

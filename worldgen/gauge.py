@@ -15,6 +15,7 @@ from geometry.trajectories import nearest_point_to_axes
 from worldgen.clip import Clip
 
 NEAREST = 1 / 3  # the nearest depth the network can tell apart, in scene scales
+PARALLEL_RAD = 0.05  # axes that differ by less than this say little about where they meet
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,24 @@ class Gauge:
 
 
 def batch_scale(cameras: Cameras) -> Float[Tensor, "*b"]:
-    """The scene scale of two or more cameras [*b, f]: the mean distance of their centres to the point they look at.
+    """The scene scale of two or more cameras [*b, f]: how far ahead the point lies that they look at, on average, but
+    no less than the RMS distance of their centres from the mean.
 
-    Cameras that look outwards or sideways (their axes meet behind one, or far away beside the room they take up) use
-    the RMS distance of their centres from the mean instead. 0 where all cameras are in one place.
+    Nearly parallel axes (within about three degrees) say nothing about that distance and take it as twenty times
+    their RMS distance to the side, plus that along the axes. The scale is a continuous function of the poses. Cameras
+    that look outwards get the RMS distance alone. 0 where all cameras are in one place.
     """
-    centres = cameras.centres
-    offset = nearest_point_to_axes(cameras.world_from_camera)[..., None, :] - centres
-    spread = (centres - centres.mean(-2, keepdim=True)).norm(dim=-1).square().mean(-1).sqrt()
-    distance = offset.norm(dim=-1).mean(-1)
-    inward = ((offset * cameras.forward).sum(-1) > 0).all(-1) & (distance < 20 * spread)
-    return torch.where(inward, distance, spread)
+    forward = cameras.forward
+    mean_centre, mean_forward = cameras.centres.mean(-2), forward.mean(-2)
+    offset = cameras.centres - mean_centre[..., None, :]
+    variance = offset.square().sum(-1).mean(-1)
+    along = (offset * mean_forward[..., None, :]).sum(-1).square().mean(-1)
+    guess = (variance - along).clamp_min(0).sqrt() / PARALLEL_RAD + along.sqrt()
+    spread_of_axes = (1 - mean_forward.square().sum(-1)).clamp_min(0)
+    weight = PARALLEL_RAD**6 / (PARALLEL_RAD**2 + spread_of_axes).square()
+    pivot = nearest_point_to_axes(cameras.world_from_camera, mean_centre + guess[..., None] * mean_forward, weight)
+    ahead = ((pivot[..., None, :] - cameras.centres) * forward).sum(-1).clamp_min(0).mean(-1)
+    return torch.maximum(ahead, variance.sqrt())
 
 
 def clip_scale(clip: Clip) -> Float[Tensor, "*b"]:

@@ -62,6 +62,15 @@ def test_parallel_axes_give_a_point_level_with_the_mean_centre() -> None:
     assert torch.allclose(nearest_point_to_axes(poses), torch.tensor([1.0, 0.0, 0.0]), atol=1e-6)
 
 
+def test_a_guess_decides_where_parallel_axes_meet_and_hardly_moves_crossed_ones() -> None:
+    parallel = torch.eye(4).repeat(3, 1, 1)
+    parallel[:, 0, 3] = torch.tensor([-1.0, 0.0, 1.0])
+    guess = torch.tensor([0.0, 0.0, 5.0])
+    assert torch.allclose(nearest_point_to_axes(parallel, guess, torch.tensor(1e-4)), guess, atol=1e-5)
+    ring = orbit(PIVOT, 2.0, 30.0, 6)
+    assert torch.allclose(nearest_point_to_axes(ring, PIVOT + 1, torch.tensor(1e-4)), PIVOT, atol=1e-3)
+
+
 def test_impossible_paths_are_refused(refused) -> None:
     for arguments in ((0.0, 10.0, 4), (math.inf, 10.0, 4), (1.0, 90.0, 4), (1.0, math.nan, 4), (1.0, 10.0, 0)):
         with refused("orbit"):
