@@ -12,6 +12,14 @@ from geometry.conventions import (
     srgb_from_linear,
     world_from_gltf,
 )
+from geometry.epipolar import (
+    epipolar_lines,
+    essential,
+    fundamental,
+    sampson_distance,
+    symmetric_epipolar_distance,
+    triangulate,
+)
 from geometry.errors import InputError
 from geometry.lenses import distort, undistort
 from geometry.meshes import Mesh, largest_components, vertex_normals
@@ -31,8 +39,11 @@ __all__ = [
     "PointCloud",
     "backward_visible",
     "distort",
+    "epipolar_lines",
+    "essential",
     "fill_nearest",
     "forward_warp",
+    "fundamental",
     "fuse_tsdf",
     "gltf_from_world",
     "invert_rigid",
@@ -50,9 +61,12 @@ __all__ = [
     "ray_map",
     "rigid",
     "rotation_about",
+    "sampson_distance",
     "slerp",
     "srgb_from_linear",
+    "symmetric_epipolar_distance",
     "transform_points",
+    "triangulate",
     "undistort",
     "unproject",
     "vertex_normals",

@@ -1,9 +1,11 @@
 """Reading and writing whole files: sizes checked before reading, never a half-written file."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from geometry.errors import InputError
 
@@ -55,3 +57,12 @@ def read_file(path: Path, expected: str, max_bytes: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from error
+
+
+def read_json(path: Path, expected: str, max_bytes: int = 50_000_000) -> Any:
+    """What the JSON file `path` holds. Raises InputError as `read_file` does, and for anything but JSON."""
+    data = read_file(path, expected, max_bytes)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON; expected {expected}") from error

@@ -9,7 +9,7 @@ the user's own frame and units; the two are kept beside the poses for whoever wa
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,89 +18,18 @@ import torch
 from geometry.cameras import Cameras
 from geometry.conventions import opencv_from_opengl
 from geometry.errors import InputError
-from geometry.io.files import read_file, write_file
-from geometry.io.images import image_hw, read_image
+from geometry.io.entries import inside, number, rigid_rows, shown, size_mismatch
+from geometry.io.files import read_json, write_file
+from geometry.io.images import image_hw
+from geometry.io.posed import PosedPicture, PosedPictures
 from geometry.shapes import Float
 from geometry.transforms import invert_rigid
 
 _MAX_BYTES = 50_000_000
-_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")
 _PINHOLE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "RADIAL", "SIMPLE_RADIAL", "PERSPECTIVE")
 _FOCAL = ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y")
 _DISTORTION = ("k1", "k2", "p1", "p2", "k3")
 _INHERITED = (*_FOCAL, *_DISTORTION, "k4", "cx", "cy", "w", "h", "camera_model", "is_fisheye")
-_EXACT, _MENDABLE = 1e-5, 1e-2
-
-
-@dataclass(frozen=True)
-class PosedPicture:
-    """One frame of the file.
-
-    file_path          as written in the file
-    path               the picture on disk, absolute; None where it is missing
-    world_from_camera  [4, 4] float64, rigid, OpenCV axes, the user's units
-    K                  [3, 3] float64, pixels
-    hw                 height and width in pixels
-    distortion         [5] float64 Brown-Conrady k1 k2 p1 p2 k3 (`geometry.lenses`); zeros for a pinhole
-    depth_path         its depth as a 16-bit PNG (millimetres in nerfstudio), None where not named or missing
-    view, time_s       which physical camera, and when; 0 where the file does not say
-    """
-
-    file_path: str
-    path: Path | None
-    world_from_camera: Float[torch.Tensor, "4 4"]
-    K: Float[torch.Tensor, "3 3"]
-    hw: tuple[int, int]
-    distortion: Float[torch.Tensor, "5"]
-    depth_path: Path | None = None
-    view: int = 0
-    time_s: float = 0.0
-
-    def read(self) -> Float[torch.Tensor, "3 h w"]:
-        """The picture as stored (EXIF orientation ignored, as calibration does), sRGB in 0..1.
-
-        Raises InputError when it is missing, unreadable, or of another size than `hw`.
-        """
-        if self.path is None:
-            raise InputError(f"{self.file_path}: no such picture; expected the one its transforms.json names")
-        rgb = read_image(self.path, upright=False)
-        if tuple(rgb.shape[-2:]) != self.hw:
-            raise InputError(_size_mismatch(self.path, (rgb.shape[-2], rgb.shape[-1]), self.hw))
-        return rgb
-
-
-@dataclass(frozen=True)
-class PosedPictures:
-    """What a transforms.json holds.
-
-    stored_from_user  [4, 4] float64 rigid `applied_transform` (identity where absent)
-    stored_scale      `applied_scale` (1 where absent): stored = stored_scale * (stored_from_user @ user's point)
-    """
-
-    frames: tuple[PosedPicture, ...]
-    stored_from_user: Float[torch.Tensor, "4 4"]
-    stored_scale: float
-
-    def __len__(self) -> int:
-        """The number of frames."""
-        return len(self.frames)
-
-    @property
-    def cameras(self) -> Cameras:
-        """All frames as float64 pinhole cameras of batch shape [f], distortion left out.
-
-        Raises InputError when the pictures differ in size.
-        """
-        sizes = {frame.hw for frame in self.frames}
-        if len(sizes) != 1:
-            raise InputError(f"posed pictures of sizes {sorted(sizes)} (height, width); expected one size")
-        return Cameras(
-            torch.stack([frame.world_from_camera for frame in self.frames]),
-            torch.stack([frame.K for frame in self.frames]),
-            self.frames[0].hw,
-            torch.tensor([frame.view for frame in self.frames]),
-            torch.tensor([frame.time_s for frame in self.frames], dtype=torch.float64),
-        )
 
 
 def read_transforms(path: Path, need_pictures: bool = True) -> PosedPictures:
@@ -113,17 +42,13 @@ def read_transforms(path: Path, need_pictures: bool = True) -> PosedPictures:
     values of a wrong type, range or shape, NaN or infinite; matrices that are no rigid motion; focal lengths that are
     not positive; fisheye or panoramic lenses; repeated pictures; and pictures outside the file's folder.
     """
-    data = read_file(path, "a transforms.json", _MAX_BYTES)
-    try:
-        meta = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON; expected a transforms.json") from error
+    meta = read_json(path, "a transforms.json", _MAX_BYTES)
     if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list) or not meta["frames"]:
         raise InputError(f'{path}: no frames; expected a JSON object with a list "frames" of at least one')
     stored_from_user = torch.eye(4, dtype=torch.float64)
     if "applied_transform" in meta:
-        stored_from_user = _rigid(meta["applied_transform"], f"{path}: applied_transform")
-    scale = _number(meta.get("applied_scale", 1.0), f"{path}: applied_scale")
+        stored_from_user = rigid_rows(meta["applied_transform"], f"{path}: applied_transform")
+    scale = number(meta.get("applied_scale", 1.0), f"{path}: applied_scale")
     if scale <= 0:
         raise InputError(f"{path}: applied_scale {scale}; expected more than 0")
 
@@ -131,7 +56,7 @@ def read_transforms(path: Path, need_pictures: bool = True) -> PosedPictures:
     for index, entry in enumerate(meta["frames"]):
         where = f"{path}: frame {index}"
         if not isinstance(entry, dict):
-            raise InputError(f"{where}: {_shown(entry)}; expected a JSON object")
+            raise InputError(f"{where}: {shown(entry)}; expected a JSON object")
         frame = _frame(_with_defaults(entry, meta), root, where, need_pictures)
         first = seen.setdefault(frame.path or PurePosixPath(frame.file_path), index)
         if first != index:
@@ -208,52 +133,34 @@ def _frame(entry: dict[str, Any], root: Path, where: str, need_picture: bool) ->
     """One frame from its entries merged over the file's."""
     name = entry.get("file_path")
     if not isinstance(name, str) or not name:
-        raise InputError(f"{where}: file_path {_shown(name)}; expected the name of a picture")
+        raise InputError(f"{where}: file_path {shown(name)}; expected the name of a picture")
     where = f"{where} ({name})"
-    picture = _inside(root, name, where)
+    picture = inside(root, name, where)
     if picture is None and need_picture:
         raise InputError(f"{where}: no such picture; expected it in {root}")
     depth_name = entry.get("depth_file_path")
     if depth_name is not None and not isinstance(depth_name, str):
-        raise InputError(f"{where}: depth_file_path {_shown(depth_name)}; expected the name of a picture")
+        raise InputError(f"{where}: depth_file_path {shown(depth_name)}; expected the name of a picture")
     hw = _hw(entry, picture, where, need_picture)
     view = entry.get("view", 0)
     return PosedPicture(
         file_path=name,
         path=picture,
-        world_from_camera=opencv_from_opengl(_rigid(entry.get("transform_matrix"), f"{where}: transform_matrix")),
+        world_from_camera=opencv_from_opengl(rigid_rows(entry.get("transform_matrix"), f"{where}: transform_matrix")),
         K=_K(entry, hw, where),
         hw=hw,
         distortion=_distortion(entry, where),
-        depth_path=_inside(root, depth_name, where) if depth_name else None,
+        depth_path=inside(root, depth_name, where) if depth_name else None,
         view=view if isinstance(view, int) else 0,
-        time_s=_number(entry.get("time_s", 0.0), f"{where}: time_s"),
+        time_s=number(entry.get("time_s", 0.0), f"{where}: time_s"),
     )
-
-
-def _inside(root: Path, name: str, where: str) -> Path | None:
-    """The file of that name, with a suffix added where needed; None when missing; an error when outside `root`."""
-    try:
-        for suffix in _SUFFIXES:
-            candidate = (root / (name + suffix)).resolve()
-            if not candidate.is_relative_to(root):
-                raise InputError(f"{where}: a path out of the file's folder; expected one below {root}")
-            if candidate.is_file():
-                return candidate
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{where}: not a usable file name; expected the name of a picture") from error
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{where}: not a usable file name; expected the name of a picture") from error
-    return None
 
 
 def _hw(entry: dict[str, Any], picture: Path | None, where: str, need_picture: bool) -> tuple[int, int]:
     """Picture size: what the file states, checked against the picture, or the picture's own."""
     stated = None
     if entry.get("w") is not None and entry.get("h") is not None:
-        h, w = (_number(entry[key], f"{where}: {key}") for key in "hw")
+        h, w = (number(entry[key], f"{where}: {key}") for key in "hw")
         if not (h >= 1 and w >= 1 and h == int(h) and w == int(w) and max(h, w) <= 2**20):
             raise InputError(f"{where}: picture size {w:g}x{h:g}; expected whole numbers of pixels")
         stated = (int(h), int(w))
@@ -263,21 +170,17 @@ def _hw(entry: dict[str, Any], picture: Path | None, where: str, need_picture: b
         raise InputError(f"{where}: neither w and h nor the picture; expected one of them to know the size")
     actual = image_hw(picture, upright=False)
     if stated is not None and stated != actual:
-        raise InputError(_size_mismatch(picture, actual, stated))
+        raise InputError(size_mismatch(str(picture), actual, stated))
     return actual
-
-
-def _size_mismatch(path: Path, actual: tuple[int, int], stated: tuple[int, int]) -> str:
-    return f"{path}: picture of {actual[1]}x{actual[0]} pixels; expected {stated[1]}x{stated[0]} as its file states"
 
 
 def _K(entry: dict[str, Any], hw: tuple[int, int], where: str) -> Float[torch.Tensor, "3 3"]:
     focal: list[float | None] = [None, None]
     for i, (axis, side) in enumerate([("x", hw[1]), ("y", hw[0])]):
         if entry.get(f"fl_{axis}") is not None:
-            focal[i] = _number(entry[f"fl_{axis}"], f"{where}: fl_{axis}")
+            focal[i] = number(entry[f"fl_{axis}"], f"{where}: fl_{axis}")
         elif entry.get(f"camera_angle_{axis}") is not None:
-            angle = _number(entry[f"camera_angle_{axis}"], f"{where}: camera_angle_{axis}")
+            angle = number(entry[f"camera_angle_{axis}"], f"{where}: camera_angle_{axis}")
             if not 0 < angle < math.pi:
                 raise InputError(f"{where}: camera_angle_{axis} {angle:g}; expected radians in (0, pi)")
             focal[i] = side / 2 / math.tan(angle / 2)
@@ -287,8 +190,8 @@ def _K(entry: dict[str, Any], hw: tuple[int, int], where: str) -> Float[torch.Te
         raise InputError(f"{where}: no focal length; expected fl_x or camera_angle_x")
     if fx <= 0 or fy <= 0:
         raise InputError(f"{where}: focal length {min(fx, fy):g}; expected more than 0 pixels")
-    cx = _number(entry.get("cx", hw[1] / 2), f"{where}: cx")
-    cy = _number(entry.get("cy", hw[0] / 2), f"{where}: cy")
+    cx = number(entry.get("cx", hw[1] / 2), f"{where}: cx")
+    cy = number(entry.get("cy", hw[0] / 2), f"{where}: cy")
     return torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64)
 
 
@@ -296,33 +199,11 @@ def _distortion(entry: dict[str, Any], where: str) -> Float[torch.Tensor, "5"]:
     model = entry.get("camera_model", "OPENCV")
     if model not in _PINHOLE_MODELS or entry.get("is_fisheye") is True:
         model = "OPENCV_FISHEYE" if entry.get("is_fisheye") is True else model
-        raise InputError(f"{where}: camera model {_shown(model)}; expected one of {', '.join(_PINHOLE_MODELS)}")
-    if _number(entry.get("k4", 0.0), f"{where}: k4"):
+        raise InputError(f"{where}: camera model {shown(model)}; expected one of {', '.join(_PINHOLE_MODELS)}")
+    if number(entry.get("k4", 0.0), f"{where}: k4"):
         raise InputError(f"{where}: k4 is not 0; expected a lens of k1 k2 p1 p2 k3 only")
-    values = [_number(entry.get(name, 0.0), f"{where}: {name}") for name in _DISTORTION]
+    values = [number(entry.get(name, 0.0), f"{where}: {name}") for name in _DISTORTION]
     return torch.tensor(values, dtype=torch.float64)
-
-
-def _rigid(rows: Any, where: str) -> Float[torch.Tensor, "4 4"]:
-    """A 3x4 or 4x4 list of rows as a rigid motion in float64."""
-    if not isinstance(rows, list) or len(rows) not in (3, 4) or any(not isinstance(r, list) for r in rows):
-        raise InputError(f"{where} {_shown(rows)}; expected 4x4 or 3x4 numbers")
-    if any(len(row) != 4 for row in rows):
-        raise InputError(f"{where} with rows of {sorted({len(row) for row in rows})} numbers; expected 4 each")
-    matrix = torch.tensor([[_number(value, where) for value in row] for row in rows], dtype=torch.float64)
-    bottom = matrix.new_tensor([0, 0, 0, 1])
-    if len(rows) == 4 and not torch.allclose(matrix[3], bottom, atol=1e-6):
-        raise InputError(f"{where} with last row {matrix[3].tolist()}; expected 0 0 0 1")
-    rotation = matrix[:3, :3]
-    error = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
-    if not error < _MENDABLE:
-        raise InputError(f"{where} is off a rotation by {error:.2g}; expected a rigid motion, without scale or shear")
-    if float(torch.linalg.det(rotation)) < 0:
-        raise InputError(f"{where} mirrors (determinant -1); expected a rotation")
-    if error > _EXACT:
-        u, _, vh = torch.linalg.svd(rotation)
-        matrix[:3, :3] = u @ vh
-    return torch.cat([matrix[:3], bottom[None]])
 
 
 def _undo(frame: PosedPicture, stored_from_user: Float[torch.Tensor, "4 4"], scale: float) -> PosedPicture:
@@ -330,19 +211,3 @@ def _undo(frame: PosedPicture, stored_from_user: Float[torch.Tensor, "4 4"], sca
     pose = frame.world_from_camera.clone()
     pose[:3, 3] /= scale
     return replace(frame, world_from_camera=invert_rigid(stored_from_user) @ pose)
-
-
-def _number(value: Any, where: str) -> float:
-    try:
-        number = math.nan if isinstance(value, bool | str) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{where}: {_shown(value)}; expected a finite number")
-    return number
-
-
-def _shown(value: Any) -> str:
-    """A value from a file, short enough for one line."""
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -4,6 +4,8 @@ Written files are constant-rate yuv420p, converted with the BT.709 matrix to lim
 is sited at the left of each 2x2 block, as H.264 assumes. One thread and no B-frames: equal pictures give equal bytes.
 """
 
+import math
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +83,70 @@ def read_mp4(path: Path, max_frames: int = 4096) -> Float[torch.Tensor, "f 3 h w
     if not frames or len(frames) < promised:
         raise InputError(f"{path}: {len(frames)} of {promised} frames can be read; expected a complete video")
     return torch.stack(frames).movedim(-1, 1).contiguous().float() / 255
+
+
+def film_times(path: Path, max_frames: int = 10**6) -> tuple[list[float], tuple[int, int]]:
+    """When each frame of a film is shown, in seconds from its first, and the height and width of the frames.
+
+    Raises InputError as `read_mp4` does.
+    """
+    times: list[float] = []
+    hw = (0, 0)
+    for time_s, frame in _frames(path):
+        if len(times) == max_frames:
+            raise InputError(f"{path}: more than {max_frames} frames; expected a shorter video")
+        quarter_turned = round(frame.rotation / 90) % 2 == 1
+        hw = (frame.width, frame.height) if quarter_turned else (frame.height, frame.width)
+        times.append(time_s)
+    if not times:
+        raise InputError(f"{path}: no frame can be read; expected a complete video")
+    return times, hw
+
+
+def read_mp4_at(path: Path, times_s: Sequence[float]) -> list[Float[torch.Tensor, "3 h w"]]:
+    """The frames shown at given times, in seconds from the first one, in one pass over the film.
+
+    The frame whose time is nearest is taken, and must lie within 0.1 s. Raises InputError otherwise, and as
+    `read_mp4` does.
+    """
+    if not all(math.isfinite(t) for t in times_s):
+        raise InputError(f"{path}: times {list(times_s)}; expected finite seconds")
+    nearest: list[tuple[float, torch.Tensor | None]] = [(math.inf, None)] * len(times_s)
+    for time_s, frame in _frames(path):
+        wanted = [i for i, t in enumerate(times_s) if abs(time_s - t) < nearest[i][0]]
+        if wanted:
+            picture = torch.from_numpy(_rgb24(frame)).movedim(-1, 0)
+            for i in wanted:
+                nearest[i] = (abs(time_s - times_s[i]), picture)
+        if time_s > max(times_s, default=0) + 0.1:
+            break
+    for t, (distance, _) in zip(times_s, nearest):
+        if distance > 0.1:
+            raise InputError(f"{path}: no frame at {t:.3f} s; expected one within 0.1 s")
+    return [picture.contiguous().float() / 255 for _, picture in nearest if picture is not None]
+
+
+def _frames(path: Path) -> Iterator[tuple[float, "av.VideoFrame"]]:
+    """Decoded frames with their times from the first; whatever the decoder raises is the file's fault."""
+    import av
+
+    check_file(path, "a video")
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            if not container.streams.video:
+                raise InputError(f"{path}: no video stream; expected a video")
+            stream = container.streams.video[0]
+            if max(stream.width, stream.height) > _MAX_SIDE:
+                raise InputError(f"{path}: {stream.width}x{stream.height} pixels; expected sides up to {_MAX_SIDE}")
+            start = None
+            for index, frame in enumerate(container.decode(stream)):
+                time_s = float(frame.time) if frame.time is not None else index / float(stream.average_rate or 25)
+                start = time_s if start is None else start
+                yield time_s - start, frame
+    except InputError:
+        raise
+    except (av.FFmpegError, ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path}: not a readable video ({type(error).__name__}); expected a complete MP4") from error
 
 
 def _decode(path: Path, max_frames: int) -> tuple[list[UInt8[torch.Tensor, "h w 3"]], int]:

@@ -12,7 +12,8 @@ from torch import Tensor
 from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.io.images import read_exif_fov, read_image
-from geometry.io.nerfstudio import PosedPicture, read_transforms
+from geometry.io.nerfstudio import read_transforms
+from geometry.io.posed import PosedPicture
 from geometry.lenses import undistort
 from geometry.shapes import Float
 from geometry.warping import fill_nearest

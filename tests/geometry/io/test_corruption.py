@@ -9,12 +9,18 @@ from PIL import Image
 
 from geometry.cameras import Cameras
 from geometry.errors import InputError
+from geometry.io.colmap import ColmapModel, read_colmap
+from geometry.io.ddad import read_ddad
 from geometry.io.images import image_hw, read_depth_png, read_exif_fov, read_image, write_depth_png, write_png
 from geometry.io.nerfstudio import read_transforms, write_transforms
+from geometry.io.nuscenes import read_nuscenes
 from geometry.io.ply import read_ply, write_ply
+from geometry.io.posed import PosedPictures
+from geometry.io.realestate10k import read_realestate10k
 from geometry.io.video import read_mp4, write_mp4
 from geometry.meshes import Mesh
 from geometry.trajectories import orbit
+from tests.geometry.io.captures import HW, write_colmap, write_dgp, write_nuscenes, write_realestate10k
 
 
 def write_one(path: Path) -> None:
@@ -30,6 +36,16 @@ def write_one(path: Path) -> None:
         case "a.json":
             write_png(path.parent / "a.png", rgb)
             write_transforms(path, Cameras.from_fov(orbit(torch.zeros(3), 2.0, 3.0, 1), 40.0, (24, 24)), ["a.png"])
+        case "cameras.bin" | "images.bin" | "points3D.bin":
+            write_colmap(path.parent, binary=True)
+        case "cameras.txt" | "images.txt" | "points3D.txt":
+            write_colmap(path.parent, binary=False)
+        case "clip.txt":
+            write_realestate10k(path)
+        case "scene_0123.json":
+            write_dgp(path.parent)
+        case "sample_data.json" | "calibrated_sensor.json":
+            write_nuscenes(path.parents[1])
         case _:
             Image.fromarray((rgb.movedim(0, -1) * 255).byte().numpy()).save(path)
 
@@ -46,6 +62,14 @@ def corrupted(data: bytes, chance: random.Random) -> bytes:
     return bytes(result)
 
 
+def read_model(path: Path) -> ColmapModel:
+    return read_colmap(path.parent, path.parent / "images")
+
+
+def read_drive(path: Path) -> PosedPictures:
+    return read_nuscenes(path.parents[1], "scene-0001")
+
+
 READERS = {
     "a.png": (read_image, image_hw, read_exif_fov),
     "a.jpg": (read_image, image_hw, read_exif_fov),
@@ -56,6 +80,11 @@ READERS = {
     "a.mp4": (read_mp4,),
     "a.ply": (read_ply,),
     "a.json": (read_transforms,),
+    **{f"{part}.{kind}": (read_model,) for part in ("cameras", "images", "points3D") for kind in ("bin", "txt")},
+    "clip.txt": (lambda path: read_realestate10k(path, hw=HW),),
+    "scene_0123.json": (read_ddad,),
+    "v1.0-mini/sample_data.json": (read_drive,),
+    "v1.0-mini/calibrated_sensor.json": (read_drive,),
 }
 
 

@@ -10,7 +10,8 @@ import torch
 
 from geometry.cameras import Cameras
 from geometry.io.images import write_png
-from geometry.io.nerfstudio import PosedPictures, read_transforms, write_transforms
+from geometry.io.nerfstudio import read_transforms, write_transforms
+from geometry.io.posed import PosedPictures
 from geometry.lenses import distort
 from geometry.projection import project
 from geometry.trajectories import nearest_point_to_axes, orbit

@@ -1,0 +1,122 @@
+"""Checked values from files: what a reader of JSON needs to turn entries into numbers, poses and paths.
+
+All take `where`, the file and place for the error, and raise InputError.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geometry.errors import InputError
+from geometry.io.images import image_hw
+from geometry.quaternions import matrix_from_quaternion_wxyz
+from geometry.shapes import Float
+from geometry.transforms import rigid
+
+_MENDABLE, _EXACT = 1e-2, 1e-5
+_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")
+
+
+def entry(meta: Any, key: str, kind: type, where: str) -> Any:
+    """`meta[key]`, which must be of a kind (dict or list)."""
+    if not isinstance(meta, dict) or not isinstance(meta.get(key), kind):
+        raise InputError(f"{where}: no {key}; expected {'an object' if kind is dict else 'a list'} of that name")
+    return meta[key]
+
+
+def rigid_rows(rows: Any, where: str) -> Float[torch.Tensor, "4 4"]:
+    """A 3x4 or 4x4 list of rows as a rigid motion in float64."""
+    if not isinstance(rows, list) or len(rows) not in (3, 4) or any(not isinstance(r, list) for r in rows):
+        raise InputError(f"{where} {shown(rows)}; expected 4x4 or 3x4 numbers")
+    if any(len(row) != 4 for row in rows):
+        raise InputError(f"{where} with rows of {sorted({len(row) for row in rows})} numbers; expected 4 each")
+    matrix = torch.tensor([[number(value, where) for value in row] for row in rows], dtype=torch.float64)
+    bottom = matrix.new_tensor([0, 0, 0, 1])
+    if len(rows) == 4 and not torch.allclose(matrix[3], bottom, atol=1e-6):
+        raise InputError(f"{where} with last row {matrix[3].tolist()}; expected 0 0 0 1")
+    rotation = matrix[:3, :3]
+    error = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
+    if not error < _MENDABLE:
+        raise InputError(f"{where} is off a rotation by {error:.2g}; expected a rigid motion, without scale or shear")
+    if float(torch.linalg.det(rotation)) < 0:
+        raise InputError(f"{where} mirrors (determinant -1); expected a rotation")
+    if error > _EXACT:
+        u, _, vh = torch.linalg.svd(rotation)
+        matrix[:3, :3] = u @ vh
+    return torch.cat([matrix[:3], bottom[None]])
+
+
+def inside(root: Path, name: str, where: str) -> Path | None:
+    """The file of that name, with a suffix added where needed; None when missing; an error when outside `root`."""
+    try:
+        for suffix in _SUFFIXES:
+            candidate = (root / (name + suffix)).resolve()
+            if not candidate.is_relative_to(root):
+                raise InputError(f"{where}: a path out of the file's folder; expected one below {root}")
+            if candidate.is_file():
+                return candidate
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{where}: not a usable file name; expected the name of a picture") from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: not a usable file name; expected the name of a picture") from error
+    return None
+
+
+def size_mismatch(path: str, actual: tuple[int, int], stated: tuple[int, int]) -> str:
+    """The message for a picture of another size than its capture says."""
+    return f"{path}: picture of {actual[1]}x{actual[0]} pixels; expected {stated[1]}x{stated[0]} as its file states"
+
+
+def number(value: Any, where: str) -> float:
+    try:
+        found = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise InputError(f"{where}: {shown(value)}; expected a finite number")
+    return found
+
+
+def shown(value: Any) -> str:
+    """A value from a file, short enough for one line."""
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def motion_from_quaternion(wxyz: Any, translation: Any, where: str) -> Float[torch.Tensor, "4 4"]:
+    """A rigid motion from lists of 4 and 3 numbers."""
+    values = []
+    for given, count in ((wxyz, 4), (translation, 3)):
+        if not isinstance(given, list) or len(given) != count:
+            raise InputError(f"{where}: pose {shown(given)}; expected {count} numbers")
+        values.append(torch.tensor([number(value, where) for value in given], dtype=torch.float64))
+    if not 0.99 < float(values[0].norm()) < 1.01:
+        raise InputError(f"{where}: rotation {values[0].tolist()}; expected a unit quaternion")
+    return rigid(matrix_from_quaternion_wxyz(values[0] / values[0].norm()), values[1])
+
+
+def opencv_intrinsics(rows: Any, where: str) -> Float[torch.Tensor, "3 3"]:
+    """Intrinsics with the picture's corner at (0, 0), from ones that have the first pixel's centre there."""
+    if not isinstance(rows, list) or len(rows) != 3 or any(not isinstance(r, list) or len(r) != 3 for r in rows):
+        raise InputError(f"{where}: intrinsics {shown(rows)}; expected 3x3 numbers")
+    K = torch.tensor([[number(value, where) for value in row] for row in rows], dtype=torch.float64)
+    if not (K[0, 0] > 0 and K[1, 1] > 0 and K[2].tolist() == [0, 0, 1]):
+        raise InputError(f"{where}: intrinsics {shown(rows)}; expected focal lengths above 0 and a last row 0 0 1")
+    K[:2, 2] += 0.5
+    return K
+
+
+def sized_picture(root: Path, name: Any, hw: tuple[Any, Any], where: str) -> tuple[Path, tuple[int, int]]:
+    """The path and size of the picture of that name below `root`, which must have the stated height and width."""
+    path = inside(root.resolve(), str(name), where)
+    if path is None:
+        raise InputError(f"{where}: no such picture; expected {shown(name)} in {root}")
+    actual = image_hw(path, upright=False)
+    if (number(hw[0], where), number(hw[1], where)) != actual:
+        raise InputError(f"{where}: {size_mismatch(str(path), actual, (int(hw[0]), int(hw[1])))}")
+    return path, actual

@@ -1,0 +1,171 @@
+"""`PosedPicture`: what every reader of posed captures returns, whatever its file format."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from geometry.cameras import Cameras
+from geometry.errors import InputError
+from geometry.io.entries import size_mismatch
+from geometry.io.files import check_file
+from geometry.io.images import read_depth_png, read_image
+from geometry.projection import project
+from geometry.shapes import Float
+
+
+@dataclass(frozen=True)
+class Lidar:
+    """A sweep of points that belongs to a picture.
+
+    path               x y z ... in metres: .npy of shape [n, c], .npz with such a "data", or raw float32 rows
+    camera_from_lidar  [4, 4] float64, the sensor at its own time to the camera at the picture's
+    columns            of raw rows
+    """
+
+    path: Path
+    camera_from_lidar: Float[torch.Tensor, "4 4"]
+    columns: int
+
+    def read(self) -> Float[torch.Tensor, "n 3"]:
+        """The points in the sensor's frame. Raises InputError for a file that is missing, of another size or shape,
+        or not finite."""
+        check_file(self.path, "a LiDAR sweep", 2**30)
+        try:
+            if self.path.suffix in (".npy", ".npz"):
+                rows = np.load(self.path, allow_pickle=False)
+                rows = rows["data"] if self.path.suffix == ".npz" else rows
+            else:
+                rows = np.fromfile(self.path, np.float32).reshape(-1, self.columns)
+            points = torch.from_numpy(np.array(rows[:, :3], np.float64))
+        except Exception as error:  # a broken file can raise nearly anything
+            raise InputError(f"{self.path}: no LiDAR sweep; expected float32 rows of {self.columns}") from error
+        if not bool(points.isfinite().all()):
+            raise InputError(f"{self.path}: LiDAR points with NaN or infinity; expected finite ones")
+        return points
+
+
+@dataclass(frozen=True)
+class PosedPicture:
+    """One picture of a capture.
+
+    file_path          as written in the file
+    path               the picture (or the film it is a frame of) on disk, absolute; None where it is missing
+    world_from_camera  [4, 4] float64, rigid, OpenCV axes, the user's units
+    K                  [3, 3] float64, pixels
+    hw                 height and width in pixels
+    distortion         [5] float64 Brown-Conrady k1 k2 p1 p2 k3 (`geometry.lenses`); zeros for a pinhole
+    depth_path         its depth as a 16-bit PNG of `metres_per_unit`, None where not named or missing
+    view, time_s       which physical camera, and when; 0 where the file does not say
+    film_s             where in the film `path` the picture is, in seconds; None for a picture of its own
+    lidar              a LiDAR sweep taken with it
+    """
+
+    file_path: str
+    path: Path | None
+    world_from_camera: Float[torch.Tensor, "4 4"]
+    K: Float[torch.Tensor, "3 3"]
+    hw: tuple[int, int]
+    distortion: Float[torch.Tensor, "5"] = field(default_factory=lambda: torch.zeros(5, dtype=torch.float64))
+    depth_path: Path | None = None
+    view: int = 0
+    time_s: float = 0.0
+    metres_per_unit: float = 0.001
+    film_s: float | None = None
+    lidar: Lidar | None = None
+
+    @property
+    def camera(self) -> Cameras:
+        """The pinhole camera, float64, of batch shape []; distortion left out."""
+        view, time_s = torch.tensor(self.view), torch.tensor(self.time_s, dtype=torch.float64)
+        return Cameras(self.world_from_camera, self.K, self.hw, view, time_s)
+
+    def read(self) -> Float[torch.Tensor, "3 h w"]:
+        """The picture as stored (EXIF orientation ignored, as calibration does), sRGB in 0..1.
+
+        Raises InputError when it is missing, unreadable, or of another size than `hw`.
+        """
+        if self.path is None:
+            raise InputError(f"{self.file_path}: no such picture; expected the one its capture names")
+        if self.film_s is not None:
+            from geometry.io.video import read_mp4_at
+
+            return self.checked(read_mp4_at(self.path, [self.film_s])[0])
+        return self.checked(read_image(self.path, upright=False))
+
+    def checked(self, rgb: Float[torch.Tensor, "3 h w"]) -> Float[torch.Tensor, "3 h w"]:
+        """`rgb` itself. Raises InputError when it has another size than `hw`."""
+        if tuple(rgb.shape[-2:]) != self.hw:
+            raise InputError(size_mismatch(str(self.path), (rgb.shape[-2], rgb.shape[-1]), self.hw))
+        return rgb
+
+    def read_depth(self, camera: Cameras) -> Float[torch.Tensor, "1 h w"]:
+        """z-depth in metres as a camera of batch shape [] sees it: 0 = unknown, inf = sky.
+
+        The camera stands where the picture was taken, with any window and size of it: a depth map is looked up
+        (nearest pixel), a LiDAR sweep projected (nearest point). A depth map of a bent lens counts as unknown.
+        """
+        if self.lidar is not None:
+            seen = Cameras(self.lidar.camera_from_lidar.inverse(), camera.K.double(), camera.hw)
+            return _splat(*project(seen, self.lidar.read()), camera.hw)
+        if self.depth_path is None or bool(self.distortion.any()):
+            return torch.zeros(1, *camera.hw)
+        depth = read_depth_png(self.depth_path, self.metres_per_unit)
+        index = []
+        for axis, (size, own) in enumerate(zip(reversed(camera.hw), reversed(depth.shape[-2:]))):
+            pixel = (torch.arange(size, dtype=torch.float64) + 0.5 - camera.K[axis, 2]) / camera.K[axis, axis]
+            own_K = self.K[axis] * (own / self.hw[1 - axis])
+            index.append((pixel * own_K[axis] + own_K[2]).floor().long())
+        x, y = index
+        inside = ((y >= 0) & (y < depth.shape[-2]))[:, None] & ((x >= 0) & (x < depth.shape[-1]))
+        found = depth[0, y.clamp(0, depth.shape[-2] - 1)][:, x.clamp(0, depth.shape[-1] - 1)]
+        return torch.where(inside, found, 0.0)[None]
+
+
+@dataclass(frozen=True)
+class PosedPictures:
+    """A capture.
+
+    caption           what it shows, where the capture says
+    stored_from_user  [4, 4] float64 rigid, nerfstudio's `applied_transform` (identity elsewhere)
+    stored_scale      its `applied_scale`: stored = stored_scale * (stored_from_user @ user's point)
+    """
+
+    frames: tuple[PosedPicture, ...]
+    stored_from_user: Float[torch.Tensor, "4 4"] = field(default_factory=lambda: torch.eye(4, dtype=torch.float64))
+    stored_scale: float = 1.0
+    caption: str = ""
+
+    def __len__(self) -> int:
+        """The number of frames."""
+        return len(self.frames)
+
+    @property
+    def cameras(self) -> Cameras:
+        """All frames as float64 pinhole cameras of batch shape [f], distortion left out.
+
+        Raises InputError when the pictures differ in size.
+        """
+        sizes = {frame.hw for frame in self.frames}
+        if len(sizes) != 1:
+            raise InputError(f"posed pictures of sizes {sorted(sizes)} (height, width); expected one size")
+        return Cameras(
+            torch.stack([frame.world_from_camera for frame in self.frames]),
+            torch.stack([frame.K for frame in self.frames]),
+            self.frames[0].hw,
+            torch.tensor([frame.view for frame in self.frames]),
+            torch.tensor([frame.time_s for frame in self.frames], dtype=torch.float64),
+        )
+
+
+def _splat(
+    uv: Float[torch.Tensor, "n 2"], depth: Float[torch.Tensor, "n"], hw: tuple[int, int]
+) -> Float[torch.Tensor, "1 h w"]:
+    """Points as a depth map: the nearest point of each pixel, 0 elsewhere."""
+    column, row = uv.floor().unbind(-1)
+    seen = (depth > 0) & (column >= 0) & (column < hw[1]) & (row >= 0) & (row < hw[0])
+    index = (row[seen] * hw[1] + column[seen]).long()
+    nearest = torch.full((hw[0] * hw[1],), torch.inf, dtype=depth.dtype)
+    nearest = nearest.scatter_reduce(0, index, depth[seen], "amin")
+    return torch.where(nearest.isfinite(), nearest, 0.0).float().view(1, *hw)

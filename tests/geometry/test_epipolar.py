@@ -1,0 +1,115 @@
+"""Two views of one scene, against the reference libraries and against points seen by both."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from geometry.cameras import Cameras
+from geometry.epipolar import (
+    epipolar_lines,
+    essential,
+    fundamental,
+    sampson_distance,
+    symmetric_epipolar_distance,
+    triangulate,
+)
+from geometry.projection import project
+from geometry.transforms import invert_rigid, look_at
+
+
+@pytest.fixture
+def golden(shared: Path) -> dict[str, torch.Tensor]:
+    return load_file(shared / "golden/epipolar.safetensors")
+
+
+def pair(golden: dict[str, torch.Tensor]) -> tuple[Cameras, Cameras]:
+    first, second = (Cameras(invert_rigid(golden[f"w2c{i}"]), golden[f"K{i}"], (480, 640)) for i in (1, 2))
+    return first, second
+
+
+def test_matrices_agree_with_the_reference(golden: dict[str, torch.Tensor]) -> None:
+    for ours, theirs in [
+        (essential(*pair(golden)), golden["essential"]),
+        (fundamental(*pair(golden)), golden["fundamental"]),
+    ]:
+        assert torch.allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_lines_and_distances_agree_with_the_reference(golden: dict[str, torch.Tensor]) -> None:
+    F, noisy = golden["fundamental"], (golden["x1_noisy"], golden["x2_noisy"])
+    for ours, theirs in [
+        (epipolar_lines(F, golden["x1"]), golden["epilines_in_2"]),
+        (epipolar_lines(F.mT, golden["x2"]), golden["epilines_in_1"]),
+    ]:
+        sign = (ours * theirs).sum(-1, keepdim=True).sign()  # a line's sign is free
+        assert torch.allclose(ours * sign, theirs, atol=1e-8)
+    assert torch.allclose(sampson_distance(F, *noisy).square(), golden["sampson_squared_noisy"], rtol=1e-7)
+    assert torch.allclose(symmetric_epipolar_distance(F, *noisy).square(), golden["symmetric_squared_noisy"], rtol=1e-7)
+    lines = epipolar_lines(F, noisy[0])
+    distance = (lines[..., :2] * noisy[1]).sum(-1) + lines[..., 2]
+    assert torch.allclose(distance.abs(), golden["left_to_right_noisy"], atol=1e-8)
+
+
+def test_triangulation_agrees_with_the_reference_and_finds_the_points(golden: dict[str, torch.Tensor]) -> None:
+    first, second = pair(golden)
+    both = Cameras(
+        torch.stack([first.world_from_camera, second.world_from_camera], 1), torch.stack([first.K, second.K], 1), (9, 9)
+    )
+    exact = triangulate(both, torch.stack([golden["x1"], golden["x2"]], 1))
+    assert (exact - golden["points_world"]).abs().max() < 1e-8
+    noisy = triangulate(both, torch.stack([golden["x1_noisy"], golden["x2_noisy"]], 1))
+    reference = golden["triangulated_noisy"]
+    error = [(points - golden["points_world"]).norm(dim=-1).median() for points in (noisy, reference)]
+    assert error[0] <= 1.05 * error[1], "no further from the truth than the reference library"
+
+
+def ring(count: int) -> Cameras:
+    angle = torch.linspace(0, 2, count, dtype=torch.float64)
+    centres = torch.stack([3 * angle.cos(), 3 * angle.sin(), 1 + angle], -1)
+    return Cameras.from_fov(look_at(centres, torch.zeros(count, 3, dtype=torch.float64)), 50.0, (60, 80))
+
+
+def test_a_point_seen_by_two_cameras_lies_on_both_lines_and_a_moved_one_as_far_off_as_it_was_moved() -> None:
+    cameras, points = ring(2), torch.rand(20, 3, dtype=torch.float64) - 0.5
+    uv, _ = project(cameras, points.expand(2, -1, -1))
+    F = fundamental(cameras[0], cameras[1])
+    assert symmetric_epipolar_distance(F, uv[0], uv[1]).max() < 1e-10
+    lines = epipolar_lines(F, uv[0])
+    off = uv[1] + 2 * lines[:, :2]  # two pixels along the normal
+    moved = (lines[:, :2] * off).sum(-1) + lines[:, 2]
+    assert torch.allclose(moved, torch.full_like(moved, 2.0))
+    assert (sampson_distance(F, uv[0], off) < 2).all() and (symmetric_epipolar_distance(F, uv[0], off) > 2).all()
+
+
+def test_many_views_triangulate_better_than_two_and_one_is_refused(refused) -> None:
+    cameras, points = ring(6), torch.rand(40, 3, dtype=torch.float64) - 0.5
+    uv, _ = project(cameras, points.expand(6, -1, -1))
+    uv = uv + 0.5 * torch.randn_like(uv)
+    few, many = (float((triangulate(cameras[:m], uv[:m]) - points).norm(dim=-1).mean()) for m in (2, 6))
+    assert many < 0.6 * few
+    with refused("1 camera"):
+        triangulate(cameras[:1], uv[:1])
+
+
+def test_cameras_in_one_place_fix_no_line_and_give_numbers_all_the_same() -> None:
+    cameras = ring(2)[torch.tensor([0, 0])]
+    F, uv = fundamental(cameras[0], cameras[1]), torch.rand(5, 2, dtype=torch.float64) * 40
+    assert F.abs().max() < 1e-15
+    assert bool(epipolar_lines(torch.zeros_like(F), uv).eq(0).all())
+    assert bool(symmetric_epipolar_distance(torch.zeros_like(F), uv, uv).eq(0).all())
+
+
+def test_gradients_of_lines_distances_and_points_are_right() -> None:
+    cameras = ring(2)
+    uv, _ = project(cameras, (torch.rand(3, 3, dtype=torch.float64) - 0.5).expand(2, -1, -1))
+    poses = cameras.world_from_camera.clone().requires_grad_()
+
+    def measured(poses: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        both = Cameras(poses, cameras.K, cameras.hw)
+        F = fundamental(both[0], both[1])
+        off = uv[1] + 1
+        return sampson_distance(F, uv[0], off), symmetric_epipolar_distance(F, uv[0], off), triangulate(both, uv)
+
+    assert torch.autograd.gradcheck(measured, (poses,))
