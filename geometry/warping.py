@@ -83,6 +83,8 @@ def fill_nearest(
     Exact Euclidean distance; among equals the upper, then the left one. Nothing visible: nothing changes.
     Two passes (Saito and Toriwaki 1994): the nearest along the row, then over the rows; O(h) passes over the picture.
     """
+    if bool(visible.all()):
+        return rgb
     height, width = rgb.shape[-2:]
     seen = visible[..., 0, :, :]
     columns = torch.arange(width, device=rgb.device).expand_as(seen)

@@ -1,11 +1,13 @@
 """The commands and their options, as tyro reads them. Each runs the same function as the Python API."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+
+from worldgen.data.curation import Curation
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,26 @@ class Scenes:
         print(f"{', '.join(families)}: {self.output}")
 
 
+@dataclass(frozen=True)
+class Curate:
+    """Judge captures of posed pictures and films, keep the good clips as shards, say what was dropped and why."""
+
+    sources: tyro.conf.Positional[tuple[Path, ...]]
+    """Files and folders: transforms.json, COLMAP, nuScenes, DDAD, RealEstate10K texts with films."""
+    output: Path
+    """New folder for shards and report, or one that an interrupted run left."""
+    curation: Annotated[Curation, tyro.conf.arg(name="")] = field(default_factory=Curation)
+
+    def run(self) -> None:
+        """Curate, and say what came of it."""
+        from worldgen.data.curation import curate
+
+        with _Bar() as bar:
+            report = curate(self.sources, self.output, self.curation, bar.at)
+        dropped = f"{report['pictures'] - report['kept']} pictures and {report['unreadable']} captures dropped"
+        print(f"{report['clips']} clips of {report['kept']} pictures kept; {dropped}: {self.output / 'report.md'}")
+
+
 class _Bar:
     """A progress bar whose length is known only once the work is planned."""
 
@@ -175,13 +197,14 @@ class _Bar:
         self._bar.close()
 
 
-def parse(arguments: list[str]) -> Orbit | Train | Evaluate | Scenes:
+def parse(arguments: list[str]) -> Orbit | Train | Evaluate | Scenes | Curate:
     """The command asked for; prints help or the usage error and exits (0 or 2) otherwise."""
     return tyro.cli(
         Annotated[Orbit, tyro.conf.subcommand("orbit")]
         | Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
-        | Annotated[Scenes, tyro.conf.subcommand("scenes")],
+        | Annotated[Scenes, tyro.conf.subcommand("scenes")]
+        | Annotated[Curate, tyro.conf.subcommand("curate")],
         prog="worldgen",
         args=arguments,
         description="A world model you steer with a camera and take apart as geometry.",

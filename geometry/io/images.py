@@ -3,6 +3,7 @@
 Colour profiles embedded in pictures are not applied: numbers are taken as sRGB.
 """
 
+import io
 import math
 import warnings
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from geometry.errors import InputError
-from geometry.io.files import check_file, replacing
+from geometry.io.files import check_file, write_file
 from geometry.shapes import Float
 
 if TYPE_CHECKING:
@@ -119,13 +120,39 @@ def write_png(path: Path, rgb: Float[torch.Tensor, "3 h w"]) -> None:
 
     Raises InputError for NaN or infinity.
     """
+    if not bool(rgb.isfinite().all()):
+        raise InputError(f"{path}: picture with NaN or infinite values; expected 0..1")
+    write_file(path, encode_png(rgb))
+
+
+def encode_png(rgb: Float[torch.Tensor, "3 h w"]) -> bytes:
+    """What `write_png` writes. Raises InputError for NaN or infinity."""
     from PIL import Image
 
     if not bool(rgb.isfinite().all()):
-        raise InputError(f"{path}: picture with NaN or infinite values; expected 0..1")
+        raise InputError("picture with NaN or infinite values; expected 0..1")
     pixels = (rgb.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).movedim(0, -1).numpy()
-    with replacing(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def decode_png(data: bytes, where: str) -> Float[torch.Tensor, "3 h w"]:
+    """The picture that `encode_png` made. Raises InputError, naming `where`, for anything else."""
+    pixels = _decoded(data, "RGB", where)
+    return torch.from_numpy(pixels).movedim(-1, 0).contiguous().float() / 255
+
+
+def _decoded(data: bytes, mode: str, where: str, max_side: int = 16384) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            if max(picture.size) <= max_side and picture.mode.startswith(mode):
+                return np.array(picture)
+    except Exception as error:  # a decoder can raise nearly anything
+        raise InputError(f"{where}: damaged picture; expected a PNG") from error
+    raise InputError(f"{where}: picture of mode {picture.mode}, {picture.size}; expected {mode}")
 
 
 def depth_unit(depth: Float[torch.Tensor, "*b"]) -> float:
@@ -144,21 +171,31 @@ def write_depth_png(path: Path, depth: Float[torch.Tensor, "1 h w"], metres_per_
     Known depths below one unit are written as 1. The unit is not stored in the file: keep it beside.
     Raises InputError for negative or NaN depth, a unit that is not positive, or a depth beyond 65534 units.
     """
+    write_file(path, encode_depth_png(depth, metres_per_unit, f"{path}: "))
+
+
+def encode_depth_png(depth: Float[torch.Tensor, "1 h w"], metres_per_unit: float, where: str = "") -> bytes:
+    """What `write_depth_png` writes, with the same errors."""
     from PIL import Image
 
     if not (metres_per_unit > 0 and math.isfinite(metres_per_unit)):
-        raise InputError(f"{path}: {metres_per_unit} metres per unit; expected more than 0")
+        raise InputError(f"{where}{metres_per_unit} metres per unit; expected more than 0")
     values = depth.detach().cpu().double()[0]
     if not bool((values >= 0).all()):
-        raise InputError(f"{path}: depth with negative or NaN values; expected metres, 0 = unknown, inf = sky")
+        raise InputError(f"{where}depth with negative or NaN values; expected metres, 0 = unknown, inf = sky")
     units = (values / metres_per_unit).round()
     units = torch.where(values > 0, units.clamp_min(1), units)
     largest = float(units[values.isfinite()].max()) if bool(values.isfinite().any()) else 0.0
     if largest >= _SKY:
-        raise InputError(f"{path}: depth of {largest:.0f} units of {metres_per_unit} m; expected at most {_SKY - 1}")
-    pixels = units.clamp_max(_SKY).numpy().astype(np.uint16)
-    with replacing(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG")
+        raise InputError(f"{where}depth of {largest:.0f} units of {metres_per_unit} m; expected at most {_SKY - 1}")
+    buffer = io.BytesIO()
+    Image.fromarray(units.clamp_max(_SKY).numpy().astype(np.uint16)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def decode_depth_png(data: bytes, metres_per_unit: float, where: str) -> Float[torch.Tensor, "1 h w"]:
+    """The depth that `encode_depth_png` was given, to half a unit. Raises InputError, naming `where`, otherwise."""
+    return _metres(_decoded(data, "I", where), metres_per_unit)
 
 
 def read_depth_png(path: Path, metres_per_unit: float, max_side: int = 16384) -> Float[torch.Tensor, "1 h w"]:
@@ -171,6 +208,10 @@ def read_depth_png(path: Path, metres_per_unit: float, max_side: int = 16384) ->
     with _opened(path, max_side) as picture:
         if not picture.mode.startswith("I"):
             raise InputError(f"{path}: picture of mode {picture.mode}; expected 16-bit grey depth")
-        units = torch.from_numpy(np.asarray(picture).astype(np.float64))
+        return _metres(np.asarray(picture), metres_per_unit)
+
+
+def _metres(pixels: np.ndarray, metres_per_unit: float) -> Float[torch.Tensor, "1 h w"]:
+    units = torch.from_numpy(pixels.astype(np.float64))
     metres = (units * metres_per_unit).float()
     return torch.where(units >= _SKY, torch.full_like(metres, math.inf), metres)[None]

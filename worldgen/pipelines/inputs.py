@@ -14,10 +14,8 @@ from geometry.errors import InputError
 from geometry.io.images import read_exif_fov, read_image
 from geometry.io.nerfstudio import read_transforms
 from geometry.io.posed import PosedPicture
-from geometry.lenses import undistort
-from geometry.shapes import Float
-from geometry.warping import fill_nearest
 from worldgen.clip import Clip
+from worldgen.data.framing import square, undistorted
 
 DEFAULT_FOV_DEG = 55.0
 
@@ -88,7 +86,7 @@ def _from_one(picture: Picture, fov_deg: float | None, fit: str, size_px: int) -
     if fov_deg is None:
         fov_deg, source = (exif, "EXIF") if exif is not None else (DEFAULT_FOV_DEG, "default")
     camera = Cameras.from_fov(torch.eye(4)[None], float(fov_deg), (rgb.shape[-2], rgb.shape[-1]))
-    clip = _clip([_square(rgb, camera[0], fit, size_px)])
+    clip = _clip([square(rgb, camera[0], fit, size_px)])
     notes = {"field_of_view_deg": round(float(fov_deg), 4), "field_of_view_from": source, "sha256": {name: digest}}
     return Inputs(clip, False, (name,), notes=notes | _size_note([rgb], fit, size_px))
 
@@ -101,7 +99,7 @@ def _from_cameras(pictures: Sequence[Picture], cameras: Cameras, fit: str, size_
     if wrong:
         raise InputError(f"a picture of shape {wrong[0]} with cameras of size {cameras.hw}; expected (3, h, w) of it")
     names = tuple(f"picture {i}" if isinstance(p, Tensor) else Path(p).name for i, p in enumerate(pictures))
-    clip = _clip([_square(rgb, cameras[i], fit, size_px) for i, rgb in enumerate(rgbs)])
+    clip = _clip([square(rgb, cameras[i], fit, size_px) for i, rgb in enumerate(rgbs)])
     notes = {"sha256": {name: _digest(rgb) for name, rgb in zip(names, rgbs)}}
     return Inputs(clip, True, names, notes=notes | _size_note(rgbs, fit, size_px))
 
@@ -126,9 +124,9 @@ def _from_transforms(paths: list[Path], file: Path, fit: str, size_px: int) -> I
     }
     pairs = [_read(frame, fit, size_px) for frame in given]
     notes |= _size_note([rgb for rgb, _ in pairs], fit, size_px)
-    held_out = _clip([square for _, square in (_read(frame, fit, size_px) for frame in rest)]) if rest else None
+    held_out = _clip([_read(frame, fit, size_px)[1] for frame in rest]) if rest else None
     return Inputs(
-        _clip([square for _, square in pairs]),
+        _clip([framed for _, framed in pairs]),
         True,
         tuple(frame.file_path for frame in given),
         held_out,
@@ -138,33 +136,8 @@ def _from_transforms(paths: list[Path], file: Path, fit: str, size_px: int) -> I
 
 
 def _read(frame: PosedPicture, fit: str, size_px: int) -> tuple[Tensor, tuple[Tensor, Cameras]]:
-    rgb, K, known = undistort(frame.read(), frame.K, frame.distortion)
-    rgb = fill_nearest(rgb, known)
-    camera = Cameras(frame.world_from_camera, K, frame.hw).to(torch.float32)
-    return rgb, _square(rgb, camera, fit, size_px)
-
-
-def square_cameras(frame: PosedPicture, fit: str, size_px: int) -> Cameras:
-    """The camera, of batch shape [], of a frame's picture once squared and resized."""
-    camera = Cameras(frame.world_from_camera, frame.K, frame.hw).to(torch.float32)
-    return _square(torch.zeros(3, *frame.hw), camera, fit, size_px)[1]
-
-
-def _square(rgb: Float[Tensor, "3 h w"], camera: Cameras, fit: str, size_px: int) -> tuple[Tensor, Cameras]:
-    """Centre-crop or pad to a square, then resample (antialiased) to the model's size."""
-    height, width = rgb.shape[-2:]
-    side = min(height, width) if fit == "crop" else max(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    pad = (max(-left, 0), max(side - width + left, 0), max(-top, 0), max(side - height + top, 0))
-    rgb = torch.nn.functional.pad(rgb[None], pad, mode="replicate")[0]
-    top, left = top + pad[2], left + pad[0]
-    rgb = rgb[:, top : top + side, left : left + side]
-    camera = camera.cropped(top - pad[2], left - pad[0], (side, side))
-    if side != size_px:
-        size = (size_px, size_px)
-        rgb = torch.nn.functional.interpolate(rgb[None], size, mode="bicubic", antialias=True)[0].clamp(0, 1)
-        camera = camera.resized(size)
-    return rgb, camera
+    rgb, camera = undistorted(frame, frame.read())
+    return rgb, square(rgb, camera, fit, size_px)
 
 
 def _clip(squares: list[tuple[Tensor, Cameras]]) -> Clip:

@@ -20,11 +20,12 @@ from geometry.trajectories import orbit as orbit_path
 from geometry.transforms import invert_rigid
 from worldgen.clip import Clip
 from worldgen.config import plain
+from worldgen.data.framing import square_camera
 from worldgen.evaluation.baselines import copy_nearest
 from worldgen.evaluation.image import psnr, ssim
 from worldgen.gauge import scale_of
 from worldgen.model import WorldModel
-from worldgen.pipelines.inputs import Inputs, Picture, read_inputs, square_cameras
+from worldgen.pipelines.inputs import Inputs, Picture, read_inputs
 from worldgen.pipelines.lift import lift
 from worldgen.pipelines.plan import Call, as_batch, camera_distance, plan_calls, uncovered
 from worldgen.pipelines.views import Sampling, generate_views
@@ -161,7 +162,7 @@ def _views(views: Path | str | Cameras, fit: str, size: int) -> Cameras:
     file = read_transforms(Path(views), need_pictures=False)
     if len(file) > MOST_FRAMES:
         raise InputError(f"{views}: {len(file)} frames; expected at most {MOST_FRAMES}")
-    return Cameras.cat([square_cameras(frame, fit, size)[None] for frame in file.frames])
+    return Cameras.cat([square_camera(frame, fit, size)[None] for frame in file.frames])
 
 
 def _median_depth(model: WorldModel, inputs: Inputs, sampling: Sampling) -> float:

@@ -1,0 +1,147 @@
+"""`worldgen curate`: captures in, shards of good clips and a report of what was dropped out; resumable."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geometry.cameras import Cameras
+from geometry.errors import InputError
+from geometry.io.files import read_json, write_file
+from geometry.io.posed import PosedPicture, PosedPictures
+from worldgen.clip import Clip
+from worldgen.config import plain
+from worldgen.data.camera_verbs import camera_verb
+from worldgen.data.captures import Capture, find_captures, read_pictures
+from worldgen.data.curation_report import write_curation_report
+from worldgen.data.framing import square, undistorted
+from worldgen.data.judging import Judgement, Limits, judge, ordered
+from worldgen.data.shards import Sample, write_index, write_shard
+
+
+@dataclass(frozen=True)
+class Curation:
+    """What clips are made of captures.
+
+    size_px             side of the square frames
+    frames              of a clip
+    every               only every so manyth picture of each camera
+    fit                 how pictures become square: crop or pad
+    captures_per_shard  captures that go into one tar; what a resumed run repeats at most
+    """
+
+    size_px: int = 64
+    frames: int = 8
+    every: int = 1
+    fit: str = "crop"
+    captures_per_shard: int = 32
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        if not (self.size_px >= 8 and self.frames >= 2 and self.every >= 1 and self.captures_per_shard >= 1):
+            raise InputError(
+                f"clips of {self.frames} frames of {self.size_px} px, every {self.every}; "
+                "expected at least 2 frames of 8 px, every 1"
+            )
+        if self.fit not in ("crop", "pad"):
+            raise InputError(f"fit {self.fit!r}; expected crop or pad")
+
+
+def curate(
+    sources: Sequence[Path],
+    output: Path,
+    curation: Curation | None = None,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Judge every capture in some files and folders (`find_captures`) and write the good clips as shards.
+
+    clips-00000.tar ...    the clips (`worldgen.data.shards`), and index.json
+    report.md, report.json what was kept and dropped, and why, picture by picture
+    kept.png, dropped.png  some of each
+
+    An interrupted run goes on where it was when called again with the same arguments. Captures that can't be read are
+    dropped, with the reason. Returns what report.json holds.
+    Raises InputError where there is nothing to curate, or the folder holds something else.
+    """
+    curation = curation or Curation()
+    captures = list({(c.kind, c.path, c.name): c for source in sources for c in find_captures(source)}.values())
+    names = [capture.name for capture in captures]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"two captures named {repeated[0]}; expected sources whose folders have different names")
+    _claim(output, {"sources": [str(source) for source in sources], "curation": plain(curation)})
+    size = curation.captures_per_shard
+    records: list[dict[str, Any]] = []
+    for number, start in enumerate(range(0, len(captures), size)):
+        done = output / f"clips-{number:05d}.json"
+        if not done.is_file():
+            write_file(done, json.dumps(_shard(done, captures[start : start + size], curation)).encode())
+        records += read_json(done, "the record of a shard", 2**31)
+        on_step(min(start + size, len(captures)), len(captures))
+    if list(output.glob("*.tar")):
+        write_index(output)
+    return write_curation_report(output, captures, records, curation)
+
+
+def _claim(output: Path, arguments: dict[str, Any]) -> None:
+    """Make the folder, or find it made by a run with the same arguments."""
+    claim = output / "curation.json"
+    if output.exists() and not claim.is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output}: there is something else already; expected a new folder or one to go on with")
+    if not claim.is_file():
+        write_file(claim, json.dumps(arguments, indent=1).encode())
+    elif (before := read_json(claim, "what a curation was asked for")) != arguments:
+        keys = [key for key in arguments if not isinstance(before, dict) or before.get(key) != arguments[key]]
+        raise InputError(f"{output}: made with other {' and '.join(keys)}; expected the same, or a new folder")
+
+
+def _shard(done: Path, captures: Sequence[Capture], curation: Curation) -> list[dict[str, Any]]:
+    """Judge some captures and write their clips into the tar beside `done`; returns a record of each."""
+    records: list[dict[str, Any]] = []
+    tar = done.with_suffix(".tar")
+    if not write_shard(tar, (sample for capture in captures for sample in _samples(capture, curation, records))):
+        tar.unlink()
+    return records
+
+
+def _samples(capture: Capture, curation: Curation, records: list[dict[str, Any]]) -> Iterator[Sample]:
+    """The good clips of a capture; adds its record to `records`."""
+    record: dict[str, Any] = {"name": capture.name, "kind": capture.kind, "path": str(capture.path)}
+    record |= {"pictures": [], "steps": [], "clips": []}
+    records.append(record)
+    try:
+        pictures = capture.read()
+        chosen = ordered(pictures.frames, curation.every)
+        judgement = judge(chosen, curation.frames, curation.limits)
+        record["steps"] = [asdict(step) for step in judgement.steps]
+        for number in range(len(judgement.clips)):
+            sample = _sample(capture, pictures, chosen, judgement, number, curation)
+            record["clips"].append({"key": sample.key, "caption": sample.caption, "names": list(sample.names)})
+            yield sample
+        record["pictures"] = [asdict(judged) for judged in judgement.pictures]
+    except InputError as error:
+        record["unreadable"] = str(error)
+
+
+def _sample(
+    capture: Capture, pictures: PosedPictures, chosen: list[PosedPicture], judgement: Judgement, number: int,
+    curation: Curation,
+) -> Sample:  # fmt: skip
+    frames = [chosen[n] for n in judgement.clips[number]]
+    clip = squared_clip(frames, curation.fit, curation.size_px)
+    caption = ", ".join(part for part in (pictures.caption.strip().rstrip("."), camera_verb(clip.cameras)) if part)
+    names = tuple(frame.file_path for frame in frames)
+    return Sample(f"{capture.name}-{number:04d}", clip, caption, f"{capture.kind}: {capture.path.name}", names)
+
+
+def squared_clip(frames: Sequence[PosedPicture], fit: str, size_px: int) -> Clip:
+    """Pictures as a clip [f] of one size, with what depth they have. Raises InputError for unreadable ones."""
+    rgb, depth, cameras = [], [], []
+    for picture, stored in zip(frames, read_pictures(list(frames))):
+        small, camera = square(*undistorted(picture, stored), fit, size_px)
+        rgb.append(small)
+        depth.append(picture.read_depth(camera))
+        cameras.append(camera[None])
+    return Clip(torch.stack(rgb), torch.stack(depth), Cameras.cat(cameras))

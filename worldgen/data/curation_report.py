@@ -1,0 +1,96 @@
+"""What a curation kept and dropped, for people: report.md, report.json and two sheets of pictures."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from geometry.errors import InputError
+from geometry.io.files import write_file
+from geometry.io.images import write_png
+from worldgen.config import plain
+from worldgen.data.captures import Capture
+from worldgen.data.framing import square
+from worldgen.evaluation.sheets import grid
+
+if TYPE_CHECKING:
+    from worldgen.data.curation import Curation
+
+_SHOWN, _COLUMNS, _THUMBNAIL_PX = 32, 8, 96
+
+
+def write_curation_report(
+    output: Path, captures: Sequence[Capture], records: list[dict[str, Any]], curation: "Curation"
+) -> dict[str, Any]:
+    """Write the report of a curation's records, one a capture, into its folder. Returns what report.json holds."""
+    pictures = [judged for record in records for judged in record["pictures"]]
+    dropped = Counter(judged["reason"].split(":")[0] for judged in pictures if judged["clip"] is None)
+    report = {
+        "captures": len(records),
+        "unreadable": sum("unreadable" in record for record in records),
+        "pictures": len(pictures),
+        "kept": sum(judged["clip"] is not None for judged in pictures),
+        "dropped": dict(dropped.most_common()),
+        "clips": sum(len(record["clips"]) for record in records),
+        "curation": plain(curation),
+        "records": records,
+    }
+    write_file(output / "report.json", json.dumps(report, indent=1, allow_nan=False).encode())
+    shown = {kind: _sheet(output / f"{kind}.png", captures, records, kind == "kept") for kind in ("kept", "dropped")}
+    write_file(output / "report.md", _markdown(report, shown).encode())
+    return report
+
+
+def _sheet(path: Path, captures: Sequence[Capture], records: list[dict[str, Any]], kept: bool) -> list[str]:
+    """A sheet of some pictures, evenly chosen; returns a line about each."""
+    rows = [
+        (capture, judged)
+        for capture, record in zip(captures, records)
+        for judged in record["pictures"]
+        if (judged["clip"] is not None) == kept
+    ]
+    rows = [rows[n * len(rows) // _SHOWN] for n in range(_SHOWN)] if len(rows) > _SHOWN else rows
+    pictures: list[Tensor] = []
+    lines: list[str] = []
+    read: dict[str, Any] = {}
+    for capture, judged in rows:
+        try:
+            if capture.name not in read:
+                read = {capture.name: {frame.file_path: frame for frame in capture.read().frames}}
+            frame = read[capture.name][judged["name"]]
+            pictures.append(square(frame.read(), frame.camera.to("cpu"), "crop", _THUMBNAIL_PX)[0].float())
+        except (InputError, KeyError):  # gone since it was judged
+            continue
+        lines.append(f"{capture.name}: {judged['name']}" + (f", {judged['reason']}" if judged["reason"] else ""))
+    if pictures:
+        tiles = [pictures[n : n + _COLUMNS] for n in range(0, len(pictures), _COLUMNS)]
+        write_png(path, grid(tiles, enlarge=1))
+    return lines
+
+
+def _markdown(report: dict[str, Any], shown: dict[str, list[str]]) -> str:
+    lines = [
+        "# Curation", "",
+        f"{report['captures']} captures ({report['unreadable']} unreadable), {report['pictures']} pictures: "
+        f"{report['kept']} kept in {report['clips']} clips, {report['pictures'] - report['kept']} dropped.", "",
+        "| why dropped | pictures |", "|---|---|", *(f"| {why} | {n} |" for why, n in report["dropped"].items()),
+        "", "| capture | format | pictures | kept | clips | median epipolar residual, px | dropped for |",
+        "|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for record in report["records"]:
+        judged = record["pictures"]
+        residuals = sorted(step["residual_px"] for step in record["steps"] if step["residual_px"] is not None)
+        reasons = Counter(j["reason"].split(":")[0] for j in judged if j["clip"] is None)
+        why = record.get("unreadable") or ", ".join(f"{name} ({n})" for name, n in reasons.most_common())
+        residual = f"{residuals[len(residuals) // 2]:.2f}" if residuals else ""
+        kept = sum(j["clip"] is not None for j in judged)
+        cells = [record["name"], record["kind"], len(judged), kept, len(record["clips"]), residual, why]
+        lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
+    for kind, about in shown.items():
+        if about:
+            lines += ["", f"## {kind.capitalize()}", "", f"![{kind}]({kind}.png)", "", "Row by row:", ""]
+            lines += [f"{n}. {line}" for n, line in enumerate(about, 1)]
+    return "\n".join(lines) + "\n"

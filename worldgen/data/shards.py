@@ -1,0 +1,223 @@
+"""Shards: clips in WebDataset tar files, with an index that makes any clip a seek away.
+
+A clip KEY is the members KEY.clip.json (cameras, caption, where it came from), KEY.000.rgb.png, KEY.000.depth.png,
+KEY.001.rgb.png ... (depth only where something is known, 16 bits). Any WebDataset reader takes the tars as they are.
+`index.json` lists where the members lie; without it the tars are scanned. Equal clips make equal bytes.
+"""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from geometry.cameras import Cameras
+from geometry.errors import InputError
+from geometry.io.files import read_json, replacing, write_file
+from geometry.io.images import decode_depth_png, decode_png, depth_unit, encode_depth_png, encode_png
+from worldgen.clip import Clip
+from worldgen.seeds import Domain, stream
+
+_FORMAT = "worldgen clip 1"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A clip [f] of a shard.
+
+    key      unique in a data set; letters, digits, - and _
+    caption  what it shows
+    source   where its pictures came from, and their names
+    """
+
+    key: str
+    clip: Clip
+    caption: str = ""
+    source: str = ""
+    names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.key or not self.key.replace("-", "").replace("_", "").isalnum():
+            raise InputError(f"sample key {self.key!r}; expected letters, digits, - and _")
+        if len(self.clip.cameras.shape) != 1:
+            raise InputError(f"sample of cameras of shape {tuple(self.clip.cameras.shape)}; expected [frames]")
+
+
+def write_shard(path: Path, samples: Iterable[Sample]) -> int:
+    """Write clips as one tar, whole or not at all; pictures as 8-bit PNG, depth as 16-bit PNG. Returns their number.
+
+    Raises InputError for a repeated key, pictures that are not finite, or a place that can't be written.
+    """
+    keys: set[str] = set()
+    with replacing(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for sample in samples:
+            if sample.key in keys:
+                raise InputError(f"{path}: sample key {sample.key!r} given twice; expected each once")
+            keys.add(sample.key)
+            for name, data in _members(sample):
+                entry = tarfile.TarInfo(f"{sample.key}.{name}")
+                entry.size, entry.mode = len(data), 0o644
+                tar.addfile(entry, io.BytesIO(data))
+    return len(keys)
+
+
+def _members(sample: Sample) -> list[tuple[str, bytes]]:
+    clip, cameras = sample.clip, sample.clip.cameras
+    known = clip.depth[clip.depth > 0]
+    unit = depth_unit(known) if known.numel() else None
+    facts = {
+        "format": _FORMAT, "caption": sample.caption, "source": sample.source, "names": list(sample.names),
+        "hw": list(cameras.hw), "metres_per_unit": unit, "K": cameras.K.double().tolist(),
+        "world_from_camera": cameras.world_from_camera.double().tolist(), "view": cameras.view.tolist(),
+        "time_s": cameras.time_s.double().tolist(),
+    }  # fmt: skip
+    members = [("clip.json", json.dumps(facts, allow_nan=False).encode())]
+    for n, (rgb, depth) in enumerate(zip(clip.rgb, clip.depth)):
+        members.append((f"{n:03d}.rgb.png", encode_png(rgb)))
+        if unit is not None and bool((depth > 0).any()):
+            members.append((f"{n:03d}.depth.png", encode_depth_png(depth, unit)))
+    return members
+
+
+def write_index(folder: Path) -> None:
+    """Write `index.json` for the tars in a folder. Raises InputError for a folder without any, or broken ones."""
+    write_file(folder / "index.json", json.dumps({"format": _FORMAT, "shards": _scan(folder)}).encode())
+
+
+def _scan(folder: Path) -> dict[str, dict[str, dict[str, list[int]]]]:
+    """Shard -> key -> member -> [offset, size]."""
+    paths = sorted(folder.glob("*.tar")) if folder.is_dir() else []
+    if not paths:
+        raise InputError(f"{folder}: no *.tar; expected a folder of shards")
+    shards: dict[str, dict[str, dict[str, list[int]]]] = {}
+    for path in paths:
+        clips: dict[str, dict[str, list[int]]] = {}
+        try:
+            with tarfile.open(path, "r:") as tar:
+                for entry in tar:
+                    key, _, name = entry.name.partition(".")
+                    if entry.isfile():
+                        clips.setdefault(key, {})[name] = [entry.offset_data, entry.size]
+        except (tarfile.TarError, OSError, ValueError) as error:
+            raise InputError(f"{path}: truncated or no tar; expected a shard") from error
+        if broken := [key for key, members in clips.items() if "clip.json" not in members]:
+            raise InputError(f"{path}: {broken[0]} without clip.json; expected shards of worldgen")
+        shards[path.name] = clips
+    return shards
+
+
+class Shards:
+    """The clips of a folder of shards, by number, in the order of shards and of clips in them."""
+
+    def __init__(self, folder: Path):
+        """Raises InputError for a folder without shards, or an index that does not fit them."""
+        self.folder = folder
+        index = folder / "index.json"
+        shards = read_json(index, "an index of shards", 2**31).get("shards") if index.is_file() else _scan(folder)
+        if not isinstance(shards, dict) or not any(shards.values()):
+            raise InputError(f"{index}: no clips; expected an index of shards")
+        if missing := [name for name in shards if not (folder / name).is_file()]:
+            raise InputError(
+                f"{folder}: no shard {missing[0]}, of {len(missing)} missing; expected what its index lists"
+            )
+        self._entries = [(name, key, members) for name, clips in shards.items() for key, members in clips.items()]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def keys(self) -> list[str]:
+        """The clips' keys."""
+        return [key for _, key, _ in self._entries]
+
+    def __getitem__(self, number: int) -> Sample:
+        """One clip. Raises InputError for a shard that is damaged or gone, IndexError beyond the last."""
+        name, key, members = self._entries[number]
+        where = f"{self.folder / name}: {key}"
+        try:
+            with (self.folder / name).open("rb") as file:
+                data = {}
+                for member, (offset, size) in sorted(members.items()):
+                    file.seek(offset)
+                    data[member] = file.read(size)
+            return _sample(key, data, where)
+        except InputError:
+            raise
+        except Exception as error:  # a damaged file can raise nearly anything
+            raise InputError(f"{where}: damaged ({type(error).__name__}); expected a clip of a shard") from error
+
+
+def _sample(key: str, data: dict[str, bytes], where: str) -> Sample:
+    facts: dict[str, Any] = json.loads(data["clip.json"])
+    if facts.get("format") != _FORMAT:
+        raise InputError(f"{where}: format {str(facts.get('format'))[:40]!r}; expected {_FORMAT!r}")
+    height, width = (int(side) for side in facts["hw"])
+    poses = torch.tensor(facts["world_from_camera"], dtype=torch.float64)
+    cameras = Cameras(
+        poses.float(), torch.tensor(facts["K"], dtype=torch.float64).float(), (height, width),
+        torch.tensor(facts["view"]), torch.tensor(facts["time_s"], dtype=torch.float32),
+    )  # fmt: skip
+    rgb, depth = [], []
+    for n in range(len(poses)):
+        rgb.append(decode_png(data[f"{n:03d}.rgb.png"], where))
+        map_data = data.get(f"{n:03d}.depth.png")
+        unknown = torch.zeros(1, height, width)
+        depth.append(unknown if map_data is None else decode_depth_png(map_data, facts["metres_per_unit"], where))
+    clip = Clip(torch.stack(rgb), torch.stack(depth), cameras)
+    return Sample(key, clip, str(facts["caption"]), str(facts["source"]), tuple(map(str, facts["names"])))
+
+
+class ShardStream:
+    """Training batches from shards: a function of (seed, step) alone, of which each rank takes its slice.
+
+    An epoch is one permutation of the clips, going on where a batch ends; nothing needs saving to resume.
+    """
+
+    def __init__(
+        self, shards: Shards, batch: int, frames: Sequence[int], seed: int = 0, rank: int = 0, world_size: int = 1
+    ):
+        """Raises InputError for batches that the ranks can't share evenly."""
+        if batch < 1 or batch % world_size or not 0 <= rank < world_size:
+            raise InputError(f"batch of {batch} for rank {rank} of {world_size}; expected a multiple of the ranks")
+        self.shards, self.batch_size, self.frames, self.seed = shards, batch, tuple(frames), seed
+        self.rank, self.world_size = rank, world_size
+
+    def numbers(self, step: int) -> list[int]:
+        """Which clips the whole batch of a step holds, over all ranks."""
+        size = len(self.shards)
+        places = range(step * self.batch_size, (step + 1) * self.batch_size)
+        orders = {e: stream(Domain.TRAINING, self.seed, e, 0, 5).permutation(size) for e in {p // size for p in places}}
+        return [int(orders[place // size][place % size]) for place in places]
+
+    def batch(self, step: int) -> Clip:
+        """This rank's clips [b, f] of a step: as many frames of each as drawn for the step, in drawn order.
+
+        Raises InputError for clips of different sizes or with fewer frames than asked for.
+        """
+        draw = stream(Domain.TRAINING, self.seed, step, 0, 6)
+        frames = int(draw.choice(np.array(self.frames)))
+        orders = draw.random((self.batch_size, 4096))
+        share = self.batch_size // self.world_size
+        clips = []
+        for place, number in list(enumerate(self.numbers(step)))[self.rank * share : (self.rank + 1) * share]:
+            sample = self.shards[number]
+            if len(sample.clip) < frames:
+                raise InputError(f"clip {sample.key} of {len(sample.clip)} frames; expected at least {frames}")
+            order = np.argsort(orders[place, : len(sample.clip)])[:frames]
+            clips.append(sample.clip.frames(torch.from_numpy(order)))
+        sizes = {clip.cameras.hw for clip in clips}
+        if len(sizes) != 1:
+            raise InputError(f"clips of sizes {sorted(sizes)} in one batch; expected shards of one size")
+        cameras = Cameras(
+            torch.stack([clip.cameras.world_from_camera for clip in clips]),
+            torch.stack([clip.cameras.K for clip in clips]),
+            sizes.pop(),
+            torch.stack([clip.cameras.view for clip in clips]),
+            torch.stack([clip.cameras.time_s for clip in clips]),
+        )
+        return Clip(torch.stack([clip.rgb for clip in clips]), torch.stack([clip.depth for clip in clips]), cameras)
