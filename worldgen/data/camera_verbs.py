@@ -9,17 +9,20 @@ _STILL_DEG, _STILL_SHARE = 2.0, 0.02
 
 
 def camera_verb(cameras: Cameras) -> str:
-    """The main motion of cameras [f] that follow one another: "the camera orbits to the left", "... moves forward",
-    "... pans to the right", "... stands still", or "several cameras look at the scene" when they are of one moment.
+    """The main motion of cameras [f] in order: "the camera orbits to the left", "... moves forward", "... pans to the
+    right", "... stands still"; "several cameras look at the scene" for a rig, "several views of one scene" for photos
+    without times.
 
-    Rules, first that holds: more than one physical camera; no turn beyond 2 degrees and no way beyond 2% of the scene
-    scale; a turn without way is a pan or tilt; a way across the view, turning against it, is an orbit; else the axis
-    of the longest way (forward, backward, left, right, up, down), in the first camera's axes.
+    Rules, first that holds: more than one physical camera; times that don't grow; no turn beyond 2 degrees and no way
+    beyond 2% of the scene scale; a turn without way is a pan or tilt; a way across the view, turning against it, is an
+    orbit; else the axis of the longest way (forward, backward, left, right, up, down), in the first camera's axes.
     """
     if len(cameras) < 2:
         return "a single picture"
     if len(set(cameras.view.tolist())) > 1:
         return "several cameras look at the scene"
+    if not bool((cameras.time_s.diff() > 0).all()):
+        return "several views of one scene"
     first, last = cameras.world_from_camera[0].double(), cameras.world_from_camera[-1].double()
     motion = first[:3, :3].mT @ (last[:3, 3] - first[:3, 3])
     relative = first[:3, :3].mT @ last[:3, :3]

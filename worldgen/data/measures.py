@@ -1,6 +1,7 @@
 """What curation measures: of a picture alone, and of two neighbours with the motion their cameras claim.
 
-Everything is measured on a grey copy whose longer side is 256 pixels, so that limits mean the same for every capture.
+Everything is measured on a grey copy whose longer side is 256 pixels (smaller pictures stay as they are), so that
+limits mean the same for every capture.
 """
 
 import warnings
@@ -43,7 +44,7 @@ class Look:
         """Measure one picture, free of lens distortion."""
         from skimage.measure import blur_effect
 
-        scale = SIDE_PX / max(rgb.shape[-2:])
+        scale = min(1.0, SIDE_PX / max(rgb.shape[-2:]))
         hw = (max(1, round(rgb.shape[-2] * scale)), max(1, round(rgb.shape[-1] * scale)))
         small = _resized(rgb, hw)
         grey = torch.einsum("chw,c->hw", small, small.new_tensor([0.2126, 0.7152, 0.0722])).double().numpy()
@@ -83,7 +84,7 @@ class Step:
         uv_a, uv_b = _matches(a, b)
         motion = residual = None
         if len(uv_a) >= _FEW:
-            motion = float((uv_a - uv_b).norm(dim=-1).median()) / SIDE_PX
+            motion = float((uv_a - uv_b).norm(dim=-1).median()) / max(a.camera.hw)
             agree = _one_geometry(uv_a, uv_b)
             if int(agree.sum()) >= max(_FEW, len(uv_a) / 2):
                 residual = float(pose_residuals(a.camera, b.camera, uv_a[agree], uv_b[agree]).median())

@@ -24,6 +24,7 @@ from worldgen.clip import Clip
 from worldgen.seeds import Domain, stream
 
 _FORMAT = "worldgen clip 1"
+_TAR_END = 1024  # a tar ends in two blocks of zeros
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,10 @@ def _scan(folder: Path) -> dict[str, dict[str, dict[str, list[int]]]]:
     for path in paths:
         clips: dict[str, dict[str, list[int]]] = {}
         try:
+            with path.open("rb") as file:
+                file.seek(-_TAR_END, io.SEEK_END)
+                if any(file.read()):  # tarfile itself takes a tar that was cut off for a short one
+                    raise tarfile.ReadError
             with tarfile.open(path, "r:") as tar:
                 for entry in tar:
                     key, _, name = entry.name.partition(".")

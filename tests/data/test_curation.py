@@ -1,0 +1,211 @@
+"""Curation keeps good clips, and drops what was spoilt on purpose for the reason it was spoilt."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from geometry.cameras import Cameras
+from geometry.errors import InputError
+from geometry.io.posed import PosedPicture
+from geometry.transforms import rigid, rotation_about
+from tests.data.films import SIDE, filmed, write_film
+from worldgen.cli import main
+from worldgen.data import Curation, Shards, curate, find_captures
+from worldgen.data.camera_verbs import camera_verb
+from worldgen.data.judging import Judgement, Limits, judge, ordered
+from worldgen.data.measures import Look, Step
+
+SMALL = Curation(size_px=16, frames=4, captures_per_shard=1)
+
+
+@pytest.fixture(scope="module")
+def film() -> tuple[torch.Tensor, Cameras]:
+    return filmed()
+
+
+def judged(folder: Path, rgb: torch.Tensor, cameras: Cameras, frames: int = 4) -> Judgement:
+    write_film(folder, "film", rgb, cameras)
+    return judge(ordered(find_captures(folder)[0].read().frames), frames, Limits())
+
+
+def reasons(judgement: Judgement) -> list[str]:
+    return [picture.reason.split(":")[0] for picture in judgement.pictures]
+
+
+def test_a_good_film_is_kept_whole(tmp_path, film) -> None:
+    judgement = judged(tmp_path, *film)
+    assert reasons(judgement) == [""] * 12
+    assert judgement.clips == ((0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11))
+    residuals = [step.residual_px for step in judgement.steps if step.residual_px is not None]
+    assert len(residuals) >= 8 and max(residuals) < 1, residuals
+
+
+def test_a_blurred_a_dark_and_a_flat_picture_are_dropped_and_nothing_else(tmp_path, film) -> None:
+    rgb = film[0].clone()
+    rgb[2] = torch.nn.functional.avg_pool2d(rgb[2][None], 15, 1, 7, count_include_pad=False)[0]
+    rgb[5] *= 0.02
+    rgb[9] = 0.5
+    found = reasons(judged(tmp_path, rgb, film[1], frames=3))
+    assert [found[n] for n in (2, 5, 9)] in (["blurred", "dark", "flat"], ["blurred", "flat", "flat"])
+    assert [n for n, reason in enumerate(found) if not reason] == [0, 1, 3, 4, 6, 7, 8, 10, 11]
+
+
+def test_a_cut_ends_a_clip(tmp_path, film) -> None:
+    other, _ = filmed(scene=3)
+    rgb = torch.cat([film[0][:5], other[5:].flip(-1)])
+    judgement = judged(tmp_path, rgb, film[1], frames=5)
+    assert judgement.clips == ((0, 1, 2, 3, 4), (5, 6, 7, 8, 9), (7, 8, 9, 10, 11)), "none goes over the cut"
+
+
+def test_poses_of_another_convention_are_found_out(tmp_path, film) -> None:
+    """OpenGL axes written as OpenCV ones, and camera-to-world as world-to-camera: the usual mistakes."""
+    rgb, cameras = film
+    flip = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
+    for n, poses in enumerate((cameras.world_from_camera @ flip, cameras.camera_from_world)):
+        (tmp_path / str(n)).mkdir()
+        judgement = judged(tmp_path / str(n), rgb, Cameras(poses, cameras.K, cameras.hw))
+        assert set(reasons(judgement)) <= {"poses", "fast"} and not judgement.clips, reasons(judgement)
+
+
+def test_a_jump_of_the_camera_path_ends_a_clip(tmp_path, film) -> None:
+    rgb, cameras = film
+    poses = cameras.world_from_camera.clone()
+    poses[6:, :3, 3] += 60 * (poses[6, :3, 3] - poses[5, :3, 3])
+    judgement = judged(tmp_path, rgb, Cameras(poses, cameras.K, cameras.hw), frames=5)
+    assert not any({5, 6} <= set(clip) for clip in judgement.clips)
+
+
+def test_a_still_is_no_film_and_a_turning_camera_without_way_is_one(tmp_path, film) -> None:
+    rgb, cameras = film
+    judgement = judged(tmp_path, rgb[:1].expand(6, -1, -1, -1), cameras[torch.zeros(6, dtype=torch.long)])
+    assert set(reasons(judgement)) == {"nothing moves"} and not judgement.clips
+
+
+def test_a_pure_turn_is_judged_by_where_rotation_takes_the_pixels() -> None:
+    torch.manual_seed(0)
+    picture = torch.nn.functional.interpolate(torch.rand(1, 3, 40, 60), (200, 300), mode="bicubic")[0].clamp(0, 1)
+    K = torch.tensor([[200.0, 0, 100], [0, 200, 100], [0, 0, 1]], dtype=torch.float64)
+    turn = torch.atan(torch.tensor(20 / 200, dtype=torch.float64))
+    poses = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
+    poses[1] = rigid(rotation_about(torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64), turn), torch.zeros(3).double())
+    cameras = Cameras(poses, K.expand(2, 3, 3), (200, 200))
+    looks = [Look.at(picture[:, :, start : start + 200], cameras[n]) for n, start in enumerate((40, 60))]
+    wrong = Look.at(picture[:, :, 60:260], Cameras(poses[1].mT.contiguous(), K, (200, 200)))
+    right, other = Step.between(*looks), Step.between(looks[0], wrong)
+    assert right.residual_px is not None and right.residual_px < 4, "a turn is nearly a shift, but for perspective"
+    assert other.residual_px is not None and other.residual_px > 20
+
+
+def test_pictures_without_times_are_ordered_by_the_numbers_in_their_names_and_thinned_by_camera() -> None:
+    def picture(name: str, time_s: float = 0.0, view: int = 0) -> PosedPicture:
+        eye = torch.eye(4, dtype=torch.float64)
+        return PosedPicture(name, None, eye, eye[:3, :3], (8, 8), view=view, time_s=time_s)
+
+    assert [p.file_path for p in ordered([picture(f"r_{n}") for n in (10, 9, 100, 1)])] == [
+        "r_1",
+        "r_9",
+        "r_10",
+        "r_100",
+    ]
+    rig = [picture(f"{view}/{n}", n / 2, view) for view in (1, 0) for n in range(4)]
+    assert [p.file_path for p in ordered(rig, every=2)] == ["0/0", "1/0", "0/2", "1/2"]
+
+
+def test_a_curation_writes_shards_that_give_back_the_pictures_cameras_and_captions(tmp_path, film) -> None:
+    source, output = tmp_path / "films", tmp_path / "out"
+    for name in ("a", "b"):
+        (source / name).mkdir(parents=True)
+        write_film(source / name, "film", *film)
+    (source / "b/film.txt").write_text("\n1 2 3\n")
+    report = curate([source], output, SMALL)
+    assert (report["captures"], report["unreadable"], report["clips"], report["kept"]) == (2, 1, 3, 12)
+    assert json.loads((output / "report.json").read_text()) == json.loads(json.dumps(report))
+    assert "19 finite numbers" in (output / "report.md").read_text() and (output / "kept.png").is_file()
+    shards = Shards(output)
+    assert shards.keys == ["films-a-film-0000", "films-a-film-0001", "films-a-film-0002"]
+    sample = shards[1]
+    assert sample.caption == "the camera orbits to the right" and sample.names[0] == "film/800000"
+    expected = film[1].resized((16, 16))[4:8]
+    assert (sample.clip.cameras.world_from_camera - expected.world_from_camera).abs().max() < 1e-5
+    assert (sample.clip.cameras.K - expected.K).abs().max() < 1e-4
+    small = torch.nn.functional.interpolate(film[0][4:8], (16, 16), mode="area")
+    assert (sample.clip.rgb - small).abs().mean() < 0.03
+
+
+def test_a_curation_goes_on_where_it_was_and_makes_the_same_bytes(tmp_path, film, monkeypatch) -> None:
+    source = tmp_path / "films"
+    for name in ("a", "b", "c"):
+        (source / name).mkdir(parents=True)
+        write_film(source / name, "film", film[0], film[1])
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    curate([source], whole, SMALL)
+
+    def interrupt(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        curate([source], pieces, SMALL, interrupt)
+    assert sorted(p.name for p in pieces.glob("*.tar")) == ["clips-00000.tar", "clips-00001.tar"]
+    before = (pieces / "clips-00001.tar").stat().st_mtime_ns
+    curate([source], pieces, SMALL)
+    assert (pieces / "clips-00001.tar").stat().st_mtime_ns == before, "what was done is not done again"
+    for path in sorted(whole.iterdir()):
+        assert (pieces / path.name).read_bytes() == path.read_bytes(), path.name
+    with pytest.raises(InputError, match="curation"):
+        curate([source], pieces, Curation(size_px=32, frames=4))
+    shutil.rmtree(pieces)
+    pieces.mkdir()
+    (pieces / "mine.txt").write_text("x")
+    with pytest.raises(InputError, match="something else"):
+        curate([source], pieces, SMALL)
+
+
+def test_the_command_curates_and_refuses_what_holds_nothing(tmp_path, film, capsys) -> None:
+    write_film(tmp_path, "film", *film)
+    arguments = ["curate", str(tmp_path), "--output", str(tmp_path / "out"), "--frames", "6", "--size-px", "8"]
+    assert main(arguments) == 0
+    assert "2 clips of 12 pictures kept" in capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    assert main(["curate", str(tmp_path / "empty"), "--output", str(tmp_path / "no")]) == 2
+    error = capsys.readouterr().err
+    assert "no capture found" in error and error.count("\n") == 1 and not (tmp_path / "no").exists()
+    assert main([*arguments[:-1], "4"]) == 2
+
+
+def test_real_captures_are_judged_as_one_would(shared: Path) -> None:
+    """A hand-held film of a wall ornament is good; a head turned in front of a fixed background is not, since its poses
+    hold for the head alone."""
+    (fox,) = find_captures(shared / "data/fox")
+    good = judge(ordered(fox.read().frames)[:8], 4, Limits())
+    assert reasons(good) == [""] * 8
+    (head,) = find_captures(shared / "data/colmap_ethiopian_head")
+    bad = judge(ordered(head.read().frames)[:8], 4, Limits())
+    assert reasons(bad).count("poses") >= 6
+
+
+def test_all_formats_in_a_folder_are_found(shared: Path) -> None:
+    found = {capture.kind: len(capture.read()) for capture in find_captures(shared / "data")}
+    assert found.pop("transforms.json") in (4, 16, 25), "fox, and two of lego"
+    assert found == {"COLMAP": 30, "DDAD": 9, "nuScenes frame": 6}
+
+
+@pytest.mark.parametrize(
+    ("way", "turn_deg", "verb"),
+    [
+        ((0, 0, 1), 0, "moves forward"), ((0, 0, -1), 0, "moves backward"), ((1, 0, 0), 0, "moves to the right"),
+        ((0, -1, 0), 0, "rises"), ((0, 0, 0), 20, "pans to the right"), ((0, 0, 0), -20, "pans to the left"),
+        ((1, 0, 0), -30, "orbits to the right"), ((-1, 0, 0), 30, "orbits to the left"), ((0, 0, 0), 0, "stands still"),
+    ],
+)  # fmt: skip
+def test_camera_verbs(way, turn_deg, verb) -> None:
+    share = torch.linspace(0, 1, 5)
+    rotation = rotation_about(torch.tensor([0.0, 1.0, 0.0]).expand(5, 3), torch.deg2rad(share * turn_deg))
+    poses = rigid(rotation, share[:, None] * torch.tensor(way, dtype=torch.float32))
+    cameras = Cameras.from_fov(poses, 50.0, (SIDE, SIDE))
+    timed = Cameras(poses, cameras.K, cameras.hw, cameras.view, share)
+    assert camera_verb(timed) == f"the camera {verb}"
+    assert camera_verb(cameras) == "several views of one scene"
