@@ -13,7 +13,7 @@ from geometry.errors import InputError
 from geometry.rays import camera_directions, pixel_centres
 from worldgen.clip import Clip
 from worldgen.scenes.scene import Scene
-from worldgen.scenes.shading import Surfaces, flat, length, shade, surfaces
+from worldgen.scenes.shading import Surfaces, fast_enough, flat, length, shade, surfaces
 from worldgen.scenes.shapes import Shape
 from worldgen.scenes.tracing import Hits, Solids, trace
 
@@ -118,7 +118,7 @@ class _Film:
         if "normals" in truths:
             images["normals"] = picture(torch.where(seen.hit, seen.normal, -_unit(flat(centre[1], hits.t))))
         if set(truths) & {"flow", "scene_flow", "visibility"}:
-            motion = self._next_frame(pictures, seen, hits, *centre, "visibility" in truths)
+            motion = self._next_frame(pictures, solids, seen, hits, *centre, "visibility" in truths)
             images |= {name: picture(values) for name, values in motion.items() if name in truths}
         return images
 
@@ -130,39 +130,52 @@ class _Film:
         return cameras, which, _solids(self.scene, which, cameras.time_s)
 
     def _next_frame(
-        self, pictures: slice, seen: Surfaces, hits: Hits, origin: Tensor, direction: Tensor, visibility: bool
-    ) -> dict[str, Tensor]:
+        self, pictures: slice, solids: Solids, seen: Surfaces, hits: Hits, origin: Tensor, direction: Tensor,
+        visibility: bool,
+    ) -> dict[str, Tensor]:  # fmt: skip
         """Where each ray's surface point will be in the next frame: flow, scene flow and visibility [c, n]."""
         frames = self.cameras.shape[1]
         index = torch.arange(len(self), device=self.cameras.K.device)[pictures]
         last = index % frames == frames - 1
-        cameras, _, solids = self._take(torch.where(last, index, index + 1))
-        here, _, _ = self._take(index)
-        slots = solids.kind.shape[1]
+        following = torch.where(last, index, index + 1)
+        if bool(last[-1]):  # all of them are among these pictures
+            solids = Solids(*(getattr(solids, name)[following - index[0]] for name in Solids.__dataclass_fields__))
+            cameras = self.cameras[following // frames, following % frames]
+        else:
+            cameras, _, solids = self._take(following)
+        here = self.cameras[index // frames, index % frames]
+        size = self.scene.size[_scene_of(self, index)]
         picture = torch.arange(len(index), device=index.device).repeat_interleave(hits.t[0].numel())
-        row = picture * slots + seen.primitive % slots
-        # The same point of the same body, a frame later: rotation (the transpose of A times size) and centre.
-        linear = (
-            solids.unit_from_world[..., :3].flatten(0, 1)
-            * self.scene.size[_scene_of(self, index)].flatten(0, 1)[..., None]
-        )
-        turn, centre = linear.flatten(1).T.index_select(1, row), solids.centre.flatten(0, 1).T.index_select(1, row)
-        moved = torch.stack([(turn[axis::3] * seen.local).sum(0) for axis in range(3)]) + centre
-        o, d = flat(origin, hits.t), flat(direction, hits.t)
-        eye = cameras.centres.T[:, picture]
-        towards = torch.where(seen.hit, moved - eye, d)  # the sky is infinitely far
-        uv, z = _project(cameras, picture, towards)
-        before, _ = _project(here, picture, torch.where(seen.hit, seen.point - o, d))
-        ahead = (z > _GRAZING * length(towards)) & ~last[picture]
-        images = {
-            "flow": torch.where(ahead, uv - before, 0.0),
-            "scene_flow": torch.where(seen.hit & ~last[picture], moved - seen.point, 0.0),
-        }
-        if visibility:
+        if fast_enough(origin, direction, seen.local, solids.unit_from_world, cameras.K, size):
+            from worldgen.scenes.fast_shading import flow_cpu
+
+            image = (_image_rows(here), _image_rows(cameras))
+            flow, motion, uv, ahead, bundled = flow_cpu(
+                image, cameras.centres, solids, size, last, _GRAZING, hits, seen, origin, direction
+            )
+            images = {"flow": flow, "scene_flow": motion}
+        else:
+            slots = solids.kind.shape[1]
+            row = picture * slots + seen.primitive % slots
+            # The same point of the same body, a frame later: rotation (the transpose of A times size) and centre.
+            linear = solids.unit_from_world[..., :3].flatten(0, 1) * size.flatten(0, 1)[..., None]
+            turn, centre = linear.flatten(1).T.index_select(1, row), solids.centre.flatten(0, 1).T.index_select(1, row)
+            moved = torch.stack([(turn[axis::3] * seen.local).sum(0) for axis in range(3)]) + centre
+            o, d = flat(origin, hits.t), flat(direction, hits.t)
+            eye = cameras.centres.T[:, picture]
+            towards = torch.where(seen.hit, moved - eye, d)  # the sky is infinitely far
+            uv, z = _project(cameras, picture, towards)
+            before, _ = _project(here, picture, torch.where(seen.hit, seen.point - o, d))
+            ahead = (z > _GRAZING * length(towards)) & ~last[picture]
+            images = {
+                "flow": torch.where(ahead, uv - before, 0.0),
+                "scene_flow": torch.where(seen.hit & ~last[picture], moved - seen.point, 0.0),
+            }
             bundled = towards.reshape(3, *hits.t.shape).movedim(0, 2).contiguous()
+        if visibility:
             blocked = trace(solids, cameras.centres[:, None, :, None], bundled).t.reshape(-1)
-            size = uv.new_tensor([cameras.hw[1], cameras.hw[0]])[:, None]
-            inside = ((uv >= 0) & (uv <= size)).all(0)
+            edge = uv.new_tensor([cameras.hw[1], cameras.hw[0]])[:, None]
+            inside = ((uv >= 0) & (uv <= edge)).all(0)
             images["visibility"] = ahead & inside & torch.where(seen.hit, blocked >= 1 - _UNSEEN, blocked.isinf())
         return images
 
@@ -220,14 +233,18 @@ def bundled_pictures(bundled: Tensor, hw: tuple[int, int], supersample: int) -> 
 
 def _project(cameras: Cameras, picture: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
     """Pixel positions [2, n] and z-depth [n] of points [3, n] given from the centres of cameras `picture` [n]."""
-    image = cameras.K @ cameras.world_from_camera[:, :3, :3].transpose(-1, -2)
-    rows = torch.cat([image, cameras.world_from_camera[:, :3, 2][:, None]], 1).flatten(1).T.contiguous()
-    rows = rows.index_select(1, picture)
+    rows = _image_rows(cameras).flatten(1).T.contiguous().index_select(1, picture)
     x, y, w, z = (
         (rows[3 * i] * offset[0] + rows[3 * i + 1] * offset[1] + rows[3 * i + 2] * offset[2]) for i in range(4)
     )
     w = torch.where(w.abs() < 1e-9, torch.full_like(w, 1e-9), w)
     return torch.stack([x / w, y / w]), z
+
+
+def _image_rows(cameras: Cameras) -> Tensor:
+    """Rows [p, 4, 3] that give a point's pixel, times its depth, and its z-depth, from the camera's centre."""
+    image = cameras.K @ cameras.world_from_camera[:, :3, :3].transpose(-1, -2)
+    return torch.cat([image, cameras.world_from_camera[:, :3, 2][:, None]], 1)
 
 
 def _unit(vector: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.shapes import unit_normal
 from worldgen.scenes.textures import evaluate
-from worldgen.scenes.tracing import Hits, Solids, trace
+from worldgen.scenes.tracing import Hits, Solids, has_numba, trace
 
 _SHADOW_BIAS = 1e-3  # metres, and share of a lamp's distance, by which shadow rays keep off surfaces
 _NEAREST_LAMP_M = 0.2  # nearer than that a lamp gets no brighter
@@ -58,6 +58,10 @@ def surfaces(scene: Scene, solids: Solids, which: Tensor, hits: Hits, origin: Te
     one Newton step on the surface from there, which moves nothing, has the right derivative (the implicit function
     theorem).
     """
+    if fast_enough(origin, direction, solids.unit_from_world, scene.size):
+        from worldgen.scenes.fast_shading import meet_cpu
+
+        return meet_cpu(scene, solids, which, hits, origin, direction)
     pictures, slots = solids.kind.shape
     hit = hits.slot >= 0
     picture = torch.arange(pictures, device=which.device)[:, None, None].expand_as(hits.slot)
@@ -85,6 +89,12 @@ def surfaces(scene: Scene, solids: Solids, which: Tensor, hits: Hits, origin: Te
     normal = torch.stack([(affine[axis::4] * unit_n).sum(0) for axis in range(3)])  # covectors turn by the transpose
     normal = normal / length(normal).clamp_min(1e-12)
     return Surfaces(hit, primitive // slots, primitive, t, o + t * d, unit * size, normal, unit_n / size)
+
+
+def fast_enough(*tensors: Tensor) -> bool:
+    """Whether numba may do it (`worldgen/scenes/fast_shading.py`): on a CPU, in float32, without gradients."""
+    plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
+    return plain and has_numba() and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
 
 
 def _to_unit(affine: Tensor, vector: Tensor, shift: float = 1.0) -> Tensor:
@@ -128,6 +138,8 @@ def shade(
     pixel  [p] a ray's share of the picture, metres across at z-depth 1 m; the textures' footprint follows from it.
            None = textures unfiltered
     """
+    if fast_enough(direction, seen.t, seen.normal, *_looks(scene)):
+        return _shade_fast(scene, solids, which, hits, seen, direction, pixel)
     d = flat(direction, hits.t)
     distance = length(d) * seen.t
     to_eye = -d / length(d)
@@ -154,6 +166,35 @@ def shade(
     height = -to_eye[2]
     sky = torch.lerp(horizon, zenith, height.clamp_min(0).sqrt())
     return torch.where(seen.hit, bounced, sky)
+
+
+def _looks(scene: Scene) -> list[Tensor]:
+    """All numbers that colours follow from."""
+    parts = (scene.light, scene.material, scene.material.textures)
+    return [v for part in parts for v in vars(part).values() if isinstance(v, Tensor) and v.is_floating_point()]
+
+
+def _shade_fast(
+    scene: Scene, solids: Solids, which: Tensor, hits: Hits, seen: Surfaces, direction: Tensor, pixel: Tensor | None
+) -> Tensor:
+    """`shade`, with all but textures and shadow rays in one compiled loop."""
+    from worldgen.scenes.fast_shading import albedo_cpu, light_cpu
+
+    light = scene.light
+    columns = scene.material.textures.table().flatten(0, 1).T.contiguous()
+    albedo = albedo_cpu(columns, seen, pixel, direction)
+    lit = torch.zeros_like(seen.hit)
+    if bool((light.sun > 0).any()):
+        lit = _reaches(solids, seen, hits, light.to_sun[which][:, None, :, None], torch.inf)
+    lamps = torch.zeros(light.lamp.shape[1], len(lit), dtype=torch.bool)
+    for lamp in range(len(lamps)):
+        if bool((light.lamp_colour[:, lamp] > 0).any()):
+            lamps[lamp] = _reaches(solids, seen, hits, _lamp_places(scene, lamp, which, hits), 1 - _SHADOW_BIAS)
+    return light_cpu(scene, which, hits, seen, direction, albedo, lit, lamps)
+
+
+def _lamp_places(scene: Scene, lamp: int, which: Tensor, hits: Hits) -> Tensor:
+    return scene.light.lamp[which, lamp][:, None, :, None].expand(-1, hits.t.shape[1], -1, hits.t.shape[2])
 
 
 def _albedo(columns: Tensor, seen: Surfaces, footprint: Tensor | None) -> Tensor:
@@ -191,7 +232,7 @@ def _from_lamp(
     scene: Scene, lamp: int, solids: Solids, which: Tensor, hits: Hits, seen: Surfaces,
     albedo: Tensor, to_eye: Tensor, gloss: Tensor, shine: Tensor,
 ) -> Tensor:  # fmt: skip
-    place = scene.light.lamp[which, lamp][:, None, :, None].expand(-1, hits.t.shape[1], -1, hits.t.shape[2])
+    place = _lamp_places(scene, lamp, which, hits)
     lit = _reaches(solids, seen, hits, place, 1 - _SHADOW_BIAS)
     colour = _per_ray(scene.light.lamp_colour[:, lamp], seen.scene)
     offset = flat(place, hits.t) - seen.point

@@ -1,0 +1,39 @@
+"""The compiled shading gives what torch's gives, ray by ray, on everything scenes are made of."""
+
+import sys
+
+import pytest
+import torch
+
+from worldgen.benchmarks.scenes import around, random_scene
+from worldgen.scenes.families import FAMILIES, draw
+from worldgen.scenes.filming import Shot, views
+from worldgen.scenes.render import TRUTHS, render
+from worldgen.scenes.shapes import Shape
+from worldgen.scenes.tracing import has_numba
+
+SOLID = [kind for kind in Shape if kind not in (Shape.NONE, Shape.MESH, Shape.PLANE)]
+
+
+@pytest.mark.skipif(not has_numba(), reason="needs the [fast] extra")
+@pytest.mark.parametrize("name", [*FAMILIES, "all shapes"])
+def test_compiled_pictures_and_truths_equal_torchs(name, monkeypatch) -> None:
+    if name == "all shapes":
+        scene, cameras = random_scene([SOLID[n % len(SOLID)] for n in range(24)], terrain=True), around(3, 40)
+    else:
+        scene = draw(name, 3, [0, 1])
+        cameras = views(name, scene, 3, [0, 1], False, Shot(3, 4.0, (40, 40)))
+    fast = render(scene, cameras, 2, TRUTHS).maps()
+    for module in ("shading", "render"):
+        monkeypatch.setattr(sys.modules[f"worldgen.scenes.{module}"], "fast_enough", lambda *tensors: False)
+    reference = render(scene, cameras, 2, TRUTHS).maps()
+    assert fast.keys() == reference.keys()
+    tolerance = {"rgb": 1e-3, "depth": 0.0, "normals": 2e-4, "flow": 0.1, "scene_flow": 1e-4}
+    for kind, expected in reference.items():
+        found, expected = fast[kind].double(), expected.double()
+        known = expected.isfinite()
+        assert torch.equal(known, found.isfinite()), kind
+        error = (found - expected)[known].abs()
+        # A point at the limit of what is seen may fall on either side of it.
+        assert (error > tolerance.get(kind, 0.0)).double().mean() < 3e-4, (kind, float(error.max()))
+        assert kind != "flow" or float(error.median()) < 1e-3
