@@ -123,13 +123,13 @@ def primary(name: str, scene: Scene, targets: dict[str, float], repeats: int, fi
 
 
 def shaded(repeats: int) -> list[Result]:
-    """A shaded picture with depth, normals, ids and flow, beside the colour alone of Mitsuba's scalar renderer."""
+    """A shaded clip with depth, normals, ids and flow, beside the colour alone of Mitsuba's scalar renderer."""
     import drjit
     import mitsuba as mi
 
     drjit.set_thread_count(1)
     mi.set_variant("scalar_rgb")
-    scene, cameras = random_scene([CLOSED_FORM[n % 2] for n in range(24)], floor=True), around(2)
+    scene, cameras = random_scene([CLOSED_FORM[n % 2] for n in range(24)], floor=True), around()
     position, rotation = scene.motion.at(torch.zeros(1, 1))
     parts: dict[str, Any] = {
         "type": "scene",
@@ -150,16 +150,14 @@ def shaded(repeats: int) -> list[Result]:
         "film": {"type": "hdrfilm", "width": SIZE, "height": SIZE, "rfilter": {"type": "box"}},
     }  # fmt: skip
     world = mi.load_dict(parts)
-    both = cameras[:, [0, 1]]
     truths = ("normals", "flow")
     contestants = {
-        # Two frames, for the flow needs a next one; halved below.
-        "worldgen": lambda: render(scene, both, supersample=1, truths=truths),
-        "Mitsuba scalar_rgb": lambda: [mi.render(world, spp=1), mi.render(world, spp=1)],
+        "worldgen": lambda: render(scene, cameras, supersample=1, truths=truths),
+        "Mitsuba scalar_rgb": lambda: [mi.render(world, spp=1) for _ in range(VIEWS)],
     }
-    note = "two pictures a run; ours with depth, normals, ids and flow, Mitsuba's colour alone"
+    note = "eight pictures a run; ours with depth, normals, ids and flow, Mitsuba's colour alone"
     return compare(
-        "shaded 128 x 128, 1 ray a pixel", contestants, "Mitsuba scalar_rgb", {"worldgen": 3.0}, repeats, note
+        "shaded 8 x 128 x 128, 1 ray a pixel", contestants, "Mitsuba scalar_rgb", {"worldgen": 3.0}, repeats, note
     )
 
 

@@ -33,7 +33,7 @@ def meet_cpu(scene: "Scene", solids: "Solids", which: Tensor, hits: "Hits", orig
     from worldgen.scenes.shading import Surfaces
 
     n, slots = hits.t.numel(), solids.kind.shape[1]
-    vectors = np.empty((4, 3, n), np.float32)
+    vectors = _streams(4, 3, n)
     t, row = np.empty(n, np.float32), np.empty(n, np.int64)
     bodies = _arrays(solids.kind, solids.unit_from_world, solids.form, solids.corners, scene.size, which)
     rays = _arrays(hits.t, hits.slot, hits.triangle, origin, direction)
@@ -79,20 +79,21 @@ def light_cpu(
 
 
 def flow_cpu(
-    image: tuple[Tensor, Tensor], eye: Tensor, solids: "Solids", size: Tensor, last: Tensor, grazing: float,
-    hits: "Hits", seen: "Surfaces", origin: Tensor, direction: Tensor,
+    image: tuple[Tensor, Tensor], eye: Tensor, solids: "Solids", size: Tensor, which: Tensor, last: Tensor,
+    grazing: float, hits: "Hits", seen: "Surfaces", origin: Tensor, direction: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Flow [2, n], scene flow [3, n], pixel [2, n] in the next frame, whether it is ahead [n] of that camera, and the
     direction there [p, t, 3, k].
 
     image   [p, 4, 3] rows of K R^T and the forward axis, of this frame's cameras and the next one's
     eye     [p, 3] the next cameras' centres;  solids  of the next moment;  size  [p, s, 3]
+    which   [p] the pictures' scenes
     last    [p] no next frame;  grazing  sine of the least angle to the image plane
     """
     n = hits.t.numel()
-    vectors, ahead = np.empty((7, n), np.float32), np.empty(n, np.bool_)
+    vectors, ahead = _streams(7, n), np.empty(n, np.bool_)
     towards = torch.empty(*hits.t.shape[:2], 3, hits.t.shape[2])
-    views = _arrays(*image, eye, solids.unit_from_world, solids.centre, size, last, hits.t)
+    views = _arrays(*image, eye, solids.unit_from_world, solids.centre, size, which, last, hits.t)
     ends = _arrays(seen.hit, seen.primitive, seen.point, seen.local, origin, direction)
     _flow(*views, *ends, np.float32(grazing), vectors, ahead, towards.numpy())  # type: ignore[call-arg]
     flow, motion, uv = torch.from_numpy(vectors).split([2, 3, 2])
@@ -100,7 +101,13 @@ def flow_cpu(
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+    dense = (x if x.dim() and x.stride(-1) == 1 else x.contiguous() for x in (x.detach() for x in tensors))
+    return [x.numpy() for x in dense]
+
+
+def _streams(*shape: int) -> np.ndarray:
+    """Uninitialised rows whose distance is no power of two: written side by side, such ones share few cache lines."""
+    return np.empty((*shape[:-1], shape[-1] + 272), np.float32)[..., : shape[-1]]
 
 
 @no_type_check
@@ -141,40 +148,48 @@ def _meet(kind, affine, form, corners, size, which, t, slot, triangle, origin, d
     pictures, bundles, rays = t.shape
     n = -1
     for p in range(pictures):
+        matrix, extent, shape, form_of, corner = affine[p], size[which[p]], kind[p], form[p], corners[p]
         for b in range(bundles):
             o, d = origin[p, b % origin.shape[1]], direction[p, b % direction.shape[1]]
             for k in range(rays):
                 n += 1
-                i, j = k % o.shape[1], k % d.shape[1]
+                i, j = min(k, o.shape[1] - 1), min(k, d.shape[1] - 1)  # shared ones have an axis of length 1
                 s = max(slot[p, b, k], 0)
                 row[n] = which[p] * kind.shape[1] + s
                 far = t[p, b, k] if slot[p, b, k] >= 0 else _1
                 reach[n] = far
                 x, y, z = o[0, i] + far * d[0, j], o[1, i] + far * d[1, j], o[2, i] + far * d[2, j]
-                m, extent = affine[p, s], size[which[p], s]
-                u = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
-                v = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
-                w = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+                u = matrix[s, 0, 0] * x + matrix[s, 0, 1] * y + matrix[s, 0, 2] * z + matrix[s, 0, 3]
+                v = matrix[s, 1, 0] * x + matrix[s, 1, 1] * y + matrix[s, 1, 2] * z + matrix[s, 1, 3]
+                w = matrix[s, 2, 0] * x + matrix[s, 2, 1] * y + matrix[s, 2, 2] * z + matrix[s, 2, 3]
                 vectors[0, 0, n], vectors[0, 1, n], vectors[0, 2, n] = x, y, z
-                vectors[1, 0, n], vectors[1, 1, n], vectors[1, 2, n] = u * extent[0], v * extent[1], w * extent[2]
+                vectors[1, 0, n], vectors[1, 1, n], vectors[1, 2, n] = (
+                    u * extent[s, 0],
+                    v * extent[s, 1],
+                    w * extent[s, 2],
+                )
                 if triangle[p, b, k] >= 0:
-                    corner = corners[p, triangle[p, b, k]]
-                    ax, ay, az = corner[0, 0], corner[0, 1], corner[0, 2]
-                    bx, by, bz = corner[1, 0] - ax, corner[1, 1] - ay, corner[1, 2] - az
-                    cx, cy, cz = corner[2, 0] - ax, corner[2, 1] - ay, corner[2, 2] - az
+                    g = triangle[p, b, k]
+                    ax, ay, az = corner[g, 0, 0], corner[g, 0, 1], corner[g, 0, 2]
+                    bx, by, bz = corner[g, 1, 0] - ax, corner[g, 1, 1] - ay, corner[g, 1, 2] - az
+                    cx, cy, cz = corner[g, 2, 0] - ax, corner[g, 2, 1] - ay, corner[g, 2, 2] - az
                     nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
                     if nx * d[0, j] + ny * d[1, j] + nz * d[2, j] > _0:
                         nx, ny, nz = -nx, -ny, -nz
                     # The rows of the matrix are those of the rotation over the size: times it, they turn back.
                     for axis in range(3):
-                        turned = m[axis, 0] * nx + m[axis, 1] * ny + m[axis, 2] * nz
-                        vectors[3, axis, n] = turned * extent[axis]
+                        turned = matrix[s, axis, 0] * nx + matrix[s, axis, 1] * ny + matrix[s, axis, 2] * nz
+                        vectors[3, axis, n] = turned * extent[s, axis]
                 else:
-                    a, e, f = _unit_normal(kind[p, s], u, v, w, form[p, s, 0], form[p, s, 1])
-                    nx = m[0, 0] * a + m[1, 0] * e + m[2, 0] * f
-                    ny = m[0, 1] * a + m[1, 1] * e + m[2, 1] * f
-                    nz = m[0, 2] * a + m[1, 2] * e + m[2, 2] * f
-                    vectors[3, 0, n], vectors[3, 1, n], vectors[3, 2, n] = a / extent[0], e / extent[1], f / extent[2]
+                    a, e, f = _unit_normal(shape[s], u, v, w, form_of[s, 0], form_of[s, 1])
+                    nx = matrix[s, 0, 0] * a + matrix[s, 1, 0] * e + matrix[s, 2, 0] * f
+                    ny = matrix[s, 0, 1] * a + matrix[s, 1, 1] * e + matrix[s, 2, 1] * f
+                    nz = matrix[s, 0, 2] * a + matrix[s, 1, 2] * e + matrix[s, 2, 2] * f
+                    vectors[3, 0, n], vectors[3, 1, n], vectors[3, 2, n] = (
+                        a / extent[s, 0],
+                        e / extent[s, 1],
+                        f / extent[s, 2],
+                    )
                 scale = _1 / max(np.sqrt(nx * nx + ny * ny + nz * nz), _TINY)
                 vectors[2, 0, n], vectors[2, 1, n], vectors[2, 2, n] = nx * scale, ny * scale, nz * scale
 
@@ -219,7 +234,7 @@ def _light(
             d = direction[p, b % direction.shape[1]]
             for k in range(rays):
                 n += 1
-                j = k % d.shape[1]
+                j = min(k, d.shape[1] - 1)
                 length = np.sqrt(d[0, j] * d[0, j] + d[1, j] * d[1, j] + d[2, j] * d[2, j])
                 ex, ey, ez = -d[0, j] / length, -d[1, j] / length, -d[2, j] / length
                 if not hit[n]:
@@ -227,7 +242,8 @@ def _light(
                     for c in range(3):
                         result[c, n] = horizon[c] + up * (zenith[c] - horizon[c])
                     continue
-                gloss, shine, glow, haze_m = look[row[n]]
+                r = row[n]
+                gloss, shine, glow, haze_m = look[r, 0], look[r, 1], look[r, 2], look[r, 3]
                 nx, ny, nz = normal[0, n], normal[1, n], normal[2, n]
                 around = np.float32(0.75) + _QUARTER * nz
                 facing, shining = _0, _0
@@ -239,8 +255,8 @@ def _light(
                 for q in range(lamps_lit.shape[0]):
                     if not lamps_lit[q, n]:
                         continue
-                    place = lamp[scene, q]
-                    lx, ly, lz = place[0] - point[0, n], place[1] - point[1, n], place[2] - point[2, n]
+                    lx, ly = lamp[scene, q, 0] - point[0, n], lamp[scene, q, 1] - point[1, n]
+                    lz = lamp[scene, q, 2] - point[2, n]
                     away = max(np.sqrt(lx * lx + ly * ly + lz * lz), np.float32(0.2))
                     facing, shining = _reflection(nx, ny, nz, lx / away, ly / away, lz / away, ex, ey, ez, gloss, shine)
                     for c in range(3):
@@ -265,32 +281,33 @@ def _seen_at(m, x, y, z):
 @no_type_check
 @njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
 def _flow(
-    here, there, eye, affine, centre, size, last, t, hit, row, point, local, origin, direction, grazing, vectors, ahead,
-    towards,
+    here, there, eye, affine, centre, size, which, last, t, hit, row, point, local, origin, direction, grazing,
+    vectors, ahead, towards,
 ):  # fmt: skip
     pictures, bundles, rays = t.shape
     n = -1
     for p in range(pictures):
+        first = which[p] * affine.shape[1]
+        matrix, extent, middle, now, later = affine[p], size[p], centre[p], here[p], there[p]
         for b in range(bundles):
             o, d = origin[p, b % origin.shape[1]], direction[p, b % direction.shape[1]]
             for k in range(rays):
                 n += 1
-                i, j = k % o.shape[1], k % d.shape[1]
+                i, j = min(k, o.shape[1] - 1), min(k, d.shape[1] - 1)  # shared ones have an axis of length 1
                 x, y, z = d[0, j], d[1, j], d[2, j]  # the sky is infinitely far
                 hx, hy, hz = x, y, z
                 mx, my, mz = _0, _0, _0
                 if hit[n]:
-                    s = row[n] % affine.shape[1]
-                    m, extent, middle = affine[p, s], size[p, s], centre[p, s]
-                    a, e, f = local[0, n] * extent[0], local[1, n] * extent[1], local[2, n] * extent[2]
-                    mx = m[0, 0] * a + m[1, 0] * e + m[2, 0] * f + middle[0]
-                    my = m[0, 1] * a + m[1, 1] * e + m[2, 1] * f + middle[1]
-                    mz = m[0, 2] * a + m[1, 2] * e + m[2, 2] * f + middle[2]
+                    s = row[n] - first
+                    a, e, f = local[0, n] * extent[s, 0], local[1, n] * extent[s, 1], local[2, n] * extent[s, 2]
+                    mx = matrix[s, 0, 0] * a + matrix[s, 1, 0] * e + matrix[s, 2, 0] * f + middle[s, 0]
+                    my = matrix[s, 0, 1] * a + matrix[s, 1, 1] * e + matrix[s, 2, 1] * f + middle[s, 1]
+                    mz = matrix[s, 0, 2] * a + matrix[s, 1, 2] * e + matrix[s, 2, 2] * f + middle[s, 2]
                     x, y, z = mx - eye[p, 0], my - eye[p, 1], mz - eye[p, 2]
                     hx, hy, hz = point[0, n] - o[0, i], point[1, n] - o[1, i], point[2, n] - o[2, i]
                     mx, my, mz = mx - point[0, n], my - point[1, n], mz - point[2, n]
-                u, v, deep = _seen_at(there[p], x, y, z)
-                u0, v0, _ = _seen_at(here[p], hx, hy, hz)
+                u, v, deep = _seen_at(later, x, y, z)
+                u0, v0, _ = _seen_at(now, hx, hy, hz)
                 ahead[n] = deep > grazing * np.sqrt(x * x + y * y + z * z) and not last[p]
                 vectors[0, n], vectors[1, n] = (u - u0, v - v0) if ahead[n] else (_0, _0)
                 moves = hit[n] and not last[p]

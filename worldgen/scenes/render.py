@@ -42,8 +42,8 @@ def render(
                  [b, f, 3, h, w] metres it moves until then; "visibility" [b, f, 1, h, w] whether it is seen there. The
                  last frame has no next one: its flows are 0 and nothing is visible.
     prefilter    fade what textures have finer than a pixel (False: the exact colour of single points)
-    chunk_rays   rays held at once, which bounds the memory at about 1.5 kB each; by default 2^16 on a CPU, whose
-                 caches like it, and 2^22 elsewhere
+    chunk_rays   rays held at once, which bounds the memory at about 1.5 kB each; by default 2^17 on a CPU, and
+                 2^22 elsewhere
 
     Returns a Clip with rgb [b, f, 3, h, w], z-depth (inf = sky) and instances (-1 = sky), and the truths asked for.
     Gradients reach poses, sizes, colours and lights, but not through silhouettes and shadow edges.
@@ -52,7 +52,7 @@ def render(
     """
     _check(scene, cameras, supersample, truths)
     height, width = cameras.hw
-    limit = chunk_rays or (1 << 16 if cameras.K.device.type == "cpu" else 1 << 22)
+    limit = chunk_rays or (1 << 17 if cameras.K.device.type == "cpu" else 1 << 22)
     step = max(1, limit // (height * width * (supersample**2 + 1)))
     # A mesh's size only bounds its triangles: no gradient belongs there.
     bounds = torch.where((scene.kind == Shape.MESH)[..., None], scene.size.detach(), scene.size)
@@ -151,7 +151,17 @@ class _Film:
 
             image = (_image_rows(here), _image_rows(cameras))
             flow, motion, uv, ahead, bundled = flow_cpu(
-                image, cameras.centres, solids, size, last, _GRAZING, hits, seen, origin, direction
+                image,
+                cameras.centres,
+                solids,
+                size,
+                _scene_of(self, index),
+                last,
+                _GRAZING,
+                hits,
+                seen,
+                origin,
+                direction,
             )
             images = {"flow": flow, "scene_flow": motion}
         else:
