@@ -28,20 +28,47 @@ _PATTERN, _GRAIN = 23, 24  # columns of a texture's row
 _FLAGS = {"contract", "nsz", "arcp"}  # infinities and NaN must stay what they are
 
 
+def directions_cpu(world_from_pixel: Tensor, hw: tuple[int, int], side: int) -> Tensor:
+    """Rays [p, t, 3, k] through the pixel centres of pictures in square bundles of `side`, by 3x3 matrices [p, 3, 3].
+
+    Bundles over the lower and right edge repeat the last rays.
+    """
+    down, across = -(-hw[0] // side), -(-hw[1] // side)
+    rays = torch.empty(len(world_from_pixel), down * across, 3, side * side)
+    _directions(world_from_pixel.detach().contiguous().numpy(), hw[0], hw[1], across, side, rays.numpy())
+    return rays
+
+
+@no_type_check
+@njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
+def _directions(matrix, height, width, across, side, rays):
+    for p in range(rays.shape[0]):
+        for b in range(rays.shape[1]):
+            top, left = b // across * side, b % across * side
+            for y in range(side):
+                v = np.float32(min(top + y, height - 1)) + _HALF
+                for c in range(3):
+                    start = matrix[p, c, 1] * v + matrix[p, c, 2]
+                    for x in range(side):
+                        u = np.float32(min(left + x, width - 1)) + _HALF
+                        rays[p, b, c, y * side + x] = matrix[p, c, 0] * u + start
+
+
 def meet_cpu(scene: "Scene", solids: "Solids", which: Tensor, hits: "Hits", origin: Tensor, direction: Tensor) -> Any:
     """`worldgen.scenes.shading.surfaces`."""
-    from worldgen.scenes.shading import Surfaces
+    from worldgen.scenes.shading import SHADOW_BIAS, Surfaces
 
     n, slots = hits.t.numel(), solids.kind.shape[1]
     vectors = _streams(4, 3, n)
     t, row = np.empty(n, np.float32), np.empty(n, np.int64)
     bodies = _arrays(solids.kind, solids.unit_from_world, solids.form, solids.corners, scene.size, which)
     rays = _arrays(hits.t, hits.slot, hits.triangle, origin, direction)
-    _meet(*bodies, *rays, vectors, t, row)  # type: ignore[call-arg]
+    start = torch.empty(*hits.t.shape[:2], 3, hits.t.shape[2])
+    _meet(*bodies, *rays, np.float32(SHADOW_BIAS), vectors, t, row, start.numpy())  # type: ignore[call-arg]
     primitive = torch.from_numpy(row)
     point, local, normal, local_normal = torch.from_numpy(vectors)
     hit = hits.slot.reshape(-1) >= 0
-    return Surfaces(hit, primitive // slots, primitive, torch.from_numpy(t), point, local, normal, local_normal)
+    return Surfaces(hit, primitive // slots, primitive, torch.from_numpy(t), point, local, normal, local_normal, start)
 
 
 def albedo_cpu(columns: Tensor, seen: "Surfaces", pixel: Tensor | None, direction: Tensor) -> Tensor:
@@ -144,7 +171,9 @@ def _unit_normal(kind, x, y, z, first, second):
 
 @no_type_check
 @njit(cache=True, nogil=True, fastmath=_FLAGS, error_model="numpy")
-def _meet(kind, affine, form, corners, size, which, t, slot, triangle, origin, direction, vectors, reach, row):
+def _meet(
+    kind, affine, form, corners, size, which, t, slot, triangle, origin, direction, bias, vectors, reach, row, start
+):
     pictures, bundles, rays = t.shape
     n = -1
     for p in range(pictures):
@@ -191,7 +220,11 @@ def _meet(kind, affine, form, corners, size, which, t, slot, triangle, origin, d
                         f / extent[s, 2],
                     )
                 scale = _1 / max(np.sqrt(nx * nx + ny * ny + nz * nz), _TINY)
-                vectors[2, 0, n], vectors[2, 1, n], vectors[2, 2, n] = nx * scale, ny * scale, nz * scale
+                nx, ny, nz = nx * scale, ny * scale, nz * scale
+                vectors[2, 0, n], vectors[2, 1, n], vectors[2, 2, n] = nx, ny, nz
+                met = _1 if slot[p, b, k] >= 0 else _0
+                start[p, b, 0, k], start[p, b, 1, k] = met * (x + bias * nx), met * (y + bias * ny)
+                start[p, b, 2, k] = met * (z + bias * nz)
 
 
 _PLAIN = int(Pattern.PLAIN)

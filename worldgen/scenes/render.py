@@ -56,7 +56,8 @@ def render(
     step = max(1, limit // (height * width * (supersample**2 + 1)))
     # A mesh's size only bounds its triangles: no gradient belongs there.
     bounds = torch.where((scene.kind == Shape.MESH)[..., None], scene.size.detach(), scene.size)
-    film = _Film(replace(scene, size=bounds), cameras)
+    scene = replace(scene, size=bounds)
+    film = _Film(scene, cameras, Solids.of(scene, cameras.time_s))
     parts = [film.expose(slice(i, i + step), supersample, truths, prefilter) for i in range(0, len(film), step)]
     images = {name: torch.cat([part[name] for part in parts]).unflatten(0, cameras.shape) for name in parts[0]}
     return Clip(images.pop("rgb"), images.pop("depth"), cameras, **images)
@@ -81,10 +82,11 @@ def _check(scene: Scene, cameras: Cameras, supersample: int, truths: Sequence[st
 
 @dataclass(frozen=True)
 class _Film:
-    """All pictures of a call, [b, f] as one axis p."""
+    """All pictures of a call, [b, f] as one axis p, and the primitives at the moment of each."""
 
     scene: Scene
     cameras: Cameras
+    solids: Solids
 
     def __len__(self) -> int:
         return self.cameras.shape.numel()
@@ -118,7 +120,7 @@ class _Film:
         if "normals" in truths:
             images["normals"] = picture(torch.where(seen.hit, seen.normal, -_unit(flat(centre[1], hits.t))))
         if set(truths) & {"flow", "scene_flow", "visibility"}:
-            motion = self._next_frame(pictures, solids, seen, hits, *centre, "visibility" in truths)
+            motion = self._next_frame(pictures, seen, hits, *centre, "visibility" in truths)
             images |= {name: picture(values) for name, values in motion.items() if name in truths}
         return images
 
@@ -126,23 +128,17 @@ class _Film:
         """Cameras, scenes and primitives of some pictures."""
         frames = self.cameras.shape[1]
         which = index // frames
-        cameras = self.cameras[which, index % frames]
-        return cameras, which, _solids(self.scene, which, cameras.time_s)
+        solids = Solids(*(getattr(self.solids, name)[index] for name in Solids.__dataclass_fields__))
+        return self.cameras[which, index % frames], which, solids
 
     def _next_frame(
-        self, pictures: slice, solids: Solids, seen: Surfaces, hits: Hits, origin: Tensor, direction: Tensor,
-        visibility: bool,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self, pictures: slice, seen: Surfaces, hits: Hits, origin: Tensor, direction: Tensor, visibility: bool
+    ) -> dict[str, Tensor]:
         """Where each ray's surface point will be in the next frame: flow, scene flow and visibility [c, n]."""
         frames = self.cameras.shape[1]
         index = torch.arange(len(self), device=self.cameras.K.device)[pictures]
         last = index % frames == frames - 1
-        following = torch.where(last, index, index + 1)
-        if bool(last[-1]):  # all of them are among these pictures
-            solids = Solids(*(getattr(solids, name)[following - index[0]] for name in Solids.__dataclass_fields__))
-            cameras = self.cameras[following // frames, following % frames]
-        else:
-            cameras, _, solids = self._take(following)
+        cameras, _, solids = self._take(torch.where(last, index, index + 1))
         here = self.cameras[index // frames, index % frames]
         size = self.scene.size[_scene_of(self, index)]
         picture = torch.arange(len(index), device=index.device).repeat_interleave(hits.t[0].numel())
@@ -194,31 +190,17 @@ def _scene_of(film: _Film, index: Tensor) -> Tensor:
     return index // film.cameras.shape[1]
 
 
-def _solids(scene: Scene, which: Tensor, time_s: Tensor) -> Solids:
-    """Primitives of pictures [p] of the given scenes at the given times."""
-    chosen = replace(scene, captions=())
-    first, last = int(which[0]), int(which[-1])
-    chosen, which = chosen[first : last + 1], which - first
-    if len(chosen) == len(which):  # one picture each
-        return Solids.of(chosen, time_s[:, None])
-    counts = torch.bincount(which, minlength=len(chosen))
-    rows = torch.arange(int(counts.max()), device=which.device)
-    start = counts.cumsum(0) - counts
-    # Times [b, f] of the scenes' own pictures, the short rows filled with their last; then only the real ones are kept.
-    index = (start[:, None] + rows).clamp_max(len(which) - 1)
-    solids = Solids.of(chosen, time_s[index])
-    real = (rows < counts[:, None]).flatten()
-    if bool(real.all()):
-        return solids
-    return Solids(*(getattr(solids, name)[real] for name in Solids.__dataclass_fields__))
-
-
 def picture_bundles(cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor]:
     """Rays of pictures [p] in square bundles: origins [p, 1, 3, 1], directions [p, t, 3, k] with camera z = 1.
 
     Bundles over the lower and right edge repeat the last rays.
     """
     fine = cameras.resized((cameras.hw[0] * supersample, cameras.hw[1] * supersample))
+    if fast_enough(fine.K, fine.world_from_camera):
+        from worldgen.scenes.fast_shading import directions_cpu
+
+        world_from_pixel = fine.world_from_camera[:, :3, :3] @ torch.linalg.inv(fine.K)
+        return fine.centres[:, None, :, None], directions_cpu(world_from_pixel, fine.hw, _BUNDLE)
     uv = pixel_centres(fine.hw, fine.K.device, fine.K.dtype)
     for axis in (0, 1):
         count = -(-uv.shape[axis] // _BUNDLE) * _BUNDLE

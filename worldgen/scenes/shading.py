@@ -14,7 +14,7 @@ from worldgen.scenes.shapes import unit_normal
 from worldgen.scenes.textures import evaluate
 from worldgen.scenes.tracing import Hits, Solids, has_numba, trace
 
-_SHADOW_BIAS = 1e-3  # metres, and share of a lamp's distance, by which shadow rays keep off surfaces
+SHADOW_BIAS = 1e-3  # metres, and share of a lamp's distance, by which shadow rays keep off surfaces
 _NEAREST_LAMP_M = 0.2  # nearer than that a lamp gets no brighter
 
 
@@ -29,6 +29,7 @@ class Surfaces:
     local      [3, n] metres in the primitive's own frame
     normal     [3, n] unit, in the world, towards the ray's start for meshes and outwards for solids
     local_normal  [3, n] in the primitive's own frame, any length
+    start      [p, t, 3, k] where shadow rays start, if known: just off the surface
     """
 
     hit: Tensor
@@ -39,6 +40,7 @@ class Surfaces:
     local: Tensor
     normal: Tensor
     local_normal: Tensor
+    start: Tensor | None = None
 
 
 def length(vector: Tensor) -> Tensor:
@@ -189,7 +191,7 @@ def _shade_fast(
     lamps = torch.zeros(light.lamp.shape[1], len(lit), dtype=torch.bool)
     for lamp in range(len(lamps)):
         if bool((light.lamp_colour[:, lamp] > 0).any()):
-            lamps[lamp] = _reaches(solids, seen, hits, _lamp_places(scene, lamp, which, hits), 1 - _SHADOW_BIAS)
+            lamps[lamp] = _reaches(solids, seen, hits, _lamp_places(scene, lamp, which, hits), 1 - SHADOW_BIAS)
     return light_cpu(scene, which, hits, seen, direction, albedo, lit, lamps)
 
 
@@ -220,9 +222,12 @@ def _reflect(albedo: Tensor, normal: Tensor, to_light: Tensor, to_eye: Tensor, g
 
 def _reaches(solids: Solids, seen: Surfaces, hits: Hits, to_light: Tensor, end: float) -> Tensor:
     """Whether light arrives at each ray's end [n]: nothing is met from there towards `to_light` before t = end."""
-    # What lies in the dark anyway starts at its surface's far side, which changes nothing.
-    start = torch.where(seen.hit, seen.point + _SHADOW_BIAS * seen.normal, torch.zeros_like(seen.point))
-    start = start.detach().reshape(3, *hits.t.shape).movedim(0, 2).contiguous()
+    if seen.start is not None:
+        start = seen.start
+    else:
+        # What lies in the dark anyway starts at its surface's far side, which changes nothing.
+        start = torch.where(seen.hit, seen.point + SHADOW_BIAS * seen.normal, torch.zeros_like(seen.point))
+        start = start.detach().reshape(3, *hits.t.shape).movedim(0, 2).contiguous()
     if to_light.shape[-1] > 1:
         to_light = to_light - start
     return (trace(solids, start, to_light.detach()).t >= end).reshape(-1)
@@ -233,7 +238,7 @@ def _from_lamp(
     albedo: Tensor, to_eye: Tensor, gloss: Tensor, shine: Tensor,
 ) -> Tensor:  # fmt: skip
     place = _lamp_places(scene, lamp, which, hits)
-    lit = _reaches(solids, seen, hits, place, 1 - _SHADOW_BIAS)
+    lit = _reaches(solids, seen, hits, place, 1 - SHADOW_BIAS)
     colour = _per_ray(scene.light.lamp_colour[:, lamp], seen.scene)
     offset = flat(place, hits.t) - seen.point
     away = length(offset).clamp_min(_NEAREST_LAMP_M)
