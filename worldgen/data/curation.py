@@ -77,7 +77,9 @@ def curate(
     for number, start in enumerate(range(0, len(captures), size)):
         done = output / f"clips-{number:05d}.json"
         if not done.is_file():
-            write_file(done, json.dumps(_shard(done, captures[start : start + size], curation)).encode())
+            group = captures[start : start + size]
+            made = _shard(done, group, curation, lambda n, start=start: on_step(start + n, len(captures)))
+            write_file(done, json.dumps(made).encode())
         records += read_json(done, "the record of a shard", 2**31)
         on_step(min(start + size, len(captures)), len(captures))
     if list(output.glob("*.tar")):
@@ -97,11 +99,19 @@ def _claim(output: Path, arguments: dict[str, Any]) -> None:
         raise InputError(f"{output}: made with other {' and '.join(keys)}; expected the same, or a new folder")
 
 
-def _shard(done: Path, captures: Sequence[Capture], curation: Curation) -> list[dict[str, Any]]:
+def _shard(
+    done: Path, captures: Sequence[Capture], curation: Curation, on_capture: Callable[[int], None]
+) -> list[dict[str, Any]]:
     """Judge some captures and write their clips into the tar beside `done`; returns a record of each."""
     records: list[dict[str, Any]] = []
+
+    def samples() -> Iterator[Sample]:
+        for n, capture in enumerate(captures):
+            on_capture(n)
+            yield from _samples(capture, curation, records)
+
     tar = done.with_suffix(".tar")
-    if not write_shard(tar, (sample for capture in captures for sample in _samples(capture, curation, records))):
+    if not write_shard(tar, samples()):
         tar.unlink()
     return records
 
