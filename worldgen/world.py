@@ -16,8 +16,8 @@ from geometry.io.video import write_mp4
 from geometry.meshes import Mesh
 from geometry.pointclouds import PointCloud
 from worldgen.clip import Clip
-from worldgen.evaluation.sheets import depth_picture, grid
 from worldgen.folders import whole_folder
+from worldgen.sheets import depth_picture, grid
 
 _FPS = 12.0
 _VIDEO_SIDE = 384

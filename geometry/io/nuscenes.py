@@ -36,17 +36,16 @@ def nuscenes_scenes(root: Path) -> list[str]:
     return [str(row.get("name")) for row in _table(_version(root), "scene")]
 
 
-def read_nuscenes(root: Path, scene: str, tables: "NuscenesTables | None" = None) -> PosedPictures:
+def read_nuscenes(root: Path, scene: str) -> PosedPictures:
     """The key frames of a scene: six pictures at each time in the order of `CAMERAS`, with the LiDAR sweep of that
     time; `view` is the place in CAMERAS, the caption the scene's description.
 
-    root    the folder that holds `samples` and the tables (`v1.0-trainval` or the like)
-    tables  `NuscenesTables.read(root)`, to read many scenes of a large dataset
+    root  the folder that holds `samples` and the tables (`v1.0-trainval` or the like)
 
-    Raises InputError for a scene that is not there, tables that lack what they name, and missing pictures.
+    To read many scenes, read the tables once: `NuscenesTables.read(root).scene(name)`. Raises InputError for a scene
+    that is not there, tables that lack what they name, and missing pictures.
     """
-    tables = tables or NuscenesTables.read(root)
-    return tables.scene(scene)
+    return NuscenesTables.read(root).scene(scene)
 
 
 def read_nuscenes_frame(path: Path) -> PosedPictures:

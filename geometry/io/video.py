@@ -6,7 +6,6 @@ is sited at the left of each 2x2 block, as H.264 assumes. One thread and no B-fr
 
 import math
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,8 @@ def write_mp4(
     Odd sizes are padded to even by repeating the last row or column.
     Raises InputError for no frames, NaN, a rate or scale that is not positive, or an encoder that is missing.
     """
+    from fractions import Fraction
+
     import av
 
     if len(rgb) < 1 or not bool(rgb.isfinite().all()):
@@ -73,15 +74,11 @@ def read_mp4(path: Path, max_frames: int = 4096) -> Float[torch.Tensor, "f 3 h w
     The matrix and range the file states are used; unspecified means BT.709 from 720 lines up, BT.601 below, tv range.
     Raises InputError for a file that is missing, empty, no video, truncated, or of more than `max_frames` frames.
     """
-    check_file(path, "a video")
-    try:
-        frames, promised = _decode(path, max_frames)
-    except InputError:
-        raise
-    except Exception as error:  # a broken file can raise nearly anything
-        raise InputError(f"{path}: not a readable video ({type(error).__name__}); expected a complete MP4") from error
-    if not frames or len(frames) < promised:
-        raise InputError(f"{path}: {len(frames)} of {promised} frames can be read; expected a complete video")
+    frames: list[torch.Tensor] = []
+    for _, frame in _frames(path):
+        if len(frames) == max_frames:
+            raise InputError(f"{path}: more than {max_frames} frames; expected a shorter video")
+        frames.append(torch.from_numpy(_rgb24(frame, path)))
     return torch.stack(frames).movedim(-1, 1).contiguous().float() / 255
 
 
@@ -98,8 +95,6 @@ def film_times(path: Path, max_frames: int = 10**6) -> tuple[list[float], tuple[
         quarter_turned = round(frame.rotation / 90) % 2 == 1
         hw = (frame.width, frame.height) if quarter_turned else (frame.height, frame.width)
         times.append(time_s)
-    if not times:
-        raise InputError(f"{path}: no frame can be read; expected a complete video")
     return times, hw
 
 
@@ -115,7 +110,7 @@ def read_mp4_at(path: Path, times_s: Sequence[float]) -> list[Float[torch.Tensor
     for time_s, frame in _frames(path):
         wanted = [i for i, t in enumerate(times_s) if abs(time_s - t) < nearest[i][0]]
         if wanted:
-            picture = torch.from_numpy(_rgb24(frame)).movedim(-1, 0)
+            picture = torch.from_numpy(_rgb24(frame, path)).movedim(-1, 0)
             for i in wanted:
                 nearest[i] = (abs(time_s - times_s[i]), picture)
         if time_s > max(times_s, default=0) + 0.1:
@@ -127,10 +122,14 @@ def read_mp4_at(path: Path, times_s: Sequence[float]) -> list[Float[torch.Tensor
 
 
 def _frames(path: Path) -> Iterator[tuple[float, "av.VideoFrame"]]:
-    """Decoded frames with their times from the first; whatever the decoder raises is the file's fault."""
+    """Decoded frames of the first video stream, with their times from the first one.
+
+    Whatever the decoder raises is the file's fault; so is ending before as many frames as the file promises.
+    """
     import av
 
     check_file(path, "a video")
+    count, start = 0, None
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
             if not container.streams.video:
@@ -138,43 +137,30 @@ def _frames(path: Path) -> Iterator[tuple[float, "av.VideoFrame"]]:
             stream = container.streams.video[0]
             if max(stream.width, stream.height) > _MAX_SIDE:
                 raise InputError(f"{path}: {stream.width}x{stream.height} pixels; expected sides up to {_MAX_SIDE}")
-            start = None
-            for index, frame in enumerate(container.decode(stream)):
-                time_s = float(frame.time) if frame.time is not None else index / float(stream.average_rate or 25)
+            for frame in container.decode(stream):
+                time_s = float(frame.time) if frame.time is not None else count / float(stream.average_rate or 25)
                 start = time_s if start is None else start
+                count += 1
                 yield time_s - start, frame
+            if count == 0 or count < stream.frames:
+                raise InputError(f"{path}: {count} of {stream.frames} frames can be read; expected a complete video")
     except InputError:
         raise
-    except (av.FFmpegError, ValueError, EOFError, OSError) as error:
+    except Exception as error:  # a broken file can raise nearly anything
         raise InputError(f"{path}: not a readable video ({type(error).__name__}); expected a complete MP4") from error
 
 
-def _decode(path: Path, max_frames: int) -> tuple[list[UInt8[torch.Tensor, "h w 3"]], int]:
-    """All frames, and how many the file says it has (0 if it does not say)."""
-    import av
-
-    frames: list[torch.Tensor] = []
-    with av.open(str(path), metadata_errors="ignore") as container:
-        if not container.streams.video:
-            raise InputError(f"{path}: no video stream; expected a video")
-        stream = container.streams.video[0]
-        if max(stream.width, stream.height) > _MAX_SIDE:
-            raise InputError(f"{path}: {stream.width}x{stream.height} pixels; expected sides up to {_MAX_SIDE}")
-        for frame in container.decode(stream):
-            if len(frames) == max_frames:
-                raise InputError(f"{path}: more than {max_frames} frames; expected a shorter video")
-            frames.append(torch.from_numpy(_rgb24(frame)))
-        return frames, stream.frames
-
-
-def _rgb24(frame: "av.VideoFrame") -> UInt8[np.ndarray, "h w 3"]:
+def _rgb24(frame: "av.VideoFrame", path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """One decoded frame, converted by the matrix and range it states, upright."""
     from av.video.reformatter import ColorRange, Interpolation
 
     if frame.colorspace == _UNSPECIFIED:
         frame.colorspace = _BT709 if frame.height >= 720 else _BT601
     exactly = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-    picture = frame.reformat(format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=exactly, threads=1)
+    try:
+        picture = frame.reformat(format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=exactly, threads=1)
+    except Exception as error:
+        raise InputError(f"{path}: a frame has no colours ({type(error).__name__}); expected a video") from error
     return np.rot90(picture.to_ndarray(), round(frame.rotation / 90)).copy()
 
 

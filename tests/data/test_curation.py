@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.data.films import SIDE, filmed, write_film
 from worldgen.cli import main
 from worldgen.data import Curation, Shards, curate, find_captures
 from worldgen.data.camera_verbs import camera_verb
+from worldgen.data.curation import squared_clip
 from worldgen.data.judging import Judgement, Limits, judge, ordered
 from worldgen.data.measures import Look, Step
 
@@ -185,6 +187,14 @@ def test_real_captures_are_judged_as_one_would(shared: Path) -> None:
     (head,) = find_captures(shared / "data/colmap_ethiopian_head")
     bad = judge(ordered(head.read().frames)[:8], 4, Limits())
     assert reasons(bad).count("poses") >= 6
+
+
+def test_times_of_clips_start_at_zero_since_float32_holds_no_seconds_since_1970(tmp_path, film) -> None:
+    write_film(tmp_path, "film", *film)
+    frames = find_captures(tmp_path)[0].read().frames[:3]
+    late = [replace(frame, time_s=1.5e9 + frame.time_s) for frame in frames]
+    times = squared_clip(late, "crop", 16).cameras.time_s
+    assert torch.allclose(times, torch.tensor([0.0, 0.2, 0.4]), atol=1e-6)
 
 
 def test_all_formats_in_a_folder_are_found(shared: Path) -> None:

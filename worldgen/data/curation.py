@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 
 from geometry.cameras import Cameras
 from geometry.errors import InputError
+from geometry.framing import square, undistorted
 from geometry.io.files import read_json, write_file
 from geometry.io.posed import PosedPicture, PosedPictures
 from worldgen.clip import Clip
@@ -17,7 +18,6 @@ from worldgen.config import plain
 from worldgen.data.camera_verbs import camera_verb
 from worldgen.data.captures import Capture, find_captures, read_pictures
 from worldgen.data.curation_report import write_curation_report
-from worldgen.data.framing import square, undistorted
 from worldgen.data.judging import Judgement, Limits, judge, ordered
 from worldgen.data.shards import Sample, write_index, write_shard
 
@@ -147,9 +147,11 @@ def _sample(
 
 
 def squared_clip(frames: Sequence[PosedPicture], fit: str, size_px: int) -> Clip:
-    """Pictures as a clip [f] of one size, with what depth they have. Raises InputError for unreadable ones."""
+    """Pictures as a clip [f] of one size, with what depth they have, and times from the first picture's (float32 holds
+    no seconds since 1970). Raises InputError for unreadable ones."""
     rgb, depth, cameras = [], [], []
     for picture, stored in zip(frames, read_pictures(list(frames))):
+        picture = replace(picture, time_s=picture.time_s - frames[0].time_s)
         small, camera = square(*undistorted(picture, stored), fit, size_px)
         rgb.append(small)
         depth.append(picture.read_depth(camera))

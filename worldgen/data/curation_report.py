@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.framing import square
 from geometry.io.files import write_file
 from geometry.io.images import write_png
 from worldgen.config import plain
 from worldgen.data.captures import Capture
-from worldgen.data.framing import square
-from worldgen.evaluation.sheets import grid
+from worldgen.sheets import grid
 
 if TYPE_CHECKING:
     from worldgen.data.curation import Curation
@@ -61,7 +61,7 @@ def _sheet(path: Path, captures: Sequence[Capture], records: list[dict[str, Any]
             if capture.name not in read:
                 read = {capture.name: {frame.file_path: frame for frame in capture.read().frames}}
             frame = read[capture.name][judged["name"]]
-            pictures.append(square(frame.read(), frame.camera.to("cpu"), "crop", _THUMBNAIL_PX)[0].float())
+            pictures.append(square(frame.read(), frame.camera, "crop", _THUMBNAIL_PX)[0])
         except (InputError, KeyError):  # gone since it was judged
             continue
         lines.append(f"{capture.name}: {judged['name']}" + (f", {judged['reason']}" if judged["reason"] else ""))

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from geometry.errors import InputError
+from geometry.framing import undistorted
 from geometry.io.posed import PosedPicture
 from worldgen.data.captures import read_pictures
-from worldgen.data.framing import undistorted
 from worldgen.data.measures import Look, Step
 
 

@@ -204,25 +204,18 @@ class ShardStream:
 
         Raises InputError for clips of different sizes or with fewer frames than asked for.
         """
-        draw = stream(Domain.TRAINING, self.seed, step, 0, 6)
-        frames = int(draw.choice(np.array(self.frames)))
-        orders = draw.random((self.batch_size, 4096))
+        frames = int(stream(Domain.TRAINING, self.seed, step, 0, 6).choice(np.array(self.frames)))
         share = self.batch_size // self.world_size
         clips = []
         for place, number in list(enumerate(self.numbers(step)))[self.rank * share : (self.rank + 1) * share]:
             sample = self.shards[number]
             if len(sample.clip) < frames:
                 raise InputError(f"clip {sample.key} of {len(sample.clip)} frames; expected at least {frames}")
-            order = np.argsort(orders[place, : len(sample.clip)])[:frames]
-            clips.append(sample.clip.frames(torch.from_numpy(order)))
+            order = stream(Domain.TRAINING, self.seed, step, place + 1, 6).permutation(len(sample.clip))
+            clips.append(sample.clip.frames(torch.from_numpy(order[:frames])))
         sizes = {clip.cameras.hw for clip in clips}
         if len(sizes) != 1:
             raise InputError(f"clips of sizes {sorted(sizes)} in one batch; expected shards of one size")
-        cameras = Cameras(
-            torch.stack([clip.cameras.world_from_camera for clip in clips]),
-            torch.stack([clip.cameras.K for clip in clips]),
-            sizes.pop(),
-            torch.stack([clip.cameras.view for clip in clips]),
-            torch.stack([clip.cameras.time_s for clip in clips]),
-        )
+        rows = torch.arange(len(clips) * frames).view(len(clips), frames)
+        cameras = Cameras.cat([clip.cameras for clip in clips])[rows]
         return Clip(torch.stack([clip.rgb for clip in clips]), torch.stack([clip.depth for clip in clips]), cameras)

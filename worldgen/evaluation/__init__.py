@@ -5,21 +5,17 @@ baselines  what a model has to beat
 intervals  means over scenes with bootstrap intervals
 orbit      new views of held-out scenes from a few pictures
 report     an evaluation as a folder
-sheets     contact sheets
 """
 
 from worldgen.evaluation.baselines import nearest_camera
 from worldgen.evaluation.image import depth_errors, psnr, ssim
 from worldgen.evaluation.orbit import OrbitEvaluation, evaluate_orbit, orbit_set
 from worldgen.evaluation.report import write_report
-from worldgen.evaluation.sheets import depth_picture, grid
 
 __all__ = [
     "OrbitEvaluation",
     "depth_errors",
-    "depth_picture",
     "evaluate_orbit",
-    "grid",
     "nearest_camera",
     "orbit_set",
     "psnr",

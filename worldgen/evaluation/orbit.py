@@ -22,7 +22,6 @@ from worldgen.evaluation.baselines import BASELINES, BLIND, ORACLE, constant_dep
 from worldgen.evaluation.image import depth_errors, psnr, ssim
 from worldgen.evaluation.intervals import interval
 from worldgen.evaluation.report import write_report
-from worldgen.evaluation.sheets import depth_picture, grid
 from worldgen.folders import check_output
 from worldgen.gauge import batch_scale
 from worldgen.model import WorldModel
@@ -31,6 +30,7 @@ from worldgen.scenes.render import render
 from worldgen.scenes.tabletop import tabletop
 from worldgen.scenes.viewpoints import NUMBERS, ring
 from worldgen.seeds import Domain, stream
+from worldgen.sheets import depth_picture, grid
 
 ONE, FULL = "one call", "full sample"
 _CLIPS_AT_ONCE = 16

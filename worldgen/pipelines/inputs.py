@@ -11,11 +11,11 @@ from torch import Tensor
 
 from geometry.cameras import Cameras
 from geometry.errors import InputError
+from geometry.framing import square, undistorted
 from geometry.io.images import read_exif_fov, read_image
 from geometry.io.nerfstudio import read_transforms
 from geometry.io.posed import PosedPicture
 from worldgen.clip import Clip
-from worldgen.data.framing import square, undistorted
 
 DEFAULT_FOV_DEG = 55.0
 

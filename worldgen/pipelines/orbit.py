@@ -14,15 +14,13 @@ import torch
 
 from geometry.cameras import Cameras
 from geometry.errors import InputError
+from geometry.framing import square_camera
 from geometry.io.nerfstudio import read_transforms
 from geometry.trajectories import nearest_point_to_axes
 from geometry.trajectories import orbit as orbit_path
 from geometry.transforms import invert_rigid
 from worldgen.clip import Clip
 from worldgen.config import plain
-from worldgen.data.framing import square_camera
-from worldgen.evaluation.baselines import copy_nearest
-from worldgen.evaluation.image import psnr, ssim
 from worldgen.gauge import scale_of
 from worldgen.model import WorldModel
 from worldgen.pipelines.inputs import Inputs, Picture, read_inputs
@@ -238,6 +236,9 @@ def _nearest(cameras: Cameras, known: list[int], target: int, count: int, scale:
 
 def _scores(rendered: Clip, inputs: Inputs) -> dict[str, Any]:
     """PSNR and SSIM of held-out views beside copy-nearest, each and on average."""
+    from worldgen.evaluation.baselines import copy_nearest  # evaluation draws scenes: only where there is a truth
+    from worldgen.evaluation.image import psnr, ssim
+
     truth = inputs.held_out
     assert truth is not None
     given = inputs.given

@@ -10,11 +10,11 @@ from geometry.io.gltf import MovingMesh, write_moving_glb
 from geometry.io.video import write_mp4
 from geometry.meshes import Mesh
 from worldgen.clip import Clip
-from worldgen.evaluation.sheets import depth_picture
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.tessellation import tessellate
 from worldgen.scenes.textures import evaluate
+from worldgen.sheets import depth_picture
 
 
 def write_scene_glb(path: Path, scene: Scene, index: int = 0, fine: int = 48) -> None:

@@ -8,12 +8,12 @@ import torch
 
 from geometry.errors import InputError
 from geometry.io.images import write_png
-from worldgen.evaluation.sheets import grid
 from worldgen.folders import whole_folder
 from worldgen.scenes.export import write_clip_mp4, write_scene_glb
 from worldgen.scenes.families import FAMILIES, draw
 from worldgen.scenes.filming import Shot, views
 from worldgen.scenes.render import render
+from worldgen.sheets import grid
 
 _ROWS, _COLUMNS = 6, 6
 

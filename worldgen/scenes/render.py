@@ -138,9 +138,8 @@ class _Film:
         frames = self.cameras.shape[1]
         index = torch.arange(len(self), device=self.cameras.K.device)[pictures]
         last = index % frames == frames - 1
-        cameras, _, solids = self._take(torch.where(last, index, index + 1))
-        here = self.cameras[index // frames, index % frames]
-        size = self.scene.size[_scene_of(self, index)]
+        cameras, which, solids = self._take(torch.where(last, index, index + 1))
+        here, size = self.cameras[which, index % frames], self.scene.size[which]
         picture = torch.arange(len(index), device=index.device).repeat_interleave(hits.t[0].numel())
         if fast_enough(origin, direction, seen.local, solids.unit_from_world, cameras.K, size):
             from worldgen.scenes.fast_shading import flow_cpu
@@ -151,7 +150,7 @@ class _Film:
                 cameras.centres,
                 solids,
                 size,
-                _scene_of(self, index),
+                which,
                 last,
                 _GRAZING,
                 hits,
@@ -184,10 +183,6 @@ class _Film:
             inside = ((uv >= 0) & (uv <= edge)).all(0)
             images["visibility"] = ahead & inside & torch.where(seen.hit, blocked >= 1 - _UNSEEN, blocked.isinf())
         return images
-
-
-def _scene_of(film: _Film, index: Tensor) -> Tensor:
-    return index // film.cameras.shape[1]
 
 
 def picture_bundles(cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor]:

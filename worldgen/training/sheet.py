@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 
 from geometry.io.images import write_png
-from worldgen.evaluation.sheets import depth_picture, grid
 from worldgen.gauge import batch_scale
 from worldgen.model import WorldModel
 from worldgen.pipelines.views import ONE_CALL, Sampling, generate_views
@@ -13,6 +12,7 @@ from worldgen.scenes.render import render
 from worldgen.scenes.tabletop import tabletop
 from worldgen.scenes.viewpoints import NUMBERS, ring
 from worldgen.seeds import Domain, uniform
+from worldgen.sheets import depth_picture, grid
 
 _SCENES, _SPREAD_DEG = 6, 46.0
 

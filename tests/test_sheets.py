@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from geometry.errors import InputError
-from worldgen.evaluation.sheets import depth_picture, grid
+from worldgen.sheets import depth_picture, grid
 
 
 def test_every_picture_stands_enlarged_in_its_cell_on_white() -> None:
