@@ -14,7 +14,8 @@ from torch import Tensor
 from geometry.errors import InputError
 from worldgen.config import build, plain
 from worldgen.models.codec import PixelCodec
-from worldgen.models.dit import DiTConfig, MultiViewDiT
+from worldgen.models.dit import DiTConfig, MultiViewDiT, grow
+from worldgen.models.text import HubEncoder, TextConfig, TextEncoder, WordEncoder
 from worldgen.sampling.process import Denoiser, Flow
 
 EMBEDDED = Path(__file__).parent / "weights"
@@ -32,6 +33,7 @@ class ModelConfig:
     size_px: int = 64
     frames: int = 8
     codec: PixelCodec = field(default_factory=PixelCodec)
+    text: TextConfig = field(default_factory=TextConfig)
     network: DiTConfig = field(default_factory=DiTConfig)
     process: Flow = field(default_factory=Flow)
     plucker_order: str = "direction,moment"
@@ -43,6 +45,13 @@ class ModelConfig:
                 f"network modalities {self.network.modalities} with a codec of {self.codec.modalities()}; "
                 "expected the same in the same order"
             )
+        if self.network.memory_channels not in (0, self.codec.memory_channels):
+            raise InputError(
+                f"network.memory_channels {self.network.memory_channels}; expected 0 or {self.codec.memory_channels}, "
+                "what this codec makes of a memory"
+            )
+        if self.network.text_width != self.text.width:
+            raise InputError(f"network.text_width {self.network.text_width} with text tokens of {self.text.width}")
         if self.size_px % self.codec.block:
             raise InputError(f"size_px {self.size_px}; expected a multiple of the codec's block {self.codec.block}")
         if (self.plucker_order, self.depth_signal) != ("direction,moment", "scale/depth-1"):
@@ -55,13 +64,58 @@ class ModelConfig:
 class WorldModel:
     """A trained model: `load` it by name or folder, then give it to `worldgen.orbit`."""
 
-    def __init__(self, config: ModelConfig, network: MultiViewDiT, weights_sha256: str = ""):
-        self.config, self.network, self.weights_sha256 = config, network, weights_sha256
+    def __init__(
+        self, config: ModelConfig, network: MultiViewDiT, words: WordEncoder | None = None, weights_sha256: str = ""
+    ):
+        self.config, self.network, self.words, self.weights_sha256 = config, network, words, weights_sha256
+        assert (words is not None) == (config.text.kind == "words"), f"text {config.text.kind} with words {words}"
+        self._hub: HubEncoder | None = None
 
     @staticmethod
     def create(config: ModelConfig) -> "WorldModel":
         """A model with fresh weights (torch's global generator)."""
-        return WorldModel(config, MultiViewDiT(config.network))
+        words = WordEncoder(config.text.width, config.text.tokens) if config.text.kind == "words" else None
+        return WorldModel(config, MultiViewDiT(config.network), words)
+
+    def grown(self, config: ModelConfig) -> "WorldModel":
+        """The model with parts added (modalities, memory, text) as another configuration has them; it says what it said
+        before. Raises InputError when more than that differs."""
+        fresh = WorldModel.create(config)
+        if self.words is not None and fresh.words is not None and self.config.text == config.text:
+            fresh.words.load_state_dict(self.words.state_dict())
+        network = grow(self.network, config.network).to(self.device)
+        return WorldModel(config, network, fresh.words).to(self.device)
+
+    @property
+    def text(self) -> TextEncoder | None:
+        """The text encoder; one of the hub is loaded at the first call. None = the model reads no text."""
+        if self.config.text.kind in ("t5", "clip") and self._hub is None:
+            self._hub = HubEncoder.load(self.config.text, self.device)
+        return self.words or self._hub
+
+    def state(self) -> dict[str, Tensor]:
+        """All trained tensors by name; those of the word encoder begin with `words.`"""
+        words = {} if self.words is None else self.words.state_dict(prefix="words.")
+        return self.network.state_dict() | words
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take over tensors as `state` names them. Raises RuntimeError when they do not fit."""
+        words = {n.removeprefix("words."): v for n, v in state.items() if n.startswith("words.")}
+        if self.words is not None:
+            self.words.load_state_dict(words)
+        self.network.load_state_dict({n: v for n, v in state.items() if not n.startswith("words.")})
+
+    def parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """All trained parameters by name."""
+        words = () if self.words is None else self.words.named_parameters(prefix="words")
+        return [*self.network.named_parameters(), *words]
+
+    def training(self, mode: bool) -> "WorldModel":
+        """With gradients and in training mode, or without and in evaluation mode (in place)."""
+        for module in (self.network, self.words):
+            if module is not None:
+                module.requires_grad_(mode).train(mode)
+        return self
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -76,6 +130,8 @@ class WorldModel:
     def to(self, device: torch.device | str) -> "WorldModel":
         """The model on another device (in place, as torch modules go)."""
         self.network.to(device)
+        if self.words is not None:
+            self.words.to(device)
         return self
 
     def denoiser(self) -> Denoiser:
@@ -84,7 +140,7 @@ class WorldModel:
 
     def save(self, folder: Path, int8: bool = False) -> None:
         """Write `config.json` and `weights.safetensors`; int8 keeps matrices as bytes with one scale a row."""
-        state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        state = {name: value.detach().cpu().contiguous() for name, value in self.state().items()}
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             weights, config = Path(beside) / "weights.safetensors", Path(beside) / "config.json"
@@ -114,15 +170,15 @@ class WorldModel:
                 f"model {str(name)!r}: {type(error).__name__}; expected one of {', '.join(WorldModel.names())} or a "
                 "folder with config.json and weights.safetensors"
             ) from error
-        model = WorldModel(config, MultiViewDiT(config.network), digest)
+        model = WorldModel.create(config)
+        model.weights_sha256 = digest
         try:
-            model.network.load_state_dict(state)
+            model.load_state(state)
         except RuntimeError as error:
             raise InputError(
                 f"model {str(name)!r}: weights do not fit its config ({str(error).splitlines()[-1].strip()})"
             ) from error
-        model.network.requires_grad_(False).eval()
-        return model.to(device)
+        return model.training(False).to(device)
 
     @staticmethod
     def names() -> list[str]:

@@ -4,7 +4,6 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,17 @@ import torch
 from torch import Tensor
 
 from geometry.errors import InputError
+from worldgen.clip import Clip
 from worldgen.config import plain
+from worldgen.data.camera_verbs import camera_verb
 from worldgen.model import WorldModel, pick_device
 from worldgen.seeds import Domain, stream
 from worldgen.training import checkpoint
 from worldgen.training.config import RunConfig
 from worldgen.training.data import SceneStream
-from worldgen.training.level_sampling import draw_tasks
-from worldgen.training.loss import loss
+from worldgen.training.level_sampling import Tasks, draw_tasks
+from worldgen.training.loss import Batch, Objective
+from worldgen.training.memory import memory_render
 from worldgen.training.optimizer import build_optimizers, rate
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -32,8 +34,10 @@ class Trainer:
         self.config, self.step = config, 0
         self.device = pick_device(config.train.device)
         self.model = self._fresh_model().to(self.device)
-        self.ema = {name: value.detach().clone() for name, value in self.model.network.state_dict().items()}
-        self.optimizers = build_optimizers(self.model.network, config.train)
+        self.model.network.checkpointing = config.train.checkpointing
+        self.ema = {name: value.detach().clone() for name, value in self.model.state().items()}
+        self.optimizers = build_optimizers(self.model.parameters(), config.train)
+        self.objective = Objective(self.model, config.train)
         self.stream = SceneStream(config, self.device)
         if self.checkpoint_path.exists():
             self._resume()
@@ -49,11 +53,7 @@ class Trainer:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(stream(Domain.WEIGHTS, config.train.seed).integers(2**31)))
                 return WorldModel.create(config.model)
-        start = WorldModel.load(config.train.start_from)
-        if plain(start.config.network) != plain(config.model.network):
-            raise InputError(f"train.start_from {config.train.start_from!r} has another network than this run's model")
-        start.network.requires_grad_(True).train()
-        return WorldModel(config.model, start.network)
+        return WorldModel.load(config.train.start_from).grown(config.model).training(True)
 
     def steps(self) -> Iterator[dict[str, Any]]:
         """Train, yielding a record a step: step, loss and its parts, gradient norm, rate, seconds."""
@@ -65,22 +65,10 @@ class Trainer:
 
     def _train_step(self) -> dict[str, Any]:
         train, step = self.config.train, self.step
-        clip = self.stream.batch(step)
-        batch, frames = clip.cameras.shape
-        draw = stream(Domain.TRAINING, train.seed, step, 0, 4)
-        task = draw_tasks(self.config.tasks, batch, frames, draw)
-        task = replace(task, level=task.level.to(self.device), cameras_known=task.cameras_known.to(self.device))
-        span = torch.log(torch.tensor(self.config.tasks.scale_jitter))
-        jitter = torch.exp(span * (2 * torch.from_numpy(draw.random(batch)).float() - 1)).to(self.device)
-        block = self.config.model.codec.block
-        shape = (batch, frames, sum(self.model.channels), *(side // block for side in clip.cameras.hw))
-        noise = torch.from_numpy(draw.standard_normal(shape, dtype="float32")).to(self.device)
-
-        half = train.precision == "bf16"
-        total, parts = loss(self.model, clip, task, noise, jitter, train.depth_weight, half)
+        total, parts = self.objective(self._batch())
         self._check_finite("loss", total.detach())
         total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), train.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_([p for _, p in self.model.parameters()], train.clip_norm)
         self._check_finite("gradient norm", norm)
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
@@ -90,6 +78,44 @@ class Trainer:
         self._average()
         scalars = {"loss": total, **parts, "gradient_norm": norm}
         return {**{k: round(float(v.detach()), 6) for k, v in scalars.items()}, "rate": rate(train, step)}
+
+    def _batch(self) -> Batch:
+        """This rank's clips of the step, and what they are asked."""
+        config, step, (_, _, stage) = self.config, self.step, self.config.stage_at(self.step)
+        seed, places = config.train.seed, self.stream.places(stage)
+        draw = stream(Domain.TRAINING, seed, step, 0, 2)
+        frames = int(draw.choice(stage.frames))
+        names = tuple(config.model.network.modalities)
+        # Drawn for the whole batch, of which a rank takes its slice: the same whatever the number of ranks.
+        tasks = draw_tasks(config.tasks, stage.batch, frames, config.data.views, names, draw)
+        span = float(torch.log(torch.tensor(config.tasks.scale_jitter)))
+        jitter = torch.from_numpy(draw.uniform(-span, span, stage.batch)).float().exp()
+        mine = slice(places.start, places.stop)
+        tasks, jitter = tasks[mine].to(self.device), jitter[mine].to(self.device)
+        footage = self.stream.footage(step)
+        clip = footage.clip[torch.arange(len(places), device=self.device)[:, None], tasks.frames]
+        captions = tuple(
+            f"{caption}, {camera_verb(clip.cameras[row].to('cpu'))}" if caption else ""
+            for row, caption in enumerate(footage.captions)
+        )
+        memory = None
+        if config.model.network.memory_channels:
+            memory = self._memory(footage.clip, clip, tasks, places)
+        block = config.model.codec.block
+        shape = (frames, sum(self.model.channels), *(side // block for side in clip.cameras.hw))
+        noise = torch.stack([_noise(seed, step, place, shape, self.device) for place in places])
+        return Batch(clip, captions, tasks, noise, jitter, memory)
+
+    def _memory(self, footage: Clip, clip: Clip, tasks: Tasks, places: range) -> tuple[Tensor, Tensor, Tensor]:
+        """Memory renders of the clips that are shown with one; nothing visible in the others."""
+        rgb, depth = torch.zeros_like(clip.rgb), torch.zeros_like(clip.depth)
+        visible = torch.zeros_like(clip.depth)
+        for row, place in enumerate(places):
+            if bool(tasks.memory[row]):
+                draw = stream(Domain.TRAINING, self.config.train.seed, self.step, place, 3)
+                other = footage[row].frames(slice(-1, None))
+                rgb[row], depth[row], visible[row] = memory_render(footage[row], tasks.frames[row], other, draw)
+        return rgb, depth, visible
 
     def _check_finite(self, what: str, value: Tensor) -> None:
         """Stop before a number that is none reaches the weights."""
@@ -102,19 +128,18 @@ class Trainer:
     def _average(self) -> None:
         """Exponential moving average of the weights, short at first so that it forgets the initialisation."""
         decay = min(self.config.train.ema, (self.step + 1) / (self.step + 10))
-        state = self.model.network.state_dict()
+        state = self.model.state()
         torch._foreach_lerp_(list(self.ema.values()), [state[name] for name in self.ema], 1 - decay)
 
     def averaged(self) -> WorldModel:
         """The model with averaged weights: the one to evaluate and keep."""
         model = WorldModel.create(self.config.model)
-        model.network.load_state_dict(self.ema)
-        model.network.requires_grad_(False).eval()
-        return model.to(self.device)
+        model.load_state(self.ema)
+        return model.training(False).to(self.device)
 
     def save(self) -> None:
         """Write the checkpoint: everything the next step depends on."""
-        tensors: dict[str, Tensor] = {f"model.{n}": v for n, v in self.model.network.state_dict().items()}
+        tensors: dict[str, Tensor] = {f"model.{n}": v for n, v in self.model.state().items()}
         tensors |= {f"ema.{name}": value for name, value in self.ema.items()}
         for name, optimizer in self.optimizers.items():
             tensors |= checkpoint.pack_optimizer(name, optimizer)
@@ -128,10 +153,19 @@ class Trainer:
                 "and the intervals of checkpoints, sheets and logs may change), or another output folder"
             )
         self.step = int(header["step"])
-        self.model.network.load_state_dict({n[6:]: v for n, v in tensors.items() if n.startswith("model.")})
+        self.model.load_state({n[6:]: v for n, v in tensors.items() if n.startswith("model.")})
         self.ema = {n[4:]: v.to(self.device, copy=True) for n, v in tensors.items() if n.startswith("ema.")}
         for name, optimizer in self.optimizers.items():
             checkpoint.unpack_optimizer(name, optimizer, tensors)
+
+
+def _noise(seed: int, step: int, place: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Standard normal noise of one clip, drawn where it is needed; a GPU's differs from a CPU's."""
+    draw = stream(Domain.TRAINING, seed, step, place, 6)
+    if device.type == "cpu":
+        return torch.from_numpy(draw.standard_normal(shape, dtype="float32"))
+    generator = torch.Generator(device).manual_seed(int(draw.integers(2**63)))
+    return torch.randn(shape, generator=generator, device=device)
 
 
 def _fingerprint(config: RunConfig) -> str:

@@ -1,18 +1,22 @@
 """Optimizers and the learning-rate schedule."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
 from worldgen.training.config import TrainConfig
 
 
-def build_optimizers(network: nn.Module, config: TrainConfig) -> dict[str, torch.optim.Optimizer]:
+def build_optimizers(
+    parameters: Sequence[tuple[str, nn.Parameter]], config: TrainConfig
+) -> dict[str, torch.optim.Optimizer]:
     """Muon (Jordan et al. 2024) for the blocks' matrices with AdamW for the rest, or AdamW for all.
 
     Muon's steps are scaled to AdamW's size (Liu et al. 2025, "Muon is scalable", eq. 4), so one rate serves both.
     """
     matrices, others = [], []
-    for name, parameter in network.named_parameters():
+    for name, parameter in parameters:
         hidden = (
             parameter.ndim == 2 and name.startswith("blocks.") and not name.endswith((".modulation", "rays.weight"))
         )
