@@ -87,6 +87,11 @@ def _turned(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.cat([first, a * cosine - b * sine, a * sine + b * cosine], -1)
 
 
+def _normed(x: Tensor, norm: nn.RMSNorm) -> Tensor:
+    """A norm in its input's type, which is what the fused kernels take; they add up in float32."""
+    return F.rms_norm(x, x.shape[-1:], norm.weight.to(x.dtype), norm.eps)
+
+
 class MultiViewAttention(nn.Module):
     """Self-attention over tokens [b, f, n, width]: within each frame, or across the frames of a clip.
 
@@ -125,8 +130,8 @@ class MultiViewAttention(nn.Module):
         """
         split = "b f n (h d) -> b f h n d"
         v = rearrange(self.value(x), split, h=self.heads)
-        asked = self.query_norm(rearrange(self.query(x), split, h=self.heads)).to(v.dtype)
-        k = self.key_norm(rearrange(self.key(x), split, h=self.heads)).to(v.dtype)
+        asked = _normed(rearrange(self.query(x), split, h=self.heads), self.query_norm)
+        k = _normed(rearrange(self.key(x), split, h=self.heads), self.key_norm)
         cosine, sine = where.cosine[:, :, None].to(v.dtype), where.sine[:, :, None].to(v.dtype)
         up = None if where.project is None else where.project.transpose(-1, -2)
         q = _turned(_projected(asked, up), cosine, sine)
@@ -153,7 +158,7 @@ class MultiViewAttention(nn.Module):
         assert self.text_key is not None and self.text_value is not None
         frames, text = asked.shape[1], text.to(asked.dtype)
         split = "b t (h d) -> b h t d"
-        k = self.key_norm(rearrange(self.text_key(text), split, h=self.heads)).to(asked.dtype)
+        k = _normed(rearrange(self.text_key(text), split, h=self.heads), self.key_norm).to(asked.dtype)
         v = rearrange(self.text_value(text), split, h=self.heads).to(asked.dtype)
         meant = mask.any(-1)[:, None]
         q = rearrange(asked, "b f h n d -> b h (f n) d")

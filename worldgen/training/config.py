@@ -104,7 +104,8 @@ class TrainConfig:
     consistency_weight  of the cross-view disagreement of predicted pictures (still scenes); 0 = not computed
     checkpointing  recompute blocks in the backward pass: memory for time
     cooldown      the last share of the steps, over which the rate falls to 0
-    precision     "bf16" computes matrix products in bfloat16 over float32 weights
+    precision     "bf16" computes matrix products in bfloat16 over float32 weights, "fp32" everything in float32;
+                  "auto" is bf16 where the device has such arithmetic (a CPU without it takes eight times as long)
     start_from    embedded name or folder whose weights the run starts from; parts it lacks (a modality, memory, text)
                   are added
     """
@@ -127,7 +128,7 @@ class TrainConfig:
     consistency_weight: float = 0.0
     checkpointing: bool = False
     optimizer: str = "muon"
-    precision: str = "bf16"
+    precision: str = "auto"
     device: str = "auto"
     start_from: str | None = None
     checkpoint_every: int = 500
@@ -172,7 +173,7 @@ class RunConfig:
             (t.steps >= 1, f"train.steps {t.steps}; expected at least 1"),
             (t.batch >= 1, f"train.batch {t.batch}; expected at least 1"),
             (t.optimizer in ("muon", "adamw"), f"train.optimizer {t.optimizer!r}; expected muon or adamw"),
-            (t.precision in ("bf16", "fp32"), f"train.precision {t.precision!r}; expected bf16 or fp32"),
+            (t.precision in ("auto", "bf16", "fp32"), f"train.precision {t.precision!r}; expected auto, bf16 or fp32"),
             (t.weighting in WEIGHTINGS, f"train.weighting {t.weighting!r}; expected one of {', '.join(WEIGHTINGS)}"),
             (0 < t.least_level <= 1, f"train.least_level {t.least_level}; expected more than 0, up to 1"),
             (

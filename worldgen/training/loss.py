@@ -57,7 +57,7 @@ class Objective(nn.Module):
         t = per_channel(level, model.channels)
         x = model.config.process.add_noise(x0, batch.noise, t)
         conditioning = condition(model, batch, gauge)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=computes_half(config.precision, x.device)):
             estimate = model.denoiser()(x, level, conditioning)
         counted = known * (t > 0)
         squared = (estimate - x0).float().square() * weight(config.weighting, t, config.least_level) * counted
@@ -73,6 +73,14 @@ class Objective(nn.Module):
             parts["consistency"] = disagreement(rgb, clip, weight(config.weighting, level[..., 0], config.least_level))
             total = total + config.consistency_weight * parts["consistency"]
         return total, parts
+
+
+def computes_half(precision: str, device: torch.device) -> bool:
+    """Whether products are computed in bfloat16: as asked, or for "auto" where the device has such arithmetic."""
+    if precision != "auto" or device.type != "cpu":
+        return precision != "fp32"
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def encode(
