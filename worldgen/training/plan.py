@@ -56,7 +56,7 @@ class Plan:
             f"training memory  {_size(self.peak_bytes)} ("
             + ", ".join(f"{n} {_size(b)}" for n, b in share.items())
             + ")",
-            f"training step    {self.step_flops / 1e9:.1f} GFLOP, {self.steps} of them {self.step_flops * self.steps:.2e}",
+            f"training step    {self.step_flops / 1e9:.1f} GFLOP, of {self.steps} {self.step_flops * self.steps:.2e}",
             f"sampling call    {self.sampling_flops / 1e9:.1f} GFLOP, {_size(self.sampling_bytes)}",
         ]
         if flops_per_s is not None:
