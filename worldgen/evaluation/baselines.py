@@ -40,11 +40,12 @@ def copy_nearest(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
 
 
 def forward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w"]:
-    """The known pixels moved by their true depth into the new camera; holes take the nearest pixel's colour."""
+    """The known pixels moved by their true depth into the new camera; holes take the nearest pixel's colour, or the
+    known pictures' mean where the new one shows nothing of them."""
 
     def warp(frames: Clip, camera: Cameras) -> Tensor:
         rgb, _, visible = forward_warp(frames.rgb, frames.depth, frames.cameras, camera)
-        return fill_nearest(rgb, visible)
+        return _filled(rgb, visible, frames)
 
     return _each(lambda b, t: warp(known[b], targets.cameras[b, t]), targets.cameras)
 
@@ -66,7 +67,7 @@ def backward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w
         )
         source = torch.where(visible, distances[b, t][:, None, None], torch.inf).argmin(0)
         picked = rgb.gather(0, source.expand(1, 3, *source.shape))[0].clamp(0, 1)
-        return fill_nearest(picked, visible.any(0, keepdim=True))
+        return _filled(picked, visible.any(0, keepdim=True), frames)
 
     return _each(warp, targets.cameras)
 
@@ -124,6 +125,12 @@ def seen(known: Clip, targets: Clip) -> Bool[Tensor, "b t 1 h w"]:
         return backward_visible(targets.depth[b, t], camera, frames.depth, frames.cameras).any(0, keepdim=True)
 
     return _each(one, targets.cameras)
+
+
+def _filled(rgb: Tensor, visible: Tensor, frames: Clip) -> Tensor:
+    if bool(visible.any()):
+        return fill_nearest(rgb, visible)
+    return frames.rgb.mean((0, 2, 3))[:, None, None].expand_as(rgb)
 
 
 def _each(function: Callable[[int, int], Tensor], targets: Cameras) -> Tensor:

@@ -13,6 +13,9 @@ from worldgen.clip import Clip
 from worldgen.config import plain
 from worldgen.evaluation.answers import CLIPS_AT_ONCE, FULL, ONE, Answer, baseline_answers, generated, scores
 from worldgen.evaluation.baselines import BACKWARD_ORACLE, BLIND, ORACLE, seen
+from worldgen.evaluation.camera_control import Filmed, control_figures
+from worldgen.evaluation.consistency import consistency_figures
+from worldgen.evaluation.image import psnr, ssim
 from worldgen.evaluation.intervals import interval, paired_difference
 from worldgen.model import WorldModel
 from worldgen.pipelines.views import ONE_CALL, Sampling
@@ -20,8 +23,6 @@ from worldgen.sheets import depth_picture, grid
 
 COMPARED = ("psnr", "ssim", "abs_rel")  # figures whose differences between models are reported
 _SHEET_SCENES = 6
-
-GeometryFigures = Callable[[Clip, Clip, dict[str, Answer]], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Part:
     targets   its frames that are asked for
     given     numbers of frames to give, a table row each
     near_far  metres shown on the sheet
+    filmed    the scenes themselves, for figures that render them
     """
 
     clip: Clip
@@ -40,6 +42,28 @@ class Part:
     targets: tuple[int, ...]
     given: tuple[int, ...]
     near_far: tuple[float, float] = (1.5, 15.0)
+    filmed: Filmed | None = None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Figures of what the generated views mean in space, which take longer than those of their pictures.
+
+    consistency  whether views agree with each other (`worldgen.evaluation.consistency`)
+    pose_scenes  scenes whose views' poses are recovered (`worldgen.evaluation.camera_control`)
+    loop_scenes  scenes that are gone once round (`worldgen.evaluation.loops`)
+    """
+
+    consistency: bool = False
+    pose_scenes: int = 0
+    loop_scenes: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.pose_scenes, self.loop_scenes) < 0:
+            raise InputError(f"{self.pose_scenes} scenes for poses, {self.loop_scenes} for loops; expected 0 or more")
+
+
+PICTURES_ONLY = Geometry()
 
 
 @dataclass(frozen=True)
@@ -78,12 +102,14 @@ class Contest:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a part: figures by number of given pictures, seconds a clip and step, columns and sheet."""
+    """What came of a part: figures by number of given pictures, seconds a clip and step, columns and sheet, and figures
+    in space by name (`Geometry`)."""
 
     cells: dict[str, Any]
     timings: dict[str, Any]
     columns: list[str]
     sheet: Float[Tensor, "3 height width"]
+    spatial: dict[str, Any]
 
 
 @dataclass
@@ -106,12 +132,10 @@ def steps(scenes: int, given: int, models: int, sampling: Sampling, sampled: boo
     return chunks * given * models * (1 + sampling.steps * sampled)
 
 
-def compare(part: Part, contest: Contest, on_step: Counter, geometry: GeometryFigures | None = None) -> Outcome:
-    """Everyone's figures on one part. The sheet shows the middle one of the numbers given.
-
-    geometry  further figures of (known, targets, answers), which go into each cell as they are
-    """
-    cells, timings, columns = {}, {}, {}
+def compare(part: Part, contest: Contest, on_step: Counter, geometry: Geometry) -> Outcome:
+    """Everyone's figures on one part. The sheet and the figures in space are of the middle one of the numbers given."""
+    cells, timings, columns, spatial = {}, {}, {}, {}
+    middle = sorted(part.given)[len(part.given) // 2]
     for given in part.given:
         chosen = [*part.order[:given], *part.targets]
         known, targets = part.clip.frames(chosen[:given]), part.clip.frames(chosen[given:])
@@ -123,30 +147,44 @@ def compare(part: Part, contest: Contest, on_step: Counter, geometry: GeometryFi
             )
         answers |= baseline_answers(known, targets)
         cells[str(given)] = figures(answers, known, targets, contest)
-        if geometry is not None:
-            cells[str(given)] |= geometry(known, targets, answers)
-        if given == sorted(part.given)[len(part.given) // 2]:
+        if geometry.consistency and given == middle:
+            spatial["consistency"] = consistency_figures(targets, answers, contest.seed)
+        if geometry.pose_scenes and part.filmed is not None and given == middle:
+            spatial["camera_control"] = control_figures(
+                part.filmed, known, targets, answers, geometry.pose_scenes, contest.seed
+            )
+        if given == middle:
             columns = _columns(answers, known, targets, part.near_far)
     names = [f"{name} ({pictures.shape[1]})" for name, pictures in columns.items()]
-    return Outcome(cells, timings, names, sheet(columns))
+    return Outcome(cells, timings, names, sheet(columns), {key: value for key, value in spatial.items() if value})
 
 
 def figures(answers: dict[str, Answer], known: Clip, targets: Clip, contest: Contest) -> dict[str, Any]:
     """Every method's figures for one number of given pictures, what the first model's one call gains over the best
     blind baseline, and what the other models' figures differ by from the first one's, scene by scene."""
-    visible, seed = seen(known, targets), contest.seed
+    visible = seen(known, targets)
     table = {name: dict(scores(answer, known, targets, visible)) for name, answer in answers.items()}
-    best = max(BLIND, key=lambda name: float(table[name]["psnr"].mean()))
-    gain = paired_difference(table[ONE]["psnr"], table[best]["psnr"], seed)
-    result = {
-        "seen_fraction": interval(visible.float().mean((1, 2, 3, 4)), seed),
-        "gain_db": {"over": best, **gain},
-        "methods": {
-            method: {name: interval(values, seed) for name, values in of_method.items()}
-            for method, of_method in table.items()
-        },
+    return {"seen_fraction": interval(visible.float().mean((1, 2, 3, 4)), contest.seed)} | _summary(table, contest)
+
+
+def figures_of_pictures(answers: dict[str, Answer], targets: Clip, contest: Contest) -> dict[str, Any]:
+    """The same where nothing but pictures is known: PSNR and SSIM."""
+    table = {
+        name: {"psnr": psnr(answer.rgb, targets.rgb).mean(-1), "ssim": ssim(answer.rgb, targets.rgb).mean(-1)}
+        for name, answer in answers.items()
+        if answer.rgb is not None
     }
-    return result | against_first(table, contest)
+    return _summary(table, contest)
+
+
+def _summary(table: dict[str, dict[str, Tensor]], contest: Contest) -> dict[str, Any]:
+    best = max(BLIND, key=lambda name: float(table[name]["psnr"].mean()))
+    gain = paired_difference(table[ONE]["psnr"], table[best]["psnr"], contest.seed)
+    methods = {
+        method: {name: interval(values, contest.seed) for name, values in of_method.items()}
+        for method, of_method in table.items()
+    }
+    return {"gain_db": {"over": best, **gain}, "methods": methods} | against_first(table, contest)
 
 
 def against_first(table: dict[str, dict[str, Tensor]], contest: Contest) -> dict[str, Any]:

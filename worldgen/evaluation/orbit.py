@@ -13,9 +13,12 @@ import torch
 from geometry.errors import InputError
 from worldgen.clip import Clip
 from worldgen.config import plain
+from worldgen.evaluation.camera_control import Filmed
 from worldgen.evaluation.comparison import (
+    PICTURES_ONLY,
     Contest,
     Counter,
+    Geometry,
     Part,
     check_fits,
     check_sampled,
@@ -24,6 +27,7 @@ from worldgen.evaluation.comparison import (
     machine,
     steps,
 )
+from worldgen.evaluation.loops import loop_figures, loop_steps
 from worldgen.evaluation.report import write_report
 from worldgen.folders import check_output
 from worldgen.model import WorldModel
@@ -101,6 +105,7 @@ def evaluate_orbit(
     progress: Callable[[int, int], None] | None = None,
     sampled: tuple[str, ...] | None = None,
     rivals: Mapping[str, WorldModel] | None = None,
+    geometry: Geometry = PICTURES_ONLY,
 ) -> dict[str, Any]:
     """Every figure of a model and of the baselines beside it, as plain data; written to the new folder `output`.
 
@@ -108,6 +113,7 @@ def evaluate_orbit(
     progress  called with the sampling steps done and all there will be
     sampled   the spreads on which full samples are drawn, which is nearly all the work (default all)
     rivals    further models on the same scenes, by name, with their paired differences to the first
+    geometry  further figures; loops start from the first given pictures of the first spread
 
     Raises InputError when the folder exists, or a model does not fit the set.
     """
@@ -121,19 +127,29 @@ def evaluate_orbit(
         steps(config.scenes, len(config.given), 1 + len(rivals), sampling, spread in chosen)
         for spread in config.spreads_deg
     )
+    loops = Contest.of(model, rivals, sampling, bool(chosen), config.seed)
+    total += loop_steps(1 + len(rivals), loops.samplings) * bool(geometry.loop_scenes)
     counter = Counter(total, progress)
+    scenes = Filmed(tabletop(config.seed, list(range(config.scenes)), held_out=True), config.supersample)
+    order, targets = tuple(range(max(config.given))), tuple(range(frames))[-config.targets :]
+    report = {"evaluation": "orbit", **identity(model, rivals, sampling, config)}
     spreads, timings, sheets = {}, {}, {}
     for spread, half_angle_deg in config.spreads_deg.items():
-        part = Part(
-            orbit_set(config, spread),
-            tuple(range(max(config.given))),
-            tuple(range(frames))[-config.targets :],
-            config.given,
-        )
-        outcome = compare(part, Contest.of(model, rivals, sampling, spread in chosen, config.seed), counter)
-        spreads[spread] = {"half_angle_deg": half_angle_deg, "sheet_columns": outcome.columns, "given": outcome.cells}
+        part = Part(orbit_set(config, spread), order, targets, config.given, filmed=scenes)
+        contest = Contest.of(model, rivals, sampling, spread in chosen, config.seed)
+        outcome = compare(part, contest, counter, geometry)
+        spreads[spread] = {
+            "half_angle_deg": half_angle_deg,
+            "sheet_columns": outcome.columns,
+            "given": outcome.cells,
+            **outcome.spatial,
+        }
         timings[spread], sheets[spread] = outcome.timings, outcome.sheet
-    report = {"evaluation": "orbit", **identity(model, rivals, sampling, config), "spreads": spreads}
+        if geometry.loop_scenes and "loops" not in report:
+            first = part.clip.cameras[: geometry.loop_scenes, 0]
+            report["loops"], picture = loop_figures(loops.entrants(), scenes, first, config.seed, counter)
+            sheets["loops"] = picture
+    report |= {"spreads": spreads}
     if output is not None:
         write_report(output, report, machine(model) | {"seconds_per_clip_and_step": timings}, sheets)
     return report
