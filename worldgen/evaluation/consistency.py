@@ -97,12 +97,11 @@ def find_matches(rgb: Float[Tensor, "2 3 h w"], truth: Clip) -> Matches:
 def _corners(picture: Tensor, allowed: Tensor) -> Tensor:
     """Up to 48 places (row, column) of a picture [3, h, w], strongest first, with their whole patch `allowed` [h, w]
     and no two within a patch's reach of each other."""
-    grey = picture.mean(0)
-    dy, dx = torch.zeros_like(grey), torch.zeros_like(grey)
-    dy[1:-1], dx[:, 1:-1] = (grey[2:] - grey[:-2]) / 2, (grey[:, 2:] - grey[:, :-2]) / 2
+    dy, dx = torch.zeros_like(picture), torch.zeros_like(picture)
+    dy[:, 1:-1], dx[..., 1:-1] = (picture[:, 2:] - picture[:, :-2]) / 2, (picture[..., 2:] - picture[..., :-2]) / 2
 
     def pooled(values: Tensor) -> Tensor:
-        return torch.nn.functional.avg_pool2d(values[None, None], _PATCH, 1, _PATCH // 2)[0, 0]
+        return torch.nn.functional.avg_pool2d(values.mean(0)[None, None], _PATCH, 1, _PATCH // 2)[0, 0]
 
     xx, yy, xy = pooled(dx * dx), pooled(dy * dy), pooled(dx * dy)
     strength = (xx + yy) / 2 - ((xx - yy).square() / 4 + xy.square()).sqrt()
@@ -114,7 +113,7 @@ def _corners(picture: Tensor, allowed: Tensor) -> Tensor:
     strength = torch.where(peak & (strength > _CORNER), strength, 0.0).flatten()
     best = strength.argsort(descending=True, stable=True)[:_POINTS]
     best = best[strength[best] > 0]
-    return torch.stack([best // grey.shape[1], best % grey.shape[1]], -1)
+    return torch.stack([best // picture.shape[-1], best % picture.shape[-1]], -1)
 
 
 def _least(cost: Tensor) -> Tensor:
