@@ -10,7 +10,7 @@ from geometry.transforms import look_at
 from tests.models.tiny import awake, tiny_model
 from worldgen.clip import Clip
 from worldgen.evaluation import loops
-from worldgen.evaluation.camera_control import Filmed
+from worldgen.evaluation.control import Filmed
 from worldgen.evaluation.loops import ONE_BY_ONE, STEPS, TOGETHER, closed_loop, loop_figures, loop_steps, once_round
 from worldgen.model import WorldModel
 from worldgen.pipelines.views import Sampling

@@ -140,13 +140,14 @@ def test_a_similarity_is_recovered_and_no_mirror() -> None:
 
 def test_paths_and_flags_that_make_no_sense_are_refused(unchecked: None) -> None:
     still = path()[:, :1].expand(1, 3, 4, 4)
-    for found, true, flags, said in (
+    cases: list[tuple[torch.Tensor, torch.Tensor, dict[str, Any], str]] = [
         (path(4), path(5), {}, "expected one shape"),
         (path(1), path(1), {}, "expected one shape"),
         (still, still, {}, "stays in one place"),
         (path(), path(), {"reduce": "max"}, "reduce 'max'"),
         (path(), path(), {"alignment": "affine"}, "alignment 'affine'"),
-    ):
+    ]
+    for found, true, flags, said in cases:
         with pytest.raises(InputError, match=said):
             trajectory_errors(found, true, **flags)
     errors = trajectory_errors(still, still, alignment="none", unit="metres")

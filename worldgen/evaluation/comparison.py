@@ -13,8 +13,8 @@ from worldgen.clip import Clip
 from worldgen.config import plain
 from worldgen.evaluation.answers import CLIPS_AT_ONCE, FULL, ONE, Answer, baseline_answers, generated, scores
 from worldgen.evaluation.baselines import BACKWARD_ORACLE, BLIND, ORACLE, seen
-from worldgen.evaluation.camera_control import Filmed, control_figures
 from worldgen.evaluation.consistency import consistency_figures
+from worldgen.evaluation.control import Filmed, control_figures
 from worldgen.evaluation.image import psnr, ssim
 from worldgen.evaluation.intervals import interval, paired_difference
 from worldgen.model import WorldModel
@@ -50,7 +50,7 @@ class Geometry:
     """Figures of what the generated views mean in space, which take longer than those of their pictures.
 
     consistency  whether views agree with each other (`worldgen.evaluation.consistency`)
-    pose_scenes  scenes whose views' poses are recovered (`worldgen.evaluation.camera_control`)
+    pose_scenes  scenes whose views' poses are recovered (`worldgen.evaluation.control`)
     loop_scenes  scenes that are gone once round (`worldgen.evaluation.loops`)
     """
 

@@ -10,7 +10,6 @@ from typing import Any
 from geometry.errors import InputError
 from worldgen.clip import Clip
 from worldgen.config import plain
-from worldgen.evaluation.camera_control import Filmed
 from worldgen.evaluation.comparison import (
     PICTURES_ONLY,
     Contest,
@@ -24,6 +23,7 @@ from worldgen.evaluation.comparison import (
     machine,
     steps,
 )
+from worldgen.evaluation.control import Filmed
 from worldgen.evaluation.report import write_report
 from worldgen.folders import check_output
 from worldgen.model import WorldModel

@@ -12,7 +12,7 @@ from geometry.shapes import Float
 from geometry.transforms import rotation_about
 from worldgen.clip import Clip
 from worldgen.evaluation.baselines import mean_colour, row_mean
-from worldgen.evaluation.camera_control import Filmed
+from worldgen.evaluation.control import Filmed
 from worldgen.evaluation.image import psnr, ssim
 from worldgen.evaluation.intervals import interval
 from worldgen.gauge import batch_scale

@@ -13,7 +13,6 @@ import torch
 from geometry.errors import InputError
 from worldgen.clip import Clip
 from worldgen.config import plain
-from worldgen.evaluation.camera_control import Filmed
 from worldgen.evaluation.comparison import (
     PICTURES_ONLY,
     Contest,
@@ -27,6 +26,7 @@ from worldgen.evaluation.comparison import (
     machine,
     steps,
 )
+from worldgen.evaluation.control import Filmed
 from worldgen.evaluation.loops import loop_figures, loop_steps
 from worldgen.evaluation.report import write_report
 from worldgen.folders import check_output
