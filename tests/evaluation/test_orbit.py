@@ -18,6 +18,10 @@ from worldgen.config import load
 from worldgen.evaluation import answers, orbit
 from worldgen.evaluation.answers import FULL, ONE, Answer, scores
 from worldgen.evaluation.baselines import BLIND, ORACLES, seen
+from worldgen.evaluation.comparison import Geometry
+from worldgen.evaluation.consistency import OTHERS, TRUE
+from worldgen.evaluation.control import FLOOR, SPOILT
+from worldgen.evaluation.loops import STEPS
 from worldgen.evaluation.orbit import OrbitEvaluation, evaluate_orbit, orbit_set
 from worldgen.gauge import batch_scale
 from worldgen.model import WorldModel
@@ -206,6 +210,27 @@ def test_an_evaluation_is_written_whole_and_the_same_twice(tmp_path: Path, model
     figures = report["spreads"]["full"]["given"]["1"]["methods"][ONE]
     row = next(line for line in reversed(text.splitlines()) if line.startswith(f"| 1 | {ONE} |"))
     assert row.count("[") == len(figures) == 8
+
+
+def test_figures_in_space_stand_beside_those_of_the_pictures(tmp_path: Path, model: WorldModel) -> None:
+    steps: list[tuple[int, int]] = []
+    config = replace(SMALL, given=(1,), spreads_deg={"narrow": 14.0})
+    report = evaluate_orbit(
+        model, config, TWO_STEPS, tmp_path / "new", lambda *at: steps.append(at), (), geometry=Geometry(True, 1, 2)
+    )
+    assert steps == [(i + 1, 1 + 1 + STEPS) for i in range(1 + 1 + STEPS)]
+    part = report["spreads"]["narrow"]
+    assert part["camera_control"]["scenes"] == 1 and report["loops"]["scenes"] == 2
+    methods = part["camera_control"]["methods"]
+    assert set(methods) == {FLOOR, SPOILT, ONE, "copy nearest"}
+    assert methods[FLOOR]["rot_deg"]["mean"] < 2  # from 2 degrees off, at 16 px
+    assert set(part["consistency"]) >= {TRUE, OTHERS, ONE, "row mean"}
+    plain = evaluate_orbit(model, config, TWO_STEPS, sampled=())
+    assert plain["spreads"]["narrow"]["given"] == part["given"]
+    text = (tmp_path / "new" / "report.md").read_text("utf-8")
+    for words in ("## Do the new views agree", "## Do cameras go", "CamI2V (rel): sum over 2 frames", "## Once round"):
+        assert words in text
+    assert (tmp_path / "new" / "sheet-loops.png").is_file()
 
 
 def test_full_samples_are_drawn_on_the_chosen_spreads_only(model: WorldModel) -> None:
