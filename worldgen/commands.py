@@ -87,6 +87,26 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """Say what a training run costs, before anything of it is allocated: parameters, memory, FLOPs, time."""
+
+    config: tyro.conf.Positional[Path]
+    """YAML file (see configs/)."""
+    overrides: tyro.conf.Positional[tuple[str, ...]] = ()
+    """section.key=value ..."""
+    device: str = "cpu"
+    """What the run is planned for; the time is estimated where it is here."""
+
+    def run(self) -> None:
+        """Print the plan."""
+        from worldgen.config import load
+        from worldgen.training.config import RunConfig
+        from worldgen.training.plan import describe
+
+        print(describe(load(RunConfig, self.config, self.overrides), self.device))
+
+
+@dataclass(frozen=True)
 class _Asked:
     """What every evaluation is told."""
 
@@ -302,11 +322,12 @@ class _Bar:
         self._bar.close()
 
 
-def parse(arguments: list[str]) -> Orbit | Train | Evaluate | Scenes | Curate:
+def parse(arguments: list[str]) -> Orbit | Train | Plan | Evaluate | Scenes | Curate:
     """The command asked for; prints help or the usage error and exits (0 or 2) otherwise."""
     return tyro.cli(
         Annotated[Orbit, tyro.conf.subcommand("orbit")]
         | Annotated[Train, tyro.conf.subcommand("train")]
+        | Annotated[Plan, tyro.conf.subcommand("plan")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Scenes, tyro.conf.subcommand("scenes")]
         | Annotated[Curate, tyro.conf.subcommand("curate")],

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
 from geometry.cameras import Cameras
+from geometry.errors import InputError
 from worldgen.conditioning import Conditioning
 from worldgen.model import ModelConfig, WorldModel
 from worldgen.training.config import RunConfig
@@ -88,6 +89,8 @@ def plan(config: RunConfig, device: str = "cpu") -> Plan:
         x, level, conditioning = _shown(config.model, stage.batch, max(stage.frames), stage.size_px)
 
         def step() -> Tensor:
+            for parameter in parameters:
+                parameter.grad = None
             with torch.autocast(device, torch.bfloat16, enabled=half):
                 estimate = model.denoiser()(x, level, conditioning)
             loss = (estimate - x).float().square().mean()
@@ -113,6 +116,18 @@ def plan(config: RunConfig, device: str = "cpu") -> Plan:
     )
 
 
+def describe(config: RunConfig, device: str) -> str:
+    """The plan in words; with a time where the device is here. Raises InputError for a device torch does not know."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InputError(f"device {device!r}; expected cpu, cuda or another that torch knows") from error
+    here = kind == "cpu" or (kind == "cuda" and torch.cuda.is_available())
+    half = computes_half(config.train.precision, torch.device(kind))
+    speed = matrix_speed(config.model.network.width, half, torch.device(kind)) if here else None
+    return "\n".join([f"{config.model.name} on {device}", *plan(config, kind).lines(speed)])
+
+
 def _shown(config: ModelConfig, batch: int, frames: int, size_px: int) -> tuple[Tensor, Tensor, Conditioning]:
     """Something to show the network, with all it can be shown."""
     side = size_px // config.codec.block
@@ -133,9 +148,10 @@ def _shown(config: ModelConfig, batch: int, frames: int, size_px: int) -> tuple[
 
 def _measured(run: Callable[[], Any]) -> tuple[int, int]:
     """FLOPs of a run, and the most bytes that what it makes takes at once."""
-    with FlopCounterMode(display=False) as flops, _Memory() as memory:
-        result = run()
-        del result
+    with _Memory() as memory:
+        run()
+    with FlopCounterMode(display=False) as flops:  # apart: it holds on to tensors that recomputing lets go
+        run()
     return flops.get_total_flops(), memory.peak
 
 
@@ -179,7 +195,7 @@ def matrix_speed(width: int, half: bool, device: torch.device, seconds: float = 
     return best
 
 
-def _size(count: float) -> str:
+def _size(count: float | int) -> str:
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}"
