@@ -1,0 +1,46 @@
+"""The compiled textures are those of `worldgen.scenes.textures`, point by point."""
+
+import numpy as np
+import pytest
+import torch
+
+from worldgen.scenes.building import texture as texture_row
+from worldgen.scenes.looks import anything
+from worldgen.scenes.textures import Pattern, evaluate
+
+COUNT = 4000
+
+
+def compiled(row: np.ndarray, point: torch.Tensor, normal: torch.Tensor, footprint: torch.Tensor) -> torch.Tensor:
+    """The colours [3, p] of one texture."""
+    from worldgen.scenes.fast_textures import Room, texture
+
+    colour = torch.empty_like(point)
+    points = point.numpy(), normal.numpy(), footprint.numpy(), point.shape[1]
+    texture(row, *points, Room.of(point.shape[1]), colour.numpy())  # type: ignore[call-arg]
+    return colour
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+@pytest.mark.parametrize("pattern", list(Pattern))
+def test_compiled_textures_equal_torchs(pattern: Pattern, filtered: bool) -> None:
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(int(pattern))
+    rows = [row for row in (anything(rng, 1.0) for _ in range(400)) if row[23] == pattern][:4]
+    for grain in (0.0, 0.3):
+        row = texture_row(pattern, (0.1, 0.2, 0.3), (0.9, 0.7, 0.5), 0.4, weight=(0.6, 0.7, 0.2), sharpness=5.0)
+        row[24] = grain
+        rows.append(row)
+    point = torch.from_numpy(rng.uniform(-3, 3, (3, COUNT))).float()
+    normal = torch.from_numpy(rng.normal(size=(3, COUNT))).float()
+    footprint = torch.from_numpy(10 ** rng.uniform(-4, 0.5, COUNT)).float()
+    for row in rows:
+        columns, which = torch.from_numpy(row)[:, None], torch.zeros(COUNT, dtype=torch.long)
+        width = footprint if filtered else None
+        rounded = evaluate(columns, which, point, normal, width)
+        exact = evaluate(columns.double(), which, point.double(), normal.double(), width)
+        found = compiled(row, point, normal, footprint if filtered else torch.zeros(COUNT))
+        error, rounding = (found - exact).abs().amax(0), (rounded - exact).abs().amax(0)
+        # Hard edges may fall on either side of a point; everywhere else only rounding differs.
+        assert (error > 1e-4 + 4 * rounding).double().mean() < 2e-3, float(error.max())
+        assert float(error.median()) < 1.5 * float(rounding.median()) + 1e-6
