@@ -1,5 +1,8 @@
 """The compiled textures are those of `worldgen.scenes.textures`, point by point."""
 
+from functools import cache
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,20 +14,21 @@ from worldgen.scenes.textures import Pattern, evaluate
 COUNT = 4000
 
 
-def compiled(row: np.ndarray, point: torch.Tensor, normal: torch.Tensor, footprint: torch.Tensor) -> torch.Tensor:
-    """The colours [3, p] of one texture."""
-    from worldgen.scenes.fast_textures import Room, texture
+@cache
+def compiled() -> Any:
+    """`texture`, which is for other compiled code, called from Python."""
+    numba = pytest.importorskip("numba")
+    from worldgen.scenes.fast_textures import texture
 
-    colour = torch.empty_like(point)
-    points = point.numpy(), normal.numpy(), footprint.numpy(), point.shape[1]
-    texture(row, *points, Room.of(point.shape[1]), colour.numpy())  # type: ignore[call-arg]
-    return colour
+    return numba.njit(lambda *arguments: texture(*arguments))  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("filtered", [False, True])
 @pytest.mark.parametrize("pattern", list(Pattern))
 def test_compiled_textures_equal_torchs(pattern: Pattern, filtered: bool) -> None:
-    pytest.importorskip("numba")
+    run = compiled()
+    from worldgen.scenes.fast_textures import Room
+
     rng = np.random.default_rng(int(pattern))
     rows = [row for row in (anything(rng, 1.0) for _ in range(400)) if row[23] == pattern][:4]
     for grain in (0.0, 0.3):
@@ -39,7 +43,8 @@ def test_compiled_textures_equal_torchs(pattern: Pattern, filtered: bool) -> Non
         width = footprint if filtered else None
         rounded = evaluate(columns, which, point, normal, width)
         exact = evaluate(columns.double(), which, point.double(), normal.double(), width)
-        found = compiled(row, point, normal, footprint if filtered else torch.zeros(COUNT))
+        found, widths = torch.empty_like(point), footprint if filtered else torch.zeros(COUNT)
+        run(row, point.numpy(), normal.numpy(), widths.numpy(), COUNT, Room.of(COUNT), found.numpy())
         error, rounding = (found - exact).abs().amax(0), (rounded - exact).abs().amax(0)
         # Hard edges may fall on either side of a point; everywhere else only rounding differs.
         assert (error > 1e-4 + 4 * rounding).double().mean() < 2e-3, float(error.max())

@@ -26,7 +26,17 @@ _SUPERQUADRIC, _MESH = int(Shape.SUPERQUADRIC), int(Shape.MESH)
 _0, _1, _HALF, _INF = np.float32(0), np.float32(1), np.float32(0.5), np.float32(np.inf)
 _TINY, _LEAST = np.float32(1e-9), np.float32(1e-30)
 _CLUSTER = 16  # triangles in a row that share a ball
-FLAGS = {"contract", "nsz", "arcp"}  # infinities and NaN must stay what they are
+_OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "nsz", "arcp"},  # infinities and NaN must stay what they are
+}
+entry = njit(cache=True, **_OPTIONS)  # type: ignore[call-overload]
+# Compiled once more with each caller, and never called from Python: wrappers for that would double the time.
+_OPTIONS |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+kernel = njit(**_OPTIONS)  # type: ignore[call-overload]
+inlined = njit(forceinline=True, **_OPTIONS)  # type: ignore[call-overload]
+spliced = njit(inline="always", **_OPTIONS)  # type: ignore[call-overload]  # with what it calls compiled but once
 
 
 class Bodies(NamedTuple):
@@ -83,7 +93,7 @@ def trace_cpu(solids: "Solids", origin: Tensor, direction: Tensor) -> "Hits":
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@entry
 def _trace(first, last, bodies, origin, direction, t, slot, triangle):
     o, d = np.empty((3, t.shape[2]), np.float32), np.empty((3, t.shape[2]), np.float32)
     for p in range(first, last):
@@ -94,13 +104,14 @@ def _trace(first, last, bodies, origin, direction, t, slot, triangle):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def first_hits(bodies, p, start, towards, o, d, t, slot, triangle):
     """What the rays [3, k or more] of one bundle of picture p hit first: t, slot and triangle [k].
 
     start, towards  with an axis of length 1 if shared;  o, d  [3, k or more] room to work in
     """
-    t[:], slot[:], triangle[:] = _INF, -1, -1
+    for k in range(len(t)):
+        t[k], slot[k], triangle[k] = _INF, -1, -1
     cone = np.empty(10, np.float32)
     _cone_around(start, towards, len(t), cone)
     for n in range(bodies.kind.shape[1]):
@@ -131,7 +142,7 @@ def first_hits(bodies, p, start, towards, o, d, t, slot, triangle):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@spliced
 def _mesh(bodies, p, n, cone, start, towards, o, d, t, slot, triangle):
     for k in range(len(t)):
         i, j = min(k, start.shape[1] - 1), min(k, towards.shape[1] - 1)
@@ -146,7 +157,7 @@ def _mesh(bodies, p, n, cone, start, towards, o, d, t, slot, triangle):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@entry
 def _bound_triangles(corners, owner, balls, clusters):
     grow = np.float32(1.0001)
     for p in range(corners.shape[0]):
@@ -175,19 +186,21 @@ def _bound_triangles(corners, owner, balls, clusters):
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _apart(a, b):
     return np.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2)
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _cone_around(start, towards, count, cone):
     """Tip (3) and its radius, axis (3), cosine and sine of the half angle, and whether it is too wide to bound."""
     starts, ends = min(start.shape[1], count), min(towards.shape[1], count)
     for axis in range(3):
-        cone[axis] = start[axis, :starts].sum() / np.float32(starts)
-        cone[4 + axis] = _0
+        total = _0
+        for k in range(starts):
+            total += start[axis, k]
+        cone[axis], cone[4 + axis] = total / np.float32(starts), _0
     far = _0
     for k in range(starts):
         far = max(far, (start[0, k] - cone[0]) ** 2 + (start[1, k] - cone[1]) ** 2 + (start[2, k] - cone[2]) ** 2)
@@ -215,7 +228,7 @@ def _cone_around(start, towards, count, cone):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _touches(cone, centre, radius):
     """Whether a ball may meet a ray of the cone; an endless one always does."""
     if cone[9] > _HALF or radius == _INF:
@@ -231,7 +244,7 @@ def _touches(cone, centre, radius):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _to_unit(affine, start, towards, o, d, count):
     """Rays in a primitive's unit frame."""
     for row in range(3):
@@ -252,13 +265,13 @@ def _to_unit(affine, start, towards, o, d, count):
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _nonzero(x):
     return _TINY if abs(x) < _TINY else x
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _take(near, hit, k, t, slot, triangle, n):
     """Keep a hit if it is ahead and nearer than the one known."""
     better = hit & (near > _0) & (near < t[k])
@@ -268,7 +281,7 @@ def _take(near, hit, k, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _interval(a, half_b, c):
     a = _nonzero(a)
     discriminant = half_b * half_b - a * c
@@ -279,7 +292,7 @@ def _interval(a, half_b, c):
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _slab(o, d):
     inverse = _1 / _nonzero(d)
     first, second = (-_1 - o) * inverse, (_1 - o) * inverse
@@ -287,7 +300,7 @@ def _slab(o, d):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _ball(o, d, t, slot, triangle, n):
     for k in range(t.shape[0]):
         ox, oy, oz, dx, dy, dz = o[0, k], o[1, k], o[2, k], d[0, k], d[1, k], d[2, k]
@@ -298,7 +311,7 @@ def _ball(o, d, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _box(o, d, t, slot, triangle, n):
     for k in range(t.shape[0]):
         near, far = _slab(o[0, k], d[0, k])
@@ -312,7 +325,7 @@ def _box(o, d, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _cylinder(o, d, t, slot, triangle, n):
     for k in range(t.shape[0]):
         ox, oy, dx, dy = o[0, k], o[1, k], d[0, k], d[1, k]
@@ -323,7 +336,7 @@ def _cylinder(o, d, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _cone(o, d, t, slot, triangle, n):
     for k in range(t.shape[0]):
         ox, oy, oz, dx, dy, dz = o[0, k], o[1, k], o[2, k], d[0, k], d[1, k], d[2, k]
@@ -342,7 +355,7 @@ def _cone(o, d, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _capsule(o, d, straight, t, slot, triangle, n):
     stretch = _1 / (_1 - straight)
     for k in range(t.shape[0]):
@@ -365,21 +378,21 @@ def _capsule(o, d, straight, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _plane(o, d, t, slot, triangle, n):
     for k in range(t.shape[0]):
         _take(-o[2, k] / _nonzero(d[2, k]), o[2, k] > _0, k, t, slot, triangle, n)
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _tube(x, y, z, tube):
     around = np.sqrt(x * x + y * y) - (_1 - tube)
     return np.sqrt(around * around + z * z) - tube
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _torus(o, d, tube, t, slot, triangle, n):
     for k in range(t.shape[0]):
         ox, oy, oz, dx, dy, dz = o[0, k], o[1, k], o[2, k] * tube, d[0, k], d[1, k], d[2, k] * tube
@@ -407,7 +420,7 @@ def _torus(o, d, tube, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _superquadric(o, d, polar, equatorial, t, slot, triangle, n):
     p, q = np.float32(2) / polar, np.float32(2) / equatorial
     least = np.float32(1e-6)
@@ -449,7 +462,7 @@ def _superquadric(o, d, polar, equatorial, t, slot, triangle, n):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _triangle(corners, o, d, t, slot, triangle, n, m):
     ax, ay, az = corners[0, 0], corners[0, 1], corners[0, 2]
     bx, by, bz = corners[1, 0] - ax, corners[1, 1] - ay, corners[1, 2] - az

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple, no_type_check
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from geometry.cameras import Cameras
-from worldgen.scenes.fast import FLAGS, Bodies, arrays, first_hits, in_threads
+from worldgen.scenes.fast import Bodies, arrays, entry, first_hits, in_threads, inlined, kernel, spliced
 from worldgen.scenes.fast_textures import Room, exponential, texture
 from worldgen.scenes.shading import GRAZING, NEAREST_LAMP_M, SHADOW_BIAS, UNSEEN
 from worldgen.scenes.shapes import Shape
@@ -168,7 +167,7 @@ def _rooms() -> tuple[_Bundle, _Bundle, _Part, _Casting, Room]:
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@entry
 def _expose(
     first, last, height, width, supersample, frames, bodies, views, looks, pictures, bundle, mine, part, casting, room
 ):
@@ -203,7 +202,7 @@ def _expose(
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _aim(matrix, top, left, down, across, fine, width, bundle):
     """Rays through the centres of a rectangle of pixels, each `fine` times as narrow as the picture's."""
     step = _1 / _F(fine)
@@ -219,7 +218,7 @@ def _aim(matrix, top, left, down, across, fine, width, bundle):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _take(bundle, n, first, count, mine):
     """Move the rays that hit primitive n out of a bundle; how many they are."""
     size = 0
@@ -234,7 +233,7 @@ def _take(bundle, n, first, count, mine):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _meet(bodies, views, looks, p, n, mine, part, count):
     """`worldgen.scenes.shading.surfaces`."""
     matrix, extent = bodies.affine[p, n], looks.size[views.scene[p], n]
@@ -248,7 +247,8 @@ def _meet(bodies, views, looks, p, n, mine, part, count):
         _turned(matrix, part.normal, part.lean, count)
         for c in range(3):
             # n = A^T m, and the rows of A are those of the rotation over the size.
-            part.lean[c, :count] = (part.lean[c, :count] - matrix[c, 3]) * (extent[c] * extent[c])
+            for k in range(count):
+                part.lean[c, k] = (part.lean[c, k] - matrix[c, 3]) * extent[c] * extent[c]
     else:
         _unit_normals(bodies.kind[p, n], bodies.form[p, n, 0], bodies.form[p, n, 1], part.local, part.lean, count)
     for k in range(count):
@@ -266,7 +266,7 @@ def _meet(bodies, views, looks, p, n, mine, part, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _turned(matrix, vector, result, count):
     for c in range(3):
         a, b, e, shift = matrix[c, 0], matrix[c, 1], matrix[c, 2], matrix[c, 3]
@@ -275,7 +275,7 @@ def _turned(matrix, vector, result, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _triangle_normals(corners, mine, normal, count):
     for k in range(count):
         g = mine.triangle[k]
@@ -288,7 +288,7 @@ def _triangle_normals(corners, mine, normal, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _unit_normals(kind, first, second, point, normal, count):
     """`worldgen.scenes.shapes.unit_normal`."""
     for k in range(count):
@@ -323,7 +323,7 @@ def _unit_normals(kind, first, second, point, normal, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@spliced
 def _shade(bodies, views, looks, p, n, mine, part, casting, room, count):
     """`worldgen.scenes.shading.shade`."""
     scene = views.scene[p]
@@ -346,7 +346,8 @@ def _shade(bodies, views, looks, p, n, mine, part, casting, room, count):
         for k in range(count):
             light[c, k] = part.albedo[c, k] * (around * (_F(0.75) + _F(0.25) * part.normal[2, k]) + glow)
     for q in range(looks.light.shape[1]):
-        if looks.colour[scene, q].max() > _0:
+        colour = looks.colour[scene, q]
+        if max(colour[0], colour[1], colour[2]) > _0:
             _illuminate(bodies, looks, p, scene, n, q, mine, part, casting, count)
     if haze_m < _INF:
         for k in range(count):
@@ -358,7 +359,7 @@ def _shade(bodies, views, looks, p, n, mine, part, casting, room, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@spliced
 def _illuminate(bodies, looks, p, scene, n, q, mine, part, casting, count):
     """Add the light of the sun (q = 0) or of a lamp, where it arrives: Lambert's law and a Blinn-Phong highlight."""
     place, colour, lamp = looks.light[scene, q], looks.colour[scene, q], q > 0
@@ -407,7 +408,7 @@ def _illuminate(bodies, looks, p, scene, n, q, mine, part, casting, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _tell(looks, scene, p, n, mine, part, pictures, count):
     """The truths of one picture alone."""
     at = mine.at
@@ -429,7 +430,7 @@ def _tell(looks, scene, p, n, mine, part, pictures, count):
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _project(m, x, y, z):
     """Pixel and z-depth of a point given from a camera's centre, by the rows of K R^T and the forward axis."""
     w = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
@@ -439,7 +440,7 @@ def _project(m, x, y, z):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@spliced
 def _follow(bodies, views, looks, p, n, height, width, mine, part, casting, pictures, count):
     """Where the points will be in the next frame: flow, scene flow and visibility."""
     if not (len(pictures.flow) or len(pictures.scene_flow) or len(pictures.visibility)):
@@ -477,7 +478,7 @@ def _follow(bodies, views, looks, p, n, height, width, mine, part, casting, pict
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _encode(light):
     """`geometry.conventions.srgb_from_linear`, in place; the power 5/12 is a fourth root times a sixth root."""
     for k in range(len(light)):

@@ -9,9 +9,8 @@ from typing import NamedTuple, no_type_check
 
 import numpy as np
 import torch
-from numba import njit
 
-from worldgen.scenes.fast import FLAGS
+from worldgen.scenes.fast import inlined, kernel
 from worldgen.scenes.textures import OCTAVES, Pattern, octave_waves
 
 _WAVES, _NOISE, _COLOUR, _WORLEY = (int(Pattern[name]) for name in ("WAVES", "NOISE", "COLOUR", "WORLEY"))
@@ -44,7 +43,7 @@ class Room(NamedTuple):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def texture(row, point, normal, footprint, count, room, colour):
     """`worldgen.scenes.textures.evaluate` of `count` points [3, k] of one texture [25]; footprint 0 = unfiltered."""
     pattern, sharpness, grain = int(row[23]), row[22], row[24]
@@ -95,13 +94,13 @@ def texture(row, point, normal, footprint, count, room, colour):
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _length(row, axis):
     return np.sqrt(row[6 + 3 * axis] ** 2 + row[7 + 3 * axis] ** 2 + row[8 + 3 * axis] ** 2)
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _sin(x):
     """Within 1e-7 of the sine, and the rounding of x itself: pi is subtracted in three parts."""
     n = np.floor(x * _F(1 / math.pi) + _HALF)
@@ -113,7 +112,7 @@ def _sin(x):
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def exponential(x):
     """e to the power of x, to 1e-5 of itself or better, and to 1e-7 where it is about 1; never 0, never infinite."""
     x = min(max(x, _F(-87)), _F(87))
@@ -125,13 +124,13 @@ def exponential(x):
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _sigmoid(x):
     return _1 / (_1 + exponential(-x))
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _noise(room, across, along, shift, gain, bend, blur, count):
     """`worldgen.scenes.textures.noise` at stretched and shifted coordinates, for `blur` times the footprint."""
     q, total, width = room.bent, room.noise, room.width
@@ -160,14 +159,14 @@ def _noise(room, across, along, shift, gain, bend, blur, count):
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _stirred(state, axis, factor):
     state = np.uint32((state ^ np.uint32(np.uint32(np.int32(axis)) * np.uint32(factor))) * np.uint32(0x2C1B3C6D))
     return np.uint32(state ^ np.uint32(state >> np.uint32(15)))
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _cell_random(x, y, z, salt):
     state = _stirred(np.uint32(salt * 0x27D4EB2F & 0xFFFFFFFF), x, 0x9E3779B1)
     state = _stirred(_stirred(state, y, 0x85EBCA77), z, 0xC2B2AE3D)
@@ -177,7 +176,7 @@ def _cell_random(x, y, z, salt):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _mix(row, sharpness, grain, room, count, colour):
     value, tint, fade, share, width = room.value, room.tint, room.fade, room.share, room.width
     for k in range(count):
@@ -195,7 +194,7 @@ def _mix(row, sharpness, grain, room, count, colour):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _set_fade(room, periods, share, count):
     """What is seen of a pattern finer than the footprint, and how much of it is."""
     scale = _1 / (_PI * periods)
@@ -205,7 +204,7 @@ def _set_fade(room, periods, share, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _waves(row, room, count):
     q, product = room.q, row[21] > _HALF
     for k in range(count):
@@ -214,7 +213,7 @@ def _waves(row, room, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _worley(row, room, count):
     for k in range(count):
         x, y, z = room.q[0, k] * _TURN, room.q[1, k] * _TURN, room.q[2, k] * _TURN
@@ -239,7 +238,7 @@ def _worley(row, room, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _wood(row, room, count):
     _noise(room, _HALF, _F(0.1), _0, _HALF, _F(0.7), _HALF, count)
     for k in range(count):
@@ -250,7 +249,7 @@ def _wood(row, room, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _marble(row, room, count):
     _noise(room, _F(0.7), _F(0.7), _0, _F(0.55), _F(0.7), _F(0.7), count)
     for k in range(count):
@@ -259,7 +258,7 @@ def _marble(row, room, count):
 
 
 @no_type_check
-@njit(inline="always", fastmath=FLAGS, error_model="numpy")
+@inlined
 def _on_surface(row, normal, q, k):
     """The two coordinates along the surface, in periods, and which one was left out."""
     side, most = _0, _F(-1)
@@ -273,7 +272,7 @@ def _on_surface(row, normal, q, k):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _bricks(row, normal, room, count):
     shift, joint, tints = row[18], row[19], row[20]
     for k in range(count):
@@ -289,7 +288,7 @@ def _bricks(row, normal, room, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _glyphs(row, normal, room, count):
     for k in range(count):
         u, v, side = _on_surface(row, normal, room.q, k)
@@ -304,7 +303,7 @@ def _glyphs(row, normal, room, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _road(row, room, count):
     dash, lanes, line = row[18], row[19], row[20]
     _set_fade(room, _F(0.04), _0, count)
@@ -318,7 +317,7 @@ def _road(row, room, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True, fastmath=FLAGS, error_model="numpy")
+@kernel
 def _speckle(row, room, count):
     for k in range(count):
         x, y, z = room.q[0, k] * _TURN, room.q[1, k] * _TURN, room.q[2, k] * _TURN
