@@ -28,6 +28,7 @@ _TINY, _LEAST = np.float32(1e-9), np.float32(1e-30)
 _CLUSTER = 16  # triangles in a row that share a ball
 _OPTIONS = {
     "nogil": True,
+    "_nrt": False,  # nothing is allocated inside: counting references would keep loops from becoming vectors
     "error_model": "numpy",
     "fastmath": {"contract", "nsz", "arcp"},  # infinities and NaN must stay what they are
 }
@@ -64,6 +65,19 @@ class Bodies(NamedTuple):
         return Bodies(*rows, balls, clusters)
 
 
+class Workspace(NamedTuple):
+    """Where the tracer works: rays in a primitive's frame, [3, k] each, and the cone around them."""
+
+    o: np.ndarray
+    d: np.ndarray
+    cone: np.ndarray
+
+    @staticmethod
+    def of(rays: int) -> "Workspace":
+        """For bundles of so many rays."""
+        return Workspace(*np.empty((2, 3, rays), np.float32), np.empty(10, np.float32))
+
+
 def arrays(*tensors: Tensor) -> list[np.ndarray]:
     """Contiguous arrays of tensors, without gradients."""
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
@@ -88,31 +102,34 @@ def trace_cpu(solids: "Solids", origin: Tensor, direction: Tensor) -> "Hits":
     t = np.empty((pictures, bundles, rays), np.float32)
     slot, triangle = np.empty(t.shape, np.int32), np.empty(t.shape, np.int32)
     bodies, starts, ends = Bodies.of(solids), *arrays(origin, direction)
-    in_threads(lambda first, last: _trace(first, last, bodies, starts, ends, t, slot, triangle), pictures)  # type: ignore[call-arg]
+
+    def some(first: int, last: int) -> None:
+        _trace(first, last, bodies, starts, ends, Workspace.of(rays), t, slot, triangle)  # type: ignore[call-arg]
+
+    in_threads(some, pictures)
     return Hits(torch.from_numpy(t), torch.from_numpy(slot).long(), torch.from_numpy(triangle).long())
 
 
 @no_type_check
 @entry
-def _trace(first, last, bodies, origin, direction, t, slot, triangle):
-    o, d = np.empty((3, t.shape[2]), np.float32), np.empty((3, t.shape[2]), np.float32)
+def _trace(first, last, bodies, origin, direction, work, t, slot, triangle):
     for p in range(first, last):
         for b in range(t.shape[1]):
             # A shared one has an axis of length 1.
             start, towards = origin[p, b % origin.shape[1]], direction[p, b % direction.shape[1]]
-            first_hits(bodies, p, start, towards, o, d, t[p, b], slot[p, b], triangle[p, b])
+            first_hits(bodies, p, start, towards, work, t[p, b], slot[p, b], triangle[p, b])
 
 
 @no_type_check
 @kernel
-def first_hits(bodies, p, start, towards, o, d, t, slot, triangle):
+def first_hits(bodies, p, start, towards, work, t, slot, triangle):
     """What the rays [3, k or more] of one bundle of picture p hit first: t, slot and triangle [k].
 
-    start, towards  with an axis of length 1 if shared;  o, d  [3, k or more] room to work in
+    start, towards  with an axis of length 1 if shared
     """
     for k in range(len(t)):
         t[k], slot[k], triangle[k] = _INF, -1, -1
-    cone = np.empty(10, np.float32)
+    o, d, cone = work.o, work.d, work.cone
     _cone_around(start, towards, len(t), cone)
     for n in range(bodies.kind.shape[1]):
         shape = bodies.kind[p, n]

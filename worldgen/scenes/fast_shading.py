@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from geometry.cameras import Cameras
-from worldgen.scenes.fast import Bodies, arrays, entry, first_hits, in_threads, inlined, kernel, spliced
+from worldgen.scenes.fast import Bodies, Workspace, arrays, entry, first_hits, in_threads, inlined, kernel, spliced
 from worldgen.scenes.fast_textures import Room, exponential, texture
 from worldgen.scenes.shading import GRAZING, NEAREST_LAMP_M, SHADOW_BIAS, UNSEEN
 from worldgen.scenes.shapes import Shape
@@ -97,12 +97,10 @@ class _Part(NamedTuple):
 
 
 class _Casting(NamedTuple):
-    """Rays sent on from there, what they hit, which of the part's they are, and room for the tracer."""
+    """Rays sent on from there, what they hit, and which of the part's they are."""
 
     start: np.ndarray
     towards: np.ndarray
-    o: np.ndarray
-    d: np.ndarray
     t: np.ndarray
     slot: np.ndarray
     triangle: np.ndarray
@@ -149,7 +147,7 @@ def render_cpu(
     return {name: torch.from_numpy(x).unflatten(-1, (height, width)) for name, x in made.items() if len(x)}
 
 
-def _rooms() -> tuple[_Bundle, _Bundle, _Part, _Casting, Room]:
+def _rooms() -> tuple[_Bundle, _Bundle, _Part, _Casting, Workspace, Room]:
     rays = _SIDE * _SIDE
 
     def vectors(count: int) -> np.ndarray:
@@ -162,14 +160,29 @@ def _rooms() -> tuple[_Bundle, _Bundle, _Part, _Casting, Room]:
         return np.empty((count, rays), np.int32)
 
     bundles = [_Bundle(*vectors(1), *numbers(1), *whole(3)) for _ in range(2)]
-    casting = _Casting(*vectors(4), *numbers(1), *whole(3))
-    return *bundles, _Part(*vectors(7), *numbers(4)), casting, Room.of(rays)
+    casting = _Casting(*vectors(2), *numbers(1), *whole(3))
+    return *bundles, _Part(*vectors(7), *numbers(4)), casting, Workspace.of(rays), Room.of(rays)
 
 
 @no_type_check
 @entry
 def _expose(
-    first, last, height, width, supersample, frames, bodies, views, looks, pictures, bundle, mine, part, casting, room
+    first,
+    last,
+    height,
+    width,
+    supersample,
+    frames,
+    bodies,
+    views,
+    looks,
+    pictures,
+    bundle,
+    mine,
+    part,
+    casting,
+    work,
+    room,
 ):
     for p in range(first, last):
         for turn in range(2 if supersample > 1 else 1):  # colour by many rays a pixel, truths by the one in the middle
@@ -179,7 +192,7 @@ def _expose(
                     down, across = min(_SIDE, height * fine - top), min(_SIDE, width * fine - left)
                     count = _aim(views.world_from_pixel[p], top, left, down, across, fine, width, bundle)
                     t, slot, triangle = bundle.t[:count], bundle.slot[:count], bundle.triangle[:count]
-                    first_hits(bodies, p, views.eye[p], bundle.direction, casting.o, casting.d, t, slot, triangle)
+                    first_hits(bodies, p, views.eye[p], bundle.direction, work, t, slot, triangle)
                     for k in range(count):
                         if slot[k] == _DONE:
                             continue
@@ -188,7 +201,7 @@ def _expose(
                         if n >= 0:
                             _meet(bodies, views, looks, p, n, mine, part, size)
                         if turn == 0:
-                            _shade(bodies, views, looks, p, n, mine, part, casting, room, size)
+                            _shade(bodies, views, looks, p, n, mine, part, casting, work, room, size)
                             share = _1 / _F(fine * fine)
                             for c in range(3):
                                 for j in range(size):
@@ -196,7 +209,9 @@ def _expose(
                         if fine == 1:
                             _tell(looks, views.scene[p], p, n, mine, part, pictures, size)
                             if p % frames < frames - 1:
-                                _follow(bodies, views, looks, p, n, height, width, mine, part, casting, pictures, size)
+                                _follow(
+                                    bodies, views, looks, p, n, height, width, mine, part, casting, work, pictures, size
+                                )
         for c in range(3):
             _encode(pictures.rgb[p, c])
 
@@ -324,7 +339,7 @@ def _unit_normals(kind, first, second, point, normal, count):
 
 @no_type_check
 @spliced
-def _shade(bodies, views, looks, p, n, mine, part, casting, room, count):
+def _shade(bodies, views, looks, p, n, mine, part, casting, work, room, count):
     """`worldgen.scenes.shading.shade`."""
     scene = views.scene[p]
     direction, light = mine.direction, part.light
@@ -348,7 +363,7 @@ def _shade(bodies, views, looks, p, n, mine, part, casting, room, count):
     for q in range(looks.light.shape[1]):
         colour = looks.colour[scene, q]
         if max(colour[0], colour[1], colour[2]) > _0:
-            _illuminate(bodies, looks, p, scene, n, q, mine, part, casting, count)
+            _illuminate(bodies, looks, p, scene, n, q, mine, part, casting, work, count)
     if haze_m < _INF:
         for k in range(count):
             share = part.length[k] * mine.t[k] / haze_m
@@ -360,7 +375,7 @@ def _shade(bodies, views, looks, p, n, mine, part, casting, room, count):
 
 @no_type_check
 @spliced
-def _illuminate(bodies, looks, p, scene, n, q, mine, part, casting, count):
+def _illuminate(bodies, looks, p, scene, n, q, mine, part, casting, work, count):
     """Add the light of the sun (q = 0) or of a lamp, where it arrives: Lambert's law and a Blinn-Phong highlight."""
     place, colour, lamp = looks.light[scene, q], looks.colour[scene, q], q > 0
     gloss, shine = looks.look[scene, n, 0], looks.look[scene, n, 1]
@@ -387,7 +402,7 @@ def _illuminate(bodies, looks, p, scene, n, q, mine, part, casting, count):
         return
     t, slot, triangle = casting.t[:size], casting.slot[:size], casting.triangle[:size]
     towards, end = (casting.towards, _1 - _BIAS) if lamp else (place, _INF)
-    first_hits(bodies, p, casting.start, towards, casting.o, casting.d, t, slot, triangle)
+    first_hits(bodies, p, casting.start, towards, work, t, slot, triangle)
     for j in range(size):
         if t[j] < end:
             facing[casting.chosen[j]] = _0
@@ -441,7 +456,7 @@ def _project(m, x, y, z):
 
 @no_type_check
 @spliced
-def _follow(bodies, views, looks, p, n, height, width, mine, part, casting, pictures, count):
+def _follow(bodies, views, looks, p, n, height, width, mine, part, casting, work, pictures, count):
     """Where the points will be in the next frame: flow, scene flow and visibility."""
     if not (len(pictures.flow) or len(pictures.scene_flow) or len(pictures.visibility)):
         return
@@ -472,7 +487,7 @@ def _follow(bodies, views, looks, p, n, height, width, mine, part, casting, pict
                 size += 1
     if len(pictures.visibility) and size:
         t, slot, triangle = casting.t[:size], casting.slot[:size], casting.triangle[:size]
-        first_hits(bodies, p + 1, views.eye[p + 1], casting.towards, casting.o, casting.d, t, slot, triangle)
+        first_hits(bodies, p + 1, views.eye[p + 1], casting.towards, work, t, slot, triangle)
         for j in range(size):
             pictures.visibility[p, 0, at[casting.chosen[j]]] = t[j] >= (_1 - _UNSEEN if n >= 0 else _INF)
 

@@ -72,7 +72,8 @@ def texture(row, point, normal, footprint, count, room, colour):
         width[:count], grain = _0, _0
     elif pattern == _NOISE:
         _noise(room, _1, _1, _0, row[18], row[19], _1, count)
-        room.value[:count] = room.noise[:count]
+        for k in range(count):
+            room.value[k] = room.noise[k]
     elif pattern == _WORLEY:
         _worley(row, room, count)
     elif pattern == _WOOD:
@@ -119,7 +120,9 @@ def exponential(x):
     n = np.floor(x * _F(1 / math.log(2)) + _HALF)
     f = x * _F(1 / math.log(2)) - n
     high = _F(9.618005715310574e-03) + f * (_F(1.3400283642113209e-03) + f * _F(1.5475897816941142e-04))
-    y = _1 + f * (_F(6.931471824645996e-01) + f * (_F(2.4022650718688965e-01) + f * (_F(5.5503278970718384e-02) + f * high)))
+    y = _1 + f * (
+        _F(6.931471824645996e-01) + f * (_F(2.4022650718688965e-01) + f * (_F(5.5503278970718384e-02) + f * high))
+    )
     return y * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
