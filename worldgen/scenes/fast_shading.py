@@ -1,18 +1,22 @@
 """Pictures and truths on a CPU, compiled by numba: what `render.py` and `shading.py` say in torch, bundle by bundle.
 
-A bundle's rays are split by the primitive they hit. Each part is finished alone, from its surface to the pixels, so that
-all a primitive and its texture say is constant in loops over rays, which become vector instructions; their numbers
+A bundle's rays are split by the primitive they hit. Each part is finished alone, from its surface to the pixels, so
+that all a primitive and its texture say is constant in loops over rays, which become vector instructions; their numbers
 never leave the nearest cache. Float32 without gradients only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, no_type_check
+from zlib import crc32
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from geometry.cameras import Cameras
+from worldgen.scenes import fast, fast_textures
 from worldgen.scenes.fast import Bodies, Workspace, arrays, entry, first_hits, in_threads, inlined, kernel, spliced
 from worldgen.scenes.fast_textures import Room, exponential, texture
 from worldgen.scenes.shading import GRAZING, NEAREST_LAMP_M, SHADOW_BIAS, UNSEEN
@@ -141,49 +145,59 @@ def render_cpu(
 
     def some(first: int, last: int) -> None:
         shape = height, width, supersample, cameras.shape[1]
-        _expose(first, last, *shape, bodies, views, looks, pictures, *_rooms())  # type: ignore[call-arg]
+        _compiled()(first, last, shape, bodies, views, looks, pictures, _Rooms.of(_SIDE * _SIDE))
 
     in_threads(some, count)
     return {name: torch.from_numpy(x).unflatten(-1, (height, width)) for name, x in made.items() if len(x)}
 
 
-def _rooms() -> tuple[_Bundle, _Bundle, _Part, _Casting, Workspace, Room]:
-    rays = _SIDE * _SIDE
+class _Rooms(NamedTuple):
+    """Where one thread works."""
 
-    def vectors(count: int) -> np.ndarray:
-        return np.empty((count, 3, rays), np.float32)
+    bundle: _Bundle
+    mine: _Bundle
+    part: _Part
+    casting: _Casting
+    work: Workspace
+    texture: Room
 
-    def numbers(count: int) -> np.ndarray:
-        return np.empty((count, rays), np.float32)
+    @staticmethod
+    def of(rays: int) -> "_Rooms":
+        """For bundles of so many rays."""
 
-    def whole(count: int) -> np.ndarray:
-        return np.empty((count, rays), np.int32)
+        def vectors(count: int) -> np.ndarray:
+            return np.empty((count, 3, rays), np.float32)
 
-    bundles = [_Bundle(*vectors(1), *numbers(1), *whole(3)) for _ in range(2)]
-    casting = _Casting(*vectors(2), *numbers(1), *whole(3))
-    return *bundles, _Part(*vectors(7), *numbers(4)), casting, Workspace.of(rays), Room.of(rays)
+        def numbers(count: int) -> np.ndarray:
+            return np.empty((count, rays), np.float32)
+
+        def whole(count: int) -> np.ndarray:
+            return np.empty((count, rays), np.int32)
+
+        bundle, mine = (_Bundle(*vectors(1), *numbers(1), *whole(3)) for _ in range(2))
+        part, casting = _Part(*vectors(7), *numbers(4)), _Casting(*vectors(2), *numbers(1), *whole(3))
+        return _Rooms(bundle, mine, part, casting, Workspace.of(rays), Room.of(rays))
+
+
+@cache
+def _compiled() -> Callable[..., None]:
+    """`_expose`, kept on disk while all it is made of stays the same: numba itself looks at this file alone."""
+    made_of = crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in (fast, fast_textures)))
+
+    @no_type_check
+    @entry
+    def expose(first, last, shape, bodies, views, looks, pictures, rooms):
+        if made_of >= 0:
+            _expose(first, last, shape, bodies, views, looks, pictures, rooms)
+
+    return expose
 
 
 @no_type_check
-@entry
-def _expose(
-    first,
-    last,
-    height,
-    width,
-    supersample,
-    frames,
-    bodies,
-    views,
-    looks,
-    pictures,
-    bundle,
-    mine,
-    part,
-    casting,
-    work,
-    room,
-):
+@spliced
+def _expose(first, last, shape, bodies, views, looks, pictures, rooms):
+    height, width, supersample, frames = shape
+    bundle, mine, part, casting, work, room = rooms
     for p in range(first, last):
         for turn in range(2 if supersample > 1 else 1):  # colour by many rays a pixel, truths by the one in the middle
             fine = supersample if turn == 0 else 1
@@ -434,14 +448,16 @@ def _tell(looks, scene, p, n, mine, part, pictures, count):
     if len(pictures.classes):
         for k in range(count):
             pictures.classes[p, 0, at[k]] = semantic
-    if len(pictures.normals):
+    if len(pictures.normals) and n >= 0:
+        for c in range(3):
+            for k in range(count):
+                pictures.normals[p, c, at[k]] = part.normal[c, k]
+    elif len(pictures.normals):
         for k in range(count):
-            scale = _1
-            if n < 0:
-                x, y, z = mine.direction[0, k], mine.direction[1, k], mine.direction[2, k]
-                scale = -_1 / np.sqrt(x * x + y * y + z * z)
+            x, y, z = mine.direction[0, k], mine.direction[1, k], mine.direction[2, k]
+            scale = -_1 / np.sqrt(x * x + y * y + z * z)
             for c in range(3):
-                pictures.normals[p, c, at[k]] = scale * (part.normal[c, k] if n >= 0 else mine.direction[c, k])
+                pictures.normals[p, c, at[k]] = scale * mine.direction[c, k]
 
 
 @no_type_check
