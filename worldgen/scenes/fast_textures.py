@@ -10,7 +10,7 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 import torch
 
-from worldgen.scenes.fast import inlined, kernel
+from worldgen.scenes.fast_shapes import inlined, kernel
 from worldgen.scenes.textures import OCTAVES, Pattern, octave_waves
 
 _WAVES, _NOISE, _COLOUR, _WORLEY = (int(Pattern[name]) for name in ("WAVES", "NOISE", "COLOUR", "WORLEY"))

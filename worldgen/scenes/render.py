@@ -1,4 +1,7 @@
-"""The reference renderer: exact ray casting of closed-form scenes, in batches, by torch on any device."""
+"""The reference renderer: exact ray casting of closed-form scenes, in batches, by torch on any device.
+
+`worldgen/scenes/fast_shading.py` is the same in numba for a CPU.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,8 +43,8 @@ def render(
                  [b, f, 3, h, w] metres it moves until then; "visibility" [b, f, 1, h, w] whether it is seen there. The
                  last frame has no next one: its flows are 0 and nothing is visible.
     prefilter    fade what textures have finer than a pixel (False: the exact colour of single points)
-    chunk_rays   rays held at once, which bounds the memory at about 1.5 kB each; by default 2^17 on a CPU, and
-                 2^22 elsewhere
+    chunk_rays   rays held at once by torch, which bounds the memory at about 1.5 kB each; by default 2^17 on a CPU, and
+                 2^22 elsewhere. Numba (`fast_enough`) holds a few hundred
 
     Returns a Clip with rgb [b, f, 3, h, w], z-depth (inf = sky) and instances (-1 = sky), and the truths asked for.
     Gradients reach poses, sizes, colours and lights, but not through silhouettes and shadow edges.
