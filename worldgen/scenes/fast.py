@@ -47,7 +47,7 @@ class Bodies(NamedTuple):
         balls = np.empty((pictures, triangles, 4), np.float32)
         clusters = np.empty((pictures, -(-triangles // _CLUSTER), 4), np.float32)
         _bound_triangles(rows[5], rows[6], balls, clusters)  # type: ignore[call-arg]
-        return Bodies(*rows, balls, clusters)
+        return Bodies._make([*rows, balls, clusters])
 
 
 class Workspace(NamedTuple):
@@ -60,7 +60,7 @@ class Workspace(NamedTuple):
     @staticmethod
     def of(rays: int) -> "Workspace":
         """For bundles of so many rays."""
-        return Workspace(*np.empty((2, 3, rays), np.float32), np.empty(10, np.float32))
+        return Workspace._make([*np.empty((2, 3, rays), np.float32), np.empty(10, np.float32)])
 
 
 def arrays(*tensors: Tensor) -> list[np.ndarray]:

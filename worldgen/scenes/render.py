@@ -63,10 +63,10 @@ def render(
         from worldgen.scenes.fast_shading import render_cpu
 
         images = render_cpu(scene, cameras, film.solids, supersample, truths, prefilter)
-        images = {name: image.unflatten(0, cameras.shape) for name, image in images.items()}
-        return Clip(images.pop("rgb"), images.pop("depth"), cameras, **images)
-    parts = [film.expose(slice(i, i + step), supersample, truths, prefilter) for i in range(0, len(film), step)]
-    images = {name: torch.cat([part[name] for part in parts]).unflatten(0, cameras.shape) for name in parts[0]}
+    else:
+        parts = [film.expose(slice(i, i + step), supersample, truths, prefilter) for i in range(0, len(film), step)]
+        images = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    images = {name: image.unflatten(0, cameras.shape) for name, image in images.items()}
     return Clip(images.pop("rgb"), images.pop("depth"), cameras, **images)
 
 
