@@ -1,10 +1,10 @@
 """Runs of several processes, for `torchrun`: trains the runs of the files given, one after the other, in one group.
 
-Beside each run's checkpoint of its last step it writes losses.json; a run that ends in an InputError leaves error-R.txt.
+Each is given as FILE:STEP and trained to that step, where it leaves a checkpoint, model/ and losses.json; one that ends
+in an InputError leaves error-RANK.txt. In a run named "poisoned" a weight of rank 1 becomes no number after step 2.
 """
 
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,17 +18,17 @@ from worldgen.training.distributed import Ranks, joined
 from worldgen.training.loop import Trainer
 
 
-def run(config: RunConfig, ranks: Ranks) -> None:
+def run(config: RunConfig, until: int, ranks: Ranks) -> None:
     """Train, write the losses, save."""
     config.output.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, ranks)
-    poison = os.environ.get("POISON_RANK")
-    losses = []
+    trainer, losses = Trainer(config, ranks), {}
     for record in trainer.steps():
-        losses.append([record["step"], record["loss"]])
-        if poison == str(ranks.rank) and config.output.name == "poisoned" and record["step"] == 3:
+        losses[record["step"]] = record["loss"]
+        if record["step"] == until:
+            break
+        if config.output.name == "poisoned" and ranks.rank == 1 and record["step"] == 2:
             with torch.no_grad():
-                next(iter(trainer.model.network.parameters())).fill_(torch.nan)
+                trainer.model.network.get_parameter("head.rgb.bias").fill_(torch.nan)
     trainer.save()
     averaged = trainer.averaged()
     if ranks.main:
@@ -39,12 +39,12 @@ def run(config: RunConfig, ranks: Ranks) -> None:
 def main() -> None:
     """All files."""
     torch.set_num_threads(1)
-    files = [load(RunConfig, Path(file)) for file in sys.argv[1:]]
-    with joined(replace(files[0].train, parallel="ddp", context_parallel=2)) as ranks:
-        for config in files:
+    runs = [(load(RunConfig, Path(file)), int(until)) for file, until in (arg.rsplit(":", 1) for arg in sys.argv[1:])]
+    with joined(replace(runs[0][0].train, parallel="ddp", context_parallel=2)) as ranks:
+        for config, until in runs:
             context = ranks.context if config.train.context_parallel > 1 else None
             try:
-                run(config, replace(ranks, parallel=config.train.parallel, context=context))
+                run(config, until, replace(ranks, parallel=config.train.parallel, context=context))
             except InputError as error:
                 (config.output / f"error-{ranks.rank}.txt").write_text(str(error))
 

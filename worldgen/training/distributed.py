@@ -68,7 +68,8 @@ class Ranks:
             mesh = init_device_mesh(self.device.type, (self.world_size,))
             for block in objective.network.blocks:
                 fully_shard(block, mesh=mesh)
-            return fully_shard(objective, mesh=mesh)
+            fully_shard(objective, mesh=mesh)
+            return objective
         objective = objective.to(self.device)
         return DistributedDataParallel(objective) if self.parallel == "ddp" else objective
 
@@ -101,10 +102,18 @@ def joined(config: TrainConfig) -> Iterator[Ranks]:
     device = _local_device(config.device, local_rank)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=world_size)
     try:
-        group = dist.new_subgroups(size)[0] if size > 1 else None
-        yield Ranks(device, rank, world_size, config.parallel, None if group is None else Context(group))
+        yield Ranks(device, rank, world_size, config.parallel, _context(size))
     finally:
         dist.destroy_process_group()
+
+
+def _context(size: int) -> Context | None:
+    """The group of this process, of neighbouring ranks."""
+    if size == 1:
+        return None
+    group = dist.new_subgroups(size)[0]
+    assert isinstance(group, dist.ProcessGroup), group
+    return Context(group)
 
 
 def _local_device(name: str, local_rank: int) -> torch.device:
