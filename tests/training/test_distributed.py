@@ -204,7 +204,6 @@ def test_every_way_to_share_the_work_has_the_losses_of_one(run_in: Made, root: P
         "adamw": {"parallel": "fsdp", "optimizer": "adamw"},
         "frames": {"parallel": "fsdp", "context_parallel": 2, "checkpointing": True},
         "recomputed": {"parallel": "ddp", "checkpointing": True},
-        "compiled": {"parallel": "ddp", "compile": True, "checkpointing": True},
     }
     runs = {name: run_in(name, **options) for name, options in kinds.items()}
     torchrun(root, "tests/training/several.py", *(f"{written(config)}:{SPLIT}" for config in runs.values()))
@@ -212,6 +211,22 @@ def test_every_way_to_share_the_work_has_the_losses_of_one(run_in: Made, root: P
         alone = Trainer(run_in(f"{name} alone", optimizer=config.train.optimizer))
         found = {record["step"]: record["loss"] for record in alone.steps()}
         assert_close(losses(config), found, 1, SPLIT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_compiled_blocks_have_the_losses_of_one_process_that_does_not_compile(
+    parallel: str, run_in: Made, root
+) -> None:
+    def small(name: str, **train) -> RunConfig:
+        config = run_in(name, steps=6, frames=(2,), **train)
+        network = replace(config.model.network, attention=("full",))
+        return replace(config, model=replace(config.model, network=network))
+
+    config = small(f"compiled {parallel}", parallel=parallel, compile=True, checkpointing=True)
+    torchrun(root, "tests/training/several.py", f"{written(config)}:6")
+    alone = Trainer(small(f"eager {parallel}"))
+    assert_close(losses(config), {record["step"]: record["loss"] for record in alone.steps()}, 1, 6)
 
 
 @pytest.mark.slow
