@@ -1,7 +1,8 @@
 """Runs of several processes, for `torchrun`: trains the runs of the files given, one after the other, in one group.
 
-Each is given as FILE:STEP and trained to that step, where it leaves a checkpoint, model/ and losses.json; one that ends
-in an InputError leaves error-RANK.txt. In a run named "poisoned" a weight of rank 1 becomes no number after step 2.
+Each is given as FILE:STEP and trained to that step, where it leaves a checkpoint, model/ and records.json (loss and
+gradient norm by step); one that ends in an InputError leaves error-RANK.txt. In a run named "poisoned" a weight of rank
+1 becomes no number after step 2.
 """
 
 import json
@@ -19,11 +20,11 @@ from worldgen.training.loop import Trainer
 
 
 def run(config: RunConfig, until: int, ranks: Ranks) -> None:
-    """Train, write the losses, save."""
+    """Train, write the records, save."""
     config.output.mkdir(parents=True, exist_ok=True)
-    trainer, losses = Trainer(config, ranks), {}
+    trainer, records = Trainer(config, ranks), {}
     for record in trainer.steps():
-        losses[record["step"]] = record["loss"]
+        records[record["step"]] = (record["loss"], record["gradient_norm"])
         if record["step"] == until:
             break
         if config.output.name == "poisoned" and ranks.rank == 1 and record["step"] == 2:
@@ -33,7 +34,7 @@ def run(config: RunConfig, until: int, ranks: Ranks) -> None:
     averaged = trainer.averaged()
     if ranks.main:
         averaged.save(config.output / "model")
-        (config.output / "losses.json").write_text(json.dumps(losses))
+        (config.output / "records.json").write_text(json.dumps(records))
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ from worldgen.training.loop import Trainer
 STEPS, SPLIT, LATE = 24, 20, 18
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 Made = Callable[..., RunConfig]
+Records = dict[int, tuple[float, float]]  # loss and gradient norm by step
 
 
 @pytest.fixture(scope="module")
@@ -65,31 +66,38 @@ def torchrun(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def losses(config: RunConfig) -> dict[int, float]:
+def left_by(config: RunConfig) -> Records:
     """What two processes have left of theirs."""
-    return {int(step): loss for step, loss in json.loads((config.output / "losses.json").read_text()).items()}
+    records = json.loads((config.output / "records.json").read_text())
+    return {int(step): tuple(numbers) for step, numbers in records.items()}
 
 
-def assert_close(some: dict[int, float], all_of_them: dict[int, float], first: int, last: int) -> None:
-    """Losses of steps first..last within 1e-4."""
+def steps_of(trainer: Trainer) -> Records:
+    """Train to the end."""
+    return {record["step"]: (record["loss"], record["gradient_norm"]) for record in trainer.steps()}
+
+
+def assert_close(some: Records, all_of_them: Records, first: int, last: int) -> None:
+    """Losses of steps first..last within 1e-4, and gradient norms, which tell a gradient from its double, in 1e-3."""
     assert list(some) == list(range(first, last + 1))
-    assert max(abs(loss - all_of_them[step]) for step, loss in some.items()) < 1e-4
+    assert max(abs(loss - all_of_them[step][0]) for step, (loss, _) in some.items()) < 1e-4
+    assert max(abs(norm / all_of_them[step][1] - 1) for step, (_, norm) in some.items()) < 1e-3
 
 
 @pytest.fixture(scope="module")
-def one(run_in: Made) -> tuple[Trainer, dict[int, float]]:
-    """One process: its trainer, whose checkpoint is of step 18, and the losses of all 24 steps."""
+def one(run_in: Made) -> tuple[Trainer, Records]:
+    """One process: its trainer, whose checkpoint is of step 18, and the records of all 24 steps."""
     trainer, found = Trainer(run_in("one")), {}
     for record in trainer.steps():
-        found[record["step"]] = record["loss"]
+        found[record["step"]] = (record["loss"], record["gradient_norm"])
         if record["step"] == LATE:
             trainer.save()
-    assert len({*found.values()}) > STEPS / 2 and min(found.values()) < 0.8 * found[1], "nothing was learned"
+    assert min(loss for loss, _ in found.values()) < 0.8 * found[1][0], "nothing was learned"
     return trainer, found
 
 
 @pytest.fixture(scope="module")
-def two(run_in: Made, one: tuple[Trainer, dict[int, float]], root: Path) -> dict[str, RunConfig]:
+def two(run_in: Made, one: tuple[Trainer, Records], root: Path) -> dict[str, RunConfig]:
     """Runs of two processes: DDP and FSDP to step 20, shared frames to 8, one process's run taken over at 18."""
     runs = {
         "ddp": (run_in("ddp", parallel="ddp"), SPLIT),
@@ -107,15 +115,15 @@ def two(run_in: Made, one: tuple[Trainer, dict[int, float]], root: Path) -> dict
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_two_processes_have_the_losses_of_one(kind: str, one, two) -> None:
-    assert_close(losses(two[kind]), one[1], 1, SPLIT)
+    assert_close(left_by(two[kind]), one[1], 1, SPLIT)
 
 
 def test_two_processes_that_share_the_frames_of_each_clip_have_the_losses_of_one(one, two) -> None:
-    assert_close(losses(two["context"]), one[1], 1, 8)
+    assert_close(left_by(two["context"]), one[1], 1, 8)
 
 
 def test_two_processes_go_on_from_the_checkpoint_of_one(one, two) -> None:
-    assert_close(losses(two["onward"]), one[1], LATE + 1, STEPS)
+    assert_close(left_by(two["onward"]), one[1], LATE + 1, STEPS)
 
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
@@ -126,7 +134,7 @@ def test_one_process_goes_on_from_the_checkpoint_of_two(kind: str, one, two) -> 
     )
     trainer = Trainer(two[kind])
     assert trainer.step == SPLIT
-    assert_close({record["step"]: record["loss"] for record in trainer.steps()}, one[1], SPLIT + 1, STEPS)
+    assert_close(steps_of(trainer), one[1], SPLIT + 1, STEPS)
     trainer.save()
     assert {path.name for path in two[kind].output.glob("*.safetensors*")} == {"checkpoint.safetensors"}
 
@@ -209,8 +217,7 @@ def test_every_way_to_share_the_work_has_the_losses_of_one(run_in: Made, root: P
     torchrun(root, "tests/training/several.py", *(f"{written(config)}:{SPLIT}" for config in runs.values()))
     for name, config in runs.items():
         alone = Trainer(run_in(f"{name} alone", optimizer=config.train.optimizer))
-        found = {record["step"]: record["loss"] for record in alone.steps()}
-        assert_close(losses(config), found, 1, SPLIT)
+        assert_close(left_by(config), steps_of(alone), 1, SPLIT)
 
 
 @pytest.mark.slow
@@ -226,7 +233,7 @@ def test_compiled_blocks_have_the_losses_of_one_process_that_does_not_compile(
     config = small(f"compiled {parallel}", parallel=parallel, compile=True, checkpointing=True)
     torchrun(root, "tests/training/several.py", f"{written(config)}:6")
     alone = Trainer(small(f"eager {parallel}"))
-    assert_close(losses(config), {record["step"]: record["loss"] for record in alone.steps()}, 1, 6)
+    assert_close(left_by(config), steps_of(alone), 1, 6)
 
 
 @pytest.mark.slow
@@ -252,7 +259,7 @@ def test_a_run_whose_processes_are_killed_is_restarted_by_torchrun_and_ends_as_o
                 opened = checkpoint.Checkpoint(config.output / "checkpoint.safetensors")
                 assert opened.header["step"] >= wanted - 2 and len(dict(opened)) == len(opened)
         assert agent.wait(timeout=600) == 0 and kills == 4
-    found = {r["step"]: r["loss"] for r in map(json.loads, log.read_text().splitlines())}
+    found = {r["step"]: (r["loss"], r["gradient_norm"]) for r in map(json.loads, log.read_text().splitlines())}
     assert_close(found, one[1], 1, STEPS)
     assert {path.name for path in config.output.glob("checkpoint*")} == {
         "checkpoint.safetensors",

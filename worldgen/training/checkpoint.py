@@ -43,6 +43,8 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any], rank
     if not failure and target is not None and not ranks.main:
         _beside(target).replace(target)
     if ranks.any(bool(failure)):
+        for leftover in () if target is None else (_beside(target), *(() if ranks.main else (target,))):
+            leftover.unlink(missing_ok=True)
         reason = failure or "another process could not write its part"
         raise InputError(f"{path} can't be written ({reason}); the checkpoint before it is kept")
     if ranks.main:
