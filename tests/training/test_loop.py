@@ -93,6 +93,38 @@ def test_a_killed_run_resumes_to_the_very_state_of_one_that_was_not(run_of, root
     assert_same_state(trained(config).checkpoint_path, whole.checkpoint_path)
 
 
+@pytest.mark.slow
+def test_killed_at_random_moments_fifty_times_a_run_loses_no_checkpoint_and_ends_as_one_that_was_not(
+    run_of, root: Path, tmp_path: Path
+) -> None:
+    config = run_of("killed", steps=10**6, cooldown=0.0, checkpoint_every=2)
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(plain(config), sort_keys=False))
+    draw, command, before, lost = random.SystemRandom(), [sys.executable, "-c", FOREVER, str(file)], 0, []
+    for _ in range(50):
+        printed = before
+        with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                printed = int(line)
+                if printed >= before + draw.randint(1, 4):
+                    break
+            time.sleep(draw.random() * draw.choice([0.01, 0.1, 0.5]))
+            process.send_signal(signal.SIGKILL)
+            printed = max([printed, *(int(line) for line in process.stdout if line.endswith("\n"))])
+        opened = checkpoint.Checkpoint(config.output / "checkpoint.safetensors") if printed > 1 else None
+        step = 0 if opened is None else opened.header["step"]
+        # A step is printed after its checkpoint: of those that were, none is lost.
+        assert step % 2 == 0 and printed - 1 <= step <= printed + 1, (printed, step)
+        assert opened is None or all(bool(value.isfinite().all()) for value in opened.values())
+        lost.append(printed - step)
+        before = step
+    print(f"50 kills to step {before}; steps lost: {lost}")
+    whole = run_of("whole", steps=10**6, cooldown=0.0)
+    trained(whole, steps=before)
+    assert_same_state(config.output / "checkpoint.safetensors", whole.output / "checkpoint.safetensors")
+
+
 def test_the_loss_falls_on_a_problem_small_enough_to_learn(run_of) -> None:
     config = run_of(
         steps=120,

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from geometry.shapes import Bool, Float
 from worldgen.conditioning import Conditioning
+from worldgen.models.context import Context
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,13 @@ class MultiViewAttention(nn.Module):
 
     text_width  width of text tokens, 0 = none. They are attended to by the same queries with keys and values of their
                 own (Ye et al. 2023, "IP-Adapter", eq. 5); their values start at zero, so text can be added later.
+    context     other processes have the other frames, which are seen as well; None = all frames are here
     """
 
     def __init__(self, width: int, heads: int, within: bool, text_width: int = 0):
         super().__init__()
         self.heads, self.within = heads, within
+        self.context: Context | None = None
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
@@ -143,6 +146,8 @@ class MultiViewAttention(nn.Module):
             out = F.scaled_dot_product_attention(q, k, v).unflatten(0, x.shape[:2])
         else:
             q, k, v = (rearrange(t, "b f h n d -> b h (f n) d") for t in (q, k, v))
+            if self.context is not None:
+                k, v = self.context.gather(k, 2), self.context.gather(v, 2)
             if past is not None:
                 k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
             kept = (k, v)

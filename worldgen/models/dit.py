@@ -16,6 +16,7 @@ from geometry.rays import plucker
 from geometry.shapes import Float
 from worldgen.conditioning import Conditioning
 from worldgen.models.attention import MultiViewAttention, Positions, positions
+from worldgen.models.context import Context
 from worldgen.models.sight import MODES, tokens_seen
 
 _LEVEL_WAVES = 16
@@ -123,6 +124,7 @@ class MultiViewDiT(nn.Module):
     def __init__(self, config: DiTConfig):
         super().__init__()
         self.config, self.checkpointing = config, False
+        self.context: Context | None = None
         width, hidden = config.width, config.modulation_width
         self.embed = nn.ModuleDict({name: nn.Linear(c, width) for name, c in config.modalities.items()})
         self.level = nn.ModuleDict({name: nn.Linear(2 * _LEVEL_WAVES, hidden) for name in config.modalities})
@@ -135,6 +137,12 @@ class MultiViewDiT(nn.Module):
             for parameter in () if layer is None else layer.parameters():
                 nn.init.zeros_(parameter)
 
+    def share_frames(self, context: Context | None) -> None:
+        """Compute a part of the frames of every call in each process of a group; all call it with all frames."""
+        self.context = context
+        for block in self.blocks:
+            block.attention.context = context  # type: ignore[union-attr]
+
     def forward(
         self,
         x: Float[Tensor, "b f c h w"],
@@ -143,7 +151,7 @@ class MultiViewDiT(nn.Module):
         past: Cache | None = None,
     ) -> Float[Tensor, "b f c h w"]:
         """The network's estimate (of what, is the process's business). The frames of `past` are seen as well."""
-        return self._run(x, level, conditioning, past)[0]
+        return self._run(x, level, conditioning, past, keep=False)[0]
 
     def remember(self, x: Float[Tensor, "b f c h w"], conditioning: Conditioning, past: Cache | None = None) -> Cache:
         """Finished frames, and those of `past` before them, for later calls: one pass at level 0.
@@ -152,9 +160,11 @@ class MultiViewDiT(nn.Module):
         one call with all frames, those finished at level 0.
         """
         level = x.new_zeros(*x.shape[:2], len(self.config.modalities))
-        return self._run(x, level, conditioning, past)[1]
+        return self._run(x, level, conditioning, past, keep=True)[1]
 
-    def _run(self, x: Tensor, level: Tensor, conditioning: Conditioning, past: Cache | None) -> tuple[Tensor, Cache]:
+    def _run(
+        self, x: Tensor, level: Tensor, conditioning: Conditioning, past: Cache | None, keep: bool
+    ) -> tuple[Tensor, Cache]:
         config, hw = self.config, (x.shape[-2], x.shape[-1])
         self._check(x, level, conditioning)
         parts = rearrange(x, "b f c h w -> b f (h w) c").split(list(config.modalities.values()), -1)
@@ -178,6 +188,12 @@ class MultiViewDiT(nn.Module):
                 )
                 for mode in sorted(set(config.attention) - {"frame"})
             }
+        if self.context is not None:
+            assert past is None, "finished frames are not shared over processes"
+            own = self.context.own
+            tokens, modulation, hidden, rays = (own(t, 1) for t in (tokens, modulation, hidden, rays))
+            where = Positions(*(None if t is None else own(t, 1) for t in vars(where).values()))  # type: ignore[arg-type]
+            seen = {mode: None if mask is None else own(mask, 2) for mode, mask in seen.items()}
         text = None if conditioning.text is None else (conditioning.text, conditioning.text_mask)
         kept = []
         for index, (mode, block) in enumerate(zip(config.attention, self.blocks)):
@@ -187,11 +203,13 @@ class MultiViewDiT(nn.Module):
                 tokens, keys_values = checkpoint(block, *arguments, use_reentrant=False)  # type: ignore[misc]
             else:
                 tokens, keys_values = block(*arguments)
-            kept.append(keys_values)
+            kept.append(keys_values if keep else None)
         scale, shift = self.final(hidden)[..., None, :].chunk(2, -1)
         tokens = _norm(tokens) * (1 + scale) + shift
         out = torch.cat([head(tokens) for head in self.head.values()], -1)
         out = rearrange(out, "b f (h w) c -> b f c h w", h=hw[0]).to(x.dtype)
+        if self.context is not None:
+            out = self.context.join(out, 1)
         return out, Cache(answering, every_ray, tuple(kept))
 
     def _check(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> None:

@@ -103,6 +103,10 @@ class TrainConfig:
     depth_weight, layout_weight  of their losses beside the pictures'
     consistency_weight  of the cross-view disagreement of predicted pictures (still scenes); 0 = not computed
     checkpointing  recompute blocks in the backward pass: memory for time
+    compile       compile each block (torch.compile): the first steps take longer, the others less
+    parallel      how the processes torchrun starts share the model: "ddp" each has all of it, "fsdp" each has a part;
+                  one process is one process whatever it says
+    context_parallel  processes that share each clip's frames, for long clips; the number of frames must be a multiple
     cooldown      the last share of the steps, over which the rate falls to 0
     precision     "bf16" computes matrix products in bfloat16 over float32 weights, "fp32" everything in float32;
                   "auto" is bf16 where the device has such arithmetic (a CPU without it takes eight times as long)
@@ -127,6 +131,9 @@ class TrainConfig:
     layout_weight: float = 0.3
     consistency_weight: float = 0.0
     checkpointing: bool = False
+    compile: bool = False
+    parallel: str = "none"
+    context_parallel: int = 1
     optimizer: str = "muon"
     precision: str = "auto"
     device: str = "auto"
@@ -174,6 +181,8 @@ class RunConfig:
             (t.batch >= 1, f"train.batch {t.batch}; expected at least 1"),
             (t.optimizer in ("muon", "adamw"), f"train.optimizer {t.optimizer!r}; expected muon or adamw"),
             (t.precision in ("auto", "bf16", "fp32"), f"train.precision {t.precision!r}; expected auto, bf16 or fp32"),
+            (t.parallel in ("none", "ddp", "fsdp"), f"train.parallel {t.parallel!r}; expected none, ddp or fsdp"),
+            (t.context_parallel >= 1, f"train.context_parallel {t.context_parallel}; expected at least 1"),
             (t.weighting in WEIGHTINGS, f"train.weighting {t.weighting!r}; expected one of {', '.join(WEIGHTINGS)}"),
             (0 < t.least_level <= 1, f"train.least_level {t.least_level}; expected more than 0, up to 1"),
             (
