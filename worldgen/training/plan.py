@@ -18,8 +18,8 @@ from geometry.errors import InputError
 from worldgen.conditioning import Conditioning
 from worldgen.model import ModelConfig, WorldModel
 from worldgen.training.config import RunConfig
-from worldgen.training.loss import computes_half
 from worldgen.training.optimizer import build_optimizers
+from worldgen.training.precision import computes_half
 
 
 @dataclass(frozen=True)
