@@ -79,8 +79,9 @@ class SceneStream:
                 f"clip {sample.key} of {len(clip)} frames of {clip.cameras.hw[1]}x{clip.cameras.hw[0]} pixels; "
                 f"expected at least {data.views} (data.views) of {side}x{side}: curate with other --frames, --size-px"
             )
-        start = int(draw.integers(len(clip) - data.views + 1))
-        return clip.frames(slice(start, start + data.views)).to(self.device), sample.caption
+        stride = 1 + int(draw.integers((len(clip) - 1) // max(data.views - 1, 1)))
+        start = int(draw.integers(len(clip) - stride * (data.views - 1)))
+        return clip.frames(slice(start, start + stride * (data.views - 1) + 1, stride)).to(self.device), sample.caption
 
     def _render_pool(self, number: int, block: int) -> Footage:
         """All scenes of this rank's places for some steps, place by place."""

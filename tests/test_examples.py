@@ -1,0 +1,29 @@
+"""The examples do what they say."""
+
+import importlib.util
+import math
+from pathlib import Path
+from types import ModuleType
+
+from tests.data.films import filmed, write_film
+
+
+def example(root: Path, name: str) -> ModuleType:
+    """An example as a module."""
+    spec = importlib.util.spec_from_file_location(name, root / "examples" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_model_trains_on_a_folder_of_posed_pictures_and_is_scored_on_those_held_out(
+    root: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "capture").mkdir()
+    write_film(tmp_path / "capture", "film", *filmed(frames=15))
+    before, after, copied = example(root, "02_own_pictures").main(tmp_path / "capture", tmp_path / "out", 2)
+    assert all(math.isfinite(value) and value > 5 for value in (before, after, copied))
+    assert before != after, "two steps change what it says"
+    assert "3 held-out pictures from the 4 nearest others" in capsys.readouterr().out
+    assert (tmp_path / "out" / "run" / "model" / "weights.safetensors").exists()
