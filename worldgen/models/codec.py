@@ -1,6 +1,7 @@
 """Between pictures and what the network sees."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from einops import rearrange
@@ -10,6 +11,38 @@ from geometry.errors import InputError
 from geometry.shapes import Float
 
 
+class Codec(Protocol):
+    """What stands between pictures and latent frames. The frames f of a call belong to one camera in the order of
+    time where `group` > 1: the first is alone in its latent frame, then each latent frame g holds `group` frames.
+    """
+
+    @property
+    def block(self) -> int:
+        """Pixels per latent on a side."""
+        ...
+
+    @property
+    def group(self) -> int:
+        """Frames per latent frame after the first; 1 = no frame shares its latent frame."""
+        ...
+
+    def modalities(self) -> dict[str, int]:
+        """Latent channels of each modality, in their order."""
+        ...
+
+    def encode(
+        self, rgb: Float[Tensor, "*b f 3 h w"], depth_signal: Float[Tensor, "*b f 1 h w"]
+    ) -> Float[Tensor, "*b g c y x"]:
+        """Latent frames. Raises InputError for sides or frame counts that don't fill blocks and groups."""
+        ...
+
+    def decode(
+        self, latent: Float[Tensor, "*b g c y x"]
+    ) -> tuple[Float[Tensor, "*b f 3 h w"], Float[Tensor, "*b f 1 h w"]]:
+        """rgb (not clamped) and depth signal."""
+        ...
+
+
 @dataclass(frozen=True)
 class PixelCodec:
     """Space-to-depth by `block` pixels: exact, and needs no weights. A latent frame has 3 block^2 rgb channels, then
@@ -17,6 +50,11 @@ class PixelCodec:
     """
 
     block: int = 8
+
+    @property
+    def group(self) -> int:
+        """Frames per latent frame: every frame is alone."""
+        return 1
 
     def modalities(self) -> dict[str, int]:
         """Latent channels of each modality, in their order."""
