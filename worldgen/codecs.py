@@ -15,9 +15,10 @@ from worldgen.models.vae import ConvVAE, ConvVAEConfig
 _EMBEDDED = Path(__file__).parent / "weights"
 
 
-def save_codec(vae: ConvVAE, folder: Path) -> None:
-    """Write a codec's configuration and weights."""
-    state = {name: value.detach().cpu().contiguous() for name, value in vae.state_dict().items()}
+def save_codec(vae: ConvVAE, folder: Path, half: bool = False) -> None:
+    """Write a codec's configuration and weights; half keeps them in 16 bits, which loading turns back to 32."""
+    dtype = torch.float16 if half else torch.float32
+    state = {name: value.detach().cpu().to(dtype).contiguous() for name, value in vae.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as beside:
         weights, config = Path(beside) / "weights.safetensors", Path(beside) / "codec.json"

@@ -1,9 +1,7 @@
 """How well a codec keeps pictures and depth, on held-out films of every family."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from geometry.errors import InputError
@@ -33,9 +31,6 @@ class Film:
         return self.gauge.signal_from_depth(self.clip.depth)
 
 
-Reconstruct = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
 def held_out_films(family: str, count: int, frames: int, fps: float, size_px: int, seed: int = 0) -> Film:
     """The first `count` held-out scenes of a family whose camera draws a film, 2 x 2 supersampled.
 
@@ -58,8 +53,12 @@ def held_out_films(family: str, count: int, frames: int, fps: float, size_px: in
 
 def through(codec: Codec, rgb: Tensor, signal: Tensor) -> tuple[Tensor, Tensor]:
     """What is left of films [b, f] after encoding and decoding: rgb in 0..1, depth signal in -1..2."""
-    decoded, depth = codec.decode(codec.encode(rgb, signal))
-    return decoded.clamp(0, 1), depth.clamp(-1, 2)
+    return clipped(*codec.decode(codec.encode(rgb, signal)))
+
+
+def clipped(rgb: Tensor, signal: Tensor) -> tuple[Tensor, Tensor]:
+    """rgb in 0..1, depth signal in -1..2."""
+    return rgb.clamp(0, 1), signal.clamp(-1, 2)
 
 
 def scores(film: Film, rgb: Tensor, signal: Tensor) -> dict[str, Float[Tensor, "b"]]:

@@ -101,16 +101,18 @@ class MergeFrames(nn.Module):
             self.conv.weight.copy_(torch.eye(channels).repeat(1, group)[..., None, None] / group)
 
     def forward(self, x: Float[Tensor, "b f c h w"], past: Past) -> Float[Tensor, "b g c h w"]:
-        if self.group == 1:
-            return x
+        grouped = self.grouped(x, past)
+        return self.conv(grouped.flatten(0, 1)).unflatten(0, grouped.shape[:2])
+
+    def grouped(self, x: Float[Tensor, "b f c h w"], past: Past) -> Float[Tensor, "b g d h w"]:
+        """The frames of each group stacked. Raises InputError when they don't fill their groups."""
         first = past.begins(self)
         if (x.shape[1] - first) % self.group or x.shape[1] == 0:
             expected = f"1 + a multiple of {self.group}" if first else f"a multiple of {self.group}"
             raise InputError(f"{x.shape[1]} frames; expected {expected} (the first frame is alone, then groups)")
         if first:
             x = torch.cat([x[:, :1].expand(-1, self.group - 1, -1, -1, -1), x], 1)
-        merged = self.conv(rearrange(x, "b (g k) c h w -> (b g) (k c) h w", k=self.group))
-        return merged.unflatten(0, (len(x), -1))
+        return rearrange(x, "b (g k) c h w -> b g (k c) h w", k=self.group)
 
 
 class SplitFrames(nn.Module):
@@ -123,8 +125,6 @@ class SplitFrames(nn.Module):
             self.conv.weight.copy_(torch.eye(channels).repeat(group, 1)[..., None, None])
 
     def forward(self, x: Float[Tensor, "b g c h w"], past: Past) -> Float[Tensor, "b f c h w"]:
-        if self.group == 1:
-            return x
         split = self.conv(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         split = rearrange(split, "b g (k c) h w -> b (g k) c h w", k=self.group)
         return split[:, self.group - 1 :] if past.begins(self) else split

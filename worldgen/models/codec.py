@@ -1,7 +1,7 @@
 """Between pictures and what the network sees."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -11,6 +11,7 @@ from geometry.errors import InputError
 from geometry.shapes import Float
 
 
+@runtime_checkable
 class Codec(Protocol):
     """What stands between pictures and latent frames. The frames f of a call belong to one camera in the order of
     time where `group` > 1: the first is alone in its latent frame, then each latent frame g holds `group` frames.

@@ -1,5 +1,6 @@
 """`ConvVAE`: a convolutional autoencoder of pictures and films with depth."""
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -69,7 +70,7 @@ class Encoder(nn.Module):
         self.levels = nn.ModuleList(
             nn.ModuleList(ResBlock(width, taps) for _ in range(count)) for width, count in zip(widths, branch.encoder)
         )
-        self.shrink = nn.ModuleList(FrameConv(4 * fine, coarse, 1) for fine, coarse in zip(widths, widths[1:]))
+        self.shrink = nn.ModuleList(FrameConv(4 * fine, coarse, 1) for fine, coarse in itertools.pairwise(widths))
         self.merge = MergeFrames(widths[-1], config.group) if config.group > 1 else None
         self.outward = FrameConv(widths[-1], 2 * branch.latents, 3)
 
@@ -101,7 +102,7 @@ class Decoder(nn.Module):
             nn.ModuleList(ResBlock(width, taps) for _ in range(count)) for width, count in zip(widths, counts)
         )
         self.split = SplitFrames(widths[0], config.group) if config.group > 1 else None
-        self.grow = nn.ModuleList(FrameConv(coarse, 4 * fine, 1) for coarse, fine in zip(widths, widths[1:]))
+        self.grow = nn.ModuleList(FrameConv(coarse, 4 * fine, 1) for coarse, fine in itertools.pairwise(widths))
         self.outward = FrameConv(widths[-1], channels * self.patch**2, 3)
         # Latents away that a 3 x 3 convolution at each resolution reaches, summed.
         self.reach = math.ceil(1 + sum(n / 2**i for i, n in enumerate(counts)) + 0.5 ** (len(widths) - 1))
@@ -121,11 +122,11 @@ class Decoder(nn.Module):
 class ConvVAE(nn.Module):
     """A codec with weights: each modality has an autoencoder and latent channels of its own, so each its own level.
 
-    Causal in time: with `group` k > 1 the f = 1 + n k frames of a call become 1 + n latent frames, the first of the first
-    frame alone, the others of k frames each and of what came before. All frames of a call are of one camera in the order
-    of time; `worldgen.models.grouping` cuts clips of several cameras. With k = 1 no frame sees another, so frames
-    of any cameras may come together. Latents are normalised channel by channel to mean 0 and variance 1 over the
-    pictures it was trained on.
+    Causal in time: with `group` k > 1 the f = 1 + n k frames of a call become 1 + n latent frames, the first of the
+    first frame alone, the others of k frames each and of what came before. All frames of a call are of one camera in
+    the order of time; `worldgen.models.grouping` cuts clips of several cameras. With k = 1 no frame sees another, so
+    frames of any cameras may come together. Latents are normalised channel by channel to mean 0 and variance 1 over
+    the pictures it was trained on.
     """
 
     def __init__(self, config: ConvVAEConfig):
@@ -189,8 +190,7 @@ class ConvVAE(nn.Module):
         if height % self.block or width % self.block or 0 in (height, width):
             raise InputError(f"pictures of {width}x{height} pixels; expected sides that are multiples of {self.block}")
         batch = rgb.shape[:-4]
-        flat = (picture.reshape(-1, *picture.shape[-4:]) for picture in (rgb, depth_signal))
-        mean, _ = self.posterior(*flat, past)
+        mean, _ = self.posterior(rgb.reshape(-1, *rgb.shape[-4:]), depth_signal.reshape(-1, *depth_signal.shape[-4:]), past)
         mean = (mean - self._of("latent_mean")) / self._of("latent_std")
         return mean.reshape(*batch, *mean.shape[1:])
 

@@ -18,6 +18,7 @@ from worldgen.clip import Clip
 from worldgen.config import plain
 from worldgen.gauge import Gauge, clip_scale
 from worldgen.model import ModelConfig, pick_device
+from worldgen.models.components import start_from_components
 from worldgen.models.vae import ConvVAE, ConvVAEConfig
 from worldgen.seeds import Domain, stream
 from worldgen.training import checkpoint
@@ -89,9 +90,11 @@ class CodecTrainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(Domain.WEIGHTS, config.train.seed).integers(2**31)))
             self.vae = ConvVAE(config.codec).to(self.device)
+        self.stream = SceneStream(config.scenes(), self.device)
+        if not self.checkpoint_path.exists():
+            start_from_components(self.vae, self._films(0, 2 * config.data.pool))
         self.ema = {name: value.detach().clone() for name, value in self.vae.state_dict().items()}
         self.optimizers = build_optimizers(self.vae, config.train)
-        self.stream = SceneStream(config.scenes(), self.device)
         if self.checkpoint_path.exists():
             self._resume()
 
@@ -135,6 +138,11 @@ class CodecTrainer:
         scalars = {"loss": total, **parts, "gradient_norm": norm}
         return {**{k: round(float(v.detach()), 6) for k, v in scalars.items()}, "rate": rate(train, step)}
 
+    def _films(self, start: int, stop: int) -> list[tuple[Tensor, Tensor]]:
+        """The films of some steps."""
+        steps = ((n, stream(Domain.TRAINING, self.config.train.seed, n, 0, 5)) for n in range(start, stop))
+        return [film for step, draw in steps for film in self._pictures(step, draw)]
+
     def _pictures(self, step: int, draw: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """What a step trains on: rgb and depth signal [b, f, ...] of films, and of single pictures."""
         clip = self.stream.batch(step)
@@ -165,11 +173,8 @@ class CodecTrainer:
         vae = ConvVAE(self.config.codec).to(self.device)
         vae.load_state_dict(self.ema)
         vae.requires_grad_(False).eval()
-        latents = []
-        for step in range(max(self.step - _NORMALISED_OVER, 0), max(self.step, 1)):
-            draw = stream(Domain.TRAINING, self.config.train.seed, step, 0, 5)
-            means = (vae.posterior(rgb, signal)[0] for rgb, signal in self._pictures(step, draw))
-            latents += [mean.movedim(2, -1).flatten(0, -2) for mean in means]
+        films = self._films(max(self.step - _NORMALISED_OVER, 0), max(self.step, 1))
+        latents = [vae.posterior(rgb, signal)[0].movedim(2, -1).flatten(0, -2) for rgb, signal in films]
         std, mean = torch.std_mean(torch.cat(latents), 0)
         vae.get_buffer("latent_mean").copy_(mean)
         vae.get_buffer("latent_std").copy_(std.clamp_min(1e-3))

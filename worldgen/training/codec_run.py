@@ -20,7 +20,7 @@ def train_codec(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
     """Train a codec to its run's end, continuing from its checkpoint if it has one.
 
     In the run's output folder: checkpoint.safetensors, log.jsonl, tensorboard/ (where that is installed),
-    sheets/STEP.png, and at the end codec/ (averaged weights, which `worldgen.codecs.load_codec` reads).
+    sheets/STEP.png, and at the end codec/ (averaged weights in 16 bits, which `worldgen.codecs.load_codec` reads).
     Interrupting writes a checkpoint first. Raises InputError for a bad configuration or output.
     """
     from tqdm import tqdm
@@ -50,7 +50,7 @@ def train_codec(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
             trainer.save()
             raise
     trainer.save()
-    save_codec(trainer.averaged(), config.output / "codec")
+    save_codec(trainer.averaged(), config.output / "codec", half=True)
     print(f"done: {config.output / 'codec'}", flush=True)
 
 
