@@ -28,11 +28,11 @@ def wan() -> nn.Module:
     return diffusers.AutoencoderKLWan(base_dim=4, dim_mult=[1, 1, 1, 1], num_res_blocks=1)
 
 
-def ltx() -> nn.Module:
+def ltx(**options: Any) -> nn.Module:
     widths, layers = (8, 8, 8, 8), (1, 1, 1, 1, 1)
     vae = diffusers.AutoencoderKLLTXVideo(
         latent_channels=6, block_out_channels=widths, decoder_block_out_channels=widths, layers_per_block=layers,
-        decoder_layers_per_block=layers,
+        decoder_layers_per_block=layers, **options,
     )  # fmt: skip
     vae.latents_mean.normal_()
     vae.latents_std.uniform_(0.5, 2)
@@ -168,6 +168,8 @@ def test_frames_that_do_not_fill_blocks_or_groups_are_refused() -> None:
 def test_an_autoencoder_of_another_class_is_refused() -> None:
     with pytest.raises(InputError, match="class Linear"):
         DiffusersCodec(nn.Linear(1, 1))
+    with pytest.raises(InputError, match="timestep_conditioning"):
+        DiffusersCodec(ltx(timestep_conditioning=True))
 
 
 @pytest.mark.parametrize("make", [kl, wan])

@@ -46,7 +46,7 @@ def bicubic(codec: ConvVAE) -> Method:
             small.append(F.interpolate(down, (height, width), mode="bicubic").clamp(low, high))
         return torch.stack(small, 1)
 
-    return lambda rgb, signal: (one(rgb, sizes["rgb"], 0, 1), one(signal, sizes["depth"], -1, 2))
+    return lambda rgb, signal: (one(rgb, sizes["rgb"], 0.0, 1.0), one(signal, sizes["depth"], -1.0, 2.0))
 
 
 def training_films(family: str, count: int, frames: int, fps: float, size_px: int) -> Film:

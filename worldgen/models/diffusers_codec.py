@@ -33,13 +33,15 @@ class DiffusersCodec(nn.Module):
     latent_std: Tensor
 
     def __init__(self, autoencoder: nn.Module):
-        """Wraps a diffusers module. Raises InputError for a class it does not know."""
+        """Wraps a diffusers module. Raises InputError for a class it does not know, or a decoder that wants a time."""
         super().__init__()
         kind = type(autoencoder).__name__
         if kind not in _PICTURES + _FILMS:
             raise InputError(f"an autoencoder of class {kind}; expected one of {', '.join(_PICTURES + _FILMS)}")
-        self.autoencoder = autoencoder.requires_grad_(False).eval()
         config: Any = autoencoder.config
+        if config.get("timestep_conditioning"):
+            raise InputError(f"{kind} whose decoder denoises (timestep_conditioning); expected one that only decodes")
+        self.autoencoder = autoencoder.requires_grad_(False).eval()
         if kind in _PICTURES:
             self.channels, self.block, self.group = config.latent_channels, 2 ** (len(config.block_out_channels) - 1), 1
         else:

@@ -190,7 +190,9 @@ class ConvVAE(nn.Module):
         if height % self.block or width % self.block or 0 in (height, width):
             raise InputError(f"pictures of {width}x{height} pixels; expected sides that are multiples of {self.block}")
         batch = rgb.shape[:-4]
-        mean, _ = self.posterior(rgb.reshape(-1, *rgb.shape[-4:]), depth_signal.reshape(-1, *depth_signal.shape[-4:]), past)
+        mean, _ = self.posterior(
+            rgb.reshape(-1, *rgb.shape[-4:]), depth_signal.reshape(-1, *depth_signal.shape[-4:]), past
+        )
         mean = (mean - self._of("latent_mean")) / self._of("latent_std")
         return mean.reshape(*batch, *mean.shape[1:])
 
