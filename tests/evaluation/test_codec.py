@@ -5,6 +5,7 @@ import torch
 
 from geometry.errors import InputError
 from worldgen.benchmarks.codec import bicubic, measure, table, training_films
+from worldgen.codecs import load_codec
 from worldgen.evaluation.codec import Film, clipped, codec_sheet, held_out_films, scores, through
 from worldgen.models.codec import PixelCodec
 from worldgen.models.components import patch_components
@@ -68,3 +69,13 @@ def test_a_baseline_with_fewer_numbers_keeps_less_and_the_table_says_so(films: F
     assert psnr[0] > psnr[1] > psnr[2]
     lines = table(results).splitlines()
     assert len(lines) == 2 + 2 * 4 and "| tabletop | 8 |" in lines[4]
+
+
+def test_the_embedded_codec_beats_as_many_principal_components_on_films_it_never_saw() -> None:
+    vae, film = load_codec("vae"), held_out_films("tabletop", 3, 2, 8.0, 64)
+    trained = training_films("tabletop", 6, 2, 8.0, 64)
+    linear = patch_components(vae, [(trained.clip.rgb, trained.signal)])
+    ours = scores(film, *through(vae, film.clip.rgb, film.signal))
+    theirs = scores(film, *clipped(*linear(film.clip.rgb, film.signal)))
+    assert float((ours["psnr"] - theirs["psnr"]).mean()) > 0.3
+    assert float(ours["abs_rel"].mean()) < float(theirs["abs_rel"].mean())

@@ -111,6 +111,9 @@ def main() -> int:
     seconds = time.process_time() - began
     print(f"{codec.modalities()} latents per {codec.block}x{codec.block} pixels, {codec.group} frames a latent frame")
     print(table(results))
+    floor = {name: float(scores(held, held.clip.rgb, held.signal)["abs_rel"].nanmean()) for name, held in films.items()}
+    print("\nAbsRel of the depth signal itself, which ends at a third of the scene scale, without any codec:")
+    print(", ".join(f"{name} {value:.4f}" for name, value in floor.items()))
     print(f"\n{seconds:.1f} s of CPU for all methods")
     if a.sheet:
         two = {name: Film(held.clip[:2], type(held.gauge)(held.gauge.camera_from_world[:2], held.gauge.scale[:2]))
