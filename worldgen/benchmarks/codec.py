@@ -9,6 +9,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -84,6 +85,26 @@ def table(results: dict[str, dict[str, dict[str, Tensor]]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+@torch.no_grad()
+def tiling(codec: ConvVAE, size_px: int = 256, tile: int = 16) -> str:
+    """The largest error in rgb of decoding in tiles, and its CPU time over decoding at once, by halo; of noise."""
+    generator = torch.Generator().manual_seed(0)
+    rgb = torch.rand(1, 1, 3, size_px, size_px, generator=generator)
+    latent = codec.encode(rgb, 3 * rgb[:, :, :1] - 1)
+
+    def timed(decode: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, float]:
+        decode()
+        began = time.process_time()
+        return decode()[0], time.process_time() - began
+
+    whole, at_once = timed(lambda: codec.decode(latent))
+    lines = ["| halo | largest error | time |", "|---|---|---|"]
+    for halo in range(codec.halo + 1):
+        tiled, took = timed(lambda halo=halo: codec.decode_tiled(latent, tile, halo=halo))
+        lines.append(f"| {halo} | {float((tiled - whole).abs().max()):.1g} | {took / at_once:.1f}x |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Print the table; write it, and a sheet, if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -95,8 +116,12 @@ def main() -> int:
     parser.add_argument("--size-px", type=int, default=64, help="side of the pictures (default 64)")
     parser.add_argument("--sheet", type=Path, help="write pictures before and after as a PNG")
     parser.add_argument("--output", type=Path, help="write the means as JSON")
+    parser.add_argument("--tiling", action="store_true", help="measure tiled decoding instead")
     a = parser.parse_args()
     codec = load_codec(a.codec)
+    if a.tiling:
+        print(tiling(codec))
+        return 0
     film = (a.frames, a.fps, a.size_px)
     training = [training_films(name, a.training, *film) for name in FAMILIES]
     linear = patch_components(codec, [(some.clip.rgb, some.signal) for some in training])
