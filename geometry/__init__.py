@@ -30,7 +30,7 @@ from geometry.rays import plucker, ray_map
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
-from geometry.warping import backward_visible, fill_nearest, forward_warp
+from geometry.warping import backward_visible, backward_warp, fill_nearest, forward_warp
 
 __all__ = [
     "Cameras",
@@ -38,6 +38,7 @@ __all__ = [
     "Mesh",
     "PointCloud",
     "backward_visible",
+    "backward_warp",
     "distort",
     "epipolar_lines",
     "essential",

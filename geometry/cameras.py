@@ -95,6 +95,16 @@ class Cameras:
             time_s=self.time_s.reshape(-1)[order],
         )
 
+    def reshape(self, *shape: int) -> "Cameras":
+        """The same cameras with another batch shape."""
+        return replace(
+            self,
+            world_from_camera=self.world_from_camera.reshape(*shape, 4, 4),
+            K=self.K.reshape(*shape, 3, 3),
+            view=self.view.reshape(shape),
+            time_s=self.time_s.reshape(shape),
+        )
+
     def to(self, target: torch.device | torch.dtype | str) -> "Cameras":
         """The same cameras on another device, or in another float type."""
         view_target = self.view.device if isinstance(target, torch.dtype) else target

@@ -122,6 +122,38 @@ def backward_visible(
 
     `target` has batch shape [] or [1], `sources` [f]. Raises InputError when shapes disagree.
     """
+    return _found(depth, target, source_depth, sources, tolerance)[1]
+
+
+def backward_warp(
+    rgb: Float[torch.Tensor, "f c h2 w2"],
+    depth: Float[torch.Tensor, "1 h w"],
+    target: Cameras,
+    source_depth: Float[torch.Tensor, "f 1 h2 w2"],
+    sources: Cameras,
+    tolerance: float = 0.02,
+) -> tuple[Float[torch.Tensor, "f c h w"], Bool[torch.Tensor, "f h w"], Float[torch.Tensor, "f h w 2"]]:
+    """What each of f posed pictures shows at the surface points of one camera's pixels, by that camera's own depth.
+
+    Returns the pictures sampled there (bicubic), which pixels they really see (`backward_visible`; elsewhere colours
+    mean nothing), and the pixel positions (u, v) sampled.
+
+    `target` has batch shape [] or [1], `sources` [f]. Raises InputError when shapes disagree.
+    """
+    if rgb.shape[0] != len(sources) or tuple(rgb.shape[-2:]) != sources.hw:
+        raise InputError(
+            f"warp: pictures {tuple(rgb.shape)} for {len(sources)} cameras of size {sources.hw}; expected one each"
+        )
+    uv, visible = _found(depth, target, source_depth, sources, tolerance)
+    grid = torch.where(visible[..., None], 2 * uv / uv.new_tensor([sources.hw[1], sources.hw[0]]) - 1, 0.0)
+    sampled = torch.nn.functional.grid_sample(rgb, grid, "bicubic", padding_mode="border", align_corners=False)
+    return sampled, visible, uv
+
+
+def _found(
+    depth: torch.Tensor, target: Cameras, source_depth: torch.Tensor, sources: Cameras, tolerance: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixel positions [f, h, w, 2] in the sources of one camera's surface points, and where they are seen [f, h, w]."""
     target = _single(target)
     frames, hw = len(sources), target.hw
     if depth.shape != (1, *hw) or source_depth.shape != (frames, 1, *sources.hw):
@@ -146,4 +178,4 @@ def backward_visible(
         there = look_up(inverse, mode)
         same = torch.where(sky, there == 0, (there * z - 1).abs() <= tolerance)
         agrees |= same & (look_up(known, mode) > 0.999)
-    return (inside & agrees).unflatten(-1, hw)
+    return uv.unflatten(-2, hw), (inside & agrees).unflatten(-1, hw)

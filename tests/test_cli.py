@@ -171,6 +171,15 @@ def test_an_evaluation_configuration_with_a_mistake(refused: Refused, tmp_path: 
     assert "colour" in refused("evaluate", "orbit", "--config", tmp_path / "set.yaml", "--output", tmp_path / "out")
 
 
+@pytest.mark.parametrize("what", ["orbit", "families"])
+def test_models_that_cannot_be_told_apart_or_loaded(
+    refused: Refused, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.chdir(root)
+    assert "another name" in refused("evaluate", what, "--models", "tiny", "tiny", "--output", tmp_path / "out")
+    assert "nobody" in refused("evaluate", what, "--models", "tiny", "nobody", "--output", tmp_path / "out")
+
+
 @pytest.mark.parametrize("arguments", [[], ["dance"], ["orbit", "--frames", "x", "--output", "o"], ["orbit"]])
 def test_a_command_line_that_cannot_be_read_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -1,9 +1,10 @@
 """The commands and their options, as tyro reads them. Each runs the same function as the Python API."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -102,42 +103,166 @@ class TrainCodec:
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """Measure a model on held-out scenes, beside baselines."""
+class Plan:
+    """Say what a training run costs, before anything of it is allocated: parameters, memory, FLOPs, time."""
 
-    what: tyro.conf.Positional[Literal["orbit"]]
-    """orbit: new views from 1, 2 and 4 pictures."""
+    config: tyro.conf.Positional[Path]
+    """YAML file (see configs/)."""
+    overrides: tyro.conf.Positional[tuple[str, ...]] = ()
+    """section.key=value ..."""
+    device: str = "cpu"
+    """What the run is planned for; the time is estimated where it is here."""
+
+    def run(self) -> None:
+        """Print the plan."""
+        from worldgen.config import load
+        from worldgen.training.config import RunConfig
+        from worldgen.training.plan import describe
+
+        print(describe(load(RunConfig, self.config, self.overrides), self.device))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What every evaluation is told."""
+
     output: Path
     """New folder for report.json, report.md and contact sheets."""
-    model: str = "tiny"
-    """Name of embedded weights, or a folder."""
-    config: Path = Path("configs/evaluate_orbit.yaml")
-    """The held-out set; figures compare on the same set only."""
-    sampled: tuple[str, ...] = ("medium",)
-    """Spreads to draw full samples on, which is nearly all the work; one network call is evaluated on all."""
-    scenes: int | None = None
-    """Use only the first so many scenes, for a quick look."""
+    models: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--model"])] = ("tiny",)
+    """Names of embedded weights, or folders. The first is evaluated; further ones, for example its ablations, stand
+    beside it with their differences scene by scene."""
     steps: int = 20
+    """Of full samples."""
     guidance: float = 1.5
     seed: int = 0
     device: str = "auto"
 
-    def run(self) -> None:
-        """Evaluate, write the report and print its tables."""
-        from worldgen.config import load
-        from worldgen.evaluation.orbit import OrbitEvaluation, evaluate_orbit
+    def _run(self, evaluate: Callable[..., object]) -> None:
+        """Load the models, evaluate, and print the report's tables."""
+        from geometry.errors import InputError
         from worldgen.folders import check_output
         from worldgen.model import WorldModel, pick_device
         from worldgen.pipelines.views import Sampling
 
         check_output(self.output, overwrite=False)
+        names = [Path(name).name for name in self.models]
+        if not names or len(set(names)) != len(names):
+            raise InputError(f"models {list(self.models)}; expected at least one, each of another name")
+        sampling = Sampling(steps=self.steps, guidance=self.guidance, seed=self.seed)
+        device = pick_device(self.device)
+        first, *others = (WorldModel.load(model, device) for model in self.models)
+        with _Bar() as bar:
+            evaluate(first, sampling, rivals=dict(zip(names[1:], others)), output=self.output, progress=bar.at)
+        print((self.output / "report.md").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class _AskedOfScenes(_Asked):
+    """What evaluations on scenes with exact truth are told besides."""
+
+    scenes: int | None = None
+    """Use only the first so many scenes, for a quick look."""
+    consistency: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Also measure whether new views agree with each other."""
+    pose_scenes: int = 0
+    """Also recover the new views' poses, in so many scenes: about a second and a half a view."""
+
+
+@dataclass(frozen=True)
+class EvaluateOrbit(_AskedOfScenes):
+    """New views from 1, 2 and 4 pictures of held-out tabletops."""
+
+    config: Path = Path("configs/evaluate_orbit.yaml")
+    """The held-out set; figures compare on the same set only."""
+    sampled: tuple[str, ...] = ("medium",)
+    """Spreads to draw full samples on, which is nearly all the work; one network call is evaluated on all."""
+    loop_scenes: int = 0
+    """Also go once round so many scenes from one picture."""
+
+    def run(self) -> None:
+        """Evaluate, write the report and print its tables."""
+        from worldgen.config import load
+        from worldgen.evaluation.comparison import Geometry
+        from worldgen.evaluation.orbit import OrbitEvaluation, evaluate_orbit
+
+        geometry = Geometry(self.consistency, self.pose_scenes, self.loop_scenes)
         overrides = () if self.scenes is None else (f"scenes={self.scenes}",)
         config = load(OrbitEvaluation, self.config, overrides)
-        sampling = Sampling(steps=self.steps, guidance=self.guidance, seed=self.seed)
-        model = WorldModel.load(self.model, pick_device(self.device))
-        with _Bar() as bar:
-            evaluate_orbit(model, config, sampling, self.output, bar.at, self.sampled)
-        print((self.output / "report.md").read_text(encoding="utf-8"))
+        self._run(
+            lambda model, sampling, **rest: evaluate_orbit(
+                model, config, sampling, sampled=self.sampled, geometry=geometry, **rest
+            )
+        )
+
+
+@dataclass(frozen=True)
+class EvaluateFamilies(_AskedOfScenes):
+    """New views of held-out scenes of every family, moving ones included."""
+
+    config: Path = Path("configs/evaluate_families.yaml")
+    """The held-out sets; figures compare on the same sets only."""
+    sampled: tuple[str, ...] = ()
+    """Families to draw full samples on, which takes long; one network call is evaluated on all."""
+
+    def run(self) -> None:
+        """Evaluate, write the report and print its tables."""
+        from worldgen.config import load
+        from worldgen.evaluation.comparison import Geometry
+        from worldgen.evaluation.families import FamiliesEvaluation, evaluate_families
+
+        geometry = Geometry(self.consistency, self.pose_scenes)
+        overrides = () if self.scenes is None else (f"scenes={self.scenes}",)
+        config = load(FamiliesEvaluation, self.config, overrides)
+        self._run(
+            lambda model, sampling, **rest: evaluate_families(
+                model, config, sampling, sampled=self.sampled, geometry=geometry, **rest
+            )
+        )
+
+
+@dataclass(frozen=True)
+class EvaluateCaptures(_Asked):
+    """Held-out views of real captures. Mind their licences before you pass sheets on."""
+
+    sources: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Files and folders: transforms.json, COLMAP, nuScenes, DDAD, RealEstate10K texts with films."""
+    given: tuple[int, ...] = (4, 8)
+    """Numbers of pictures to give, spread over the capture."""
+    most_views: int = 32
+    """Held-out views of a capture to make at most."""
+    fit: Literal["crop", "pad"] = "crop"
+    """How pictures become square."""
+    full: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Also draw full samples, which takes long."""
+
+    def run(self) -> None:
+        """Evaluate, write the report and print its tables."""
+        from geometry.errors import InputError
+        from worldgen.evaluation.captures import CapturesEvaluation, evaluate_captures
+
+        if not self.sources:
+            raise InputError("no captures; expected files or folders")
+
+        def evaluate(model: Any, sampling: Any, **rest: Any) -> object:
+            config = CapturesEvaluation(model.config.size_px, self.given, self.most_views, self.fit)
+            return evaluate_captures(model, self.sources, config, sampling, full=self.full, **rest)
+
+        self._run(evaluate)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure models on what they have never seen, beside baselines."""
+
+    what: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[EvaluateOrbit, tyro.conf.subcommand("orbit")]
+        | Annotated[EvaluateFamilies, tyro.conf.subcommand("families")]
+        | Annotated[EvaluateCaptures, tyro.conf.subcommand("captures")]
+    ]
+
+    def run(self) -> None:
+        """Run the evaluation asked for."""
+        self.what.run()
 
 
 @dataclass(frozen=True)
@@ -213,12 +338,13 @@ class _Bar:
         self._bar.close()
 
 
-def parse(arguments: list[str]) -> Orbit | Train | TrainCodec | Evaluate | Scenes | Curate:
+def parse(arguments: list[str]) -> Orbit | Train | TrainCodec | Plan | Evaluate | Scenes | Curate:
     """The command asked for; prints help or the usage error and exits (0 or 2) otherwise."""
     return tyro.cli(
         Annotated[Orbit, tyro.conf.subcommand("orbit")]
         | Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[TrainCodec, tyro.conf.subcommand("train-codec")]
+        | Annotated[Plan, tyro.conf.subcommand("plan")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Scenes, tyro.conf.subcommand("scenes")]
         | Annotated[Curate, tyro.conf.subcommand("curate")],

@@ -76,9 +76,10 @@ def batch_scale(cameras: Cameras) -> Float[Tensor, "*b"]:
 
 
 def clip_scale(clip: Clip) -> Float[Tensor, "*b"]:
-    """The scene scale of clips [*b, f]: `batch_scale`, or where all cameras are in one place the 25th percentile of
-    the first frame's known depth (1 where there is none)."""
-    scale = batch_scale(clip.cameras)
+    """The scene scale of clips [*b, f]: `batch_scale`, or where all cameras are in one place (or there is one alone)
+    the 25th percentile of the first frame's known depth (1 where there is none)."""
+    alone = clip.cameras.shape[-1] == 1
+    scale = clip.rgb.new_zeros(clip.cameras.shape[:-1]) if alone else batch_scale(clip.cameras)
     depth = clip.depth[..., 0, 0, :, :].flatten(-2)
     known = (depth > 0) & depth.isfinite()
     quarter = (0.25 * (known.sum(-1, keepdim=True) - 1).clamp_min(0)).long()

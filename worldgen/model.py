@@ -12,9 +12,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from geometry.errors import InputError
+from worldgen.codecs import codec_names, load_codec, save_codec
 from worldgen.config import build, plain
-from worldgen.models.codec import PixelCodec
-from worldgen.models.dit import DiTConfig, MultiViewDiT
+from worldgen.models.codec import Codec, PixelCodec
+from worldgen.models.dit import DiTConfig, MultiViewDiT, grow
+from worldgen.models.text import HubEncoder, TextConfig, TextEncoder, WordEncoder
+from worldgen.models.vae import ConvVAE
 from worldgen.sampling.process import Denoiser, Flow
 
 EMBEDDED = Path(__file__).parent / "weights"
@@ -26,23 +29,34 @@ class ModelConfig:
 
     size_px  the trained side of its square pictures
     frames   the most frames it was trained to see at once
+    codec    between pictures and latent frames, unless `codec_weights` names another; between a memory and what the
+             network sees of it in any case
+    codec_weights  a trained codec of pictures of the same block: an embedded name or a folder (`worldgen.codecs`)
     """
 
     name: str
     size_px: int = 64
     frames: int = 8
     codec: PixelCodec = field(default_factory=PixelCodec)
+    codec_weights: str | None = None
+    text: TextConfig = field(default_factory=TextConfig)
     network: DiTConfig = field(default_factory=DiTConfig)
     process: Flow = field(default_factory=Flow)
     plucker_order: str = "direction,moment"
     depth_signal: str = "scale/depth-1"
 
     def __post_init__(self) -> None:
-        if list(self.network.modalities.items()) != list(self.codec.modalities().items()):
+        if self.codec_weights is None:
+            self.check(self.codec)
+        elif self.codec.layout:
+            raise InputError(f"layouts with codec_weights {self.codec_weights!r}; expected codec.layout false")
+        if self.network.memory_channels not in (0, self.codec.memory_channels):
             raise InputError(
-                f"network modalities {self.network.modalities} with a codec of {self.codec.modalities()}; "
-                "expected the same in the same order"
+                f"network.memory_channels {self.network.memory_channels}; expected 0 or {self.codec.memory_channels}, "
+                "what this codec makes of a memory"
             )
+        if self.network.text_width != self.text.width:
+            raise InputError(f"network.text_width {self.network.text_width} with text tokens of {self.text.width}")
         if self.size_px % self.codec.block:
             raise InputError(f"size_px {self.size_px}; expected a multiple of the codec's block {self.codec.block}")
         if (self.plucker_order, self.depth_signal) != ("direction,moment", "scale/depth-1"):
@@ -51,17 +65,102 @@ class ModelConfig:
                 "this version knows direction,moment and scale/depth-1"
             )
 
+    def check(self, codec: Codec) -> None:
+        """Raises InputError for a codec whose latents are not what the network sees."""
+        if codec.group > 1:
+            raise InputError(
+                f"a codec with {codec.group} frames in a latent frame; expected one of pictures (group 1), film codecs "
+                "are not wired to the network yet"
+            )
+        if list(self.network.modalities.items()) != list(codec.modalities().items()):
+            raise InputError(
+                f"network modalities {self.network.modalities} with a codec of {codec.modalities()}; "
+                "expected the same in the same order"
+            )
+        if codec.block != self.codec.block:
+            raise InputError(f"codec.block {self.codec.block} with codec_weights of block {codec.block}; expected one")
+
 
 class WorldModel:
     """A trained model: `load` it by name or folder, then give it to `worldgen.orbit`."""
 
-    def __init__(self, config: ModelConfig, network: MultiViewDiT, weights_sha256: str = ""):
-        self.config, self.network, self.weights_sha256 = config, network, weights_sha256
+    def __init__(
+        self,
+        config: ModelConfig,
+        network: MultiViewDiT,
+        words: WordEncoder | None = None,
+        weights_sha256: str = "",
+        codec: ConvVAE | None = None,
+    ):
+        self.config, self.network, self.words, self.weights_sha256 = config, network, words, weights_sha256
+        assert (codec is not None) == (config.codec_weights is not None), f"{config.codec_weights} with codec {codec}"
+        self.vae = codec
+        config.check(codec or config.codec)
+        assert (words is not None) == (config.text.kind == "words"), f"text {config.text.kind} with words {words}"
+        self._hub: HubEncoder | None = None
 
     @staticmethod
-    def create(config: ModelConfig) -> "WorldModel":
-        """A model with fresh weights (torch's global generator)."""
-        return WorldModel(config, MultiViewDiT(config.network))
+    def create(config: ModelConfig, codec: ConvVAE | None = None) -> "WorldModel":
+        """A model with fresh weights (torch's global generator), but for its codec's.
+
+        codec  the trained one where `config.codec_weights` is given; None = the one that names
+
+        Raises InputError when that can't be had, or does not fit the network.
+        """
+        words = WordEncoder(config.text.width, config.text.tokens) if config.text.kind == "words" else None
+        network = MultiViewDiT(config.network)
+        if codec is None and config.codec_weights is not None:
+            codec = load_codec(config.codec_weights)
+        return WorldModel(config, network, words, codec=codec)
+
+    def grown(self, config: ModelConfig) -> "WorldModel":
+        """The model with parts added (modalities, memory, text) as another configuration has them; it says what it said
+        before. Raises InputError when more than that differs."""
+        if config.codec_weights != self.config.codec_weights:
+            raise InputError(
+                f"codec_weights {config.codec_weights!r}; expected {self.config.codec_weights!r} as before"
+            )
+        fresh = WorldModel.create(config, self.vae)
+        if self.words is not None and fresh.words is not None and self.config.text == config.text:
+            fresh.words.load_state_dict(self.words.state_dict())
+        network = grow(self.network, config.network).to(self.device)
+        return WorldModel(config, network, fresh.words, codec=self.vae).to(self.device)
+
+    @property
+    def codec(self) -> Codec:
+        """Between pictures and latent frames: with weights, frozen and on the model's device."""
+        return self.config.codec if self.vae is None else self.vae.to(self.device)
+
+    @property
+    def text(self) -> TextEncoder | None:
+        """The text encoder; one of the hub is loaded at the first call. None = the model reads no text."""
+        if self.config.text.kind in ("t5", "clip") and self._hub is None:
+            self._hub = HubEncoder.load(self.config.text, self.device)
+        return self.words or self._hub
+
+    def state(self) -> dict[str, Tensor]:
+        """All trained tensors by name; those of the word encoder begin with `words.`"""
+        words = {} if self.words is None else self.words.state_dict(prefix="words.")
+        return self.network.state_dict() | words
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Take over tensors as `state` names them. Raises RuntimeError when they do not fit."""
+        words = {n.removeprefix("words."): v for n, v in state.items() if n.startswith("words.")}
+        if self.words is not None:
+            self.words.load_state_dict(words)
+        self.network.load_state_dict({n: v for n, v in state.items() if not n.startswith("words.")})
+
+    def parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """All trained parameters by name."""
+        words = () if self.words is None else self.words.named_parameters(prefix="words")
+        return [*self.network.named_parameters(), *words]
+
+    def training(self, mode: bool) -> "WorldModel":
+        """With gradients and in training mode, or without and in evaluation mode (in place)."""
+        for module in (self.network, self.words):
+            if module is not None:
+                module.requires_grad_(mode).train(mode)
+        return self
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -76,6 +175,8 @@ class WorldModel:
     def to(self, device: torch.device | str) -> "WorldModel":
         """The model on another device (in place, as torch modules go)."""
         self.network.to(device)
+        if self.words is not None:
+            self.words.to(device)
         return self
 
     def denoiser(self) -> Denoiser:
@@ -83,8 +184,13 @@ class WorldModel:
         return self.config.process.precondition(self.network, self.channels)
 
     def save(self, folder: Path, int8: bool = False) -> None:
-        """Write `config.json` and `weights.safetensors`; int8 keeps matrices as bytes with one scale a row."""
-        state = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        """Write `config.json` and `weights.safetensors`; int8 keeps matrices as bytes with one scale a row.
+
+        A trained codec that is not embedded is written to the folder `codec` beside them, where `load` finds it.
+        """
+        if self.vae is not None and self.config.codec_weights not in codec_names():
+            save_codec(self.vae, folder / "codec")
+        state = {name: value.detach().cpu().contiguous() for name, value in self.state().items()}
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             weights, config = Path(beside) / "weights.safetensors", Path(beside) / "config.json"
@@ -114,15 +220,16 @@ class WorldModel:
                 f"model {str(name)!r}: {type(error).__name__}; expected one of {', '.join(WorldModel.names())} or a "
                 "folder with config.json and weights.safetensors"
             ) from error
-        model = WorldModel(config, MultiViewDiT(config.network), digest)
+        kept = config.codec_weights not in (None, *codec_names()) and (folder / "codec").exists()
+        model = WorldModel.create(config, load_codec(folder / "codec") if kept else None)
+        model.weights_sha256 = digest
         try:
-            model.network.load_state_dict(state)
+            model.load_state(state)
         except RuntimeError as error:
             raise InputError(
                 f"model {str(name)!r}: weights do not fit its config ({str(error).splitlines()[-1].strip()})"
             ) from error
-        model.network.requires_grad_(False).eval()
-        return model.to(device)
+        return model.training(False).to(device)
 
     @staticmethod
     def names() -> list[str]:

@@ -1,15 +1,20 @@
 """Baselines where the answer can be read off."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from geometry.cameras import Cameras
 from geometry.transforms import look_at, rotation_about
 from worldgen.clip import Clip
-from worldgen.evaluation import baselines
 from worldgen.evaluation.baselines import (
+    BLIND,
+    ORACLES,
+    backward_warp_oracle,
     constant_depth,
     copy_nearest,
     forward_warp_oracle,
@@ -52,19 +57,22 @@ def wall(shift_px: list[float], depth_m: float = 4.0) -> Clip:
     return Clip(rgb[None], depth, Cameras(pose, cameras.K, cameras.hw))
 
 
-@pytest.mark.parametrize("name", baselines.BASELINES)
+@pytest.mark.parametrize("name", [*BLIND, *ORACLES])
 def test_every_picture_baseline_answers_each_target_of_each_clip_alone(name: str) -> None:
     clips = [random_clip([0, 20, 50, 80]), random_clip([100, 90, 200, 95])]
     poses, K = (torch.cat([getattr(clip.cameras, part) for clip in clips]) for part in ("world_from_camera", "K"))
     pictures, depth = (torch.cat([getattr(clip, part) for clip in clips]) for part in ("rgb", "depth"))
     both = Clip(pictures, depth, Cameras(poses, K, (SIZE, SIZE)))
-    baseline = baselines.BASELINES[name]
-    together = baseline(both.frames([0, 1]), both.cameras[:, 2:])
+
+    def answer(clip: Clip, targets: list[int]) -> Tensor:
+        known, asked = clip.frames([0, 1]), clip.frames(targets)
+        return BLIND[name](known, asked.cameras) if name in BLIND else ORACLES[name](known, asked)
+
+    together = answer(both, [2, 3])
     assert together.shape == (2, 2, 3, SIZE, SIZE)
     for b, clip in enumerate(clips):
         for t in range(2):
-            alone = baseline(clip.frames([0, 1]), clip.cameras[:, 2 + t : 3 + t])
-            assert torch.allclose(alone[0, 0], together[b, t], atol=1e-6)
+            assert torch.allclose(answer(clip, [2 + t])[0, 0], together[b, t], atol=1e-6)
 
 
 def test_no_one_colour_scores_better_than_the_mean_on_the_known_pictures() -> None:
@@ -117,14 +125,40 @@ def test_in_one_place_the_direction_decides_and_in_one_direction_the_place() -> 
 
 def test_the_oracle_returns_the_picture_of_a_camera_that_is_given() -> None:
     clip = random_clip([0, 180])
-    assert torch.allclose(forward_warp_oracle(clip.frames([0]), clip.cameras[:, :1])[0, 0], clip.rgb[0, 0])
+    assert torch.allclose(forward_warp_oracle(clip.frames([0]), clip.frames([0]))[0, 0], clip.rgb[0, 0])
 
 
 def test_the_oracle_moves_a_wall_by_whole_pixels_and_fills_from_its_edge() -> None:
     clip = wall([0.0, 3.0])
-    warped = forward_warp_oracle(clip.frames([0]), clip.cameras[:, 1:])[0, 0]
+    warped = forward_warp_oracle(clip.frames([0]), clip.frames([1]))[0, 0]
     assert torch.allclose(warped[..., :-3], clip.rgb[0, 1, ..., :-3], atol=1e-6)
     assert torch.allclose(warped[..., -3:], clip.rgb[0, 0, ..., -1:].expand(3, SIZE, 3), atol=1e-6)
+
+
+@pytest.mark.parametrize("oracle", ORACLES.values(), ids=ORACLES)
+def test_no_oracle_looks_at_the_picture_that_is_asked_for(oracle: Callable[[Clip, Clip], Tensor]) -> None:
+    clip = random_clip([0, 20])
+    other = replace(clip, rgb=1 - clip.rgb)
+    assert torch.equal(oracle(clip.frames([0]), clip.frames([1])), oracle(clip.frames([0]), other.frames([1])))
+
+
+def test_the_backward_oracle_samples_a_wall_between_pixels_where_the_forward_one_can_only_round() -> None:
+    clip = wall([0.0, 2.5])
+    forward, backward = (f(clip.frames([0]), clip.frames([1]))[0, 0, ..., 1:-4] for f in ORACLES.values())
+    truth = clip.rgb[0, 1, ..., 1:-4]
+    assert 5 * (backward - truth).abs().max() < (forward - truth).abs().max()
+
+
+def test_the_backward_oracle_takes_each_pixel_from_the_nearest_camera_that_sees_it() -> None:
+    clip = wall([0.0, 2.0, -9.0])
+    painted = torch.stack([torch.full_like(clip.rgb[0, 0], value) for value in (0.2, 0.8, 0.5)])[None]
+    known = Clip(painted, clip.depth, clip.cameras)
+    answer = backward_warp_oracle(known.frames([0, 2]), known.frames([1]))[0, 0]
+    columns = torch.arange(SIZE).expand_as(answer)
+    # The camera 2 px away sees all but the last two columns; the far one sees none of those either.
+    assert torch.allclose(answer, torch.full_like(answer, 0.2), atol=1e-6)
+    far_side = backward_warp_oracle(known.frames([0, 2]), wall([0.0, -4.0]).frames([1]))[0, 0]
+    assert torch.allclose(far_side, torch.where(columns < 4, 0.5, 0.2), atol=1e-6)
 
 
 def test_seen_is_what_the_given_pictures_share() -> None:

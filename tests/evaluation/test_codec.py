@@ -37,7 +37,7 @@ def test_too_few_films_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_codec_that_loses_nothing_has_no_error(films: Film) -> None:
-    kept = scores(films, *through(PixelCodec(8), films.clip.rgb, films.signal))
+    kept = scores(films, through(PixelCodec(8), films.signals))
     assert bool((kept["psnr"] > 100).all()) and bool((kept["abs_rel"] < 1e-4).all())
     assert bool((kept["ssim"] > 0.9999).all()) and bool((kept["delta"] == 1).all())
 
@@ -49,18 +49,19 @@ def test_a_sheet_has_a_row_a_film_and_five_pictures_each(films: Film) -> None:
 @pytest.mark.parametrize("group", [1, 2])
 def test_baselines_are_exact_when_they_may_store_everything(films: Film, group: int) -> None:
     codec = small(group, 3 * 64 * group, 64 * group)
-    shown = films.clip.rgb, films.signal
-    linear = patch_components(codec, [shown])(*shown)
-    assert torch.allclose(linear[0], shown[0], atol=1e-4) and torch.allclose(linear[1], shown[1], atol=1e-3)
+    shown = films.signals
+    linear = patch_components(codec, [shown])(shown)
+    assert torch.allclose(linear["rgb"], shown["rgb"], atol=1e-4)
+    assert torch.allclose(linear["depth"], shown["depth"], atol=1e-3)
     if group == 1:
-        for kept, true in zip(bicubic(codec)(*shown), shown):
-            assert torch.allclose(kept, true, atol=1e-5)
+        for name, kept in bicubic(codec)(shown).items():
+            assert torch.allclose(kept, shown[name], atol=1e-5)
 
 
 def test_a_baseline_with_fewer_numbers_keeps_less_and_the_table_says_so(films: Film) -> None:
     methods = {
-        str(count): (lambda linear: lambda rgb, signal: clipped(*linear(rgb, signal)))(
-            patch_components(small(1, count, count), [(films.clip.rgb, films.signal)])
+        str(count): (lambda linear: lambda signals: clipped(linear(signals)))(
+            patch_components(small(1, count, count), [films.signals])
         )
         for count in (32, 8, 2)
     }
@@ -74,8 +75,8 @@ def test_a_baseline_with_fewer_numbers_keeps_less_and_the_table_says_so(films: F
 def test_the_embedded_codec_beats_as_many_principal_components_on_films_it_never_saw() -> None:
     vae, film = load_codec("vae"), held_out_films("tabletop", 3, 2, 8.0, 64)
     trained = training_films("tabletop", 6, 2, 8.0, 64)
-    linear = patch_components(vae, [(trained.clip.rgb, trained.signal)])
-    ours = scores(film, *through(vae, film.clip.rgb, film.signal))
-    theirs = scores(film, *clipped(*linear(film.clip.rgb, film.signal)))
+    linear = patch_components(vae, [trained.signals])
+    ours = scores(film, through(vae, film.signals))
+    theirs = scores(film, clipped(linear(film.signals)))
     assert float((ours["psnr"] - theirs["psnr"]).mean()) > 0.3
     assert float(ours["abs_rel"].mean()) < float(theirs["abs_rel"].mean())

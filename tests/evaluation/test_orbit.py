@@ -15,9 +15,14 @@ from geometry.errors import InputError
 from tests.models.tiny import awake, tiny_model
 from worldgen.clip import Clip
 from worldgen.config import load
-from worldgen.evaluation import orbit
-from worldgen.evaluation.baselines import BASELINES, seen
-from worldgen.evaluation.orbit import FULL, ONE, Answer, OrbitEvaluation, evaluate_orbit, orbit_set
+from worldgen.evaluation import answers, orbit
+from worldgen.evaluation.answers import FULL, ONE, Answer, scores
+from worldgen.evaluation.baselines import BLIND, ORACLES, seen
+from worldgen.evaluation.comparison import Geometry
+from worldgen.evaluation.consistency import OTHERS, TRUE
+from worldgen.evaluation.control import FLOOR, SPOILT
+from worldgen.evaluation.loops import STEPS
+from worldgen.evaluation.orbit import OrbitEvaluation, evaluate_orbit, orbit_set
 from worldgen.gauge import batch_scale
 from worldgen.model import WorldModel
 from worldgen.pipelines.views import Sampling
@@ -125,7 +130,7 @@ def test_the_model_is_asked_for_the_same_targets_whatever_is_given_and_never_tol
         return Clip(torch.zeros(*cameras.shape, 3, 16, 16), torch.ones(*cameras.shape, 1, 16, 16), cameras)
 
     calls: list[Call] = []
-    monkeypatch.setattr(orbit, "generate_views", recorded(silent, calls))
+    monkeypatch.setattr(answers, "generate_views", recorded(silent, calls))
     evaluate_orbit(model, replace(SMALL, spreads_deg={"full": 180.0}), TWO_STEPS)
     truth = orbit_set(replace(SMALL, spreads_deg={"full": 180.0}), "full")
     assert [known.cameras.shape[1] for known, *_ in calls] == [1, 1, 2, 2]
@@ -148,8 +153,8 @@ def test_each_figure_is_about_its_own_frames_in_every_chunk(monkeypatch, model) 
         cameras = Cameras.cat([known.cameras, targets])
         return Clip(0.9 * truth.rgb[some][:, frames] + 0.05, wrong * truth.depth[some][:, frames], cameras)
 
-    monkeypatch.setattr(orbit, "generate_views", recorded(nearly_true, []))
-    monkeypatch.setattr(orbit, "_CLIPS_AT_ONCE", 2)
+    monkeypatch.setattr(answers, "generate_views", recorded(nearly_true, []))
+    monkeypatch.setattr(answers, "CLIPS_AT_ONCE", 2)
     report = evaluate_orbit(model, config, TWO_STEPS, sampled=())
     for cell in report["spreads"]["full"]["given"].values():
         figures = cell["methods"][ONE]
@@ -166,8 +171,8 @@ def test_every_scene_has_noise_of_its_own_however_many_go_at_once(monkeypatch, m
     calls: list[Call] = []
     config = replace(SMALL, scenes=3, given=(1,), spreads_deg={"full": 180.0})
     blank = Clip(torch.zeros(1, 3, 3, 16, 16), torch.ones(1, 3, 1, 16, 16), orbit_set(config, "full").cameras[:1, :3])
-    monkeypatch.setattr(orbit, "generate_views", recorded(lambda *_: blank, calls))
-    monkeypatch.setattr(orbit, "_CLIPS_AT_ONCE", 1)
+    monkeypatch.setattr(answers, "generate_views", recorded(lambda *_: blank, calls))
+    monkeypatch.setattr(answers, "CLIPS_AT_ONCE", 1)
     evaluate_orbit(model, config, TWO_STEPS, sampled=())
     ids = [i for *_, ids in calls for i in ids]
     assert len(ids) == 9 == len(set(ids))
@@ -178,9 +183,9 @@ def test_an_error_among_the_unseen_pixels_is_told_from_one_among_the_seen() -> N
     known, targets = clip.frames([0]), clip.frames([2, 3])
     visible = seen(known, targets)
     wrong = targets.rgb + torch.where(visible, 0.01, 0.1)
-    scores = dict(orbit._scores(Answer(wrong), known, targets, visible))
-    assert torch.allclose(scores["psnr_seen"], torch.full((2,), 40.0), atol=1e-2)
-    assert torch.allclose(scores["psnr_unseen"], torch.full((2,), 20.0), atol=1e-2)
+    found = dict(scores(Answer(wrong), known, targets, visible))
+    assert torch.allclose(found["psnr_seen"], torch.full((2,), 40.0), atol=1e-2)
+    assert torch.allclose(found["psnr_unseen"], torch.full((2,), 20.0), atol=1e-2)
 
 
 def test_an_evaluation_is_written_whole_and_the_same_twice(tmp_path: Path, model: WorldModel) -> None:
@@ -199,12 +204,33 @@ def test_an_evaluation_is_written_whole_and_the_same_twice(tmp_path: Path, model
     seconds = json.loads((tmp_path / "a" / "timings.json").read_text())["seconds_per_clip_and_step"]
     assert all(seconds[spread][given][how] > 0 for spread in SMALL.spreads_deg for given in "12" for how in (ONE, FULL))
     text = (tmp_path / "a" / "report.md").read_text("utf-8")
-    for method in (ONE, FULL, *BASELINES, "constant depth", "row depth"):
+    for method in (ONE, FULL, *BLIND, *ORACLES, "constant depth", "row depth"):
         for given in "12":
             assert text.count(f"| {given} | {method} |") == 2, method
     figures = report["spreads"]["full"]["given"]["1"]["methods"][ONE]
     row = next(line for line in reversed(text.splitlines()) if line.startswith(f"| 1 | {ONE} |"))
     assert row.count("[") == len(figures) == 8
+
+
+def test_figures_in_space_stand_beside_those_of_the_pictures(tmp_path: Path, model: WorldModel) -> None:
+    steps: list[tuple[int, int]] = []
+    config = replace(SMALL, given=(1,), spreads_deg={"narrow": 14.0})
+    report = evaluate_orbit(
+        model, config, TWO_STEPS, tmp_path / "new", lambda *at: steps.append(at), (), geometry=Geometry(True, 1, 2)
+    )
+    assert steps == [(i + 1, 1 + 1 + STEPS) for i in range(1 + 1 + STEPS)]
+    part = report["spreads"]["narrow"]
+    assert part["camera_control"]["scenes"] == 1 and report["loops"]["scenes"] == 2
+    methods = part["camera_control"]["methods"]
+    assert set(methods) == {FLOOR, SPOILT, ONE, "copy nearest"}
+    assert methods[FLOOR]["rot_deg"]["mean"] < 2  # from 2 degrees off, at 16 px
+    assert set(part["consistency"]) >= {TRUE, OTHERS, ONE, "row mean"}
+    plain = evaluate_orbit(model, config, TWO_STEPS, sampled=())
+    assert plain["spreads"]["narrow"]["given"] == part["given"]
+    text = (tmp_path / "new" / "report.md").read_text("utf-8")
+    for words in ("## Do the new views agree", "## Do cameras go", "CamI2V (rel): sum over 2 frames", "## Once round"):
+        assert words in text
+    assert (tmp_path / "new" / "sheet-loops.png").is_file()
 
 
 def test_full_samples_are_drawn_on_the_chosen_spreads_only(model: WorldModel) -> None:

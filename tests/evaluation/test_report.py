@@ -27,6 +27,7 @@ def report() -> dict:
     }
     cell = {"seen_fraction": interval(torch.full((3,), 0.5)), "gain_db": {"over": "guess", **value}, "methods": methods}
     return {
+        "evaluation": "orbit",
         "model": {"name": "thing", "weights_sha256": None},
         "sampling": plain(Sampling(steps=7)),
         "config": plain(CONFIG),

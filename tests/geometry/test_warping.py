@@ -2,14 +2,16 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geometry.cameras import Cameras
+from geometry.errors import InputError
 from geometry.rays import ray_map
 from geometry.transforms import look_at, rigid, rotation_about
-from geometry.warping import backward_visible, fill_nearest, forward_warp
+from geometry.warping import backward_visible, backward_warp, fill_nearest, forward_warp
 from tests.geometry.spheres import SphereScene, sphere_scene
 
 
@@ -39,6 +41,24 @@ def test_a_sideways_step_moves_pixels_by_focal_length_times_step_over_depth() ->
     assert torch.equal(moved[..., :8], rgb[0, ..., 2:])
     assert bool(visible[..., :8].all()) and not bool(visible[..., 8:].any())
     assert bool((z[..., :8] == 2).all()) and not bool(moved[..., 8:].any()) and not bool(z[..., 8:].any())
+
+
+def test_looking_back_by_the_new_depth_finds_the_same_pixels_and_where_they_were() -> None:
+    rgb, depth = torch.rand(1, 3, 8, 10), torch.full((1, 1, 8, 10), 2.0)
+    found, visible, uv = backward_warp(rgb, depth[0], facing(x=1.0)[0], depth, facing())
+    assert torch.allclose(found[0, ..., :8], rgb[0, ..., 2:], atol=1e-5)
+    assert bool(visible[..., :8].all()) and not bool(visible[..., 8:].any())
+    assert torch.allclose(uv[0, 3, :, 0], torch.arange(10) + 2.5) and torch.allclose(
+        uv[0, ..., 1].mean(), torch.tensor(4.0)
+    )
+    hidden = backward_warp(rgb, depth[0], facing(x=1.0)[0], 0.5 * depth, facing())[1]
+    assert not bool(hidden.any())
+
+
+def test_looking_back_needs_a_camera_for_each_picture(unchecked: None) -> None:
+    rgb, depth = torch.rand(2, 3, 8, 10), torch.full((1, 1, 8, 10), 2.0)
+    with pytest.raises(InputError, match="expected one each"):
+        backward_warp(rgb, depth[0], facing()[0], depth, facing())
 
 
 def test_the_nearest_surface_wins_whatever_the_order_of_the_sources() -> None:

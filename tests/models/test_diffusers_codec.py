@@ -48,21 +48,23 @@ def hunyuan() -> nn.Module:
 FILMS = [wan, ltx, hunyuan]
 
 
-def clips(codec: DiffusersCodec, batch: tuple[int, ...] = (1,), groups: int = 1) -> tuple[Tensor, Tensor]:
+def clips(codec: DiffusersCodec, batch: tuple[int, ...] = (1,), groups: int = 1) -> dict[str, Tensor]:
     """Random frames for a first latent frame and some groups, two latents wide and high."""
     frames, side = 1 + groups * codec.group, 2 * codec.block
-    return torch.rand(*batch, frames, 3, side, side), 3 * torch.rand(*batch, frames, 1, side, side) - 1
+    rgb, signal = torch.rand(*batch, frames, 3, side, side), 3 * torch.rand(*batch, frames, 1, side, side) - 1
+    return {"rgb": rgb, "depth": signal}
 
 
 @pytest.mark.parametrize("make", [kl, *FILMS])
 @pytest.mark.parametrize("batch", [(), (2,), (1, 2)])
 def test_a_round_trip_keeps_the_shapes_of_frames(make: Callable[[], nn.Module], batch: tuple[int, ...]) -> None:
     codec = DiffusersCodec(make())
-    rgb, signal = clips(codec, batch)
-    latent = codec.encode(rgb, signal)
+    signals = clips(codec, batch)
+    latent = codec.encode(signals)
     assert latent.shape == (*batch, 2, sum(codec.modalities().values()), 2, 2)
-    decoded = codec.decode(latent)
-    assert decoded[0].shape == rgb.shape and decoded[1].shape == signal.shape
+    shapes = {name: x.shape for name, x in signals.items()}
+    assert {name: x.shape for name, x in codec.decode(latent).items()} == shapes
+    assert codec.encode_known(torch.ones_like(signals["depth"])).shape == latent.shape
 
 
 @pytest.mark.parametrize(("make", "block", "group"), [(kl, 2, 1), (wan, 8, 4), (ltx, 32, 8), (hunyuan, 8, 4)])
@@ -75,8 +77,8 @@ def test_a_latent_holds_the_pixels_and_frames_its_class_says(make: Callable, blo
 def test_latents_are_the_means_in_the_units_of_the_classes_own_pipelines(make: Callable[[], nn.Module]) -> None:
     vae: Any = make().eval()
     codec = DiffusersCodec(vae)
-    rgb, signal = clips(codec)
-    film = (2 * rgb - 1).movedim(1, 2)
+    signals = clips(codec)
+    film = (2 * signals["rgb"] - 1).movedim(1, 2)
     z = vae.encode(film if codec.group > 1 else film[:, :, 0]).latent_dist.mode()
     if make is wan:
         mean, std = (torch.tensor(v)[:, None, None, None] for v in (vae.config.latents_mean, vae.config.latents_std))
@@ -86,7 +88,7 @@ def test_latents_are_the_means_in_the_units_of_the_classes_own_pipelines(make: C
         wanted = (z - mean) * vae.config.scaling_factor / std
     else:
         wanted = z * vae.config.scaling_factor
-    latent = codec.encode(rgb, signal)[..., : codec.channels, :, :]
+    latent = codec.encode(signals)[..., : codec.channels, :, :]
     wanted = wanted.movedim(2, 1) if codec.group > 1 else wanted[:, None]
     assert torch.allclose(latent[:, : wanted.shape[1]], wanted, atol=1e-5)
 
@@ -95,13 +97,13 @@ def test_latents_are_the_means_in_the_units_of_the_classes_own_pipelines(make: C
 def test_decoding_undoes_the_scaling_of_encoding(make: Callable[[], nn.Module]) -> None:
     vae: Any = make().eval()
     codec = DiffusersCodec(vae)
-    rgb, signal = clips(codec)
-    film = (2 * rgb - 1).movedim(1, 2)
+    signals = clips(codec)
+    film = (2 * signals["rgb"] - 1).movedim(1, 2)
     if codec.group > 1:
         wanted = vae.decode(vae.encode(film).latent_dist.mode()).sample.movedim(1, 2)
     else:
         wanted = vae.decode(vae.encode(film[0].movedim(1, 0)).latent_dist.mode()).sample[None]
-    decoded, _ = codec.decode(codec.encode(rgb, signal))
+    decoded = codec.decode(codec.encode(signals))["rgb"]
     # HunyuanVideo's decoder with random weights makes 5e-5 of the rounding of a latent.
     assert torch.allclose(2 * decoded - 1, wanted, atol=2e-4)
 
@@ -110,49 +112,49 @@ def test_a_shift_factor_is_applied_before_the_scale() -> None:
     codec = DiffusersCodec(kl(scaling_factor=0.5, shift_factor=0.25))
     plain = DiffusersCodec(kl(scaling_factor=1.0))
     plain.autoencoder.load_state_dict(codec.autoencoder.state_dict())
-    rgb, signal = clips(codec)
-    assert torch.allclose(codec.encode(rgb, signal), 0.5 * (plain.encode(rgb, signal) - 0.25), atol=1e-6)
+    signals = clips(codec)
+    assert torch.allclose(codec.encode(signals), 0.5 * (plain.encode(signals) - 0.25), atol=1e-6)
 
 
 @pytest.mark.parametrize("make", [kl, wan])
 def test_depth_is_a_grey_picture_of_the_same_autoencoder_and_comes_back_as_its_mean(make: Callable) -> None:
     codec = DiffusersCodec(make())
-    _, signal = clips(codec)
+    signal = clips(codec)["depth"]
     grey = ((signal + 1) / 3).expand(-1, -1, 3, -1, -1)  # -1..2 as 0..1
-    latent = codec.encode(grey, signal)
+    latent = codec.encode({"rgb": grey, "depth": signal})
     colour, depth = latent.split(codec.channels, -3)
     assert torch.allclose(colour, depth, atol=1e-5)
-    rgb, back = codec.decode(latent)
-    assert torch.allclose(back, 3 * rgb.mean(-3, keepdim=True) - 1, atol=1e-5)
+    back = codec.decode(latent)
+    assert torch.allclose(back["depth"], 3 * back["rgb"].mean(-3, keepdim=True) - 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("make", [kl, wan, ltx])
 def test_changing_a_frame_changes_no_latent_before_its_group(make: Callable[[], nn.Module]) -> None:
     codec = DiffusersCodec(make())
-    rgb, signal = clips(codec, groups=2)
-    before = codec.encode(rgb, signal)
-    rgb[:, codec.group + 1] = torch.rand_like(rgb[:, 0])
-    after = codec.encode(rgb, signal)
+    signals = clips(codec, groups=2)
+    before = codec.encode(signals)
+    signals["rgb"][:, codec.group + 1] = torch.rand_like(signals["rgb"][:, 0])
+    after = codec.encode(signals)
     assert torch.equal(after[:, :2], before[:, :2]) and not torch.equal(after[:, 2], before[:, 2])
 
 
 def test_films_of_two_cameras_never_meet_in_a_latent_frame() -> None:
     codec = DiffusersCodec(wan())
-    rgb, signal = torch.rand(10, 3, 16, 16), torch.randn(10, 1, 16, 16)
+    signals = {"rgb": torch.rand(10, 3, 16, 16), "depth": torch.randn(10, 1, 16, 16)}
     view, time_s = torch.arange(10) % 2, torch.arange(10).float() // 2
     grouping = Grouping.of(view, time_s, codec.group)
-    latent = grouping.encode(codec, rgb, signal)
-    assert torch.allclose(latent[:2], codec.encode(rgb[::2], signal[::2]), atol=1e-6)
-    changed = rgb.clone()
+    latent = grouping.encode(codec, signals)
+    assert torch.allclose(latent[:2], codec.encode({name: x[::2] for name, x in signals.items()}), atol=1e-6)
+    changed = signals["rgb"].clone()
     changed[1::2] = torch.rand(5, 3, 16, 16)
-    assert torch.equal(grouping.encode(codec, changed, signal)[:2], latent[:2])
+    assert torch.equal(grouping.encode(codec, signals | {"rgb": changed})[:2], latent[:2])
 
 
 def test_gradients_pass_through_frozen_weights() -> None:
     codec = DiffusersCodec(kl())
-    rgb, signal = clips(codec)
-    rgb.requires_grad_()
-    codec.decode(codec.encode(rgb, signal))[0].square().mean().backward()
+    signals = clips(codec)
+    rgb = signals["rgb"].requires_grad_()
+    codec.decode(codec.encode(signals))["rgb"].square().mean().backward()
     assert rgb.grad is not None and bool((rgb.grad != 0).any())
     assert not any(parameter.requires_grad for parameter in codec.parameters())
 
@@ -160,9 +162,9 @@ def test_gradients_pass_through_frozen_weights() -> None:
 def test_frames_that_do_not_fill_blocks_or_groups_are_refused() -> None:
     codec = DiffusersCodec(wan())
     with pytest.raises(InputError, match="multiples of 8"):
-        codec.encode(torch.rand(1, 3, 16, 12), torch.rand(1, 1, 16, 12))
+        codec.encode({"rgb": torch.rand(1, 3, 16, 12), "depth": torch.rand(1, 1, 16, 12)})
     with pytest.raises(InputError, match=r"4 frames; expected 1 \+ a multiple of 4"):
-        codec.encode(torch.rand(4, 3, 16, 16), torch.rand(4, 1, 16, 16))
+        codec.encode({"rgb": torch.rand(4, 3, 16, 16), "depth": torch.rand(4, 1, 16, 16)})
 
 
 def test_an_autoencoder_of_another_class_is_refused() -> None:
@@ -178,8 +180,8 @@ def test_a_saved_autoencoder_loads_as_it_was(make: Callable[[], Any], tmp_path: 
     vae.save_pretrained(tmp_path / "vae")
     codec, loaded = DiffusersCodec(vae), DiffusersCodec.load(tmp_path, "vae")
     assert type(loaded.autoencoder) is type(vae)
-    rgb, signal = clips(codec)
-    assert torch.equal(loaded.encode(rgb, signal), codec.encode(rgb, signal))
+    signals = clips(codec)
+    assert torch.equal(loaded.encode(signals), codec.encode(signals))
 
 
 def test_what_is_not_there_is_an_error_of_one_line(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_every_block_of_a_fresh_network_is_the_identity() -> None:
     modulation = fresh.modulate(hidden).unflatten(-1, (6, 32))
     where = positions(conditioning, (4, 4), 16, projective=True)
     for block in fresh.blocks:
-        assert torch.equal(block(x, modulation, torch.randn(2, 3, 16, 6), where), x)
+        assert torch.equal(block(x, modulation, torch.randn(2, 3, 16, 6), where)[0], x)
 
 
 def test_every_weight_of_a_fresh_network_learns_within_three_steps() -> None:

@@ -32,30 +32,30 @@ def test_without_groups_every_frame_stands_alone_whatever_its_camera() -> None:
 
 def test_what_one_camera_sees_reaches_no_latent_frame_of_another() -> None:
     vae, grouping = vae_of(2), Grouping.of(RIG, TIME, 2)
-    rgb, signal = film(6)
-    latent = grouping.encode(vae, rgb, signal)
-    other = rgb.clone()
+    signals = film(6)
+    latent = grouping.encode(vae, signals)
+    other = signals["rgb"].clone()
     other[:, RIG == 1] = torch.rand_like(other[:, RIG == 1])
-    assert torch.equal(grouping.encode(vae, other, signal)[:, :2], latent[:, :2])
-    assert torch.allclose(latent[:, 2:], vae.encode(rgb[:, 1::2], signal[:, 1::2]), atol=1e-6)
+    assert torch.equal(grouping.encode(vae, signals | {"rgb": other})[:, :2], latent[:, :2])
+    assert torch.allclose(latent[:, 2:], vae.encode({name: x[:, 1::2] for name, x in signals.items()}), atol=1e-6)
 
 
 def test_decoding_puts_frames_back_in_their_order() -> None:
     vae, grouping = vae_of(2), Grouping.of(RIG, TIME, 2)
-    rgb, signal = film(6)
-    decoded = grouping.decode(vae, grouping.encode(vae, rgb, signal))
+    signals = film(6)
+    decoded = grouping.decode(vae, grouping.encode(vae, signals))
     for camera in (0, 1):
-        own = vae.decode(vae.encode(rgb[:, camera == RIG], signal[:, camera == RIG]))
-        for ours, alone in zip(decoded, own):
-            assert torch.allclose(ours[:, camera == RIG], alone, atol=1e-6)
+        own = vae.decode(vae.encode({name: x[:, camera == RIG] for name, x in signals.items()}))
+        for name, alone in own.items():
+            assert torch.allclose(decoded[name][:, camera == RIG], alone, atol=1e-6)
 
 
 def test_a_codec_without_groups_is_used_as_it_is() -> None:
     codec, grouping = PixelCodec(4), Grouping.of(RIG, TIME, 1)
-    rgb, signal = film(6)
-    latent = grouping.encode(codec, rgb, signal)
-    assert torch.equal(latent, codec.encode(rgb, signal))
-    assert torch.equal(grouping.decode(codec, latent)[1], signal)
+    signals = film(6)
+    latent = grouping.encode(codec, signals)
+    assert torch.equal(latent, codec.encode(signals))
+    assert torch.equal(grouping.decode(codec, latent)["depth"], signals["depth"])
 
 
 def test_the_level_of_a_group_is_that_of_its_frames() -> None:
@@ -83,6 +83,6 @@ def test_a_frame_belongs_to_exactly_one_film(films: tuple) -> None:
 
 def test_a_grouping_of_other_frames_or_another_codec_is_refused() -> None:
     with pytest.raises(InputError, match="5 frames"):
-        Grouping.of(RIG, TIME, 1).encode(PixelCodec(4), *film(5))
+        Grouping.of(RIG, TIME, 1).encode(PixelCodec(4), film(5))
     with pytest.raises(InputError, match="groups of 1"):
-        Grouping.of(RIG, TIME, 2).encode(PixelCodec(4), *film(6))
+        Grouping.of(RIG, TIME, 2).encode(PixelCodec(4), film(6))

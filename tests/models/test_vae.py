@@ -23,8 +23,14 @@ def vae_of(group: int = 1, block: int = 4, awake: bool = True, **branch) -> Conv
     return vae.requires_grad_(False).eval()
 
 
-def film(frames: int, hw: tuple[int, int] = (16, 24), batch: tuple[int, ...] = (2,)) -> tuple[Tensor, Tensor]:
-    return torch.rand(*batch, frames, 3, *hw), 3 * torch.rand(*batch, frames, 1, *hw) - 1
+def film(frames: int, hw: tuple[int, int] = (16, 24), batch: tuple[int, ...] = (2,)) -> dict[str, Tensor]:
+    return {"rgb": torch.rand(*batch, frames, 3, *hw), "depth": 3 * torch.rand(*batch, frames, 1, *hw) - 1}
+
+
+def cut(signals: dict[str, Tensor], sizes: list[int]) -> list[dict[str, Tensor]]:
+    """A film in chunks of so many frames."""
+    parts = {name: x.split(sizes, 1) for name, x in signals.items()}
+    return [dict(zip(parts, part)) for part in zip(*parts.values())]
 
 
 @pytest.mark.parametrize("block", [4, 8])
@@ -32,10 +38,10 @@ def film(frames: int, hw: tuple[int, int] = (16, 24), batch: tuple[int, ...] = (
 @pytest.mark.parametrize("batch", [(), (2,), (1, 2)])
 def test_a_codec_keeps_shapes_and_says_what_its_latents_are(block: int, group: int, batch: tuple[int, ...]) -> None:
     vae = vae_of(group, block)
-    rgb, signal = film(1 + 2 * group, batch=batch)
-    latent = vae.encode(rgb, signal)
+    signals = film(1 + 2 * group, batch=batch)
+    latent = vae.encode(signals)
     assert latent.shape == (*batch, 3, sum(vae.modalities().values()), 16 // block, 24 // block)
-    assert [part.shape for part in vae.decode(latent)] == [rgb.shape, signal.shape]
+    assert {name: x.shape for name, x in vae.decode(latent).items()} == {n: x.shape for n, x in signals.items()}
     assert (vae.block, vae.group) == (block, group)
 
 
@@ -45,20 +51,20 @@ def test_both_codecs_keep_one_contract() -> None:
 
 def test_a_modality_has_latents_of_its_own() -> None:
     vae = vae_of(2)
-    rgb, signal = film(3)
-    latent, other = vae.encode(rgb, signal), vae.encode(torch.rand_like(rgb), signal)
+    signals = film(3)
+    latent, other = vae.encode(signals), vae.encode(signals | {"rgb": film(3)["rgb"]})
     assert torch.equal(other[:, :, 3:], latent[:, :, 3:]) and not torch.equal(other[:, :, :3], latent[:, :, :3])
 
 
 @pytest.mark.parametrize("group", [1, 2, 4])
 def test_changing_a_frame_changes_no_latent_before_its_own(group: int) -> None:
     vae = vae_of(group)
-    rgb, signal = film(1 + 3 * group)
-    before = vae.encode(rgb, signal)
+    signals = film(1 + 3 * group)
+    before = vae.encode(signals)
     for frame in range(1 + 3 * group):
-        changed = rgb.clone()
+        changed = signals["rgb"].clone()
         changed[:, frame] = torch.rand_like(changed[:, frame])
-        same = (vae.encode(changed, signal) == before).all(-1).all(-1).all(-1).all(0)
+        same = (vae.encode(signals | {"rgb": changed}) == before).all(-1).all(-1).all(-1).all(0)
         own = -(-frame // group)
         assert same[:own].all() and not same[own], (frame, same)
 
@@ -72,33 +78,33 @@ def test_changing_a_latent_frame_changes_no_picture_before_its_own(group: int) -
         changed = latent.clone()
         changed[:, frame] += 1
         first = 0 if frame == 0 else 1 + (frame - 1) * group
-        for new, old in zip(vae.decode(changed), before):
-            same = (new == old).all(-1).all(-1).all(-1).all(0)
+        for name, new in vae.decode(changed).items():
+            same = (new == before[name]).all(-1).all(-1).all(-1).all(0)
             assert same[:first].all() and not same[first]
 
 
 def test_with_no_groups_no_frame_sees_another() -> None:
     vae = vae_of(1)
-    rgb, signal = film(4)
-    alone = torch.cat([vae.encode(rgb[:, n : n + 1], signal[:, n : n + 1]) for n in range(4)], 1)
-    assert torch.allclose(vae.encode(rgb, signal), alone, atol=1e-5)
+    signals = film(4)
+    alone = torch.cat([vae.encode(frame) for frame in cut(signals, [1] * 4)], 1)
+    assert torch.allclose(vae.encode(signals), alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("group", [1, 2, 4])
 @pytest.mark.parametrize("chunks", [(1, 1, 1, 1), (2, 2), (1, 3), (3, 1)])
 def test_a_film_in_chunks_is_the_whole_film(group: int, chunks: tuple[int, ...]) -> None:
     vae = vae_of(group)
-    rgb, signal = film(1 + 3 * group)
-    whole = vae.encode(rgb, signal)
+    signals = film(1 + 3 * group)
+    whole = vae.encode(signals)
     sizes = [count * group - (group - 1) * (n == 0) for n, count in enumerate(chunks)]
     past = Past()
-    parts = [vae.encode(r, s, past) for r, s in zip(rgb.split(sizes, 1), signal.split(sizes, 1))]
+    parts = [vae.encode(chunk, past) for chunk in cut(signals, sizes)]
     assert [part.shape[1] for part in parts] == list(chunks)
     assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-5)
     past = Past()
     decoded = [vae.decode(part, past) for part in whole.split(list(chunks), 1)]
-    for kind, expected in enumerate(vae.decode(whole)):
-        assert torch.allclose(torch.cat([part[kind] for part in decoded], 1), expected, atol=1e-5)
+    for name, expected in vae.decode(whole).items():
+        assert torch.allclose(torch.cat([part[name] for part in decoded], 1), expected, atol=1e-5)
 
 
 def test_what_a_film_leaves_behind_does_not_grow_with_its_length() -> None:
@@ -114,8 +120,9 @@ def test_what_a_film_leaves_behind_does_not_grow_with_its_length() -> None:
 def test_tiled_decoding_is_decoding(group: int, tile: int) -> None:
     vae = vae_of(group)
     latent = torch.randn(2, 4, 6, 17, 14)
-    for tiled, whole in zip(vae.decode_tiled(latent, tile, chunk=2), vae.decode(latent)):
-        assert torch.allclose(tiled, whole, atol=1e-5)
+    tiled = vae.decode_tiled(latent, tile, chunk=2)
+    for name, whole in vae.decode(latent).items():
+        assert torch.allclose(tiled[name], whole, atol=1e-5)
 
 
 def test_the_halo_is_how_far_the_decoder_sees() -> None:
@@ -123,11 +130,12 @@ def test_the_halo_is_how_far_the_decoder_sees() -> None:
     latent = torch.randn(1, 1, 6, 21, 21)
     changed = latent.clone()
     changed[..., 10, 10] += 1
-    moved = (vae.decode(changed)[0] != vae.decode(latent)[0]).any(-3)[0, 0].nonzero()
+    moved = (vae.decode(changed)["rgb"] != vae.decode(latent)["rgb"]).any(-3)[0, 0].nonzero()
     reach = max(10 * 4 - int(moved.min()), int(moved.max()) - 10 * 4 - 3) / 4
     assert vae.halo - 1 < reach <= vae.halo
-    exact = vae.decode(latent)[0]
-    errors = [float((vae.decode_tiled(latent, 7, halo=halo)[0] - exact).abs().max()) for halo in (0, vae.halo)]
+    exact = vae.decode(latent)["rgb"]
+    tiled = [vae.decode_tiled(latent, 7, halo=halo)["rgb"] for halo in (0, vae.halo)]
+    errors = [float((rgb - exact).abs().max()) for rgb in tiled]
     assert errors[0] > 1e-3 and errors[1] < 1e-5
 
 
@@ -147,10 +155,9 @@ def test_tiled_decoding_holds_no_more_than_a_tile_and_a_chunk_at_once() -> None:
 @pytest.mark.parametrize("group", [1, 2])
 def test_every_weight_has_a_gradient(group: int) -> None:
     vae = vae_of(group).requires_grad_(True)
-    rgb, signal = film(1 + group)
-    mean, log_variance = vae.posterior(rgb, signal)
+    mean, log_variance = vae.posterior(film(1 + group))
     decoded = vae.reconstruct(mean + torch.randn_like(mean) * (log_variance / 2).exp())
-    sum(part.square().mean() for part in decoded).backward()  # type: ignore[union-attr]
+    sum(part.square().mean() for part in decoded.values()).backward()  # type: ignore[union-attr]
     still = [name for name, parameter in vae.named_parameters() if parameter.grad is None or not parameter.grad.any()]
     assert still == []
 
@@ -160,8 +167,9 @@ def test_a_codec_starts_as_the_principal_components_of_patches() -> None:
     films = [film(3, batch=(6,))]
     start_from_components(vae, films)
     pictures = film(3)
-    for ours, best in zip(vae.decode(vae.encode(*pictures)), patch_components(vae, films)(*pictures)):
-        assert torch.allclose(ours, best, atol=1e-4)
+    ours = vae.decode(vae.encode(pictures))
+    for name, best in patch_components(vae, films)(pictures).items():
+        assert torch.allclose(ours[name], best, atol=1e-4)
 
 
 @pytest.mark.parametrize("group", [1, 2])
@@ -169,34 +177,46 @@ def test_a_codec_with_as_many_latents_as_numbers_starts_lossless(group: int) -> 
     vae = vae_of(group, awake=False, widths=(12, 256), latents=48 * group)
     start_from_components(vae, [film(1 + 2 * group, batch=(12,))])
     pictures = film(1 + 2 * group)
-    for ours, true in zip(vae.decode(vae.encode(*pictures)), pictures):
-        assert torch.allclose(ours, true, atol=1e-3)
+    for name, ours in vae.decode(vae.encode(pictures)).items():
+        assert torch.allclose(ours, pictures[name], atol=1e-3)
 
 
 def test_latents_are_normalised_and_come_back() -> None:
     vae = vae_of()
-    rgb, signal = film(2)
-    normalised = vae.encode(rgb, signal)
-    mean, _ = vae.posterior(rgb, signal)
+    signals = film(2)
+    normalised = vae.encode(signals)
+    mean, _ = vae.posterior(signals)
     std, shift = vae.get_buffer("latent_std")[:, None, None], vae.get_buffer("latent_mean")[:, None, None]
     assert torch.allclose(normalised * std + shift, mean, atol=1e-5)
-    for decoded, plain in zip(vae.decode(normalised), vae.reconstruct(mean)):
-        assert torch.allclose(decoded, plain, atol=1e-5)
+    plain = vae.reconstruct(mean)
+    for name, decoded in vae.decode(normalised).items():
+        assert torch.allclose(decoded, plain[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_depth_latents_are_known_where_all_pixels_of_all_their_frames_are(group: int) -> None:
+    vae, known = vae_of(group), torch.ones(1, 1 + 2 * group, 1, 8, 12)
+    known[0, group, 0, 3, 4] = 0  # the last frame of the second latent frame, block (0, 1)
+    latents = vae.encode_known(known)
+    assert latents.shape == vae.encode(film(1 + 2 * group, (8, 12), (1,))).shape
+    unknown = torch.zeros_like(latents, dtype=torch.bool)
+    unknown[0, 1, 3:, 0, 1] = True
+    assert torch.equal(latents, (~unknown).float())
 
 
 @pytest.mark.parametrize("hw", [(8, 10), (6, 8), (0, 8)])
 def test_sides_that_are_no_multiple_of_the_block_are_refused(hw: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="multiples of 4"):
-        vae_of().encode(*film(1, hw))
+        vae_of().encode(film(1, hw))
 
 
 def test_frames_that_do_not_fill_their_groups_are_refused_at_the_start_and_later() -> None:
     vae, past = vae_of(2), Past()
     with pytest.raises(InputError, match=r"2 frames; expected 1 \+ a multiple of 2"):
-        vae.encode(*film(2))
-    vae.encode(*film(3), past)
+        vae.encode(film(2))
+    vae.encode(film(3), past)
     with pytest.raises(InputError, match="3 frames; expected a multiple of 2"):
-        vae.encode(*film(3), past)
+        vae.encode(film(3), past)
 
 
 @pytest.mark.parametrize(

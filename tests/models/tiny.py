@@ -23,7 +23,7 @@ def tiny_config(
 
 def tiny_model() -> ModelConfig:
     """A model of pictures of 16 pixels."""
-    return ModelConfig("tiny test", 16, 3, PixelCodec(BLOCK), tiny_config())
+    return ModelConfig("tiny test", 16, 3, PixelCodec(BLOCK), network=tiny_config())
 
 
 def awake(network: MultiViewDiT, std: float = 0.2) -> MultiViewDiT:

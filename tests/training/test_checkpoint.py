@@ -1,10 +1,15 @@
 """Checkpoints: whole or not there."""
 
+import errno
+import json
+import resource
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from geometry.errors import InputError
 from worldgen.training import checkpoint
@@ -60,8 +65,6 @@ def test_a_file_that_is_no_checkpoint_is_refused_by_name(tmp_path: Path, content
 
 
 def test_safetensors_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     save_file({"a": torch.zeros(3)}, tmp_path / "c.safetensors")
     with pytest.raises(InputError, match="expected a checkpoint"):
         checkpoint.load(tmp_path / "c.safetensors")
@@ -86,3 +89,70 @@ def test_a_packed_optimizer_goes_on_as_if_nothing_had_happened(
     for weight, optimizer in zip(weights, optimizers):
         train(weight, optimizer)
     assert torch.equal(weights[0], weights[1])
+
+
+def in_shards(folder: Path, cuts: tuple[int, ...], rows: int = 7) -> torch.Tensor:
+    """A checkpoint whose tensor `a` [rows, 3] is cut at some rows, each part in a file of its own; returns `a`."""
+    whole, names = (
+        torch.randn(rows, 3),
+        [f"c.0000005.{n}-of-{len(cuts) + 1}.safetensors" for n in range(1, len(cuts) + 1)],
+    )
+    bounds = [0, *cuts, rows]
+    for n, (first, last) in enumerate(pairwise(bounds)):
+        metadata = {"rows": json.dumps({"a": [first, rows]})}
+        if n == 0:
+            metadata |= {"worldgen": json.dumps({"step": 5}), "shards": json.dumps(names)}
+        path = folder / ("c.safetensors" if n == 0 else names[n - 1])
+        save_file({"a": whole[first:last].clone()}, path, metadata=metadata)
+    return whole
+
+
+@pytest.mark.parametrize("cuts", [(), (4,), (2, 3, 6)])
+def test_any_rows_are_read_from_any_shards(tmp_path: Path, cuts: tuple[int, ...]) -> None:
+    whole = in_shards(tmp_path, cuts)
+    opened = checkpoint.Checkpoint(tmp_path / "c.safetensors")
+    assert opened.header == {"step": 5} and list(opened) == ["a"] and torch.equal(opened["a"], whole)
+    for first in range(8):
+        for last in range(first, 8):
+            assert torch.equal(opened.rows("a", slice(first, last)), whole[first:last])
+
+
+def test_a_checkpoint_without_one_of_its_shards_is_refused_by_name(tmp_path: Path) -> None:
+    in_shards(tmp_path, (2, 3))
+    missing = tmp_path / "c.0000005.2-of-3.safetensors"
+    missing.unlink()
+    with pytest.raises(InputError, match=missing.name):
+        checkpoint.Checkpoint(tmp_path / "c.safetensors")
+    save_file({"b": torch.zeros(1)}, missing)
+    with pytest.raises(InputError, match="expected all its shards"):
+        _ = checkpoint.Checkpoint(tmp_path / "c.safetensors")["a"]
+
+
+def test_a_new_checkpoint_takes_the_old_shards_away_and_leaves_other_files_alone(tmp_path: Path) -> None:
+    in_shards(tmp_path, (2, 3))
+    (tmp_path / "c.best.safetensors").write_bytes(b"mine")
+    checkpoint.save(tmp_path / "c.safetensors", {"a": torch.zeros(3)}, {"step": 6})
+    assert {path.name for path in tmp_path.iterdir()} == {"c.safetensors", "c.best.safetensors"}
+
+
+def test_a_full_disk_is_one_clear_error_and_keeps_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    checkpoint.save(path, {"a": torch.zeros(10)}, {"step": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # no file can grow beyond that: a write fails midway
+    try:
+        with pytest.raises(InputError, match=r"can't be written.*the checkpoint before it is kept") as caught:
+            checkpoint.save(path, {"a": torch.ones(100_000)}, {"step": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value) and [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert checkpoint.load(path)[1] == {"step": 1}
+
+
+def test_no_space_left_on_the_device_is_said_as_such(tmp_path: Path, monkeypatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        checkpoint.save(tmp_path / "c.safetensors", {"a": torch.zeros(3)}, {"step": 2})

@@ -66,7 +66,7 @@ def test_training_improves_on_the_principal_components_it_starts_from(tmp_path: 
 def test_the_latents_of_the_pictures_it_was_trained_on_are_normalised(tmp_path: Path) -> None:
     trainer = trained(run_of(tmp_path))
     vae = trainer.averaged()
-    latents = torch.cat([vae.encode(rgb, signal).flatten(0, 1) for rgb, signal in trainer._films(0, 6)])
+    latents = torch.cat([vae.encode(film).flatten(0, 1) for film in trainer._films(0, 6)])
     std, mean = torch.std_mean(latents, (0, 2, 3))
     assert torch.allclose(std, torch.ones(6), atol=1e-3) and torch.allclose(mean, torch.zeros(6), atol=1e-3)
 
@@ -106,10 +106,10 @@ def test_films_are_told_from_rigs_and_from_views_of_one_moment() -> None:
 
 def test_the_loss_is_its_parts_and_zero_error_leaves_the_divergence() -> None:
     vae = ConvVAE(ConvVAEConfig(4, 1, SHAPE, SHAPE))
-    rgb, signal = torch.rand(2, 1, 3, 8, 8), torch.randn(2, 1, 1, 8, 8)
-    total, parts = codec_loss(vae, rgb, signal, np.random.default_rng(0), CodecLoss(gradient=0.5, kl=0.1), 0.3)
+    signals = {"rgb": torch.rand(2, 1, 3, 8, 8), "depth": torch.randn(2, 1, 1, 8, 8)}
+    total, parts = codec_loss(vae, signals, np.random.default_rng(0), CodecLoss(gradient=0.5, kl=0.1), 0.3)
     assert float(total) == pytest.approx(float(parts["rgb"] + 0.3 * parts["depth"] + 0.1 * parts["kl"]), rel=1e-5)
-    mean, log_variance = vae.posterior(rgb, signal)
+    mean, log_variance = vae.posterior(signals)
     normal = torch.distributions.Normal(mean, (log_variance / 2).exp())
     kl = torch.distributions.kl_divergence(normal, torch.distributions.Normal(torch.zeros(()), torch.ones(())))
     assert float(parts["kl"]) == pytest.approx(float(kl.mean()), rel=1e-4)
@@ -123,6 +123,7 @@ def test_the_loss_is_its_parts_and_zero_error_leaves_the_divergence() -> None:
         (lambda run: replace(run, loss=CodecLoss(kl=-1.0)), "kl=-1"),
         (lambda run: replace(run, train=replace(run.train, start_from="tiny")), "start_from"),
         (lambda run: replace(run, train=replace(run.train, batch=0)), "batch 0"),
+        (lambda run: replace(run, train=replace(run.train, parallel="ddp")), "train.parallel"),
     ],
 )
 def test_impossible_runs_are_refused(tmp_path: Path, change: Callable[[CodecRun], CodecRun], message: str) -> None:
@@ -154,9 +155,9 @@ def test_a_saved_codec_loads_as_it_was(tmp_path: Path, half: bool) -> None:
     vae.get_buffer("latent_std").fill_(2)
     save_codec(vae, tmp_path, half)
     loaded = load_codec(tmp_path)
-    rgb, signal = torch.rand(3, 3, 8, 8), torch.randn(3, 1, 8, 8)
-    latent = vae.encode(rgb, signal)
-    assert torch.allclose(loaded.encode(rgb, signal), latent, atol=5e-3 if half else 0)
+    signals = {"rgb": torch.rand(3, 3, 8, 8), "depth": torch.randn(3, 1, 8, 8)}
+    latent = vae.encode(signals)
+    assert torch.allclose(loaded.encode(signals), latent, atol=5e-3 if half else 0)
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
 
 

@@ -14,11 +14,13 @@ import torch
 import yaml
 
 from geometry.errors import InputError
-from tests.models.tiny import awake, tiny_model
+from tests.models.tiny import BLOCK, awake, tiny_config, tiny_model
 from worldgen.config import plain
 from worldgen.model import WorldModel
+from worldgen.models.codec import PixelCodec
+from worldgen.models.text import TextConfig
 from worldgen.training import checkpoint
-from worldgen.training.config import RunConfig, TaskConfig
+from worldgen.training.config import PATTERNS, RunConfig, Stage, TaskConfig
 from worldgen.training.loop import Trainer, pick_device
 
 FOREVER = """
@@ -91,8 +93,45 @@ def test_a_killed_run_resumes_to_the_very_state_of_one_that_was_not(run_of, root
     assert_same_state(trained(config).checkpoint_path, whole.checkpoint_path)
 
 
+@pytest.mark.slow
+def test_killed_at_random_moments_fifty_times_a_run_loses_no_checkpoint_and_ends_as_one_that_was_not(
+    run_of, root: Path, tmp_path: Path
+) -> None:
+    config = run_of("killed", steps=10**6, cooldown=0.0, checkpoint_every=2)
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(plain(config), sort_keys=False))
+    draw, command, before, lost = random.SystemRandom(), [sys.executable, "-c", FOREVER, str(file)], 0, []
+    for _ in range(50):
+        printed = before
+        with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                printed = int(line)
+                if printed >= before + draw.randint(1, 4):
+                    break
+            time.sleep(draw.random() * draw.choice([0.01, 0.1, 0.5]))
+            process.send_signal(signal.SIGKILL)
+            printed = max([printed, *(int(line) for line in process.stdout if line.endswith("\n"))])
+        opened = checkpoint.Checkpoint(config.output / "checkpoint.safetensors") if printed > 1 else None
+        step = 0 if opened is None else opened.header["step"]
+        # A step is printed after its checkpoint: of those that were, none is lost.
+        assert step % 2 == 0 and printed - 1 <= step <= printed + 1, (printed, step)
+        assert opened is None or all(bool(value.isfinite().all()) for value in opened.values())
+        lost.append(printed - step)
+        before = step
+    print(f"50 kills to step {before}; steps lost: {lost}")
+    whole = run_of("whole", steps=10**6, cooldown=0.0)
+    trained(whole, steps=before)
+    assert_same_state(config.output / "checkpoint.safetensors", whole.output / "checkpoint.safetensors")
+
+
 def test_the_loss_falls_on_a_problem_small_enough_to_learn(run_of) -> None:
-    config = run_of(steps=120, learning_rate=1e-2, ema=0.9, tasks=TaskConfig(1.0, 0.0, 0.0, 0.0, 0.0, top=1.0))
+    config = run_of(
+        steps=120,
+        learning_rate=1e-2,
+        ema=0.9,
+        tasks=TaskConfig(**dict.fromkeys(PATTERNS, 0.0) | {"given": 1.0}, top=1.0),
+    )
     config = replace(config, data=replace(config.data, pool=1, reuse=1000))
     losses = torch.tensor([record["loss"] for record in Trainer(config).steps()])
     assert losses[-20:].mean() < 0.5 * losses[:5].mean()
@@ -162,7 +201,7 @@ def test_the_intervals_of_what_is_written_may_change_on_resuming(run_of) -> None
     assert Trainer(run_of(checkpoint_every=3, sheet_every=5, log_every=7, steps=9)).step == 1
 
 
-def test_a_run_can_start_from_a_model_but_only_of_the_same_network(run_of, tmp_path: Path) -> None:
+def test_a_run_can_start_from_a_model_of_the_same_network_or_a_smaller_one(run_of, tmp_path: Path) -> None:
     model = WorldModel.create(tiny_model())
     awake(model.network)
     model.save(tmp_path / "start")
@@ -173,8 +212,48 @@ def test_a_run_can_start_from_a_model_but_only_of_the_same_network(run_of, tmp_p
     assert not any(torch.equal(value, start[name]) for name, value in trainer.model.network.state_dict().items())
     wider = replace(run_of(start_from=str(tmp_path / "start")), output=tmp_path / "other")
     network = replace(wider.model.network, mlp_width=56)
-    with pytest.raises(InputError, match="another network"):
+    with pytest.raises(InputError, match="expected added parts only"):
         Trainer(replace(wider, model=replace(wider.model, network=network)))
+
+
+def whole_model(config: RunConfig) -> RunConfig:
+    """The run of a model that has every part: layout, memory and text."""
+    network = replace(
+        tiny_config(layout=3 * BLOCK**2, attention=("full", "neighbours")), memory_channels=5 * BLOCK**2, text_width=32
+    )
+    model = replace(
+        config.model, codec=PixelCodec(BLOCK, layout=True), text=TextConfig("words", width=32), network=network
+    )
+    tasks = TaskConfig(prediction=0.2, interpolation=0.2, layout=0.2, causal=0.4, memory=0.6)
+    return replace(config, model=model, tasks=tasks)
+
+
+def test_a_model_with_every_part_trains_resumes_exactly_and_is_saved_whole(run_of, tmp_path: Path) -> None:
+    options = {"curriculum": (Stage(3, 8, 2, (1, 2)),), "consistency_weight": 0.1, "checkpointing": True}
+    whole = trained(whole_model(run_of("whole", **options)))
+    trained(whole_model(run_of("parts", **options)), steps=4)
+    parts = trained(whole_model(run_of("parts", **options)))
+    assert_same_state(whole.checkpoint_path, parts.checkpoint_path)
+    fresh = Trainer(whole_model(run_of("fresh", **options)))
+    changed = {n for n, v in whole.model.state().items() if not torch.equal(v, fresh.model.state()[n])}
+    for part in ("memory.weight", "words.table.weight", "embed.layout.weight", "blocks.1.attention.text_value.weight"):
+        assert part in changed, part
+    whole.averaged().save(tmp_path / "model")
+    loaded = WorldModel.load(tmp_path / "model")
+    assert all(torch.equal(value, loaded.state()[name]) for name, value in whole.averaged().state().items())
+
+
+def test_a_run_adds_parts_to_the_model_it_starts_from(run_of, tmp_path: Path) -> None:
+    model = WorldModel.create(tiny_model())
+    awake(model.network)
+    model.save(tmp_path / "start")
+    config = run_of(start_from=str(tmp_path / "start"))
+    grown = whole_model(config).model
+    grown = replace(grown, network=replace(grown.network, attention=model.config.network.attention))
+    trainer = Trainer(replace(config, model=grown))
+    for name, value in model.network.state_dict().items():
+        assert torch.equal(trainer.model.state()[name], value), name
+    assert next(trainer.steps())["loss"] > 0
 
 
 @pytest.mark.parametrize("name", ["abacus", "cuda:99"])

@@ -12,9 +12,10 @@ from worldgen.clip import Clip
 from worldgen.gauge import Gauge, batch_scale
 from worldgen.model import WorldModel
 from worldgen.training.config import TrainConfig
+from worldgen.training.consistency import disagreement
 from worldgen.training.data import SceneStream
-from worldgen.training.level_sampling import Task
-from worldgen.training.loss import loss
+from worldgen.training.level_sampling import Tasks
+from worldgen.training.loss import Batch, Objective, encode, weight
 from worldgen.training.optimizer import build_optimizers, rate
 
 
@@ -27,16 +28,19 @@ def model() -> WorldModel:
 
 @pytest.fixture
 def clip(run_of) -> Clip:
-    return SceneStream(run_of(frames=(3,)), torch.device("cpu")).batch(0)
+    return SceneStream(run_of(frames=(3,)), torch.device("cpu")).footage(0).clip
 
 
-def task(rgb: tuple[float, ...], depth: tuple[float, ...] = (1.0, 1.0, 1.0)) -> Task:
+def task(rgb: tuple[float, ...], depth: tuple[float, ...] = (1.0, 1.0, 1.0)) -> Tasks:
     """The same levels of three frames for two clips."""
-    return Task(torch.stack([torch.tensor(rgb), torch.tensor(depth)], -1).repeat(2, 1, 1), torch.tensor([True, True]))
+    level = torch.stack([torch.tensor(rgb), torch.tensor(depth)], -1).repeat(2, 1, 1)
+    yes = torch.tensor([True, True])
+    return Tasks(torch.arange(3).expand(2, 3), level, torch.zeros(2, 3).long(), yes, yes, ~yes)
 
 
-def of(model: WorldModel, clip: Clip, what: Task, noise: Tensor, weight: float = 1.0, half: bool = False):
-    return loss(model, clip, what, noise, torch.ones(2), weight, half)
+def of(model: WorldModel, clip: Clip, what: Tasks, noise: Tensor, weight: float = 1.0, half: bool = False, **options):
+    config = TrainConfig(depth_weight=weight, precision="bf16" if half else "fp32", **options)
+    return Objective(model, config)(Batch(clip, ("", ""), what, noise, torch.ones(2)))
 
 
 NOISE = torch.randn(2, 3, 64, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -54,7 +58,7 @@ def replaying(model: WorldModel, estimate: Callable[[Tensor], Tensor]) -> WorldM
 
 def test_the_truth_costs_nothing_and_ignorance_costs_the_signal_s_power(model: WorldModel, clip: Clip) -> None:
     gauge = Gauge.of(clip.cameras, batch_scale(clip.cameras))
-    truth = model.config.codec.encode(clip.rgb, gauge.signal_from_depth(clip.depth))
+    truth = model.config.codec.encode({"rgb": clip.rgb, "depth": gauge.signal_from_depth(clip.depth)})
     total, _ = of(replaying(model, lambda x: truth), clip, task((0, 0.4, 0.7)), NOISE)
     assert total == 0
     _, parts = of(replaying(model, torch.zeros_like), clip, task((0, 0.5, 0.5)), NOISE)
@@ -96,9 +100,68 @@ def test_half_precision_is_a_rounding_not_another_loss(model: WorldModel, clip: 
     assert full != half and half == pytest.approx(full, rel=0.03)
 
 
+def test_unknown_depth_carries_no_loss_and_is_never_given(model: WorldModel, clip: Clip) -> None:
+    depth = clip.depth.clone()
+    depth[0, 1, :, :8] = 0
+    known = replace(clip, depth=depth)
+    what = task((0, 0.5, 0.5), (0.0, 0.0, 0.5))
+    _, parts = of(replaying(model, torch.zeros_like), known, what, NOISE)
+    gauge = Gauge.of(clip.cameras, batch_scale(clip.cameras))
+    truth, counted, level = encode(model, known, gauge, what.level)
+    assert level[0, :, 1].tolist() == [0.0, 1.0, 0.5], "a frame whose depth has holes is unknown, not given"
+    assert level[1, :, 1].tolist() == [0.0, 0.0, 0.5]
+    squared = truth[:, :, 48:].square() * counted[:, :, 48:]
+    first = (squared[0, 1].sum() + 4 * squared[0, 2].sum()) / (counted[0, 1, 48:].sum() + counted[0, 2, 48:].sum())
+    second = 4 * squared[1, 2].mean()
+    assert counted[0, 1, 48:].mean() == 0.5
+    assert float(parts["depth"]) == pytest.approx(float((first + second) / 2), rel=1e-4)
+
+
+def test_each_clip_counts_the_same_so_halves_of_a_batch_average_to_the_whole(model: WorldModel, clip: Clip) -> None:
+    levels = torch.tensor([[0.0, 0.0, 0.5], [0.0, 0.3, 0.8]])
+    what = replace(task((0, 0, 0)), level=torch.stack([levels, torch.full_like(levels, 0.6)], -1))
+    objective = Objective(model, TrainConfig(precision="fp32"))
+    whole, _ = objective(Batch(clip, ("", ""), what, NOISE, torch.ones(2)))
+    halves = [
+        objective(Batch(clip[i : i + 1], ("",), what[i : i + 1], NOISE[i : i + 1], torch.ones(1)))[0] for i in range(2)
+    ]
+    assert float(sum(halves) / 2) == pytest.approx(float(whole), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "at_half", "at_most"), [("velocity", 4, 25), ("x0", 1, 1), ("snr", 1, 16), ("min_snr", 1, 5)]
+)
+def test_weights_by_name(name: str, at_half: float, at_most: float) -> None:
+    t = torch.tensor([0.5, 0.2, 0.01, 1.0])
+    value = weight(name, t, 0.2)
+    assert value[0] == pytest.approx(at_half) and value[1] == pytest.approx(at_most, rel=1e-5)
+    assert value[2] == value[1] and value[3] == (0 if "snr" in name else 1)
+
+
+def test_true_pictures_agree_across_views_and_shuffled_ones_do_not(run_of) -> None:
+    config = run_of(frames=(3,))
+    config = replace(config, model=replace(config.model, size_px=64), data=replace(config.data, supersample=3))
+    clip = SceneStream(config, torch.device("cpu")).footage(0).clip
+    one = torch.ones(clip.cameras.shape)
+    true = disagreement(clip.rgb, clip, one)
+    other = disagreement(clip.rgb.flip(0), clip, one)
+    assert true < 0.1 * other
+    assert disagreement(torch.full_like(clip.rgb, 0.3), clip, one) < 1e-10
+    assert disagreement(clip.rgb, clip, 2 * one) == pytest.approx(2 * float(true), rel=1e-5)
+
+
+def test_the_consistency_loss_reaches_the_network(model: WorldModel, clip: Clip) -> None:
+    total, parts = of(model, clip, task((0, 0.5, 0.7)), NOISE, consistency_weight=2.0)
+    without, _ = of(model, clip, task((0, 0.5, 0.7)), NOISE)
+    assert parts["consistency"] > 0
+    assert float(total) == pytest.approx(float(without + 2 * parts["consistency"]), rel=1e-5)
+    parts["consistency"].backward()
+    assert model.network.get_parameter("head.rgb.weight").grad is not None
+
+
 @pytest.mark.parametrize(("name", "kinds"), [("muon", {"adamw", "muon"}), ("adamw", {"adamw"})])
 def test_every_weight_has_exactly_one_optimizer(model: WorldModel, name: str, kinds: set[str]) -> None:
-    optimizers = build_optimizers(model.network, TrainConfig(optimizer=name))
+    optimizers = build_optimizers(model.parameters(), TrainConfig(optimizer=name))
     held = [p for optimizer in optimizers.values() for group in optimizer.param_groups for p in group["params"]]
     assert set(optimizers) == kinds
     assert sorted(map(id, held)) == sorted(map(id, model.network.parameters()))

@@ -1,6 +1,7 @@
 """`worldgen train`, as a user runs it."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import yaml
 from worldgen.cli import main
 from worldgen.config import plain
 from worldgen.model import WorldModel
+from worldgen.training.checkpoint import Checkpoint
+from worldgen.training.run import Log
 
 
 @pytest.fixture
@@ -37,6 +40,28 @@ def test_a_longer_run_continues_the_log_where_it_was(file: Path) -> None:
     assert main(["train", str(file), "train.steps=5"]) == 0
     assert log.read_text().startswith(before)
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_is_granted_after_the_step_with_a_checkpoint(
+    file: Path, kind: signal.Signals, monkeypatch
+) -> None:
+    write = Log.write
+
+    def interrupted(log: Log, record: dict) -> None:
+        write(log, record)
+        if record["step"] == 2:
+            signal.raise_signal(kind)
+
+    before = signal.getsignal(kind)
+    monkeypatch.setattr(Log, "write", interrupted)
+    assert main(["train", str(file), "train.checkpoint_every=100"]) == 130
+    assert signal.getsignal(kind) is before
+    assert Checkpoint(file.parent / "run" / "checkpoint.safetensors").header["step"] == 2
+    monkeypatch.undo()
+    assert main(["train", str(file)]) == 0
+    lines = (file.parent / "run" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
 
 
 def test_a_finished_run_that_is_started_again_changes_nothing(file: Path) -> None:

@@ -47,7 +47,8 @@ def bicubic(codec: ConvVAE) -> Method:
             small.append(F.interpolate(down, (height, width), mode="bicubic").clamp(low, high))
         return torch.stack(small, 1)
 
-    return lambda rgb, signal: (one(rgb, sizes["rgb"], 0.0, 1.0), one(signal, sizes["depth"], -1.0, 2.0))
+    ranges = {"rgb": (0.0, 1.0), "depth": (-1.0, 2.0)}
+    return lambda signals: {name: one(signals[name], sizes[name], *limits) for name, limits in ranges.items()}
 
 
 def training_films(family: str, count: int, frames: int, fps: float, size_px: int) -> Film:
@@ -62,7 +63,7 @@ def training_films(family: str, count: int, frames: int, fps: float, size_px: in
 def measure(methods: dict[str, Method], films: dict[str, Film]) -> dict[str, dict[str, dict[str, Tensor]]]:
     """The scores [scenes] of each method on each family, by family, method and figure."""
     return {
-        family: {name: scores(film, *method(film.clip.rgb, film.signal)) for name, method in methods.items()}
+        family: {name: scores(film, method(film.signals)) for name, method in methods.items()}
         for family, film in films.items()
     }
 
@@ -90,12 +91,12 @@ def tiling(codec: ConvVAE, size_px: int = 256, tile: int = 16) -> str:
     """The largest error in rgb of decoding in tiles, and its CPU time over decoding at once, by halo; of noise."""
     generator = torch.Generator().manual_seed(0)
     rgb = torch.rand(1, 1, 3, size_px, size_px, generator=generator)
-    latent = codec.encode(rgb, 3 * rgb[:, :, :1] - 1)
+    latent = codec.encode({"rgb": rgb, "depth": 3 * rgb[:, :, :1] - 1})
 
-    def timed(decode: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, float]:
+    def timed(decode: Callable[[], dict[str, Tensor]]) -> tuple[Tensor, float]:
         decode()
         began = time.process_time()
-        return decode()[0], time.process_time() - began
+        return decode()["rgb"], time.process_time() - began
 
     whole, at_once = timed(lambda: codec.decode(latent))
     lines = ["| halo | largest error | time |", "|---|---|---|"]
@@ -124,11 +125,11 @@ def main() -> int:
         return 0
     film = (a.frames, a.fps, a.size_px)
     training = [training_films(name, a.training, *film) for name in FAMILIES]
-    linear = patch_components(codec, [(some.clip.rgb, some.signal) for some in training])
+    linear = patch_components(codec, [some.signals for some in training])
     films = {name: held_out_films(name, a.scenes, *film) for name in FAMILIES}
     methods: dict[str, Method] = {
-        "ConvVAE": lambda rgb, signal: through(codec, rgb, signal),
-        "principal components": lambda rgb, signal: clipped(*linear(rgb, signal)),
+        "ConvVAE": lambda signals: through(codec, signals),
+        "principal components": lambda signals: clipped(linear(signals)),
         "bicubic": bicubic(codec),
     }
     began = time.process_time()
@@ -136,7 +137,7 @@ def main() -> int:
     seconds = time.process_time() - began
     print(f"{codec.modalities()} latents per {codec.block}x{codec.block} pixels, {codec.group} frames a latent frame")
     print(table(results))
-    floor = {name: float(scores(held, held.clip.rgb, held.signal)["abs_rel"].nanmean()) for name, held in films.items()}
+    floor = {name: float(scores(held, held.signals)["abs_rel"].nanmean()) for name, held in films.items()}
     print("\nAbsRel of the depth signal itself, which ends at a third of the scene scale, without any codec:")
     print(", ".join(f"{name} {value:.4f}" for name, value in floor.items()))
     print(f"\n{seconds:.1f} s of CPU for all methods")

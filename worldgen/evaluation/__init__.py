@@ -1,24 +1,45 @@
 """Figures with the truth beside them: metrics by formula, baselines that need no learning, and reports.
 
-image      PSNR, SSIM and depth errors
-baselines  what a model has to beat
-intervals  means over scenes with bootstrap intervals
-orbit      new views of held-out scenes from a few pictures
-report     an evaluation as a folder
+image           PSNR, SSIM and depth errors
+baselines       what a model has to beat
+intervals       means and paired differences over scenes with bootstrap intervals
+answers         what a method says about scenes, and how good it is
+comparison      models and baselines on one set of scenes
+consistency     whether new views agree with each other
+pose            where pictures were taken from, by rendering and comparing; errors of trajectories
+control         whether cameras go where they are told
+loops           once round a scene and back
+orbit           new views of held-out tabletops from a few pictures
+families        the same of every family of scenes, moving ones included
+captures        held-out views of real captures
+report          an evaluation as a folder
 """
 
 from worldgen.evaluation.baselines import nearest_camera
+from worldgen.evaluation.captures import CapturesEvaluation, evaluate_captures
+from worldgen.evaluation.comparison import Geometry
+from worldgen.evaluation.families import FamiliesEvaluation, evaluate_families, family_set
 from worldgen.evaluation.image import depth_errors, psnr, ssim
 from worldgen.evaluation.orbit import OrbitEvaluation, evaluate_orbit, orbit_set
+from worldgen.evaluation.pose import find_poses, pose_errors, trajectory_errors
 from worldgen.evaluation.report import write_report
 
 __all__ = [
+    "CapturesEvaluation",
+    "FamiliesEvaluation",
+    "Geometry",
     "OrbitEvaluation",
     "depth_errors",
+    "evaluate_captures",
+    "evaluate_families",
     "evaluate_orbit",
+    "family_set",
+    "find_poses",
     "nearest_camera",
     "orbit_set",
+    "pose_errors",
     "psnr",
     "ssim",
+    "trajectory_errors",
     "write_report",
 ]

@@ -1,7 +1,8 @@
 """What needs no learning: the answers a model has to beat, given the same known frames.
 
-A picture baseline is a function of the known frames, a clip [b, k], and the targets' cameras [b, t]. Blind ones move no
-pixel to where the new camera sees it; the oracle may use the known frames' true depth, which no model is given.
+A blind baseline is a function of the known frames, a clip [b, k], and the targets' cameras [b, t]: it moves no pixel to
+where the new camera sees it. An oracle takes the targets as a clip and may use true depth, which no model is given. It
+takes the world for still: where things move between the frames' times, their pixels land where they were.
 """
 
 import math
@@ -12,12 +13,13 @@ from torch import Tensor
 
 from geometry.cameras import Cameras
 from geometry.shapes import Bool, Float, Int
-from geometry.warping import backward_visible, fill_nearest, forward_warp
+from geometry.warping import backward_visible, backward_warp, fill_nearest, forward_warp
 from worldgen.clip import Clip
 from worldgen.gauge import batch_scale
 
-PictureBaseline = Callable[[Clip, Cameras], Tensor]  # -> rgb [b, t, 3, h, w]
-ORACLE = "forward warp (oracle)"
+Blind = Callable[[Clip, Cameras], Tensor]  # -> rgb [b, t, 3, h, w]
+Oracle = Callable[[Clip, Clip], Tensor]
+ORACLE, BACKWARD_ORACLE = "forward warp (oracle)", "backward warp (oracle)"
 
 
 def mean_colour(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
@@ -37,18 +39,41 @@ def copy_nearest(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
     return torch.stack([known.rgb[clips, index] for index in nearest], 1)
 
 
-def forward_warp_oracle(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
-    """The known pixels moved by their true depth into the new camera; holes take the nearest pixel's colour."""
+def forward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w"]:
+    """The known pixels moved by their true depth into the new camera; holes take the nearest pixel's colour, or the
+    known pictures' mean where the new one shows nothing of them."""
 
     def warp(frames: Clip, camera: Cameras) -> Tensor:
         rgb, _, visible = forward_warp(frames.rgb, frames.depth, frames.cameras, camera)
-        return fill_nearest(rgb, visible)
+        return _filled(rgb, visible, frames)
 
-    return torch.stack([torch.stack([warp(known[b], c) for c in _each(targets[b])]) for b in range(len(targets))])
+    return _each(lambda b, t: warp(known[b], targets.cameras[b, t]), targets.cameras)
 
 
-BLIND: dict[str, PictureBaseline] = {"mean colour": mean_colour, "row mean": row_mean, "copy nearest": copy_nearest}
-BASELINES: dict[str, PictureBaseline] = {**BLIND, ORACLE: forward_warp_oracle}
+def backward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w"]:
+    """The known pictures sampled where the new picture's true depth says its surfaces are (`backward_warp`).
+
+    A pixel takes its colour from the nearest camera that sees it, and from the nearest such pixel where none does. It
+    knows the new view's depth too, so it is the stronger oracle: what is left is shading, resampling and the unseen.
+    """
+    distances = torch.stack(
+        [camera_distances(targets.cameras[:, t], known.cameras) for t in range(targets.cameras.shape[1])], 1
+    )
+
+    def warp(b: int, t: int) -> Tensor:
+        frames = known[b]
+        rgb, visible, _ = backward_warp(
+            frames.rgb, targets.depth[b, t], targets.cameras[b, t], frames.depth, frames.cameras
+        )
+        source = torch.where(visible, distances[b, t][:, None, None], torch.inf).argmin(0)
+        picked = rgb.gather(0, source.expand(1, 3, *source.shape))[0].clamp(0, 1)
+        return _filled(picked, visible.any(0, keepdim=True), frames)
+
+    return _each(warp, targets.cameras)
+
+
+BLIND: dict[str, Blind] = {"mean colour": mean_colour, "row mean": row_mean, "copy nearest": copy_nearest}
+ORACLES: dict[str, Oracle] = {ORACLE: forward_warp_oracle, BACKWARD_ORACLE: backward_warp_oracle}
 
 
 def constant_depth(known: Clip, count: int) -> Float[Tensor, "b n 1 h w"]:
@@ -71,30 +96,44 @@ def row_depth(known: Clip, count: int) -> Float[Tensor, "b n 1 h w"]:
 
 
 def nearest_camera(target: Cameras, sources: Cameras) -> Int[Tensor, "*b"]:
-    """Which of the sources [*b, k] is nearest to the target [*b]; the first among equals.
+    """Which of the sources [*b, k] is nearest to the target [*b] (`camera_distances`); the first among equals."""
+    return camera_distances(target, sources).argmin(-1)
 
-    The squared distance of two cameras is (angle between their optical axes in radians)^2 + (distance of their centres
-    / scene scale)^2, the scale being `worldgen.gauge.batch_scale` of all of them: on an orbit both terms are about the
-    angle travelled, and enlarging the world changes nothing.
+
+def camera_distances(target: Cameras, sources: Cameras) -> Float[Tensor, "*b k"]:
+    """Squared distances of the sources [*b, k] from the target [*b].
+
+    That of two cameras is (angle between their optical axes in radians)^2 + (distance of their centres / scene
+    scale)^2, the scale being `worldgen.gauge.batch_scale` of all of them: on an orbit both terms are about the angle
+    travelled, and enlarging the world changes nothing.
     """
     cosine = (sources.forward * target.forward[..., None, :]).sum(-1)
     sine = torch.linalg.cross(sources.forward, target.forward[..., None, :].expand_as(sources.forward)).norm(dim=-1)
     apart = (sources.centres - target.centres[..., None, :]).norm(dim=-1)
     scale = batch_scale(Cameras.cat([sources, target[..., None]]))[..., None]
-    distance = torch.atan2(sine, cosine).square() + (apart / torch.where(scale > 1e-6, scale, 1.0)).square()
-    return distance.argmin(-1)
+    return torch.atan2(sine, cosine).square() + (apart / torch.where(scale > 1e-6, scale, 1.0)).square()
 
 
 def seen(known: Clip, targets: Clip) -> Bool[Tensor, "b t 1 h w"]:
-    """Which pixels of the targets [b, t] show something that some known frame [b, k] sees too, by true depth."""
+    """Which pixels of the targets [b, t] show something that some known frame [b, k] sees too, by true depth.
+
+    Both times are taken for one: a thing that has moved in between counts as unseen.
+    """
 
     def one(b: int, t: int) -> Tensor:
         camera, frames = targets.cameras[b, t], known[b]
         return backward_visible(targets.depth[b, t], camera, frames.depth, frames.cameras).any(0, keepdim=True)
 
-    clips, count = targets.cameras.shape
-    return torch.stack([torch.stack([one(b, t) for t in range(count)]) for b in range(clips)])
+    return _each(one, targets.cameras)
 
 
-def _each(cameras: Cameras) -> list[Cameras]:
-    return [cameras[i] for i in range(len(cameras))]
+def _filled(rgb: Tensor, visible: Tensor, frames: Clip) -> Tensor:
+    if bool(visible.any()):
+        return fill_nearest(rgb, visible)
+    return frames.rgb.mean((0, 2, 3))[:, None, None].expand_as(rgb)
+
+
+def _each(function: Callable[[int, int], Tensor], targets: Cameras) -> Tensor:
+    """One tensor of every clip b's target t, stacked [b, t, ...]."""
+    clips, count = targets.shape
+    return torch.stack([torch.stack([function(b, t) for t in range(count)]) for b in range(clips)])

@@ -1,5 +1,6 @@
 """How well a codec keeps pictures and depth, on held-out films of every family."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -26,9 +27,9 @@ class Film:
     gauge: Gauge
 
     @property
-    def signal(self) -> Float[Tensor, "b f 1 h w"]:
-        """The depth as a codec sees it."""
-        return self.gauge.signal_from_depth(self.clip.depth)
+    def signals(self) -> dict[str, Tensor]:
+        """The films as a codec sees them."""
+        return {"rgb": self.clip.rgb, "depth": self.gauge.signal_from_depth(self.clip.depth)}
 
 
 def held_out_films(family: str, count: int, frames: int, fps: float, size_px: int, seed: int = 0) -> Film:
@@ -51,20 +52,20 @@ def held_out_films(family: str, count: int, frames: int, fps: float, size_px: in
     return Film(clip, Gauge.of(clip.cameras, clip_scale(clip)))
 
 
-def through(codec: Codec, rgb: Tensor, signal: Tensor) -> tuple[Tensor, Tensor]:
-    """What is left of films [b, f] after encoding and decoding: rgb in 0..1, depth signal in -1..2."""
-    return clipped(*codec.decode(codec.encode(rgb, signal)))
+def through(codec: Codec, signals: Mapping[str, Float[Tensor, "b f _ h w"]]) -> dict[str, Tensor]:
+    """What is left of films after encoding and decoding: rgb in 0..1, depth signal in -1..2."""
+    return clipped(codec.decode(codec.encode(signals)))
 
 
-def clipped(rgb: Tensor, signal: Tensor) -> tuple[Tensor, Tensor]:
+def clipped(signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """rgb in 0..1, depth signal in -1..2."""
-    return rgb.clamp(0, 1), signal.clamp(-1, 2)
+    return {"rgb": signals["rgb"].clamp(0, 1), "depth": signals["depth"].clamp(-1, 2)}
 
 
-def scores(film: Film, rgb: Tensor, signal: Tensor) -> dict[str, Float[Tensor, "b"]]:
+def scores(film: Film, left: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "b"]]:
     """PSNR, SSIM, AbsRel and delta of each film, means over its frames; depth without alignment, up to FAR_M metres."""
-    true = film.clip
-    wrong, right = depth_errors(film.gauge.depth_from_signal(signal), true.depth)
+    true, rgb = film.clip, left["rgb"]
+    wrong, right = depth_errors(film.gauge.depth_from_signal(left["depth"]), true.depth)
     named = {"psnr": psnr(rgb, true.rgb), "ssim": ssim(rgb, true.rgb), "abs_rel": wrong, "delta": right}
     return {name: value.nanmean(-1) for name, value in named.items()}
 
@@ -73,8 +74,8 @@ def codec_sheet(codec: Codec, films: dict[str, Film]) -> Float[Tensor, "3 height
     """A row a film: its last frame true and reconstructed, the error fourfold about grey, and both depths."""
     rows = []
     for film in films.values():
-        rgb, signal = through(codec, film.clip.rgb, film.signal)
-        depth = film.gauge.depth_from_signal(signal)
+        left = through(codec, film.signals)
+        rgb, depth = left["rgb"], film.gauge.depth_from_signal(left["depth"])
         for i, true in enumerate(film.clip.rgb[:, -1]):
             error = (0.5 + 4 * (rgb[i, -1] - true)).clamp(0, 1)
             near = float(film.gauge.scale[i]) / 3

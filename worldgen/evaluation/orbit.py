@@ -2,40 +2,40 @@
 
 import hashlib
 import json
-import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from geometry.cameras import Cameras
 from geometry.errors import InputError
-from geometry.shapes import Bool, Float
 from worldgen.clip import Clip
 from worldgen.config import plain
-from worldgen.evaluation.baselines import BASELINES, BLIND, ORACLE, constant_depth, row_depth, seen
-from worldgen.evaluation.image import depth_errors, psnr, ssim
-from worldgen.evaluation.intervals import interval
+from worldgen.evaluation.comparison import (
+    PICTURES_ONLY,
+    Contest,
+    Counter,
+    Geometry,
+    Part,
+    check_fits,
+    check_sampled,
+    compare,
+    identity,
+    machine,
+    steps,
+)
+from worldgen.evaluation.control import Filmed
+from worldgen.evaluation.loops import loop_figures, loop_steps
 from worldgen.evaluation.report import write_report
 from worldgen.folders import check_output
-from worldgen.gauge import batch_scale
 from worldgen.model import WorldModel
-from worldgen.pipelines.views import ONE_CALL, Sampling, generate_views
+from worldgen.pipelines.views import Sampling
 from worldgen.scenes.render import render
 from worldgen.scenes.tabletop import tabletop
 from worldgen.scenes.viewpoints import NUMBERS, ring
 from worldgen.seeds import Domain, stream
-from worldgen.sheets import depth_picture, grid
-
-ONE, FULL = "one call", "full sample"
-_CLIPS_AT_ONCE = 16
-_SHEET_SCENES = 6
-_SHEET_NEAR_M, _SHEET_FAR_M = 1.5, 15.0
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,6 @@ class OrbitEvaluation:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What one method says about b scenes; None where it has no opinion.
-
-    rgb, depth   [b, t, ...] of the targets
-    given_depth  [b, k, 1, h, w] of the given pictures
-    """
-
-    rgb: Float[Tensor, "b t 3 h w"] | None = None
-    depth: Float[Tensor, "b t 1 h w"] | None = None
-    given_depth: Float[Tensor, "b k 1 h w"] | None = None
-
-
 def orbit_set(config: OrbitEvaluation, spread: str) -> Clip:
     """The frames [scenes, max(given) + targets] of one spread: the first k are given, the last are the targets.
 
@@ -117,158 +104,52 @@ def evaluate_orbit(
     output: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     sampled: tuple[str, ...] | None = None,
+    rivals: Mapping[str, WorldModel] | None = None,
+    geometry: Geometry = PICTURES_ONLY,
 ) -> dict[str, Any]:
     """Every figure of a model and of the baselines beside it, as plain data; written to the new folder `output`.
 
     sampling  of the full sample; the other prediction is one call of the network, the posterior mean
     progress  called with the sampling steps done and all there will be
     sampled   the spreads on which full samples are drawn, which is nearly all the work (default all)
+    rivals    further models on the same scenes, by name, with their paired differences to the first
+    geometry  further figures; loops start from the first given pictures of the first spread
 
-    Raises InputError when the folder exists, or the model does not fit the set.
+    Raises InputError when the folder exists, or a model does not fit the set.
     """
-    chosen = tuple(config.spreads_deg) if sampled is None else sampled
-    _check(model, config, chosen)
+    chosen, rivals = tuple(config.spreads_deg) if sampled is None else sampled, rivals or {}
+    frames = max(config.given) + config.targets
+    check_fits({model.config.name: model, **rivals}, config.size_px, frames)
+    check_sampled(chosen, list(config.spreads_deg), "spread")
     if output is not None:
         check_output(output, overwrite=False)
-    chunks = math.ceil(config.scenes / _CLIPS_AT_ONCE)
-    steps = len(config.spreads_deg) + sampling.steps * len(chosen)
-    counter = _Counter(chunks * len(config.given) * steps, progress)
+    total = sum(
+        steps(config.scenes, len(config.given), 1 + len(rivals), sampling, spread in chosen)
+        for spread in config.spreads_deg
+    )
+    loops = Contest.of(model, rivals, sampling, bool(chosen), config.seed)
+    total += loop_steps(1 + len(rivals), loops.samplings) * bool(geometry.loop_scenes)
+    counter = Counter(total, progress)
+    scenes = Filmed(tabletop(config.seed, list(range(config.scenes)), held_out=True), config.supersample)
+    order, targets = tuple(range(max(config.given))), tuple(range(frames))[-config.targets :]
+    report = {"evaluation": "orbit", **identity(model, rivals, sampling, config)}
     spreads, timings, sheets = {}, {}, {}
-    for spread in config.spreads_deg:
-        samplings = {ONE: replace(ONE_CALL, seed=sampling.seed)} | ({FULL: sampling} if spread in chosen else {})
-        spreads[spread], timings[spread], sheets[spread] = _evaluate(model, config, spread, samplings, counter)
-    report = {"evaluation": "orbit", **_identity(model, config, sampling), "spreads": spreads}
+    for spread, half_angle_deg in config.spreads_deg.items():
+        part = Part(orbit_set(config, spread), order, targets, config.given, filmed=scenes)
+        contest = Contest.of(model, rivals, sampling, spread in chosen, config.seed)
+        outcome = compare(part, contest, counter, geometry)
+        spreads[spread] = {
+            "half_angle_deg": half_angle_deg,
+            "sheet_columns": outcome.columns,
+            "given": outcome.cells,
+            **outcome.spatial,
+        }
+        timings[spread], sheets[spread] = outcome.timings, outcome.sheet
+        if geometry.loop_scenes and "loops" not in report:
+            first = part.clip.cameras[: geometry.loop_scenes, 0]
+            report["loops"], picture = loop_figures(loops.entrants(), scenes, first, config.seed, counter)
+            sheets["loops"] = picture
+    report |= {"spreads": spreads}
     if output is not None:
-        write_report(output, report, _machine(model) | {"seconds_per_clip_and_step": timings}, sheets)
+        write_report(output, report, machine(model) | {"seconds_per_clip_and_step": timings}, sheets)
     return report
-
-
-class _Counter:
-    """Counts sampling steps for the caller's progress bar."""
-
-    def __init__(self, total: int, progress: Callable[[int, int], None] | None):
-        self.done, self.total, self.progress = 0, total, progress
-
-    def __call__(self) -> None:
-        self.done += 1
-        if self.progress is not None:
-            self.progress(self.done, self.total)
-
-
-def _evaluate(
-    model: WorldModel, config: OrbitEvaluation, spread: str, samplings: dict[str, Sampling], on_step: _Counter
-) -> tuple[dict[str, Any], dict[str, Any], Tensor]:
-    """The figures, timings and sheet of one spread. The sheet shows the middle one of the numbers given."""
-    clip = orbit_set(config, spread)
-    cells, timings, sheet_columns = {}, {}, {}
-    for given in config.given:
-        known, targets = clip.frames(slice(0, given)), clip.frames(slice(-config.targets, None))
-        generated = {name: _generate(model, config, known, targets, how, on_step) for name, how in samplings.items()}
-        answers = {name: answer for name, (answer, _) in generated.items()} | _baselines(known, targets)
-        cells[str(given)] = _figures(answers, known, targets, config.seed)
-        timings[str(given)] = {name: seconds for name, (_, seconds) in generated.items()}
-        if given == sorted(config.given)[len(config.given) // 2]:
-            sheet_columns = _sheet_columns(answers, known, targets)
-    names = [f"{name} ({pictures.shape[1]})" for name, pictures in sheet_columns.items()]
-    result = {"half_angle_deg": config.spreads_deg[spread], "sheet_columns": names, "given": cells}
-    return result, timings, _sheet(sheet_columns)
-
-
-def _check(model: WorldModel, config: OrbitEvaluation, sampled: tuple[str, ...]) -> None:
-    frames = max(config.given) + config.targets
-    if model.config.size_px != config.size_px or model.config.frames < frames:
-        raise InputError(
-            f"model of {model.config.frames} frames of {model.config.size_px} px evaluated on {frames} frames of "
-            f"{config.size_px} px; expected the same size, and at most its frames"
-        )
-    unknown = sorted(set(sampled) - set(config.spreads_deg))
-    if unknown:
-        raise InputError(f"samples for spread {unknown[0]!r}; expected some of {', '.join(config.spreads_deg)}")
-
-
-def _identity(model: WorldModel, config: OrbitEvaluation, sampling: Sampling) -> dict[str, Any]:
-    """What was evaluated, how, and on what."""
-    weights = {"name": model.config.name, "weights_sha256": model.weights_sha256 or None}
-    return {"model": weights, "sampling": plain(sampling), "config": plain(config), "config_sha256": config.sha256}
-
-
-def _machine(model: WorldModel) -> dict[str, Any]:
-    return {"device": str(model.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
-
-
-def _generate(
-    model: WorldModel, config: OrbitEvaluation, known: Clip, targets: Clip, sampling: Sampling, on_step: _Counter
-) -> tuple[Answer, float]:
-    """The model's answer from pictures alone, and the seconds a step took for each clip."""
-    given, frames = len(known), max(config.given) + config.targets
-    parts, start = [], time.perf_counter()
-    for first in range(0, config.scenes, _CLIPS_AT_ONCE):
-        some = slice(first, first + _CLIPS_AT_ONCE)
-        pictures = Clip(known.rgb[some], torch.zeros_like(known.depth[some]), known.cameras[some])
-        cameras = targets.cameras[some]
-        scale = batch_scale(Cameras.cat([pictures.cameras, cameras]))
-        # Noise belongs to the scene and the frame: a target starts from the same whatever is given.
-        ids = [first * frames + i for i in [*range(given), *range(frames - config.targets, frames)]]
-        parts.append(generate_views(model, pictures, cameras, scale, sampling, ids, on_step).to("cpu"))
-    seconds = (time.perf_counter() - start) / (config.scenes * sampling.steps)
-    rgb, depth = torch.cat([part.rgb for part in parts]), torch.cat([part.depth for part in parts])
-    return Answer(rgb[:, given:], depth[:, given:], depth[:, :given]), seconds
-
-
-def _baselines(known: Clip, targets: Clip) -> dict[str, Answer]:
-    pictures = {name: Answer(baseline(known, targets.cameras)) for name, baseline in BASELINES.items()}
-    maps = {"constant depth": constant_depth, "row depth": row_depth}
-    depths = {name: Answer(None, f(known, len(targets)), f(known, len(known))) for name, f in maps.items()}
-    return pictures | depths
-
-
-def _figures(answers: dict[str, Answer], known: Clip, targets: Clip, seed: int) -> dict[str, Any]:
-    """Every method's figures for one number of given pictures, and what the network's one call gains."""
-    visible = seen(known, targets)
-    scores = {name: dict(_scores(answer, known, targets, visible)) for name, answer in answers.items()}
-    best = max(BLIND, key=lambda name: float(scores[name]["psnr"].mean()))
-    gain = scores[ONE]["psnr"] - scores[best]["psnr"]
-    return {
-        "seen_fraction": interval(visible.float().mean((1, 2, 3, 4)), seed),
-        "gain_db": {"over": best, **interval(gain, seed)},
-        "methods": {
-            method: {name: interval(values, seed) for name, values in of_method.items()}
-            for method, of_method in scores.items()
-        },
-    }
-
-
-def _scores(
-    answer: Answer, known: Clip, targets: Clip, visible: Bool[Tensor, "b t 1 h w"]
-) -> Iterator[tuple[str, Float[Tensor, "b"]]]:
-    """The figures of one answer, each the mean over a scene's pictures (of those that have it)."""
-    if answer.rgb is not None:
-        yield "psnr", psnr(answer.rgb, targets.rgb).mean(-1)
-        yield "psnr_seen", psnr(answer.rgb, targets.rgb, visible).nanmean(-1)
-        yield "psnr_unseen", psnr(answer.rgb, targets.rgb, ~visible).nanmean(-1)
-        yield "ssim", ssim(answer.rgb, targets.rgb).mean(-1)
-    for prefix, depth, truth in (("", answer.depth, targets), ("given_", answer.given_depth, known)):
-        if depth is not None:
-            abs_rel, delta = depth_errors(depth, truth.depth)
-            yield prefix + "abs_rel", abs_rel.nanmean(-1)
-            yield prefix + "delta", delta.nanmean(-1)
-
-
-def _sheet_columns(answers: dict[str, Answer], known: Clip, targets: Clip) -> dict[str, Float[Tensor, "b _ 3 h w"]]:
-    """The first scenes' pictures [b, n, 3, h, w] of each column of a sheet."""
-    first = slice(0, _SHEET_SCENES)
-    shown = [name for name in (ONE, FULL, ORACLE, "copy nearest") if name in answers]
-    depths = {"true depth": targets.depth, "depth of one call": answers[ONE].depth}
-    pictures = {"given": known.rgb, "truth": targets.rgb} | {name: answers[name].rgb for name in shown}
-    return {name: rgb[first] for name, rgb in pictures.items() if rgb is not None} | {
-        name: torch.stack(
-            [torch.stack([depth_picture(d, _SHEET_NEAR_M, _SHEET_FAR_M) for d in clip]) for clip in depth[first]]
-        )
-        for name, depth in depths.items()
-        if depth is not None
-    }
-
-
-def _sheet(columns: dict[str, Tensor]) -> Tensor:
-    scenes = min(len(pictures) for pictures in columns.values())
-    return grid([[picture for pictures in columns.values() for picture in pictures[b]] for b in range(scenes)])

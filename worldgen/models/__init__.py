@@ -1,10 +1,18 @@
 """Networks and codecs. They know nothing of files, configurations of runs, or noise."""
 
-from worldgen.models.codec import PixelCodec
-from worldgen.models.dit import DiTConfig, MultiViewDiT
+from worldgen.models.codec import Codec, PixelCodec
+from worldgen.models.dit import Cache, DiTConfig, MultiViewDiT, grow
+from worldgen.models.text import HubEncoder, TextConfig, TextEncoder, WordEncoder
 
 __all__ = [
+    "Cache",
+    "Codec",
     "DiTConfig",
+    "HubEncoder",
     "MultiViewDiT",
     "PixelCodec",
+    "TextConfig",
+    "TextEncoder",
+    "WordEncoder",
+    "grow",
 ]

@@ -13,21 +13,23 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from geometry.shapes import Float
+from geometry.shapes import Bool, Float
 from worldgen.conditioning import Conditioning
+from worldgen.models.context import Context
 
 
 @dataclass(frozen=True)
 class Positions:
     """Where tokens are, for heads of d channels: the first half projective, the second rotary.
 
-    project   [b, f, d/2, d/2] block-diagonal copies of each frame's 4x4 projection (identity where unknown)
+    project   [b, f, d/2, d/2] block-diagonal copies of each frame's 4x4 projection (identity where a clip's cameras are
+              unknown); None = the first half says nothing of positions
     inverse   its inverse
     cosine, sine  [b, f, n, d/4] of the rotary angles
     """
 
-    project: Tensor
-    inverse: Tensor
+    project: Tensor | None
+    inverse: Tensor | None
     cosine: Tensor
     sine: Tensor
 
@@ -36,20 +38,22 @@ def positions(conditioning: Conditioning, hw: tuple[int, int], head_width: int, 
     """The positions of an h x w grid of tokens in every frame."""
     cameras = conditioning.cameras
     half = head_width // 2
-    identity = torch.eye(4, dtype=cameras.K.dtype, device=cameras.K.device).expand(*cameras.shape, 4, 4)
-    project, inverse = identity, identity
-    if projective:
-        lens = identity.clone()
-        size = cameras.K.new_tensor([cameras.hw[1], cameras.hw[0], 1.0])
-        lens[..., :3, :3] = cameras.K / size[:, None]
-        lens[..., :2, 2] -= 0.5  # the picture spans -0.5..0.5, which keeps the matrix well conditioned
-        known = conditioning.cameras_known[:, None, None, None]
-        project = torch.where(known, lens @ cameras.camera_from_world, identity)
-        inverse = torch.where(known, cameras.world_from_camera @ torch.linalg.inv(lens), identity)
     angle = _rotary_angles(cameras.time_s, hw, half // 2)
+    if not projective:
+        return Positions(None, None, angle.cos(), angle.sin())
+    identity = torch.eye(4, dtype=cameras.K.dtype, device=cameras.K.device).expand(*cameras.shape, 4, 4)
+    lens = identity.clone()
+    size = cameras.K.new_tensor([cameras.hw[1], cameras.hw[0], 1.0])
+    lens[..., :3, :3] = cameras.K / size[:, None]
+    lens[..., :2, 2] -= 0.5  # the picture spans -0.5..0.5, which keeps the matrix well conditioned
+    known = conditioning.cameras_known[:, None, None, None]
+    project = torch.where(known, lens @ cameras.camera_from_world, identity)
+    inverse = torch.where(known, cameras.world_from_camera @ torch.linalg.inv(lens), identity)
     copies = torch.eye(half // 4, dtype=identity.dtype, device=identity.device)
-    block = [rearrange(torch.einsum("mn,bfij->bfminj", copies, p), "b f m i n j -> b f (m i) (n j)")
-             for p in (project, inverse)]  # fmt: skip
+    block = [
+        rearrange(torch.einsum("mn,bfij->bfminj", copies, p), "b f m i n j -> b f (m i) (n j)")
+        for p in (project, inverse)
+    ]
     return Positions(block[0], block[1], angle.cos(), angle.sin())
 
 
@@ -70,46 +74,99 @@ def _rotary_angles(time_s: Float[Tensor, "b f"], hw: tuple[int, int], pairs: int
     return torch.cat([place.expand(*time_s.shape, -1, -1), when.expand(-1, -1, n, -1)], -1)
 
 
-def _place(x: Tensor, matrix: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Transform head channels [b, f, heads, n, d]: first half by a matrix, second half by a rotation."""
+def _projected(x: Tensor, matrix: Tensor | None) -> Tensor:
+    """Head channels [b, f, heads, n, d] whose first half is multiplied by a matrix a frame."""
+    if matrix is None:
+        return x
     first, second = x.chunk(2, -1)
-    first = first @ matrix[:, :, None].transpose(-1, -2)
-    a, b = second.chunk(2, -1)
+    return torch.cat([first @ matrix.to(x.dtype)[:, :, None].transpose(-1, -2), second], -1)
+
+
+def _turned(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Head channels [b, f, heads, n, d] whose second half is rotated."""
+    first, a, b = x.split([x.shape[-1] // 2, x.shape[-1] // 4, x.shape[-1] // 4], -1)
     return torch.cat([first, a * cosine - b * sine, a * sine + b * cosine], -1)
 
 
-class MultiViewAttention(nn.Module):
-    """Self-attention over tokens [b, f, n, width]: within each frame, or across all frames of a clip."""
+def _normed(x: Tensor, norm: nn.RMSNorm) -> Tensor:
+    """A norm in its input's type, which is what the fused kernels take; they add up in float32."""
+    return F.rms_norm(x, x.shape[-1:], norm.weight.to(x.dtype), norm.eps)
 
-    def __init__(self, width: int, heads: int, across: bool):
+
+class MultiViewAttention(nn.Module):
+    """Self-attention over tokens [b, f, n, width]: within each frame, or across the frames of a clip.
+
+    text_width  width of text tokens, 0 = none. They are attended to by the same queries with keys and values of their
+                own (Ye et al. 2023, "IP-Adapter", eq. 5); their values start at zero, so text can be added later.
+    context     other processes have the other frames, which are seen as well; None = all frames are here
+    """
+
+    def __init__(self, width: int, heads: int, within: bool, text_width: int = 0):
         super().__init__()
-        self.heads, self.across = heads, across
+        self.heads, self.within = heads, within
+        self.context: Context | None = None
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         self.query_norm = nn.RMSNorm(width // heads, eps=1e-6)
         self.key_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.text_key = nn.Linear(text_width, width, bias=False) if text_width else None
+        self.text_value = nn.Linear(text_width, width, bias=False) if text_width else None
+        if self.text_value is not None:
+            nn.init.zeros_(self.text_value.weight)
 
-    def forward(self, x: Float[Tensor, "b f n c"], where: Positions) -> Float[Tensor, "b f n c"]:
-        """Attend; what a value says is carried from its own camera into the asking one."""
+    def forward(
+        self,
+        x: Float[Tensor, "b f n c"],
+        where: Positions,
+        seen: Bool[Tensor, "b 1 q k"] | None = None,
+        text: tuple[Float[Tensor, "b t e"], Bool[Tensor, "b t"]] | None = None,
+        past: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Float[Tensor, "b f n c"], tuple[Tensor, Tensor] | None]:
+        """Attend; what a value says is carried from its own camera into the asking one.
+
+        seen  which of the (earlier and present) tokens each sees, None = all; within frames it does not matter
+        past  keys and values [b, heads, k, d] of finished frames, which come before the present ones
+
+        Also returns the keys and values of all frames, for a next call's `past`; None within frames.
+        """
         split = "b f n (h d) -> b f h n d"
-        q = self.query_norm(rearrange(self.query(x), split, h=self.heads))
-        k = self.key_norm(rearrange(self.key(x), split, h=self.heads))
         v = rearrange(self.value(x), split, h=self.heads)
+        asked = _normed(rearrange(self.query(x), split, h=self.heads), self.query_norm)
+        k = _normed(rearrange(self.key(x), split, h=self.heads), self.key_norm)
         cosine, sine = where.cosine[:, :, None].to(v.dtype), where.sine[:, :, None].to(v.dtype)
-        project, inverse = where.project.to(v.dtype), where.inverse.to(v.dtype)
-        one, none = torch.ones_like(cosine), torch.zeros_like(sine)
-        q = _place(q.to(v.dtype), project.transpose(-1, -2), cosine, sine)
-        k = _place(k.to(v.dtype), inverse, cosine, sine)
-        v = _place(v, inverse, one, none)
-        if self.across:
-            frames = x.shape[1]
-            q, k, v = (rearrange(t, "b f h n d -> b h (f n) d") for t in (q, k, v))
-            out = F.scaled_dot_product_attention(q, k, v)
-            out = rearrange(out, "b h (f n) d -> b f h n d", f=frames)
-        else:
+        up = None if where.project is None else where.project.transpose(-1, -2)
+        q = _turned(_projected(asked, up), cosine, sine)
+        k = _turned(_projected(k, where.inverse), cosine, sine)
+        v = _projected(v, where.inverse)
+        kept = None
+        if self.within:
             q, k, v = (t.flatten(0, 1) for t in (q, k, v))
             out = F.scaled_dot_product_attention(q, k, v).unflatten(0, x.shape[:2])
-        out = _place(out, project, one, none)
-        return self.out(rearrange(out, "b f h n d -> b f n (h d)"))
+        else:
+            q, k, v = (rearrange(t, "b f h n d -> b h (f n) d") for t in (q, k, v))
+            if self.context is not None:
+                k, v = self.context.gather(k, 2), self.context.gather(v, 2)
+            if past is not None:
+                k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+            kept = (k, v)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+            out = rearrange(out, "b h (f n) d -> b f h n d", f=x.shape[1])
+        out = _projected(out, where.project)
+        if text is not None and self.text_key is not None:
+            out = out + self._read(asked, *text)
+        return self.out(rearrange(out, "b f h n d -> b f n (h d)")), kept
+
+    def _read(self, asked: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        """What the text says to every token; nothing where a clip's text is dropped."""
+        assert self.text_key is not None and self.text_value is not None
+        frames, text = asked.shape[1], text.to(asked.dtype)
+        split = "b t (h d) -> b h t d"
+        k = _normed(rearrange(self.text_key(text), split, h=self.heads), self.key_norm).to(asked.dtype)
+        v = rearrange(self.text_value(text), split, h=self.heads).to(asked.dtype)
+        meant = mask.any(-1)[:, None]
+        q = rearrange(asked, "b f h n d -> b h (f n) d")
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=(mask | ~meant)[:, None, None])
+        out = torch.where(meant[..., None, None], out, 0.0)
+        return rearrange(out, "b h (f n) d -> b f h n d", f=frames)

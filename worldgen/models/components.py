@@ -1,6 +1,6 @@
 """Principal components: the best linear codec of patches, and where a convolutional one starts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -34,14 +34,14 @@ class Components:
 
 
 @torch.no_grad()
-def start_from_components(vae: ConvVAE, films: list[tuple[Tensor, Tensor]]) -> None:
+def start_from_components(vae: ConvVAE, films: list[dict[str, Tensor]]) -> None:
     """Set a fresh codec's linear path to principal components, layer by layer; its residual branches are still at 0.
 
     So training starts at about the best linear codec of patches instead of on its way there.
-    films  rgb and depth signal [b, f, ...] of films, as in training
+    films  signals [b, f, ...] of films, as in training
     """
-    for n, name in enumerate(vae.modalities()):
-        pictures = [2 * film[0] - 1 if n == 0 else film[1] for film in films]
+    for name in vae.modalities():
+        pictures = [2 * film[name] - 1 if name == "rgb" else film[name] for film in films]
         encoder, decoder = vae.encoders[name], vae.decoders[name]
         assert isinstance(encoder, Encoder) and isinstance(decoder, Decoder)
         _start(encoder, decoder, pictures)
@@ -87,25 +87,25 @@ def _middle(conv: nn.Conv2d) -> Tensor:
     return conv.weight[:, :, conv.kernel_size[0] // 2, conv.kernel_size[1] // 2]
 
 
-Method = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Method = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
 
 
-def patch_components(codec: ConvVAE, films: list[tuple[Tensor, Tensor]]) -> Method:
-    """The linear codec of patches at a codec's numbers, as a function of films' rgb and depth signal.
+def patch_components(codec: ConvVAE, films: list[dict[str, Tensor]]) -> Method:
+    """The linear codec of patches at a codec's numbers, as a function of films' signals.
 
     Fitted on first frames by themselves and on the patches of whole groups after them.
     """
     block, group = codec.block, codec.group
-    fitted = []
-    for n, count in enumerate(codec.modalities().values()):
+    fitted: dict[str, list[Components]] = {}
+    for name, count in codec.modalities().items():
         first, later = [], []
         for film in films:
-            head, *tail = _cut(film[n], group)
+            head, *tail = _cut(film[name], group)
             first.append(_patches(head, block))
             later += [_patches(part, block) for part in tail]
         if group == 1:  # every frame is alone
             first = later = first + later
-        fitted.append([Components.of(torch.cat(some), count) for some in (first, later)])
+        fitted[name] = [Components.of(torch.cat(some), count) for some in (first, later)]
 
     def one(film: Tensor, by: list[Components]) -> Tensor:
         parts = []
@@ -116,7 +116,7 @@ def patch_components(codec: ConvVAE, films: list[tuple[Tensor, Tensor]]) -> Meth
             parts.append(rearrange(flat, back, b=b, f=f, c=c, y=h // block, x=w // block, p=block, q=block))
         return torch.cat(parts, 1)
 
-    return lambda rgb, signal: (one(rgb, fitted[0]), one(signal, fitted[1]))
+    return lambda signals: {name: one(signals[name], by) for name, by in fitted.items()}
 
 
 def _patches(frames: Tensor, block: int) -> Tensor:

@@ -1,5 +1,6 @@
 """Autoencoders of diffusers as codecs: pretrained latents for real checkpoints."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from geometry.errors import InputError
 from geometry.shapes import Float
+from worldgen.models.codec import whole_blocks
 
 # Classes whose encoder takes the first frame alone and then whole groups, or no time at all; and how to tell their
 # latents' size. CogVideoX's is none of them: two latent frames decode to eight frames and not to five.
@@ -94,24 +96,28 @@ class DiffusersCodec(nn.Module):
         """Latent channels of each modality, in their order."""
         return {"rgb": self.channels, "depth": self.channels}
 
-    def encode(
-        self, rgb: Float[Tensor, "*b f 3 h w"], depth_signal: Float[Tensor, "*b f 1 h w"]
-    ) -> Float[Tensor, "*b g c y x"]:
-        """Latent frames. Raises InputError for sides that are no multiple of the block, or groups that are not full."""
+    def encode(self, signals: Mapping[str, Float[Tensor, "*b f _ h w"]]) -> Float[Tensor, "*b g c y x"]:
+        """Latent frames of rgb and depth signal.
+
+        Raises InputError for sides that are no multiple of the block, or groups that are not full.
+        """
+        rgb = signals["rgb"]
         frames, (height, width) = rgb.shape[-4], rgb.shape[-2:]
         if height % self.block or width % self.block or 0 in (height, width):
             raise InputError(f"pictures of {width}x{height} pixels; expected sides that are multiples of {self.block}")
         if frames < 1 or (frames - 1) % self.group:
             raise InputError(f"{frames} frames; expected 1 + a multiple of {self.group}")
-        grey = repeat((2 * depth_signal - 1) / 3, "... 1 h w -> ... c h w", c=3)
+        grey = repeat((2 * signals["depth"] - 1) / 3, "... 1 h w -> ... c h w", c=3)
         return torch.cat([self._encode(2 * rgb - 1), self._encode(grey)], -3)
 
-    def decode(
-        self, latent: Float[Tensor, "*b g c y x"]
-    ) -> tuple[Float[Tensor, "*b f 3 h w"], Float[Tensor, "*b f 1 h w"]]:
+    def decode(self, latent: Float[Tensor, "*b g c y x"]) -> dict[str, Tensor]:
         """rgb (not clamped, but by Wan's own decoder) and depth signal."""
         rgb, grey = (self._decode(part) for part in latent.split(self.channels, -3))
-        return (rgb + 1) / 2, (3 * grey.mean(-3, keepdim=True) + 1) / 2
+        return {"rgb": (rgb + 1) / 2, "depth": (3 * grey.mean(-3, keepdim=True) + 1) / 2}
+
+    def encode_known(self, depth_known: Float[Tensor, "*b f 1 h w"]) -> Float[Tensor, "*b g c y x"]:
+        """Which latents are known, where all but some pixels' depth is (`worldgen.models.codec.whole_blocks`)."""
+        return whole_blocks(self, depth_known)
 
     def _encode(self, pictures: Tensor) -> Tensor:
         """Frames [*b, f, 3, h, w] in -1..1 to normalised latents."""

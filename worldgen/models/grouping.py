@@ -1,5 +1,6 @@
 """Which frames of a clip share a latent frame: only consecutive ones of one camera's film, never different cameras'."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -73,28 +74,24 @@ class Grouping:
                 )
         return torch.cat([part[..., :1, :] for part in parts], -2)
 
-    def encode(
-        self, codec: Codec, rgb: Float[Tensor, "*b f 3 h w"], depth_signal: Float[Tensor, "*b f 1 h w"]
-    ) -> Float[Tensor, "*b g c y x"]:
+    def encode(self, codec: Codec, signals: Mapping[str, Float[Tensor, "*b f _ h w"]]) -> Float[Tensor, "*b g c y x"]:
         """Latent frames of clips that all have this grouping, each film by itself."""
-        self._check(codec, rgb.shape[-4])
+        self._check(codec, signals["rgb"].shape[-4])
         if self.group == 1:
-            return codec.encode(rgb, depth_signal)
-        films = (list(film) for film in self.films)
-        return torch.cat([codec.encode(rgb[..., f, :, :, :], depth_signal[..., f, :, :, :]) for f in films], -4)
+            return codec.encode(signals)
+        films = ({name: x[..., list(film), :, :, :] for name, x in signals.items()} for film in self.films)
+        return torch.cat([codec.encode(film) for film in films], -4)
 
-    def decode(
-        self, codec: Codec, latent: Float[Tensor, "*b g c y x"]
-    ) -> tuple[Float[Tensor, "*b f 3 h w"], Float[Tensor, "*b f 1 h w"]]:
-        """The frames in the clip's own order."""
+    def decode(self, codec: Codec, latent: Float[Tensor, "*b g c y x"]) -> dict[str, Tensor]:
+        """The frames' signals in the clip's own order."""
         self._check(codec, sum(map(len, self.films)))
         if self.group == 1:
             return codec.decode(latent)
         sizes = [1 + (len(film) - 1) // self.group for film in self.films]
         decoded = [codec.decode(part) for part in latent.split(sizes, -4)]
         back = torch.tensor(sum(self.films, ())).argsort().to(latent.device)
-        rgb, depth = (torch.cat(parts, -4).index_select(latent.ndim - 4, back) for parts in zip(*decoded))
-        return rgb, depth
+        joined = {name: torch.cat([film[name] for film in decoded], -4) for name in decoded[0]}
+        return {name: x.index_select(latent.ndim - 4, back) for name, x in joined.items()}
 
     def _check(self, codec: Codec, frames: int) -> None:
         if codec.group != self.group or frames != sum(map(len, self.films)):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.models.causal import FrameConv, MergeFrames, Past, ResBlock, SplitFrames
+from worldgen.models.codec import whole_blocks
 
 TAPS = 3  # frames a temporal convolution sees, where frames are merged
 
@@ -159,58 +161,54 @@ class ConvVAE(nn.Module):
         return {"rgb": self.config.rgb.latents, "depth": self.config.depth.latents}
 
     def posterior(
-        self, rgb: Float[Tensor, "b f 3 h w"], depth_signal: Float[Tensor, "b f 1 h w"], past: Past | None = None
+        self, signals: Mapping[str, Float[Tensor, "b f _ h w"]], past: Past | None = None
     ) -> tuple[Float[Tensor, "b g c y x"], Float[Tensor, "b g c y x"]]:
         """Means and log variances of the latents as the encoders give them, not normalised."""
         past = Past() if past is None else past
-        pictures = {"rgb": 2 * rgb - 1, "depth": depth_signal}
+        pictures = {"rgb": 2 * signals["rgb"] - 1, "depth": signals["depth"]}
         parts = [encoder(pictures[name], past) for name, encoder in self.encoders.items()]
         mean, log_variance = (torch.cat(part, 2) for part in zip(*parts))
         return mean, log_variance
 
-    def reconstruct(
-        self, latent: Float[Tensor, "b g c y x"], past: Past | None = None
-    ) -> tuple[Float[Tensor, "b f 3 h w"], Float[Tensor, "b f 1 h w"]]:
+    def reconstruct(self, latent: Float[Tensor, "b g c y x"], past: Past | None = None) -> dict[str, Tensor]:
         """rgb and depth signal of latents that are not normalised."""
         past = Past() if past is None else past
         parts = latent.split(list(self.modalities().values()), 2)
         rgb, depth = (decoder(part, past) for part, decoder in zip(parts, self.decoders.values()))
-        return (rgb + 1) / 2, depth
+        return {"rgb": (rgb + 1) / 2, "depth": depth}
 
     def encode(
-        self, rgb: Float[Tensor, "*b f 3 h w"], depth_signal: Float[Tensor, "*b f 1 h w"], past: Past | None = None
+        self, signals: Mapping[str, Float[Tensor, "*b f _ h w"]], past: Past | None = None
     ) -> Float[Tensor, "*b g c y x"]:
-        """Latent frames: the posterior's means, normalised.
+        """Latent frames of rgb and depth signal: the posterior's means, normalised.
 
         past  of the same film's earlier chunks, updated; the first chunk has 1 + n k frames, later ones n k
 
         Raises InputError when a side is no multiple of the block, or the frames don't fill their groups.
         """
-        height, width = rgb.shape[-2:]
+        *batch, _frames, _channels, height, width = signals["rgb"].shape
         if height % self.block or width % self.block or 0 in (height, width):
             raise InputError(f"pictures of {width}x{height} pixels; expected sides that are multiples of {self.block}")
-        batch = rgb.shape[:-4]
-        mean, _ = self.posterior(
-            rgb.reshape(-1, *rgb.shape[-4:]), depth_signal.reshape(-1, *depth_signal.shape[-4:]), past
-        )
+        mean, _ = self.posterior({name: x.reshape(-1, *x.shape[-4:]) for name, x in signals.items()}, past)
         mean = (mean - self._of("latent_mean")) / self._of("latent_std")
         return mean.reshape(*batch, *mean.shape[1:])
 
-    def decode(
-        self, latent: Float[Tensor, "*b g c y x"], past: Past | None = None
-    ) -> tuple[Float[Tensor, "*b f 3 h w"], Float[Tensor, "*b f 1 h w"]]:
-        """rgb (not clamped) and depth signal.
+    def decode(self, latent: Float[Tensor, "*b g c y x"], past: Past | None = None) -> dict[str, Tensor]:
+        """rgb [*b, f, 3, h, w] (not clamped) and depth signal [*b, f, 1, h, w].
 
         past  of the same film's earlier latent frames, updated
         """
         batch = latent.shape[:-4]
         flat = latent.reshape(-1, *latent.shape[-4:]) * self._of("latent_std") + self._of("latent_mean")
-        rgb, depth = self.reconstruct(flat, past)
-        return rgb.reshape(*batch, *rgb.shape[1:]), depth.reshape(*batch, *depth.shape[1:])
+        return {name: x.reshape(*batch, *x.shape[1:]) for name, x in self.reconstruct(flat, past).items()}
+
+    def encode_known(self, depth_known: Float[Tensor, "*b f 1 h w"]) -> Float[Tensor, "*b g c y x"]:
+        """Which latents are known, where all but some pixels' depth is (`worldgen.models.codec.whole_blocks`)."""
+        return whole_blocks(self, depth_known)
 
     def decode_tiled(
         self, latent: Float[Tensor, "*b g c y x"], tile: int = 32, chunk: int = 4, halo: int | None = None
-    ) -> tuple[Float[Tensor, "*b f 3 h w"], Float[Tensor, "*b f 1 h w"]]:
+    ) -> dict[str, Tensor]:
         """`decode` in squares of `tile` latents and `chunk` latent frames at a time, which bounds the work's memory.
 
         halo  latents around each tile that are decoded with it and thrown away. By default as many as the decoder
@@ -223,22 +221,22 @@ class ConvVAE(nn.Module):
             raise InputError(f"tile {tile}, chunk {chunk}, halo {halo}; expected 1 or more, 1 or more, 0 or more")
         frames, (rows, columns) = latent.shape[-4], latent.shape[-2:]
         count, side = 1 + (frames - 1) * self.group, self.block
-        outputs = [
-            latent.new_empty(*latent.shape[:-4], count, c, rows * side, columns * side, dtype=torch.float32)
-            for c in (3, 1)
-        ]
+        outputs = {
+            name: latent.new_empty(*latent.shape[:-4], count, c, rows * side, columns * side, dtype=torch.float32)
+            for name, c in (("rgb", 3), ("depth", 1))
+        }
         for top in range(0, rows, tile):
             for left in range(0, columns, tile):
                 down, across = _Span.of(top, tile, halo, rows), _Span.of(left, tile, halo, columns)
                 window, past, done = latent[..., down.outer, across.outer], Past(), 0
                 for start in range(0, frames, chunk):
                     pieces = self.decode(window[..., start : start + chunk, :, :, :], past)
-                    new = pieces[0].shape[-4]
-                    for output, piece in zip(outputs, pieces):
+                    new = pieces["rgb"].shape[-4]
+                    for name, piece in pieces.items():
                         kept = piece[..., down.kept(side), across.kept(side)]
-                        output[..., done : done + new, :, down.pixels(side), across.pixels(side)] = kept
+                        outputs[name][..., done : done + new, :, down.pixels(side), across.pixels(side)] = kept
                     done += new
-        return outputs[0], outputs[1]
+        return outputs
 
     def _of(self, buffer: str) -> Float[Tensor, "c 1 1"]:
         return self.get_buffer(buffer)[:, None, None]

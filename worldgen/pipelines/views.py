@@ -75,14 +75,14 @@ def generate_views(
     cameras = Cameras.cat([known.cameras, targets]).to(device)
     gauge = Gauge.of(cameras, scale.to(device))
     conditioning = Conditioning.of(gauge.normalise(cameras))
-    known, codec = known.to(device), model.config.codec
+    known, codec = known.to(device), model.codec
     pad = (0, 0, 0, 0, 0, 0, 0, new)
     rgb = torch.nn.functional.pad(known.rgb, pad)
     has_depth = (known.depth > 0).flatten(2).all(-1).all(0)
     depth = torch.nn.functional.pad(torch.where(known.depth > 0, known.depth, torch.inf), pad, value=torch.inf)
-    signal = codec.encode(rgb, gauge.signal_from_depth(depth))
+    signal = codec.encode({"rgb": rgb, "depth": gauge.signal_from_depth(depth)})
 
-    given = torch.zeros(frames, 2, dtype=torch.bool)
+    given = torch.zeros(frames, len(model.channels), dtype=torch.bool)
     given[:count, 0] = True
     given[:count, 1] = has_depth.cpu()
     levels = Levels.given(given, sampling.steps, sampling.shift)
@@ -106,8 +106,8 @@ def generate_views(
             x = state.x
             if on_step is not None:
                 on_step()
-    new_rgb, new_signal = codec.decode(x.clone())
-    out_depth = gauge.depth_from_signal(new_signal)
+    pictures = codec.decode(x.clone())
+    out_depth = gauge.depth_from_signal(pictures["depth"])
     out_depth[:, :count] = torch.where(known.depth > 0, known.depth, out_depth[:, :count])
-    out_rgb = torch.cat([known.rgb, new_rgb[:, count:].clamp(0, 1)], 1)
+    out_rgb = torch.cat([known.rgb, pictures["rgb"][:, count:].clamp(0, 1)], 1)
     return Clip(out_rgb, out_depth, cameras)

@@ -23,7 +23,9 @@ def guide_given(denoiser: Denoiser, scale: float, noise: Tensor, channels: tuple
             return denoiser(x, level, conditioning)
         blind_level = torch.where(given, 1.0, level)
         blind_x = torch.where(per_channel(given.to(x), channels) > 0, noise.expand_as(x), x)
-        both = denoiser(torch.cat([x, blind_x]), torch.cat([level, blind_level]), conditioning.twice())
+        both = denoiser(
+            torch.cat([x, blind_x]), torch.cat([level, blind_level]), Conditioning.cat([conditioning, conditioning])
+        )
         seeing, blind = both.chunk(2)
         return blind + scale * (seeing - blind)
 

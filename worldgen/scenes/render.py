@@ -1,4 +1,7 @@
-"""The reference renderer: exact ray casting of closed-form scenes, in batches, by torch on any device."""
+"""The reference renderer: exact ray casting of closed-form scenes, in batches, by torch on any device.
+
+`worldgen/scenes/fast_shading.py` is the same in numba for a CPU.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +15,13 @@ from geometry.conventions import srgb_from_linear
 from geometry.errors import InputError
 from geometry.rays import camera_directions, pixel_centres
 from worldgen.clip import Clip
-from worldgen.scenes.scene import Scene
-from worldgen.scenes.shading import Surfaces, fast_enough, flat, length, shade, surfaces
+from worldgen.scenes.scene import Scene, tensors
+from worldgen.scenes.shading import GRAZING, UNSEEN, Surfaces, flat, length, shade, surfaces
 from worldgen.scenes.shapes import Shape
-from worldgen.scenes.tracing import Hits, Solids, trace
+from worldgen.scenes.tracing import Hits, Solids, has_numba, trace
 
 TRUTHS = ("normals", "classes", "flow", "scene_flow", "visibility")
 _BUNDLE = 16  # rays of a bundle are a square of so many on a side
-_GRAZING = 1e-2  # sine of the least angle to the image plane at which a point still has a pixel position
-_UNSEEN = 1e-3  # share of the distance by which a point may be missed and still count as seen
 
 
 def render(
@@ -42,8 +43,8 @@ def render(
                  [b, f, 3, h, w] metres it moves until then; "visibility" [b, f, 1, h, w] whether it is seen there. The
                  last frame has no next one: its flows are 0 and nothing is visible.
     prefilter    fade what textures have finer than a pixel (False: the exact colour of single points)
-    chunk_rays   rays held at once, which bounds the memory at about 1.5 kB each; by default 2^17 on a CPU, and
-                 2^22 elsewhere
+    chunk_rays   rays held at once by torch, which bounds the memory at about 1.5 kB each; by default 2^17 on a CPU, and
+                 2^22 elsewhere. Numba (`fast_enough`) holds a few hundred
 
     Returns a Clip with rgb [b, f, 3, h, w], z-depth (inf = sky) and instances (-1 = sky), and the truths asked for.
     Gradients reach poses, sizes, colours and lights, but not through silhouettes and shadow edges.
@@ -58,8 +59,14 @@ def render(
     bounds = torch.where((scene.kind == Shape.MESH)[..., None], scene.size.detach(), scene.size)
     scene = replace(scene, size=bounds)
     film = _Film(scene, cameras, Solids.of(scene, cameras.time_s))
-    parts = [film.expose(slice(i, i + step), supersample, truths, prefilter) for i in range(0, len(film), step)]
-    images = {name: torch.cat([part[name] for part in parts]).unflatten(0, cameras.shape) for name in parts[0]}
+    if fast_enough(scene, cameras):
+        from worldgen.scenes.fast_shading import render_cpu
+
+        images = render_cpu(scene, cameras, film.solids, supersample, truths, prefilter)
+    else:
+        parts = [film.expose(slice(i, i + step), supersample, truths, prefilter) for i in range(0, len(film), step)]
+        images = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    images = {name: image.unflatten(0, cameras.shape) for name, image in images.items()}
     return Clip(images.pop("rgb"), images.pop("depth"), cameras, **images)
 
 
@@ -78,6 +85,13 @@ def _check(scene: Scene, cameras: Cameras, supersample: int, truths: Sequence[st
     if bool((cameras.K[..., 0, 0] * cameras.K[..., 1, 1] == 0).any()):
         raise InputError("render: a camera with focal length 0; expected intrinsics with an inverse")
     scene.check()
+
+
+def fast_enough(scene: Scene, cameras: Cameras) -> bool:
+    """Whether numba may do it (`worldgen/scenes/fast_shading.py`): on a CPU, in float32, without gradients."""
+    numbers = [value for value in (*tensors(scene), *tensors(cameras)) if value.is_floating_point()]
+    plain = all(value.device.type == "cpu" and value.dtype == torch.float32 for value in numbers)
+    return plain and has_numba() and not (torch.is_grad_enabled() and any(value.requires_grad for value in numbers))
 
 
 @dataclass(frozen=True)
@@ -141,47 +155,28 @@ class _Film:
         cameras, which, solids = self._take(torch.where(last, index, index + 1))
         here, size = self.cameras[which, index % frames], self.scene.size[which]
         picture = torch.arange(len(index), device=index.device).repeat_interleave(hits.t[0].numel())
-        if fast_enough(origin, direction, seen.local, solids.unit_from_world, cameras.K, size):
-            from worldgen.scenes.fast_shading import flow_cpu
-
-            image = (_image_rows(here), _image_rows(cameras))
-            flow, motion, uv, ahead, bundled = flow_cpu(
-                image,
-                cameras.centres,
-                solids,
-                size,
-                which,
-                last,
-                _GRAZING,
-                hits,
-                seen,
-                origin,
-                direction,
-            )
-            images = {"flow": flow, "scene_flow": motion}
-        else:
-            slots = solids.kind.shape[1]
-            row = picture * slots + seen.primitive % slots
-            # The same point of the same body, a frame later: rotation (the transpose of A times size) and centre.
-            linear = solids.unit_from_world[..., :3].flatten(0, 1) * size.flatten(0, 1)[..., None]
-            turn, centre = linear.flatten(1).T.index_select(1, row), solids.centre.flatten(0, 1).T.index_select(1, row)
-            moved = torch.stack([(turn[axis::3] * seen.local).sum(0) for axis in range(3)]) + centre
-            o, d = flat(origin, hits.t), flat(direction, hits.t)
-            eye = cameras.centres.T[:, picture]
-            towards = torch.where(seen.hit, moved - eye, d)  # the sky is infinitely far
-            uv, z = _project(cameras, picture, towards)
-            before, _ = _project(here, picture, torch.where(seen.hit, seen.point - o, d))
-            ahead = (z > _GRAZING * length(towards)) & ~last[picture]
-            images = {
-                "flow": torch.where(ahead, uv - before, 0.0),
-                "scene_flow": torch.where(seen.hit & ~last[picture], moved - seen.point, 0.0),
-            }
-            bundled = towards.reshape(3, *hits.t.shape).movedim(0, 2).contiguous()
+        slots = solids.kind.shape[1]
+        row = picture * slots + seen.primitive % slots
+        # The same point of the same body, a frame later: rotation (the transpose of A times size) and centre.
+        linear = solids.unit_from_world[..., :3].flatten(0, 1) * size.flatten(0, 1)[..., None]
+        turn, centre = linear.flatten(1).T.index_select(1, row), solids.centre.flatten(0, 1).T.index_select(1, row)
+        moved = torch.stack([(turn[axis::3] * seen.local).sum(0) for axis in range(3)]) + centre
+        o, d = flat(origin, hits.t), flat(direction, hits.t)
+        eye = cameras.centres.T[:, picture]
+        towards = torch.where(seen.hit, moved - eye, d)  # the sky is infinitely far
+        uv, z = _project(cameras, picture, towards)
+        before, _ = _project(here, picture, torch.where(seen.hit, seen.point - o, d))
+        ahead = (z > GRAZING * length(towards)) & ~last[picture]
+        images = {
+            "flow": torch.where(ahead, uv - before, 0.0),
+            "scene_flow": torch.where(seen.hit & ~last[picture], moved - seen.point, 0.0),
+        }
+        bundled = towards.reshape(3, *hits.t.shape).movedim(0, 2).contiguous()
         if visibility:
             blocked = trace(solids, cameras.centres[:, None, :, None], bundled).t.reshape(-1)
             edge = uv.new_tensor([cameras.hw[1], cameras.hw[0]])[:, None]
             inside = ((uv >= 0) & (uv <= edge)).all(0)
-            images["visibility"] = ahead & inside & torch.where(seen.hit, blocked >= 1 - _UNSEEN, blocked.isinf())
+            images["visibility"] = ahead & inside & torch.where(seen.hit, blocked >= 1 - UNSEEN, blocked.isinf())
         return images
 
 
@@ -191,11 +186,6 @@ def picture_bundles(cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor]
     Bundles over the lower and right edge repeat the last rays.
     """
     fine = cameras.resized((cameras.hw[0] * supersample, cameras.hw[1] * supersample))
-    if fast_enough(fine.K, fine.world_from_camera):
-        from worldgen.scenes.fast_shading import directions_cpu
-
-        world_from_pixel = fine.world_from_camera[:, :3, :3] @ torch.linalg.inv(fine.K)
-        return fine.centres[:, None, :, None], directions_cpu(world_from_pixel, fine.hw, _BUNDLE)
     uv = pixel_centres(fine.hw, fine.K.device, fine.K.dtype)
     for axis in (0, 1):
         count = -(-uv.shape[axis] // _BUNDLE) * _BUNDLE

@@ -120,6 +120,13 @@ def _map(value: Parts, function: Callable[[Tensor], Tensor]) -> Parts:
     return type(value)(**parts)
 
 
+def tensors(value: object) -> list[Tensor]:
+    """All tensors of a dataclass of tensors and of such dataclasses."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for part in vars(value).values() for tensor in tensors(part)] if is_dataclass(value) else []
+
+
 def stack(scenes: Sequence[Scene]) -> Scene:
     """One batch of several batches, the smaller ones padded with empty slots, dark lamps and their last moment."""
     width = {

@@ -12,10 +12,12 @@ from torch import Tensor
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.shapes import unit_normal
 from worldgen.scenes.textures import evaluate
-from worldgen.scenes.tracing import Hits, Solids, has_numba, trace
+from worldgen.scenes.tracing import Hits, Solids, trace
 
 SHADOW_BIAS = 1e-3  # metres, and share of a lamp's distance, by which shadow rays keep off surfaces
-_NEAREST_LAMP_M = 0.2  # nearer than that a lamp gets no brighter
+NEAREST_LAMP_M = 0.2  # nearer than that a lamp gets no brighter
+GRAZING = 1e-2  # sine of the least angle to the image plane at which a point still has a pixel position
+UNSEEN = 1e-3  # share of the distance by which a point may be missed and still count as seen
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,6 @@ class Surfaces:
     local      [3, n] metres in the primitive's own frame
     normal     [3, n] unit, in the world, towards the ray's start for meshes and outwards for solids
     local_normal  [3, n] in the primitive's own frame, any length
-    start      [p, t, 3, k] where shadow rays start, if known: just off the surface
     """
 
     hit: Tensor
@@ -40,7 +41,6 @@ class Surfaces:
     local: Tensor
     normal: Tensor
     local_normal: Tensor
-    start: Tensor | None = None
 
 
 def length(vector: Tensor) -> Tensor:
@@ -60,10 +60,6 @@ def surfaces(scene: Scene, solids: Solids, which: Tensor, hits: Hits, origin: Te
     one Newton step on the surface from there, which moves nothing, has the right derivative (the implicit function
     theorem).
     """
-    if fast_enough(origin, direction, solids.unit_from_world, scene.size):
-        from worldgen.scenes.fast_shading import meet_cpu
-
-        return meet_cpu(scene, solids, which, hits, origin, direction)
     pictures, slots = solids.kind.shape
     hit = hits.slot >= 0
     picture = torch.arange(pictures, device=which.device)[:, None, None].expand_as(hits.slot)
@@ -91,12 +87,6 @@ def surfaces(scene: Scene, solids: Solids, which: Tensor, hits: Hits, origin: Te
     normal = torch.stack([(affine[axis::4] * unit_n).sum(0) for axis in range(3)])  # covectors turn by the transpose
     normal = normal / length(normal).clamp_min(1e-12)
     return Surfaces(hit, primitive // slots, primitive, t, o + t * d, unit * size, normal, unit_n / size)
-
-
-def fast_enough(*tensors: Tensor) -> bool:
-    """Whether numba may do it (`worldgen/scenes/fast_shading.py`): on a CPU, in float32, without gradients."""
-    plain = all(tensor.device.type == "cpu" and tensor.dtype == torch.float32 for tensor in tensors)
-    return plain and has_numba() and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
 
 
 def _to_unit(affine: Tensor, vector: Tensor, shift: float = 1.0) -> Tensor:
@@ -140,8 +130,6 @@ def shade(
     pixel  [p] a ray's share of the picture, metres across at z-depth 1 m; the textures' footprint follows from it.
            None = textures unfiltered
     """
-    if fast_enough(direction, seen.t, seen.normal, *_looks(scene)):
-        return _shade_fast(scene, solids, which, hits, seen, direction, pixel)
     d = flat(direction, hits.t)
     distance = length(d) * seen.t
     to_eye = -d / length(d)
@@ -168,31 +156,6 @@ def shade(
     height = -to_eye[2]
     sky = torch.lerp(horizon, zenith, height.clamp_min(0).sqrt())
     return torch.where(seen.hit, bounced, sky)
-
-
-def _looks(scene: Scene) -> list[Tensor]:
-    """All numbers that colours follow from."""
-    parts = (scene.light, scene.material, scene.material.textures)
-    return [v for part in parts for v in vars(part).values() if isinstance(v, Tensor) and v.is_floating_point()]
-
-
-def _shade_fast(
-    scene: Scene, solids: Solids, which: Tensor, hits: Hits, seen: Surfaces, direction: Tensor, pixel: Tensor | None
-) -> Tensor:
-    """`shade`, with all but textures and shadow rays in one compiled loop."""
-    from worldgen.scenes.fast_shading import albedo_cpu, light_cpu
-
-    light = scene.light
-    columns = scene.material.textures.table().flatten(0, 1).T.contiguous()
-    albedo = albedo_cpu(columns, seen, pixel, direction)
-    lit = torch.zeros_like(seen.hit)
-    if bool((light.sun > 0).any()):
-        lit = _reaches(solids, seen, hits, light.to_sun[which][:, None, :, None], torch.inf)
-    lamps = torch.zeros(light.lamp.shape[1], len(lit), dtype=torch.bool)
-    for lamp in range(len(lamps)):
-        if bool((light.lamp_colour[:, lamp] > 0).any()):
-            lamps[lamp] = _reaches(solids, seen, hits, _lamp_places(scene, lamp, which, hits), 1 - SHADOW_BIAS)
-    return light_cpu(scene, which, hits, seen, direction, albedo, lit, lamps)
 
 
 def _lamp_places(scene: Scene, lamp: int, which: Tensor, hits: Hits) -> Tensor:
@@ -222,12 +185,9 @@ def _reflect(albedo: Tensor, normal: Tensor, to_light: Tensor, to_eye: Tensor, g
 
 def _reaches(solids: Solids, seen: Surfaces, hits: Hits, to_light: Tensor, end: float) -> Tensor:
     """Whether light arrives at each ray's end [n]: nothing is met from there towards `to_light` before t = end."""
-    if seen.start is not None:
-        start = seen.start
-    else:
-        # What lies in the dark anyway starts at its surface's far side, which changes nothing.
-        start = torch.where(seen.hit, seen.point + SHADOW_BIAS * seen.normal, torch.zeros_like(seen.point))
-        start = start.detach().reshape(3, *hits.t.shape).movedim(0, 2).contiguous()
+    # What lies in the dark anyway starts at its surface's far side, which changes nothing.
+    start = torch.where(seen.hit, seen.point + SHADOW_BIAS * seen.normal, torch.zeros_like(seen.point))
+    start = start.detach().reshape(3, *hits.t.shape).movedim(0, 2).contiguous()
     if to_light.shape[-1] > 1:
         to_light = to_light - start
     return (trace(solids, start, to_light.detach()).t >= end).reshape(-1)
@@ -241,5 +201,5 @@ def _from_lamp(
     lit = _reaches(solids, seen, hits, place, 1 - SHADOW_BIAS)
     colour = _per_ray(scene.light.lamp_colour[:, lamp], seen.scene)
     offset = flat(place, hits.t) - seen.point
-    away = length(offset).clamp_min(_NEAREST_LAMP_M)
+    away = length(offset).clamp_min(NEAREST_LAMP_M)
     return colour * lit / away**2 * _reflect(albedo, seen.normal, offset / away, to_eye, gloss, shine)

@@ -27,7 +27,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-_OCTAVES = 5
+OCTAVES = 5
 _WAVES = 5  # an octave
 
 
@@ -164,8 +164,8 @@ def noise(q: Tensor, gain: Tensor | float, width: Tensor | None, bend: Tensor | 
     total, power = torch.zeros_like(q[0]), 1e-12
     amplitude = torch.ones_like(q[0])
     scale = 1.0
-    for octave in range(_OCTAVES):
-        directions = _directions(octave, q.device, q.dtype)
+    for octave in range(OCTAVES):
+        directions = octave_waves(octave, q.device, q.dtype)
         waves = (torch.tensordot(directions[:, :3], q, 1) + directions[:, 3:]).sin()
         value = waves.sum(0) * math.sqrt(2 / _WAVES)
         fade = 1.0 if width is None else torch.exp(-0.5 * (width * (scale * 1.15)) ** 2)
@@ -177,7 +177,7 @@ def noise(q: Tensor, gain: Tensor | float, width: Tensor | None, bend: Tensor | 
     return total / torch.as_tensor(power).sqrt()
 
 
-def _directions(octave: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def octave_waves(octave: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Wave vectors and phases [waves, 4] of one octave: spread over the half sphere, other ones in every octave."""
     index = torch.arange(_WAVES, dtype=torch.float64) + 0.5
     azimuth = 2.399963 * (index + 1.7 * octave) + 0.9 * octave  # the golden angle

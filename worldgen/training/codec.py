@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from worldgen.seeds import Domain, stream
 from worldgen.training import checkpoint
 from worldgen.training.config import DataConfig, RunConfig, TrainConfig
 from worldgen.training.data import SceneStream
+from worldgen.training.loss import computes_half
 from worldgen.training.optimizer import build_optimizers, rate
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -68,6 +69,8 @@ class CodecRun:
             raise InputError(f"size_px {self.size_px}; expected a multiple of the codec's block {self.codec.block}")
         if self.train.start_from is not None:
             raise InputError("train.start_from of a codec's run; expected none, codecs start from fresh weights")
+        if self.train.curriculum or self.train.parallel != "none" or self.data.shards is not None:
+            raise InputError("train.curriculum, train.parallel or data.shards of a codec's run; expected none of them")
         views, group = self.data.views, self.codec.group
         if group > 1 and ((views - 1) % group or self.train.frames != (views,)):
             raise InputError(
@@ -94,7 +97,7 @@ class CodecTrainer:
         if not self.checkpoint_path.exists():
             start_from_components(self.vae, self._films(0, 2 * config.data.pool))
         self.ema = {name: value.detach().clone() for name, value in self.vae.state_dict().items()}
-        self.optimizers = build_optimizers(self.vae, config.train)
+        self.optimizers = build_optimizers([*self.vae.named_parameters()], config.train)
         if self.checkpoint_path.exists():
             self._resume()
 
@@ -116,11 +119,12 @@ class CodecTrainer:
         draw = stream(Domain.TRAINING, train.seed, step, 0, 5)
         batches = list(self._pictures(step, draw))
         total, parts = torch.zeros((), device=self.device), {}
-        count = sum(rgb.shape[:2].numel() for rgb, _ in batches)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=train.precision == "bf16"):
-            for rgb, signal in batches:
-                share = rgb.shape[:2].numel() / count
-                value, own = codec_loss(self.vae, rgb, signal, draw, self.config.loss, train.depth_weight)
+        count = sum(film["rgb"].shape[:2].numel() for film in batches)
+        half = computes_half(train.precision, self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            for film in batches:
+                share = film["rgb"].shape[:2].numel() / count
+                value, own = codec_loss(self.vae, film, draw, self.config.loss, train.depth_weight)
                 total = total + share * value
                 parts = {name: parts.get(name, 0) + share * part for name, part in own.items()}
         self._check_finite("loss", total.detach())
@@ -138,26 +142,29 @@ class CodecTrainer:
         scalars = {"loss": total, **parts, "gradient_norm": norm}
         return {**{k: round(float(v.detach()), 6) for k, v in scalars.items()}, "rate": rate(train, step)}
 
-    def _films(self, start: int, stop: int) -> list[tuple[Tensor, Tensor]]:
+    def _films(self, start: int, stop: int) -> list[dict[str, Tensor]]:
         """The films of some steps."""
         steps = ((n, stream(Domain.TRAINING, self.config.train.seed, n, 0, 5)) for n in range(start, stop))
         return [film for step, draw in steps for film in self._pictures(step, draw)]
 
-    def _pictures(self, step: int, draw: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """What a step trains on: rgb and depth signal [b, f, ...] of films, and of single pictures."""
-        clip = self.stream.batch(step)
+    def _pictures(self, step: int, draw: np.random.Generator) -> Iterator[dict[str, Tensor]]:
+        """What a step trains on: signals [b, f, ...] of films, and of single pictures."""
+        clip = self.stream.footage(step).clip
         jitter = self.config.loss.scale_jitter ** (2 * torch.from_numpy(draw.random(len(clip.rgb))).float() - 1)
-        signal = Gauge.of(clip.cameras, clip_scale(clip) * jitter.to(self.device)).signal_from_depth(clip.depth)
-        rgb = clip.rgb
+        rows = torch.arange(len(clip.rgb), device=self.device)[:, None]
         if self.config.codec.group > 1:
             order, film = in_order(clip)
-            rows = torch.arange(len(rgb), device=rgb.device)[:, None]
-            rgb, signal = rgb[rows, order], signal[rows, order]
-            if film.any():
-                yield rgb[film], signal[film]
-            rgb, signal = rgb[~film], signal[~film]
-        if len(rgb):
-            yield rgb.flatten(0, 1)[:, None], signal.flatten(0, 1)[:, None]
+        else:
+            frames = int(draw.choice(self.config.train.frames))
+            drawn = np.argsort(draw.random((len(rows), self.config.data.views)), axis=1)[:, :frames]
+            order, film = torch.from_numpy(drawn).to(self.device), torch.zeros_like(rows[:, 0], dtype=torch.bool)
+        clip = clip[rows, order]
+        gauge = Gauge.of(clip.cameras, clip_scale(clip) * jitter.to(self.device))
+        signals = {"rgb": clip.rgb, "depth": gauge.signal_from_depth(clip.depth)}
+        if bool(film.any()):
+            yield {name: x[film] for name, x in signals.items()}
+        if not bool(film.all()):
+            yield {name: x[~film].flatten(0, 1)[:, None] for name, x in signals.items()}
 
     def _check_finite(self, what: str, value: Tensor) -> None:
         """Stop before a number that is none reaches the weights."""
@@ -174,7 +181,7 @@ class CodecTrainer:
         vae.load_state_dict(self.ema)
         vae.requires_grad_(False).eval()
         films = self._films(max(self.step - _NORMALISED_OVER, 0), max(self.step, 1))
-        latents = [vae.posterior(rgb, signal)[0].movedim(2, -1).flatten(0, -2) for rgb, signal in films]
+        latents = [vae.posterior(film)[0].movedim(2, -1).flatten(0, -2) for film in films]
         std, mean = torch.std_mean(torch.cat(latents), 0)
         vae.get_buffer("latent_mean").copy_(mean)
         vae.get_buffer("latent_std").copy_(std.clamp_min(1e-3))
@@ -204,23 +211,21 @@ class CodecTrainer:
 
 def codec_loss(
     vae: ConvVAE,
-    rgb: Float[Tensor, "b f 3 h w"],
-    signal: Float[Tensor, "b f 1 h w"],
+    signals: Mapping[str, Float[Tensor, "b f _ h w"]],
     draw: np.random.Generator,
     loss: CodecLoss,
     depth_weight: float,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of decoding a draw from the posterior (Kingma & Welling 2014, eq. 10, with L1), and its parts."""
-    mean, log_variance = vae.posterior(rgb, signal)
+    mean, log_variance = vae.posterior(signals)
     noise = torch.from_numpy(draw.standard_normal(mean.shape, dtype="float32")).to(mean.device)
     decoded = vae.reconstruct(mean + noise * (log_variance / 2).exp())
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-    errors = [
-        (guess - true).abs().mean() + loss.gradient * _gradient_error(guess - true)
-        for guess, true in zip(decoded, (rgb, signal))
-    ]
-    parts = {"rgb": errors[0], "depth": errors[1], "kl": kl}
-    return errors[0] + depth_weight * errors[1] + loss.kl * kl, parts
+    parts = {}
+    for name, guess in decoded.items():
+        error = guess - signals[name]
+        parts[name] = error.abs().mean() + loss.gradient * _gradient_error(error)
+    return parts["rgb"] + depth_weight * parts["depth"] + loss.kl * kl, parts | {"kl": kl}
 
 
 def _gradient_error(error: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ class DataConfig:
     families     how often each family of scenes is drawn; the weights need not sum to one
     fps          frames a second of the clips of families with moving cameras
     spreads_deg  tabletop: half angles of the arc the cameras stand on, drawn between each pair's ends with equal chance
+    shards, shards_share  folder of shards of real captures (`worldgen curate`), and the share of clips drawn from there
     """
 
     seed: int = 0
@@ -29,6 +30,12 @@ class DataConfig:
     families: dict[str, float] = field(default_factory=lambda: {"tabletop": 1.0})
     fps: float = 4.0
     spreads_deg: tuple[tuple[float, ...], ...] = ((5.0, 25.0), (25.0, 60.0), (180.0, 180.0))
+    shards: Path | None = None
+    shards_share: float = 0.5
+
+
+WEIGHTINGS = ("velocity", "x0", "snr", "min_snr")
+PATTERNS = ("given", "given_depth", "prediction", "interpolation", "depth", "layout", "unknown", "independent")
 
 
 @dataclass(frozen=True)
@@ -37,10 +44,16 @@ class TaskConfig:
 
     given          some pictures known, the rest and all depth unknown
     given_depth    some pictures known with their depth, as in filling in between finished frames
+    prediction     the first pictures known, in order, in half the cases with depth
+    interpolation  every so manyth picture and the last known, in order, in half the cases with depth
     depth          all pictures known, depth unknown
+    layout         layouts known, pictures and depth unknown (models with layouts only)
     unknown        everything unknown (given pictures dropped, for guidance)
     independent    every (frame, modality) at a level of its own
-    drop_cameras   chance that a clip's cameras are dropped
+    layout_given   chance that the layouts are known in the other patterns as well
+    drop_cameras, drop_text  chance that a clip's cameras, or its caption, are dropped
+    causal         chance that frames come in order and see no later chunks
+    memory         chance that the clip is shown with a memory render (models with memory only)
     top            chance that the unknown is at level 1 exactly, pure noise
     level_mean, level_std  of the logit-normal the other levels are drawn from
     scale_jitter   the scene scale is multiplied by up to this, or divided
@@ -48,10 +61,17 @@ class TaskConfig:
 
     given: float = 0.62
     given_depth: float = 0.1
+    prediction: float = 0.0
+    interpolation: float = 0.0
     depth: float = 0.08
+    layout: float = 0.0
     unknown: float = 0.1
     independent: float = 0.1
+    layout_given: float = 0.3
     drop_cameras: float = 0.05
+    drop_text: float = 0.1
+    causal: float = 0.0
+    memory: float = 0.5
     top: float = 0.3
     level_mean: float = 0.6
     level_std: float = 1.2
@@ -59,29 +79,63 @@ class TaskConfig:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A part of a run: so many steps of clips of some size, each of a number of frames drawn anew every step.
+
+    frames of 1 are single pictures, as in pre-training on images.
+    """
+
+    steps: int
+    size_px: int
+    batch: int
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """One run.
 
     frames        frames of a clip, drawn anew every step
-    depth_weight  of the depth's loss beside the pictures'
+    curriculum    stages before the last one, which has the run's batch, frames and the model's size; their steps are
+                  part of `steps`
+    weighting     of the squared error by level: velocity, x0, snr or min_snr (`worldgen.training.loss.weight`)
+    least_level   below it the weight stays what it is there
+    depth_weight, layout_weight  of their losses beside the pictures'
+    consistency_weight  of the cross-view disagreement of predicted pictures (still scenes); 0 = not computed
+    checkpointing  recompute blocks in the backward pass: memory for time
+    compile       compile each block (torch.compile): the first steps take longer, the others less
+    parallel      how the processes torchrun starts share the model: "ddp" each has all of it, "fsdp" each has a part;
+                  one process is one process whatever it says
+    context_parallel  processes that share each clip's frames, for long clips; the number of frames must be a multiple
     cooldown      the last share of the steps, over which the rate falls to 0
-    precision     "bf16" computes matrix products in bfloat16 over float32 weights
-    start_from    embedded name or folder whose weights the run starts from
+    precision     "bf16" computes matrix products in bfloat16 over float32 weights, "fp32" everything in float32;
+                  "auto" is bf16 where the device has such arithmetic (a CPU without it takes eight times as long)
+    start_from    embedded name or folder whose weights the run starts from; parts it lacks (a modality, memory, text)
+                  are added
     """
 
     seed: int = 0
     steps: int = 20_000
     batch: int = 16
     frames: tuple[int, ...] = (2, 3, 4, 4, 5, 6, 8)
+    curriculum: tuple[Stage, ...] = ()
     learning_rate: float = 2e-3
     weight_decay: float = 0.01
     warmup: int = 200
     cooldown: float = 0.43
     clip_norm: float = 1.0
     ema: float = 0.999
+    weighting: str = "velocity"
+    least_level: float = 0.2
     depth_weight: float = 0.3
+    layout_weight: float = 0.3
+    consistency_weight: float = 0.0
+    checkpointing: bool = False
+    compile: bool = False
+    parallel: str = "none"
+    context_parallel: int = 1
     optimizer: str = "muon"
-    precision: str = "bf16"
+    precision: str = "auto"
     device: str = "auto"
     start_from: str | None = None
     checkpoint_every: int = 500
@@ -99,39 +153,91 @@ class RunConfig:
     tasks: TaskConfig = field(default_factory=TaskConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages of the run in order."""
+        t = self.train
+        before = sum(stage.steps for stage in t.curriculum)
+        return (*t.curriculum, Stage(t.steps - before, self.model.size_px, t.batch, t.frames))
+
+    def stage_at(self, step: int) -> tuple[int, int, Stage]:
+        """A step's stage: its number, its first step, and what it is."""
+        first, stages = 0, self.stages
+        for number, stage in enumerate(stages[:-1]):
+            if step < first + stage.steps:
+                return number, first, stage
+            first += stage.steps
+        return len(stages) - 1, first, stages[-1]
+
     def __post_init__(self) -> None:
-        t, d = self.train, self.data
-        most = min(d.views, self.model.frames)
-        expectations = [
+        for holds, message in (*self._of_training(), *self._of_data(), *self._of_stages()):
+            if not holds:
+                raise InputError(message)
+
+    def _of_training(self) -> list[tuple[bool, str]]:
+        t = self.train
+        return [
             (t.steps >= 1, f"train.steps {t.steps}; expected at least 1"),
             (t.batch >= 1, f"train.batch {t.batch}; expected at least 1"),
-            (
-                bool(t.frames) and min(t.frames) >= 2 and max(t.frames) <= most,
-                f"train.frames {list(t.frames)}; expected 2 to {most} (data.views, model.frames)",
-            ),
             (t.optimizer in ("muon", "adamw"), f"train.optimizer {t.optimizer!r}; expected muon or adamw"),
-            (t.precision in ("bf16", "fp32"), f"train.precision {t.precision!r}; expected bf16 or fp32"),
+            (t.precision in ("auto", "bf16", "fp32"), f"train.precision {t.precision!r}; expected auto, bf16 or fp32"),
+            (t.parallel in ("none", "ddp", "fsdp"), f"train.parallel {t.parallel!r}; expected none, ddp or fsdp"),
+            (t.context_parallel >= 1, f"train.context_parallel {t.context_parallel}; expected at least 1"),
+            (t.weighting in WEIGHTINGS, f"train.weighting {t.weighting!r}; expected one of {', '.join(WEIGHTINGS)}"),
+            (0 < t.least_level <= 1, f"train.least_level {t.least_level}; expected more than 0, up to 1"),
+            (
+                min(t.depth_weight, t.layout_weight, t.consistency_weight) >= 0,
+                "train.depth_weight, layout_weight, consistency_weight: expected 0 or more each",
+            ),
             (0 <= t.ema < 1, f"train.ema {t.ema}; expected 0 or more and less than 1"),
             (0 <= t.cooldown <= 1, f"train.cooldown {t.cooldown}; expected 0 to 1"),
-            (min(d.pool, d.reuse, d.supersample) >= 1, "data.pool, reuse and supersample: expected at least 1 each"),
             (min(t.checkpoint_every, t.sheet_every, t.log_every) >= 1, "train.*_every: expected at least 1 each"),
-            (all(len(pair) == 2 for pair in d.spreads_deg), "data.spreads_deg: expected pairs [low, high]"),
-        ]
-        tasks, shares = self.tasks, d.families.values()
-        weights = (tasks.given, tasks.given_depth, tasks.depth, tasks.unknown, tasks.independent)
-        expectations += [
-            (min(weights) >= 0 and sum(weights) > 0, f"tasks weighing {weights}; expected none below 0, some above"),
-            (0 <= tasks.drop_cameras <= 1 and 0 <= tasks.top <= 1, "tasks.drop_cameras and top: expected 0 to 1"),
-            (tasks.scale_jitter >= 1, f"tasks.scale_jitter {tasks.scale_jitter}; expected 1 or more"),
             (0 < t.learning_rate < 10, f"train.learning_rate {t.learning_rate}; expected more than 0, less than 10"),
+        ]
+
+    def _of_data(self) -> list[tuple[bool, str]]:
+        t, d, tasks = self.train, self.data, self.tasks
+        weights, shares = [getattr(tasks, name) for name in PATTERNS], d.families.values()
+        possible = sum(weights) - (0 if self.model.codec.layout else tasks.layout)
+        chances = ("layout_given", "drop_cameras", "drop_text", "causal", "memory", "top")
+        return [
+            (min(d.pool, d.reuse, d.supersample) >= 1, "data.pool, reuse and supersample: expected at least 1 each"),
+            (len(d.spreads_deg) > 0, "data.spreads_deg is empty; expected at least one pair [low, high]"),
+            (all(len(pair) == 2 for pair in d.spreads_deg), "data.spreads_deg: expected pairs [low, high]"),
+            (min(weights) >= 0 and possible > 0, f"tasks weighing {weights}; expected none below 0, some above"),
+            (
+                all(0 <= getattr(tasks, name) <= 1 for name in chances),
+                f"tasks.{', '.join(chances)}: expected 0 to 1 each",
+            ),
+            (tasks.scale_jitter >= 1, f"tasks.scale_jitter {tasks.scale_jitter}; expected 1 or more"),
             (t.seed >= 0 and d.seed >= 0, f"train.seed {t.seed}, data.seed {d.seed}; expected 0 or more"),
             (
                 set(d.families) <= set(FAMILIES) and min(shares, default=-1) >= 0 < sum(shares),
                 f"data.families {d.families}; expected weights of {', '.join(FAMILIES)}, none below 0, some above",
             ),
             (d.fps > 0, f"data.fps {d.fps}; expected more than 0"),
-            (len(d.spreads_deg) > 0, "data.spreads_deg is empty; expected at least one pair [low, high]"),
+            (0 <= d.shards_share <= 1, f"data.shards_share {d.shards_share}; expected 0 to 1"),
         ]
-        for holds, message in expectations:
-            if not holds:
-                raise InputError(message)
+
+    def _of_stages(self) -> list[tuple[bool, str]]:
+        most, block = min(self.data.views, self.model.frames), self.model.codec.block
+        checks = []
+        for number, stage in enumerate(self.stages):
+            last = number == len(self.stages) - 1
+            where = "train" if last else f"train.curriculum[{number}]"
+            checks += [
+                (
+                    bool(stage.frames) and min(stage.frames) >= 1 and max(stage.frames) <= most,
+                    f"{where}.frames {list(stage.frames)}; expected 1 to {most} (data.views, model.frames)",
+                ),
+                (
+                    stage.steps >= 1 and stage.batch >= 1,
+                    f"{where}: {stage.steps} steps of {stage.batch}; expected at least 1 (the stages' steps are part "
+                    "of train.steps)",
+                ),
+                (
+                    stage.size_px >= block and stage.size_px % block == 0,
+                    f"{where}.size_px {stage.size_px}; expected a multiple of the codec's block {block}",
+                ),
+            ]
+        return checks

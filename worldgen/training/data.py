@@ -1,81 +1,164 @@
-"""Training clips, drawn on the device: the batch is a function of (configuration, step)."""
+"""Training clips, drawn on the device: the batch is a function of (configuration, step), and ranks take slices of it.
 
+Place b of a batch has a series of scenes of its own, so that a rank renders nothing but its own places.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 
 from geometry.cameras import Cameras
+from geometry.errors import InputError
 from worldgen.clip import Clip
+from worldgen.data import Shards
 from worldgen.scenes.families import draw
 from worldgen.scenes.filming import Shot, views
+from worldgen.scenes.layout import layout
 from worldgen.scenes.render import render
 from worldgen.scenes.viewpoints import NUMBERS, ring
 from worldgen.seeds import Domain, stream
-from worldgen.training.config import RunConfig
+from worldgen.training.config import RunConfig, Stage
+
+
+@dataclass(frozen=True)
+class Footage:
+    """All views of a batch's scenes, in the order of time where there is one, and what is said of each scene."""
+
+    clip: Clip
+    captions: tuple[str, ...]
 
 
 class SceneStream:
-    """Batches of rendered clips by step. Scenes come in pools that serve several steps, so that drawing stays cheap."""
+    """The views of a step's scenes. Each place draws scenes in pools that serve several steps, so that drawing stays
+    cheap. A share of the clips can come from shards of real captures (`worldgen curate`)."""
 
-    def __init__(self, config: RunConfig, device: torch.device):
-        self.config, self.device = config, device
+    def __init__(self, config: RunConfig, device: torch.device, rank: int = 0, world_size: int = 1):
+        self.config, self.device, self.rank, self.world_size = config, device, rank, world_size
         self._pool = lru_cache(maxsize=1)(self._render_pool)
+        path = config.data.shards
+        self.shards = None if path is None else Shards(path)
 
-    def batch(self, step: int) -> Clip:
-        """The clips [b, f] of a step: its share of the pool in this pass's order, with frames drawn of each."""
-        data, train = self.config.data, self.config.train
-        block, within = divmod(step, data.pool * data.reuse)
+    def places(self, stage: Stage) -> range:
+        """The places of a stage's batch that are this rank's. Raises InputError when ranks can't share it evenly."""
+        if stage.batch % self.world_size:
+            raise InputError(f"a batch of {stage.batch} for {self.world_size} ranks; expected a multiple")
+        share = stage.batch // self.world_size
+        return range(self.rank * share, (self.rank + 1) * share)
+
+    def footage(self, step: int) -> Footage:
+        """What this rank's clips of a step are cut from: [b, views]."""
+        data = self.config.data
+        number, first, stage = self.config.stage_at(step)
+        block, within = divmod(step - first, data.pool * data.reuse)
         turn, position = divmod(within, data.pool)
-        order = stream(Domain.TRAINING, train.seed, block, turn, 1).permutation(data.pool * train.batch)
-        scenes = order[position * train.batch : (position + 1) * train.batch]
-        draw = stream(Domain.TRAINING, train.seed, step, 0, 2)
-        frames = int(draw.choice(train.frames))
-        # One permutation of the views a clip: its first frame, the reference camera, is any of them.
-        views = np.argsort(draw.random((train.batch, data.views)), axis=1)[:, :frames]
-        index = (torch.from_numpy(scenes)[:, None].to(self.device), torch.from_numpy(views).to(self.device))
-        pool = self._pool(block)
-        return Clip(pool.rgb[index], pool.depth[index], pool.cameras[index])
+        pool, places = self._pool(number, block), self.places(stage)
+        rows = []
+        for row, place in enumerate(places):
+            order = stream(Domain.TRAINING, self.config.train.seed, _address(number, block, turn), place, 1)
+            rows.append(row * data.pool + int(order.permutation(data.pool)[position]))
+        clips, captions = pool.clip[torch.tensor(rows, device=self.device)], [pool.captions[row] for row in rows]
+        for row, place in enumerate(places):
+            sample = self._real(step, place, stage)
+            if sample is not None:
+                clips, captions[row] = _replaced(clips, row, sample[0]), sample[1]
+        return Footage(clips, tuple(captions))
 
-    def _render_pool(self, block: int) -> Clip:
-        data, train = self.config.data, self.config.train
-        count = data.pool * train.batch
+    def _real(self, step: int, place: int, stage: Stage) -> tuple[Clip, str] | None:
+        """The clip of a capture that takes a place instead of a scene, if one does."""
+        data = self.config.data
+        draw = stream(Domain.TRAINING, data.seed, step, place, 7)
+        if self.shards is None or draw.random() >= data.shards_share:
+            return None
+        sample = self.shards[int(draw.integers(len(self.shards)))]
+        clip, side = sample.clip, stage.size_px
+        if clip.cameras.hw != (side, side) or len(clip) < data.views:
+            raise InputError(
+                f"clip {sample.key} of {len(clip)} frames of {clip.cameras.hw[1]}x{clip.cameras.hw[0]} pixels; "
+                f"expected at least {data.views} (data.views) of {side}x{side}: curate with other --frames, --size-px"
+            )
+        start = int(draw.integers(len(clip) - data.views + 1))
+        return clip.frames(slice(start, start + data.views)).to(self.device), sample.caption
+
+    def _render_pool(self, number: int, block: int) -> Footage:
+        """All scenes of this rank's places for some steps, place by place."""
+        data = self.config.data
+        stage = self.config.stages[number]
+        places = self.places(stage)
         names = [name for name, weight in data.families.items() if weight > 0]
         weights = np.array([data.families[name] for name in names])
-        family = stream(Domain.TRAINING, data.seed, block, 0, 4).choice(len(names), count, p=weights / weights.sum())
-        parts, order = [], []
+        family = np.concatenate(
+            [
+                stream(Domain.TRAINING, data.seed, _address(number, block), place, 4).choice(
+                    len(names), data.pool, p=weights / weights.sum()
+                )
+                for place in places
+            ]
+        )
+        # Scene numbers belong to (stage, block, place, row), whatever the mixture and the number of ranks.
+        serial = _address(number, block) * stage.batch * data.pool
+        numbers = [serial + place * data.pool + row for place in places for row in range(data.pool)]
+        parts, order, captions = [], [], [""] * len(numbers)
         for n, name in enumerate(names):
             rows = np.flatnonzero(family == n).tolist()
             if rows:
-                parts.append(self._render_family(name, block, count, rows))
+                clip, said = self._render_family(name, [numbers[row] for row in rows], stage)
+                parts.append(clip)
                 order += rows
+                for row, caption in zip(rows, said):
+                    captions[row] = caption
         back = torch.tensor(order).argsort().to(self.device)
-        rgb, depth = (torch.cat([getattr(part, kind) for part in parts])[back] for kind in ("rgb", "depth"))
-        shots = [part.cameras for part in parts]
-        poses, K, view, time_s = (
-            torch.cat([getattr(shot, kind) for shot in shots])[back]
-            for kind in ("world_from_camera", "K", "view", "time_s")
-        )
-        return Clip(rgb, depth, Cameras(poses, K, shots[0].hw, view, time_s))
+        return Footage(_joined(parts)[back], tuple(captions))
 
-    def _render_family(self, name: str, block: int, count: int, rows: list[int]) -> Clip:
-        """The clips of one family in a pool: scene numbers belong to places in the stream, whatever the mixture."""
-        data, size = self.config.data, self.config.model.size_px
-        numbers = [block * count + row for row in rows]
+    def _render_family(self, name: str, numbers: list[int], stage: Stage) -> tuple[Clip, Sequence[str]]:
+        """The clips of one family in a pool, and their captions."""
+        data, size = self.config.data, stage.size_px
         scene = draw(name, data.seed, numbers)
         if name == "tabletop":
-            cameras = draw_cameras(self.config, block, count)[torch.tensor(rows)]
+            cameras = draw_cameras(self.config, numbers, size)
         else:
             cameras = views(name, scene, data.seed, numbers, False, Shot(data.views, data.fps, (size, size)))
-        return render(scene.to(self.device), cameras.to(self.device), data.supersample)
+        scene, cameras = scene.to(self.device), cameras.to(self.device)
+        captions = scene.captions or ("",) * len(numbers)
+        with_layout = self.config.model.codec.layout
+        clip = render(scene, cameras, data.supersample, ("classes",) if with_layout else ())
+        drawn = layout(scene, cameras, clip.classes) if with_layout else None
+        return Clip(clip.rgb, clip.depth, clip.cameras, layout=drawn), captions
 
 
-def draw_cameras(config: RunConfig, block: int, count: int) -> Cameras:
-    """Cameras [count, views] of a pool's scenes."""
-    data, size = config.data, config.model.size_px
-    draw = stream(Domain.TRAINING, data.seed, block, 0, 3)
-    pairs = np.array(data.spreads_deg)[draw.integers(len(data.spreads_deg), size=count)]
-    spread = pairs[:, 0] + (pairs[:, 1] - pairs[:, 0]) * draw.random(count)
-    per_scene, per_frame = draw.random((count, NUMBERS)), draw.random((count, data.views, NUMBERS))
-    scene_numbers, frame_numbers, spread_deg = (torch.from_numpy(u).float() for u in (per_scene, per_frame, spread))
-    return ring(scene_numbers, frame_numbers, spread_deg, (size, size))
+def _address(stage: int, block: int, turn: int = 0) -> int:
+    """One number for a pool's turn, different for all of them."""
+    return (stage << 44) + (turn << 36) + block
+
+
+def _joined(clips: list[Clip]) -> Clip:
+    """Batches of clips as one."""
+    shots = [clip.cameras for clip in clips]
+    fields = ("world_from_camera", "K", "view", "time_s")
+    poses, K, view, time_s = (torch.cat([getattr(shot, field) for shot in shots]) for field in fields)
+    maps = {name: torch.cat([clip.maps()[name] for clip in clips]) for name in clips[0].maps()}
+    return Clip(cameras=Cameras(poses, K, shots[0].hw, view, time_s), **maps)
+
+
+def _replaced(clips: Clip, row: int, clip: Clip) -> Clip:
+    """A batch with one clip exchanged; a layout that the new one lacks is unknown (NaN)."""
+    missing = {n: torch.full_like(v[row], torch.nan) for n, v in clips.maps().items() if n not in clip.maps()}
+    whole = Clip(cameras=clip.cameras, **(clip.maps() | missing))
+    return _joined([clips[:row], whole[None], clips[row + 1 :]])
+
+
+def draw_cameras(config: RunConfig, numbers: Sequence[int], size_px: int) -> Cameras:
+    """Cameras [b, views] of tabletops by their numbers."""
+    data = config.data
+    per_scene, per_frame, spread = [], [], []
+    for number in numbers:
+        draw = stream(Domain.TRAINING, data.seed, number, 0, 3)
+        low, high = data.spreads_deg[int(draw.integers(len(data.spreads_deg)))]
+        spread.append(low + (high - low) * draw.random())
+        per_scene.append(draw.random(NUMBERS))
+        shots = draw.random((data.views, NUMBERS))
+        per_frame.append(shots[np.argsort(shots[:, 0])])  # in order along the arc
+    scenes, frames, spreads = (torch.from_numpy(np.array(u)).float() for u in (per_scene, per_frame, spread))
+    return ring(scenes, frames, spreads, (size_px, size_px))

@@ -1,4 +1,7 @@
-"""Which levels a training clip is seen at: the mixture decides which modes the model is good at."""
+"""What a training clip is asked: which levels it is seen at, in which order its frames come, and what is dropped.
+
+The mixture decides which modes the model is good at.
+"""
 
 from dataclasses import dataclass
 
@@ -6,34 +9,89 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geometry.shapes import Bool, Float
-from worldgen.training.config import TaskConfig
-
-RGB, DEPTH = 0, 1
+from geometry.shapes import Bool, Float, Int
+from worldgen.training.config import PATTERNS, TaskConfig
 
 
 @dataclass(frozen=True)
-class Task:
-    """Levels [b, f, m] of a batch, and which clips' cameras are known [b]."""
+class Tasks:
+    """What the clips of a batch are asked.
 
+    frames         [b, f] which of the rendered views they are made of
+    level          [b, f, m]
+    order          [b, f] as in `Conditioning.order`; all 0 where every frame sees every other
+    cameras_known, text_known, memory  [b] whether cameras, text and a memory render are shown
+    """
+
+    frames: Int[Tensor, "b f"]
     level: Float[Tensor, "b f m"]
+    order: Int[Tensor, "b f"]
     cameras_known: Bool[Tensor, "b"]
+    text_known: Bool[Tensor, "b"]
+    memory: Bool[Tensor, "b"]
+
+    def __getitem__(self, clips: slice) -> "Tasks":
+        """Those of some of the clips."""
+        return Tasks(*(value[clips] for value in vars(self).values()))
+
+    def to(self, device: torch.device) -> "Tasks":
+        """On another device."""
+        return Tasks(*(value.to(device) for value in vars(self).values()))
 
 
-def draw_tasks(config: TaskConfig, batch: int, frames: int, draw: np.random.Generator) -> Task:
-    """A task for each clip; modalities are (rgb, depth). Frames come shuffled, so the first k are any k."""
-    names = ("given", "given_depth", "depth", "unknown", "independent")
-    weights = np.array([getattr(config, name) for name in names])
-    task = draw.choice(len(names), size=batch, p=weights / weights.sum())
-    shared = _levels(config, draw, (batch, 1, 1))
-    own = _levels(config, draw, (batch, frames, 2))
-    level = np.where((task == 4)[:, None, None], own, shared) * np.ones((1, frames, 2))
-    count = 1 + np.floor(draw.random(batch) * max(frames - 1, 1)).astype(int)
-    given = (np.arange(frames) < count[:, None]) & (task <= 1)[:, None] & (frames > 1)
-    level[..., RGB] = np.where(given | (task == 2)[:, None], 0, level[..., RGB])
-    level[..., DEPTH] = np.where(given & (task == 1)[:, None], 0, level[..., DEPTH])
-    known = draw.random(batch) >= config.drop_cameras
-    return Task(torch.from_numpy(level).float(), torch.from_numpy(known))
+def draw_tasks(
+    config: TaskConfig, batch: int, frames: int, views: int, modalities: tuple[str, ...], draw: np.random.Generator
+) -> Tasks:
+    """Tasks of a whole batch of clips of `frames` frames, out of `views` rendered ones in the order of time.
+
+    Patterns that know no order have their frames shuffled, so that the first k are any k; the others ("prediction",
+    "interpolation", and causal clips) take them in order, evenly spaced.
+    """
+    layout = modalities.index("layout") if "layout" in modalities else None
+    weights = np.array([getattr(config, name) for name in PATTERNS])
+    if layout is None:
+        weights[PATTERNS.index("layout")] = 0
+    pattern = np.array(PATTERNS)[draw.choice(len(PATTERNS), size=batch, p=weights / weights.sum())]
+    causal = draw.random(batch) < config.causal
+    in_order = causal | np.isin(pattern, ("prediction", "interpolation"))
+    chosen = np.where(in_order[:, None], _evenly(batch, frames, views, draw), _shuffled(batch, frames, views, draw))
+
+    shared, own = _levels(config, draw, (batch, 1, 1)), _levels(config, draw, (batch, frames, len(modalities)))
+    level = np.where((pattern == "independent")[:, None, None], own, shared) * np.ones((1, frames, 1))
+    place = np.arange(frames)
+    first = place < 1 + np.floor(draw.random(batch) * max(frames - 1, 1)).astype(int)[:, None]
+    every = 1 + draw.integers(1, max(frames - 1, 1) + 1, batch)[:, None]
+    ends = (place % every == 0) | (place == frames - 1)
+    some = draw.random((batch, 3))
+    given = (first & np.isin(pattern, ("given", "given_depth", "prediction"))[:, None] & (frames > 1)) | (
+        ends & (pattern == "interpolation")[:, None] & (frames > 2)
+    )
+    with_depth = (pattern == "given_depth") | (np.isin(pattern, ("prediction", "interpolation")) & (some[:, 0] < 0.5))
+    level[..., 0] = np.where(given | (pattern == "depth")[:, None], 0, level[..., 0])
+    level[..., 1] = np.where(given & with_depth[:, None], 0, level[..., 1])
+    if layout is not None:
+        drawn = (pattern == "layout") | (some[:, 1] < config.layout_given)
+        # A layout that is not given is unknown throughout, or comes into being with the rest.
+        unknown = ~drawn & (some[:, 2] < 0.5)
+        kept = np.where(drawn[:, None], 0.0, np.where(unknown[:, None], 1.0, level[..., layout]))
+        level[..., layout] = np.where((pattern == "independent")[:, None], own[..., layout], kept)
+    chunk = 1 + draw.integers(0, max(frames // 2, 1), batch)
+    order = np.where(causal[:, None], place // chunk[:, None], 0)
+    known = [draw.random(batch) >= chance for chance in (config.drop_cameras, config.drop_text, 1 - config.memory)]
+    values = (chosen, level.astype(np.float32), order, *known)
+    return Tasks(*(torch.from_numpy(value) for value in values))
+
+
+def _shuffled(batch: int, frames: int, views: int, draw: np.random.Generator) -> np.ndarray:
+    return np.argsort(draw.random((batch, views)), axis=1)[:, :frames]
+
+
+def _evenly(batch: int, frames: int, views: int, draw: np.random.Generator) -> np.ndarray:
+    """As many of the views, from a random first one with a random stride."""
+    longest = (views - 1) // max(frames - 1, 1)
+    stride = 1 + draw.integers(0, max(longest, 1), batch)
+    first = np.floor(draw.random(batch) * (views - stride * (frames - 1))).astype(int)
+    return first[:, None] + stride[:, None] * np.arange(frames)
 
 
 def _levels(config: TaskConfig, draw: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

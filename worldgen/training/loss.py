@@ -1,51 +1,159 @@
-"""The training loss: the clean signal is predicted, its error weighed as the velocity's."""
+"""The training objective: the clean signal is predicted, its error weighed by the level it was seen at."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from geometry.errors import InputError
+from geometry.shapes import Float
 from worldgen.clip import Clip
 from worldgen.conditioning import Conditioning
 from worldgen.gauge import Gauge, clip_scale
 from worldgen.model import WorldModel
 from worldgen.sampling.process import per_channel
-from worldgen.training.level_sampling import Task
-
-# Below it the velocity's weight stays what it is there, or nearly clean frames would decide everything. Li & He 2025
-# ("Back to Basics") use 0.05; small models with little training have no capacity to spend on the last details.
-_LEAST_LEVEL = 0.2
+from worldgen.training.config import WEIGHTINGS, TrainConfig
+from worldgen.training.consistency import disagreement
+from worldgen.training.level_sampling import Tasks
 
 
-def loss(
-    model: WorldModel,
-    clip: Clip,
-    task: Task,
-    noise: Tensor,
-    scale_jitter: Tensor,
-    depth_weight: float,
-    half_precision: bool = False,
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean squared velocity error over the columns that are not given, and its parts.
+@dataclass(frozen=True)
+class Batch:
+    """What a step learns from.
 
-    The velocity at level t differs from the truth by (x0 error) / t, so that is what is squared.
+    clip          [b, f] frames; depth 0 and layout NaN are unknown
+    captions      of each clip
+    tasks         what each is asked
     noise         [b, f, c, h, w] standard normal
     scale_jitter  [b] factors on each clip's scene scale
-    half_precision  compute the network's products in bfloat16
+    memory        rgb, z-depth and visibility [b, f, _, h, w] of a memory render; None = none
     """
-    gauge = Gauge.of(clip.cameras, clip_scale(clip) * scale_jitter)
-    x0 = model.config.codec.encode(clip.rgb, gauge.signal_from_depth(clip.depth))
-    conditioning = replace(Conditioning.of(gauge.normalise(clip.cameras)), cameras_known=task.cameras_known)
-    t = per_channel(task.level, model.channels)
-    x = model.config.process.add_noise(x0, noise, t)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=half_precision):
-        estimate = model.denoiser()(x, task.level, conditioning)
-    error = (estimate - x0) / t.clamp_min(_LEAST_LEVEL)
-    moving = (t > 0).expand_as(error)
-    parts: dict[str, Tensor] = {}
-    names = list(model.config.network.modalities)
-    pieces = zip(names, error.split(list(model.channels), 2), moving.split(list(model.channels), 2))
-    for name, squared, counted in ((n, e.float().square(), m) for n, e, m in pieces):
-        parts[name] = (squared * counted).sum() / counted.sum().clamp_min(1)
-    weights = {"depth": depth_weight}
-    return torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum(), parts
+
+    clip: Clip
+    captions: tuple[str, ...]
+    tasks: Tasks
+    noise: Float[Tensor, "b f c h w"]
+    scale_jitter: Float[Tensor, "b"]
+    memory: tuple[Tensor, Tensor, Tensor] | None = None
+
+
+class Objective(nn.Module):
+    """Mean squared error over the columns that are not given, by modality, with the parts weighed as configured.
+
+    One module, so that data parallelism has something to wrap.
+    """
+
+    def __init__(self, model: WorldModel, config: TrainConfig):
+        super().__init__()
+        self.model, self.config = model, config
+        self.network, self.words = model.network, model.words
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total, and its parts by name."""
+        model, config, clip, tasks = self.model, self.config, batch.clip, batch.tasks
+        gauge = Gauge.of(clip.cameras, clip_scale(clip) * batch.scale_jitter)
+        x0, known, level = encode(model, clip, gauge, tasks.level)
+        t = per_channel(level, model.channels)
+        x = model.config.process.add_noise(x0, batch.noise, t)
+        conditioning = condition(model, batch, gauge)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=computes_half(config.precision, x.device)):
+            estimate = model.denoiser()(x, level, conditioning)
+        counted = known * (t > 0)
+        squared = (estimate - x0).float().square() * weight(config.weighting, t, config.least_level) * counted
+        parts: dict[str, Tensor] = {}
+        split = (part.split(list(model.channels), 2) for part in (squared, counted))
+        for name, error, count in zip(model.config.network.modalities, *split):
+            # Each clip counts the same, so that ranks which share a batch evenly have its mean for theirs.
+            parts[name] = (error.flatten(1).sum(1) / count.flatten(1).sum(1).clamp_min(1)).mean()
+        weights = {"depth": config.depth_weight, "layout": config.layout_weight}
+        total = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
+        if config.consistency_weight > 0:
+            rgb = model.codec.decode(estimate.float())["rgb"]
+            parts["consistency"] = disagreement(rgb, clip, weight(config.weighting, level[..., 0], config.least_level))
+            total = total + config.consistency_weight * parts["consistency"]
+        return total, parts
+
+
+def computes_half(precision: str, device: torch.device) -> bool:
+    """Whether products are computed in bfloat16: as asked, or for "auto" where the device has such arithmetic."""
+    if precision != "auto" or device.type != "cpu":
+        return precision != "fp32"
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+@torch.no_grad()
+def encode(
+    model: WorldModel, clip: Clip, gauge: Gauge, level: Float[Tensor, "b f m"]
+) -> tuple[Tensor, Tensor, Float[Tensor, "b f m"]]:
+    """Latent frames of clips, how much of each number is known, and levels at which nothing unknown is given.
+
+    Depth that is not known everywhere and layouts that are not known are at level 1 where they were to be given.
+    """
+    codec = model.codec
+    depth_known = (clip.depth > 0).to(clip.rgb)
+    signals = {"rgb": clip.rgb, "depth": gauge.signal_from_depth(torch.where(clip.depth > 0, clip.depth, torch.inf))}
+    known = codec.encode_known(depth_known)
+    level = level.clone()
+    whole = {"depth": depth_known.flatten(2).amin(-1) > 0}
+    if "layout" in codec.modalities():
+        layout = torch.full_like(clip.rgb, torch.nan) if clip.layout is None else clip.layout
+        whole["layout"] = layout.isfinite().flatten(2).all(-1)
+        signals["layout"] = layout.nan_to_num()
+        parts = known.split(list(model.channels), 2)
+        there = whole["layout"][..., None, None, None].to(known)
+        known = torch.cat([p * there if n == "layout" else p for n, p in zip(codec.modalities(), parts)], 2)
+    for index, name in enumerate(codec.modalities()):
+        if name in whole:
+            level[..., index] = torch.where(whole[name] | (level[..., index] > 0), level[..., index], 1.0)
+    return codec.encode(signals), known, level
+
+
+def condition(model: WorldModel, batch: Batch, gauge: Gauge) -> Conditioning:
+    """What the network is shown beside the frames."""
+    tasks, clip = batch.tasks, batch.clip
+    order = tasks.order if bool((tasks.order > 0).any()) else None
+    conditioning = replace(
+        Conditioning.of(gauge.normalise(clip.cameras)), cameras_known=tasks.cameras_known, order=order
+    )
+    if model.text is not None:
+        tokens, mask = read(model, batch.captions)
+        conditioning = replace(conditioning, text=tokens, text_mask=mask & tasks.text_known[:, None])
+    if batch.memory is not None and model.config.network.memory_channels:
+        rgb, depth, visible = batch.memory
+        visible = visible * tasks.memory[:, None, None, None, None]
+        signal = gauge.signal_from_depth(torch.where(depth > 0, depth, torch.inf))
+        conditioning = replace(conditioning, memory=model.config.codec.encode_memory(rgb, signal, visible))
+    return conditioning
+
+
+def read(model: WorldModel, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Text tokens and their mask on the model's device."""
+    assert model.text is not None
+    tokens, mask = model.text.encode(captions)
+    return tokens.to(model.device), mask.to(model.device)
+
+
+def weight(name: str, level: Tensor, least: float) -> Tensor:
+    """What a squared error of the clean estimate counts at a level t.
+
+    velocity  1 / t^2: the error of the velocity (the x0 error over t)
+    x0        1
+    snr       ((1 - t) / t)^2, the signal-to-noise ratio (the error of the noise; Ho et al. 2020)
+    min_snr   the same, at most 5 (Hang et al. 2023, eq. 8)
+
+    Below `least` the weight stays what it is there, or nearly clean frames would decide everything (Li & He 2025,
+    "Back to Basics", use 0.05; small models with little training have no capacity to spend on the last details).
+    """
+    t = level.clamp_min(least)
+    if name == "velocity":
+        return 1 / t.square()
+    if name == "x0":
+        return torch.ones_like(t)
+    ratio = ((1 - t) / t).square()
+    if name == "snr":
+        return ratio
+    if name == "min_snr":
+        return ratio.clamp_max(5.0)
+    raise InputError(f"loss weighting {name!r}; expected one of {', '.join(WEIGHTINGS)}")

@@ -1,14 +1,18 @@
 """`worldgen train`: the loop with its progress bar, logs, checkpoints and sheets."""
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from geometry.errors import InputError
 from worldgen.config import load
 from worldgen.training.config import RunConfig
+from worldgen.training.distributed import joined
 from worldgen.training.loop import Trainer
 from worldgen.training.sheet import write_sheet
 
@@ -18,37 +22,72 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
 
     In the run's output folder: checkpoint.safetensors, log.jsonl, tensorboard/ (where that is installed),
     sheets/STEP.png, and at the end model/ (averaged weights in int8, which `WorldModel.load` reads).
-    Interrupting writes a checkpoint first. Raises InputError for a bad configuration or output.
+    SIGINT (Ctrl-C) and SIGTERM end it after the step, with a checkpoint; a second one at once. Under torchrun all
+    processes train together (docs/TRAINING.md). Raises InputError for a bad configuration or output.
     """
-    from tqdm import tqdm
-
     config = load(RunConfig, config_path, overrides)
     try:
         config.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"output {config.output}: {error.strerror}; expected a folder one can write to") from error
-    trainer = Trainer(config)
-    every = config.train
-    bar = tqdm(total=every.steps, initial=trainer.step, unit="step", disable=not sys.stderr.isatty())
-    print(f"{config.model.name}: {_size(trainer):.2f}M parameters on {trainer.device}, step {trainer.step}", flush=True)
-    with bar, Log(config.output, trainer.step) as log:
-        try:
-            for record in trainer.steps():
-                bar.update()
-                step = record["step"]
-                if step % every.log_every == 0 or step == every.steps:
-                    log.write(record)
-                    bar.set_postfix(loss=record["loss"])
-                if step % every.checkpoint_every == 0:
-                    trainer.save()
-                if step % every.sheet_every == 0 or step == every.steps:
-                    write_sheet(trainer.averaged(), config.output / "sheets" / f"{step:07d}.png")
-        except KeyboardInterrupt:
-            trainer.save()
-            raise
+    with joined(config.train) as ranks, _Interrupts() as interrupts:
+        trainer = Trainer(config, ranks)
+        if ranks.main:
+            where = f"{ranks.device}" + (f" x {ranks.world_size} ({ranks.parallel})" if ranks.world_size > 1 else "")
+            print(f"{config.model.name}: {_size(trainer):.2f}M parameters on {where}, step {trainer.step}", flush=True)
+        _train(trainer, interrupts)
+        averaged = trainer.averaged()
+        if ranks.main:
+            averaged.save(config.output / "model", int8=True)
+            print(f"done: {config.output / 'model'}", flush=True)
+
+
+def _train(trainer: Trainer, interrupts: "_Interrupts") -> None:
+    """All steps with what is written on the way; ends with a checkpoint, also when interrupted."""
+    from tqdm import tqdm
+
+    config, every, ranks = trainer.config, trainer.config.train, trainer.ranks
+    hidden = not (ranks.main and sys.stderr.isatty())
+    with (
+        tqdm(total=every.steps, initial=trainer.step, unit="step", disable=hidden) as bar,
+        Log(config.output, trainer.step) if ranks.main else nullcontext() as log,
+    ):
+        for record in trainer.steps():
+            bar.update()
+            step = record["step"]
+            if log is not None and (step % every.log_every == 0 or step == every.steps):
+                log.write(record)
+                bar.set_postfix(loss=record["loss"])
+            if step % every.checkpoint_every == 0:
+                trainer.save()
+            if step % every.sheet_every == 0 or step == every.steps:
+                averaged = trainer.averaged()
+                if ranks.main:
+                    write_sheet(averaged, config.output / "sheets" / f"{step:07d}.png")
+            if ranks.any(interrupts.asked):
+                trainer.save()
+                raise KeyboardInterrupt
     trainer.save()
-    trainer.averaged().save(config.output / "model", int8=True)
-    print(f"done: {config.output / 'model'}", flush=True)
+
+
+class _Interrupts:
+    """SIGINT and SIGTERM as a wish that is granted after the step, so that all processes stop at the same one."""
+
+    asked = False
+
+    def __enter__(self) -> "_Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {kind: signal.signal(kind, self._ask) for kind in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        for kind, handler in getattr(self, "_before", {}).items():
+            signal.signal(kind, handler)
 
 
 def _size(trainer: Trainer) -> float:

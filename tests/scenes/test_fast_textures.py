@@ -1,0 +1,51 @@
+"""The compiled textures are those of `worldgen.scenes.textures`, point by point."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from worldgen.scenes.building import texture as texture_row
+from worldgen.scenes.looks import anything
+from worldgen.scenes.textures import Pattern, evaluate
+
+COUNT = 4000
+
+
+@cache
+def compiled() -> Any:
+    """`texture`, which is for other compiled code, called from Python."""
+    numba = pytest.importorskip("numba")
+    from worldgen.scenes.fast_textures import texture
+
+    return numba.njit(lambda *arguments: texture(*arguments))  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+@pytest.mark.parametrize("pattern", list(Pattern))
+def test_compiled_textures_equal_torchs(pattern: Pattern, filtered: bool) -> None:
+    run = compiled()
+    from worldgen.scenes.fast_textures import Room
+
+    rng = np.random.default_rng(int(pattern))
+    rows = [row for row in (anything(rng, 1.0) for _ in range(400)) if row[23] == pattern][:4]
+    for grain in (0.0, 0.3):
+        row = texture_row(pattern, (0.1, 0.2, 0.3), (0.9, 0.7, 0.5), 0.4, weight=(0.6, 0.7, 0.2), sharpness=5.0)
+        row[24] = grain
+        rows.append(row)
+    point = torch.from_numpy(rng.uniform(-3, 3, (3, COUNT))).float()
+    normal = torch.from_numpy(rng.normal(size=(3, COUNT))).float()
+    footprint = torch.from_numpy(10 ** rng.uniform(-4, 0.5, COUNT)).float()
+    for row in rows:
+        columns, which = torch.from_numpy(row)[:, None], torch.zeros(COUNT, dtype=torch.long)
+        width = footprint if filtered else None
+        rounded = evaluate(columns, which, point, normal, width)
+        exact = evaluate(columns.double(), which, point.double(), normal.double(), width)
+        found, widths = torch.empty_like(point), footprint if filtered else torch.zeros(COUNT)
+        run(row, point.numpy(), normal.numpy(), widths.numpy(), COUNT, Room.of(COUNT), found.numpy())
+        error, rounding = (found - exact).abs().amax(0), (rounded - exact).abs().amax(0)
+        # Hard edges may fall on either side of a point; everywhere else only rounding differs.
+        assert (error > 1e-4 + 4 * rounding).double().mean() < 2e-3, float(error.max())
+        assert float(error.median()) < 1.5 * float(rounding.median()) + 1e-6

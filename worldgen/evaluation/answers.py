@@ -1,0 +1,96 @@
+"""What a method says about scenes, where it comes from, and how good it is."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from geometry.cameras import Cameras
+from geometry.shapes import Bool, Float
+from worldgen.clip import Clip
+from worldgen.evaluation.baselines import BLIND, ORACLES, constant_depth, row_depth
+from worldgen.evaluation.image import depth_errors, psnr, ssim
+from worldgen.gauge import clip_scale
+from worldgen.model import WorldModel
+from worldgen.pipelines.views import Sampling, generate_views
+
+ONE, FULL = "one call", "full sample"
+CLIPS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one method says about b scenes; None where it has no opinion.
+
+    rgb, depth   [b, t, ...] of the targets
+    given_depth  [b, k, 1, h, w] of the given pictures
+    """
+
+    rgb: Float[torch.Tensor, "b t 3 h w"] | None = None
+    depth: Float[torch.Tensor, "b t 1 h w"] | None = None
+    given_depth: Float[torch.Tensor, "b k 1 h w"] | None = None
+
+
+def generated(
+    model: WorldModel,
+    known: Clip,
+    targets: Clip,
+    sampling: Sampling,
+    frame_ids: tuple[list[int], int],
+    on_step: Callable[[], None],
+) -> tuple[Answer, float]:
+    """A model's answer from pictures and cameras alone, and the seconds a step took for each clip.
+
+    frame_ids  numbers of a clip's frames, known ones first, and how many frames a clip has in all: noise belongs to
+               the scene and the frame, so a target starts from the same whatever is given
+
+    The scale is that of the cameras; where all are in one place, it is taken from the first picture's true depth, so
+    that depths have a unit at all (`worldgen.gauge.clip_scale`).
+    """
+    given, clips = len(known), len(known.rgb)
+    everything = Clip(
+        torch.cat([known.rgb, targets.rgb], 1),
+        torch.cat([known.depth, targets.depth], 1),
+        Cameras.cat([known.cameras, targets.cameras]),
+    )
+    scale = clip_scale(everything)
+    numbers, frames = frame_ids
+    parts, start = [], time.perf_counter()
+    for first in range(0, clips, CLIPS_AT_ONCE):
+        some = slice(first, first + CLIPS_AT_ONCE)
+        pictures = Clip(known.rgb[some], torch.zeros_like(known.depth[some]), known.cameras[some])
+        ids = [first * frames + i for i in numbers]
+        parts.append(
+            generate_views(model, pictures, targets.cameras[some], scale[some], sampling, ids, on_step).to("cpu")
+        )
+    seconds = (time.perf_counter() - start) / (clips * sampling.steps)
+    rgb, depth = torch.cat([part.rgb for part in parts]), torch.cat([part.depth for part in parts])
+    return Answer(rgb[:, given:], depth[:, given:], depth[:, :given]), seconds
+
+
+def baseline_answers(known: Clip, targets: Clip, true_depth: bool = True) -> dict[str, Answer]:
+    """Every baseline's answer; without true depth only those that need none."""
+    pictures = {name: Answer(baseline(known, targets.cameras)) for name, baseline in BLIND.items()}
+    if not true_depth:
+        return pictures
+    pictures |= {name: Answer(oracle(known, targets)) for name, oracle in ORACLES.items()}
+    maps = {"constant depth": constant_depth, "row depth": row_depth}
+    depths = {name: Answer(None, f(known, len(targets)), f(known, len(known))) for name, f in maps.items()}
+    return pictures | depths
+
+
+def scores(
+    answer: Answer, known: Clip, targets: Clip, visible: Bool[torch.Tensor, "b t 1 h w"]
+) -> Iterator[tuple[str, Float[torch.Tensor, "b"]]]:
+    """The figures of one answer, each the mean over a scene's pictures (of those that have it)."""
+    if answer.rgb is not None:
+        yield "psnr", psnr(answer.rgb, targets.rgb).mean(-1)
+        yield "psnr_seen", psnr(answer.rgb, targets.rgb, visible).nanmean(-1)
+        yield "psnr_unseen", psnr(answer.rgb, targets.rgb, ~visible).nanmean(-1)
+        yield "ssim", ssim(answer.rgb, targets.rgb).mean(-1)
+    for prefix, depth, truth in (("", answer.depth, targets), ("given_", answer.given_depth, known)):
+        if depth is not None:
+            abs_rel, delta = depth_errors(depth, truth.depth)
+            yield prefix + "abs_rel", abs_rel.nanmean(-1)
+            yield prefix + "delta", delta.nanmean(-1)

@@ -1,0 +1,263 @@
+"""Models and baselines on one set of scenes: the figures, the paired differences, the contact sheet."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from geometry.errors import InputError
+from geometry.shapes import Float
+from worldgen.clip import Clip
+from worldgen.config import plain
+from worldgen.evaluation.answers import CLIPS_AT_ONCE, FULL, ONE, Answer, baseline_answers, generated, scores
+from worldgen.evaluation.baselines import BACKWARD_ORACLE, BLIND, ORACLE, seen
+from worldgen.evaluation.consistency import consistency_figures
+from worldgen.evaluation.control import Filmed, control_figures
+from worldgen.evaluation.image import psnr, ssim
+from worldgen.evaluation.intervals import interval, paired_difference
+from worldgen.model import WorldModel
+from worldgen.pipelines.views import ONE_CALL, Sampling
+from worldgen.sheets import depth_picture, grid
+
+COMPARED = ("psnr", "ssim", "abs_rel")  # figures whose differences between models are reported
+_SHEET_SCENES = 6
+
+
+@dataclass(frozen=True)
+class Part:
+    """Scenes filmed alike, which share one table of figures and one sheet.
+
+    clip      [b, f] the exact truth
+    order     its frames in the order in which they are given
+    targets   its frames that are asked for
+    given     numbers of frames to give, a table row each
+    near_far  metres shown on the sheet
+    filmed    the scenes themselves, for figures that render them
+    """
+
+    clip: Clip
+    order: tuple[int, ...]
+    targets: tuple[int, ...]
+    given: tuple[int, ...]
+    near_far: tuple[float, float] = (1.5, 15.0)
+    filmed: Filmed | None = None
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Figures of what the generated views mean in space, which take longer than those of their pictures.
+
+    consistency  whether views agree with each other (`worldgen.evaluation.consistency`)
+    pose_scenes  scenes whose views' poses are recovered (`worldgen.evaluation.control`)
+    loop_scenes  scenes that are gone once round (`worldgen.evaluation.loops`)
+    """
+
+    consistency: bool = False
+    pose_scenes: int = 0
+    loop_scenes: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.pose_scenes, self.loop_scenes) < 0:
+            raise InputError(f"{self.pose_scenes} scenes for poses, {self.loop_scenes} for loops; expected 0 or more")
+
+
+PICTURES_ONLY = Geometry()
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Who is compared, and how they are asked.
+
+    model      the first; the others are measured against it
+    rivals     further networks by name, for example ablations of the first
+    samplings  by name of the way of asking
+    seed       of the bootstrap
+    """
+
+    model: WorldModel
+    rivals: Mapping[str, WorldModel]
+    samplings: dict[str, Sampling]
+    seed: int
+
+    @staticmethod
+    def of(
+        model: WorldModel, rivals: Mapping[str, WorldModel], sampling: Sampling, sampled: bool, seed: int
+    ) -> "Contest":
+        """One network call of each model and, where `sampled`, a full sample."""
+        samplings = {ONE: replace(ONE_CALL, seed=sampling.seed)} | ({FULL: sampling} if sampled else {})
+        return Contest(model, rivals, samplings, seed)
+
+    def entrants(self) -> dict[str, tuple[WorldModel, Sampling]]:
+        """Every model asked in every way, by the name it has in a table."""
+        own = {how: (self.model, sampling) for how, sampling in self.samplings.items()}
+        theirs = {
+            f"{how}: {name}": (model, sampling)
+            for name, model in self.rivals.items()
+            for how, sampling in self.samplings.items()
+        }
+        return own | theirs
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a part: figures by number of given pictures, seconds a clip and step, columns and sheet, and figures
+    in space by name (`Geometry`)."""
+
+    cells: dict[str, Any]
+    timings: dict[str, Any]
+    columns: list[str]
+    sheet: Float[Tensor, "3 height width"]
+    spatial: dict[str, Any]
+
+
+@dataclass
+class Counter:
+    """Counts sampling steps for the caller's progress bar."""
+
+    total: int
+    progress: Callable[[int, int], None] | None
+    done: int = field(default=0)
+
+    def __call__(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def steps(scenes: int, given: int, models: int, sampling: Sampling, sampled: bool) -> int:
+    """Sampling steps that one part takes."""
+    chunks = -(-scenes // CLIPS_AT_ONCE)
+    return chunks * given * models * (1 + sampling.steps * sampled)
+
+
+def compare(part: Part, contest: Contest, on_step: Counter, geometry: Geometry) -> Outcome:
+    """Everyone's figures on one part. The sheet and the figures in space are of the middle one of the numbers given."""
+    cells, timings, columns, spatial = {}, {}, {}, {}
+    middle = sorted(part.given)[len(part.given) // 2]
+    for given in part.given:
+        chosen = [*part.order[:given], *part.targets]
+        known, targets = part.clip.frames(chosen[:given]), part.clip.frames(chosen[given:])
+        answers: dict[str, Answer] = {}
+        timings[str(given)] = {}
+        for name, (model, sampling) in contest.entrants().items():
+            answers[name], timings[str(given)][name] = generated(
+                model, known, targets, sampling, (chosen, len(part.clip)), on_step
+            )
+        answers |= baseline_answers(known, targets)
+        cells[str(given)] = figures(answers, known, targets, contest)
+        if geometry.consistency and given == middle:
+            spatial["consistency"] = consistency_figures(targets, answers, contest.seed)
+        if geometry.pose_scenes and part.filmed is not None and given == middle:
+            spatial["camera_control"] = control_figures(
+                part.filmed, known, targets, answers, geometry.pose_scenes, contest.seed
+            )
+        if given == middle:
+            columns = _columns(answers, known, targets, part.near_far)
+    names = [f"{name} ({pictures.shape[1]})" for name, pictures in columns.items()]
+    return Outcome(cells, timings, names, sheet(columns), {key: value for key, value in spatial.items() if value})
+
+
+def figures(answers: dict[str, Answer], known: Clip, targets: Clip, contest: Contest) -> dict[str, Any]:
+    """Every method's figures for one number of given pictures, what the first model's one call gains over the best
+    blind baseline, and what the other models' figures differ by from the first one's, scene by scene."""
+    visible = seen(known, targets)
+    table = {name: dict(scores(answer, known, targets, visible)) for name, answer in answers.items()}
+    return {"seen_fraction": interval(visible.float().mean((1, 2, 3, 4)), contest.seed)} | _summary(table, contest)
+
+
+def figures_of_pictures(answers: dict[str, Answer], targets: Clip, contest: Contest) -> dict[str, Any]:
+    """The same where nothing but pictures is known: PSNR and SSIM."""
+    table = {
+        name: {"psnr": psnr(answer.rgb, targets.rgb).mean(-1), "ssim": ssim(answer.rgb, targets.rgb).mean(-1)}
+        for name, answer in answers.items()
+        if answer.rgb is not None
+    }
+    return _summary(table, contest)
+
+
+def _summary(table: dict[str, dict[str, Tensor]], contest: Contest) -> dict[str, Any]:
+    best = max(BLIND, key=lambda name: float(table[name]["psnr"].mean()))
+    gain = paired_difference(table[ONE]["psnr"], table[best]["psnr"], contest.seed)
+    methods = {
+        method: {name: interval(values, contest.seed) for name, values in of_method.items()}
+        for method, of_method in table.items()
+    }
+    return {"gain_db": {"over": best, **gain}, "methods": methods} | against_first(table, contest)
+
+
+def against_first(table: dict[str, dict[str, Tensor]], contest: Contest) -> dict[str, Any]:
+    """Paired differences of each rival's figures to the same figures of the first model; nothing without rivals."""
+    if not contest.rivals:
+        return {}
+    differences = {
+        f"{how}: {name}": {
+            figure: paired_difference(table[f"{how}: {name}"][figure], table[how][figure], contest.seed)
+            for figure in COMPARED
+            if figure in table[how]
+        }
+        for name in contest.rivals
+        for how in contest.samplings
+    }
+    return {"against_first": differences}
+
+
+def check_fits(models: Mapping[str, WorldModel], size_px: int, frames: int) -> None:
+    """Raise InputError for a model of another picture size, or of fewer frames."""
+    for model in models.values():
+        if model.config.size_px != size_px or model.config.frames < frames:
+            raise InputError(
+                f"model of {model.config.frames} frames of {model.config.size_px} px evaluated on {frames} frames of "
+                f"{size_px} px; expected the same size, and at most its frames"
+            )
+
+
+def check_sampled(sampled: tuple[str, ...], names: list[str], what: str) -> None:
+    """Raise InputError for full samples on a part there is none of."""
+    unknown = sorted(set(sampled) - set(names))
+    if unknown:
+        raise InputError(f"samples for {what} {unknown[0]!r}; expected some of {', '.join(names)}")
+
+
+def identity(model: WorldModel, rivals: Mapping[str, WorldModel], sampling: Sampling, config: Any) -> dict[str, Any]:
+    """What was evaluated, how, and on what; `config` is a dataclass with a `sha256`."""
+
+    def weights(name: str, one: WorldModel) -> dict[str, Any]:
+        return {"name": name, "weights_sha256": one.weights_sha256 or None}
+
+    others = {"rivals": [weights(name, rival) for name, rival in rivals.items()]} if rivals else {}
+    return {
+        "model": weights(model.config.name, model),
+        **others,
+        "sampling": plain(sampling),
+        "config": plain(config),
+        "config_sha256": config.sha256,
+    }
+
+
+def machine(model: WorldModel) -> dict[str, Any]:
+    """Where timings come from."""
+    return {"device": str(model.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+
+
+def _columns(
+    answers: dict[str, Answer], known: Clip, targets: Clip, near_far: tuple[float, float]
+) -> dict[str, Float[Tensor, "b _ 3 h w"]]:
+    """The first scenes' pictures [b, n, 3, h, w] of each column of a sheet."""
+    first = slice(0, _SHEET_SCENES)
+    models = [name for name in answers if name.split(":")[0] in (ONE, FULL)]
+    shown = [name for name in (*models, ORACLE, BACKWARD_ORACLE, "copy nearest") if name in answers]
+    depths = {"true depth": targets.depth, "depth of one call": answers[ONE].depth}
+    pictures = {"given": known.rgb, "truth": targets.rgb} | {name: answers[name].rgb for name in shown}
+    return {name: rgb[first] for name, rgb in pictures.items() if rgb is not None} | {
+        name: torch.stack([torch.stack([depth_picture(d, *near_far) for d in clip]) for clip in depth[first]])
+        for name, depth in depths.items()
+        if depth is not None
+    }
+
+
+def sheet(columns: dict[str, Tensor]) -> Float[Tensor, "3 height width"]:
+    """Pictures [b, n, 3, h, w] of each column, one scene a row."""
+    scenes = min(len(pictures) for pictures in columns.values())
+    return grid([[picture for pictures in columns.values() for picture in pictures[b]] for b in range(scenes)])

@@ -1,0 +1,236 @@
+"""Camera control: where generated views seem to have been taken from, against where they were asked for.
+
+The scenes are known exactly, so a view's pose is found by rendering and comparing: no feature matching, which fails on
+small or smooth pictures and then drops the clips it fails on. The estimator has a floor of its own (true pictures,
+started off the truth), which belongs beside every figure.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from geometry.cameras import Cameras
+from geometry.errors import InputError
+from geometry.shapes import Float
+from geometry.transforms import invert_rigid, rigid, rotation_about
+
+BLURS = (1 / 16, 1 / 32, 1 / 96)  # standard deviations of the three levels, in picture sides
+_ROUNDS = 6  # of Gauss-Newton a level
+_STEP = 0.35  # of finite differences, in blurs of picture motion
+_DONE = 0.02  # of a finite difference: when all steps are smaller, a level is done
+_HUBER = 0.1  # residual of a pixel beyond which it counts by its amount, not its square
+
+Renderer = Callable[[Cameras], Tensor]  # cameras [b, f] of b scenes -> rgb [b, f, 3, h, w]
+
+
+def moved(cameras: Cameras, motion: Float[Tensor, "*b 6"], reach: Float[Tensor, "*b"]) -> Cameras:
+    """Cameras turned about their own axes by motion[..., :3] (radians) and shifted along them by motion[..., 3:] times
+    `reach` (metres): both parts move the picture of a thing at that distance by as much."""
+    angle = motion[..., :3].norm(dim=-1)
+    axis = torch.where(angle[..., None] > 1e-12, motion[..., :3], motion.new_tensor([0.0, 0.0, 1.0]))
+    step = rigid(rotation_about(axis, angle), motion[..., 3:] * reach[..., None])
+    return replace(cameras, world_from_camera=cameras.world_from_camera @ step)
+
+
+def find_poses(
+    pictures: Float[Tensor, "b t 3 h w"], start: Cameras, renderer: Renderer, reach: Float[Tensor, "b t"]
+) -> tuple[Cameras, Float[Tensor, "b t"]]:
+    """The cameras [b, t] from which renders of the known scenes look most like the pictures, and the RMS residual left
+    in 0..1, under the least blur.
+
+    start  where the search begins: the cameras asked for
+    reach  metres to what the pictures show, which makes turns and shifts alike in size
+
+    Levenberg and Marquardt's damped Gauss-Newton in six parameters on pictures blurred less and less, with central
+    differences of whole renders, so that silhouettes count exactly; residuals by Huber's weight. A step is kept only if
+    it helps, so a picture that looks like nothing stays near `start` instead of being lost.
+    """
+    side, focal = pictures.shape[-1], start.K[..., 0, 0]
+    cameras, residual = start, torch.full(start.shape, torch.inf)
+    for blur in BLURS:
+        target = blurred(pictures, blur * side)
+
+        def look(now: Cameras, sigma_px: float = blur * side) -> Tensor:
+            return blurred(renderer(now), sigma_px)
+
+        def cost_of(now: Cameras, target: Tensor = target) -> tuple[Tensor, Tensor]:
+            difference = look(now) - target
+            return difference, _huber(difference).mean((-3, -2, -1))
+
+        step = _STEP * blur * side / focal
+        damping = torch.full(start.shape, 1e-3)
+        difference, cost = cost_of(cameras)
+        for _ in range(_ROUNDS):
+            change = _gauss_newton(cameras, reach, step, difference, damping, look)
+            proposal = moved(cameras, change, reach)
+            new_difference, new_cost = cost_of(proposal)
+            better = new_cost < cost
+            cameras = replace(
+                cameras,
+                world_from_camera=torch.where(
+                    better[..., None, None], proposal.world_from_camera, cameras.world_from_camera
+                ),
+            )
+            difference = torch.where(better[..., None, None, None], new_difference, difference)
+            cost = torch.where(better, new_cost, cost)
+            damping = torch.where(better, damping / 4, damping * 8).clamp(1e-6, 1e3)
+            if bool((change.abs().amax(-1) < _DONE * step).all()):
+                break
+        residual = difference.square().mean((-3, -2, -1)).sqrt()
+    return cameras, residual
+
+
+def _gauss_newton(
+    cameras: Cameras, reach: Tensor, step: Tensor, difference: Tensor, damping: Tensor, render: Renderer
+) -> Tensor:
+    """The damped step [b, t, 6]: twelve renders around each camera in one call."""
+    count = cameras.shape[1]
+    unit = torch.eye(6)
+    around = torch.cat([unit, -unit])  # [12, 6]
+    motion = around[:, None, None] * step[..., None]  # [12, b, t, 6]
+    every = [moved(cameras, m, reach) for m in motion]
+    renders = render(Cameras.cat(every)).unflatten(1, (12, count)).movedim(1, 0)  # [12, b, t, 3, h, w]
+    jacobian = (renders[:6] - renders[6:]) / (2 * step[..., None, None, None])
+    weight = (_HUBER / difference.abs().clamp_min(_HUBER)).flatten(2)
+    columns = jacobian.flatten(3).permute(1, 2, 0, 3)  # [b, t, 6, n]
+    normal = torch.einsum("btin,btn,btjn->btij", columns, weight, columns)
+    right = torch.einsum("btin,btn,btn->bti", columns, weight, difference.flatten(2))
+    diagonal = normal.diagonal(dim1=-2, dim2=-1)
+    ridge = damping[..., None] * diagonal + 1e-9 * diagonal.amax(-1, keepdim=True) + 1e-12
+    change = -torch.linalg.solve(normal + torch.diag_embed(ridge), right)
+    largest = change.abs().amax(-1, keepdim=True)
+    limit = 4 * step[..., None] / _STEP  # no farther than four blurs, beyond which the linear picture means nothing
+    return change * (limit / largest.clamp_min(1e-12)).clamp_max(1.0)
+
+
+def _huber(difference: Tensor) -> Tensor:
+    size = difference.abs()
+    return torch.where(size < _HUBER, size.square() / 2, _HUBER * (size - _HUBER / 2))
+
+
+def blurred(pictures: Float[Tensor, "*b 3 h w"], sigma_px: float) -> Float[Tensor, "*b 3 h w"]:
+    """Pictures [..., h, w] under a Gaussian, borders repeated."""
+    reach = max(1, math.ceil(3 * sigma_px))
+    taps = torch.exp(-(torch.arange(-reach, reach + 1).to(pictures) ** 2) / (2 * sigma_px**2))
+    taps = taps / taps.sum()
+    flat = pictures.reshape(-1, 1, *pictures.shape[-2:])
+    flat = torch.nn.functional.pad(flat, (reach, reach, reach, reach), mode="replicate")
+    flat = torch.nn.functional.conv2d(flat, taps.view(1, 1, -1, 1))
+    return torch.nn.functional.conv2d(flat, taps.view(1, 1, 1, -1)).view(pictures.shape)
+
+
+def pose_errors(found: Cameras, asked: Cameras) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b"]]:
+    """Each camera's rotation error in degrees and distance in metres from where it was asked for."""
+    turn = asked.world_from_camera[..., :3, :3].mT @ found.world_from_camera[..., :3, :3]
+    return torch.rad2deg(_angle(turn)), (found.centres - asked.centres).norm(dim=-1)
+
+
+def perturbed(cameras: Cameras, turn_deg: float, shift_m: float, directions: Float[Tensor, "*b 2 3"]) -> Cameras:
+    """Cameras turned by so many degrees about, and shifted by so many metres along, given directions of any length."""
+    unit = torch.nn.functional.normalize(directions, dim=-1)
+    motion = torch.cat([math.radians(turn_deg) * unit[..., 0, :], shift_m * unit[..., 1, :]], -1)
+    return moved(cameras, motion, torch.ones(cameras.shape))
+
+
+@dataclass(frozen=True)
+class TrajectoryErrors:
+    """Errors of whole trajectories [*b], and how they were taken.
+
+    rotation     angles between the rotations
+    translation  distances of the centres
+    cam_mc       Frobenius norms of the differences of [R | t]
+    """
+
+    rotation: Float[Tensor, "*b"]
+    translation: Float[Tensor, "*b"]
+    cam_mc: Float[Tensor, "*b"]
+    protocol: str
+
+
+def trajectory_errors(
+    found: Float[Tensor, "*b f 4 4"],
+    true: Float[Tensor, "*b f 4 4"],
+    reduce: Literal["sum", "mean"] = "sum",
+    angle: Literal["rad", "deg"] = "rad",
+    alignment: Literal["none", "scale", "sim3"] = "scale",
+    unit: Literal["path", "metres"] = "path",
+) -> TrajectoryErrors:
+    """RotErr, TransErr and CamMC of trajectories of `world_from_camera`, both taken relative to their frame 0.
+
+    reduce     over the frames after the first; sums grow with their number, which the protocol's name says
+    alignment  "none"; "scale": the found path's farthest point from frame 0 is put as far as the true one's; "sim3":
+               the similarity of all centres that fits best (Umeyama 1991), which the trajectory's turns undergo too
+    unit       lengths in metres, or in the true path's farthest distance from frame 0
+
+    (sum, rad, scale, path) are CamI2V's RotErr, TransErr_rel and CamMC, (sum, rad, none, path) its TransErr_abs
+    (arXiv 2410.15957, `evaluation/glomap_evaluation.py`). Raises InputError for fewer than two frames, paths of
+    different shapes, flags it does not know, and for "scale" or "path" of a true path that stays in one place.
+    """
+    if found.shape != true.shape or true.shape[-3] < 2:
+        raise InputError(
+            f"trajectories {tuple(found.shape)} and {tuple(true.shape)}; expected one shape [*b, f >= 2, 4, 4]"
+        )
+    for name, value, known in (
+        ("reduce", reduce, ("sum", "mean")),
+        ("angle", angle, ("rad", "deg")),
+        ("alignment", alignment, ("none", "scale", "sim3")),
+        ("unit", unit, ("path", "metres")),
+    ):
+        if value not in known:
+            raise InputError(f"{name} {value!r}; expected one of {', '.join(known)}")
+    found, true = (invert_rigid(path[..., :1, :, :]) @ path for path in (found, true))
+    far = true[..., :3, 3].norm(dim=-1).amax(-1)
+    if (alignment == "scale" or unit == "path") and bool((far <= 0).any()):
+        raise InputError("a true path that stays in one place has no length; expected alignment none or sim3 in metres")
+    rotation, centre = found[..., :3, :3], found[..., :3, 3]
+    if alignment == "scale":
+        own = centre.norm(dim=-1).amax(-1)
+        centre = centre * (far / own.clamp_min(1e-12))[..., None, None]
+    elif alignment == "sim3":
+        scale, turn, shift = similarity(centre, true[..., :3, 3])
+        rotation = turn[..., None, :, :] @ rotation
+        centre = scale[..., None, None] * (centre @ turn.mT) + shift[..., None, :]
+    length = far[..., None] if unit == "path" else torch.ones_like(far)[..., None]
+    angles = _angle(rotation.mT @ true[..., :3, :3])[..., 1:]
+    offset = ((centre - true[..., :3, 3]) / length[..., None])[..., 1:, :]
+    both = (offset.square().sum(-1) + (rotation - true[..., :3, :3])[..., 1:, :, :].square().sum((-2, -1))).sqrt()
+    total = torch.sum if reduce == "sum" else torch.mean
+    errors = (torch.rad2deg(angles) if angle == "deg" else angles, offset.norm(dim=-1), both)
+    frames = true.shape[-3] - 1
+    lengths = "in metres" if unit == "metres" else "in lengths of the true path"
+    name = f"{reduce} over {frames} frames, {angle}, {alignment} alignment, {lengths}"
+    known = {"scale": "CamI2V (rel)", "none": "CamI2V (abs)"}.get(alignment)
+    if (reduce, angle, unit) == ("sum", "rad", "path") and known:
+        name = f"{known}: {name}"
+    rotations, translations, both = (total(error, -1) for error in errors)
+    return TrajectoryErrors(rotations, translations, both, name)
+
+
+def similarity(
+    source: Float[Tensor, "*b n 3"], target: Float[Tensor, "*b n 3"]
+) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b 3 3"], Float[Tensor, "*b 3"]]:
+    """Scale, rotation and shift of the similarity target = scale R source + shift that fits points best
+    (Umeyama 1991, eq. 40 to 42). Points in one place keep scale 1."""
+    means = [points.double().mean(-2, keepdim=True) for points in (source, target)]
+    centred = [points.double() - mean for points, mean in zip((source, target), means)]
+    covariance = centred[1].mT @ centred[0] / source.shape[-2]
+    u, d, vt = torch.linalg.svd(covariance)
+    sign = torch.ones_like(d)
+    sign[..., 2] = torch.where(torch.linalg.det(u @ vt) < 0, -1.0, 1.0)
+    turn = u @ torch.diag_embed(sign) @ vt
+    variance = centred[0].square().sum(-1).mean(-1)
+    scale = torch.where(variance > 1e-18, (d * sign).sum(-1) / variance.clamp_min(1e-18), 1.0)
+    shift = means[1][..., 0, :] - scale[..., None] * (turn @ means[0][..., 0, :, None]).squeeze(-1)
+    return scale.to(source.dtype), turn.to(source.dtype), shift.to(source.dtype)
+
+
+def _angle(rotation: Tensor) -> Tensor:
+    """The angle of rotations [*b, 3, 3] in radians, exact for small ones too."""
+    sine = torch.stack([rotation[..., 2, 1] - rotation[..., 1, 2], rotation[..., 0, 2] - rotation[..., 2, 0],
+                        rotation[..., 1, 0] - rotation[..., 0, 1]], -1).norm(dim=-1) / 2  # fmt: skip
+    cosine = (rotation.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
+    return torch.atan2(sine, cosine)
