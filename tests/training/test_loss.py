@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.models.tiny import awake, tiny_model
 from worldgen.clip import Clip
@@ -16,7 +16,7 @@ from worldgen.training.consistency import disagreement
 from worldgen.training.data import SceneStream
 from worldgen.training.level_sampling import Tasks
 from worldgen.training.loss import Batch, Objective, encode, weight
-from worldgen.training.optimizer import build_optimizers, rate
+from worldgen.training.optimizer import Muon, build_optimizers, orthogonalised, rate
 
 
 @pytest.fixture
@@ -165,6 +165,30 @@ def test_every_weight_has_exactly_one_optimizer(model: WorldModel, name: str, ki
     held = [p for optimizer in optimizers.values() for group in optimizer.param_groups for p in group["params"]]
     assert set(optimizers) == kinds
     assert sorted(map(id, held)) == sorted(map(id, model.network.parameters()))
+
+
+def test_orthogonalised_matrices_have_singular_values_near_one_and_the_same_singular_vectors() -> None:
+    for shape in ((3, 24, 40), (2, 40, 24), (1, 16, 16)):
+        matrices = torch.randn(shape)
+        values = torch.linalg.svdvals(orthogonalised(matrices))
+        assert values.min() > 0.5 and values.max() < 1.3
+        left, _, right = torch.linalg.svd(matrices, full_matrices=False)
+        polar = orthogonalised(matrices) * (left @ right)
+        assert bool((polar.sum((1, 2)) / min(shape[1:]) > 0.75).all())
+
+
+def test_muon_steps_as_torch_s_own_does_but_for_bfloat16_s_rounding() -> None:
+    start = torch.randn(24, 40)
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    reference = torch.optim.Muon([theirs], lr=0.02, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    optimizer = Muon([ours], 0.02, 0.1)
+    for _ in range(4):
+        ours.grad = torch.randn(24, 40)
+        theirs.grad = ours.grad.clone()
+        optimizer.step()
+        reference.step()
+    moved = (theirs - start).norm()
+    assert (ours - theirs).norm() < 0.02 * moved
 
 
 def test_the_rate_warms_up_holds_and_cools_to_nothing() -> None:

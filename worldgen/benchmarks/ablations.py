@@ -45,10 +45,11 @@ def folder(output: Path, arm: str) -> Path:
     return output / arm.replace(" ", "-").replace("ü", "ue").lower()
 
 
-def train_arm(config: Path, output: Path, arm: str) -> None:
+def train_arm(config: Path, output: Path, arm: str, steps: int | None) -> None:
     """Train an arm to its end, unless it is there."""
+    shorter = () if steps is None else (f"train.steps={steps}",)
     if not (folder(output, arm) / "model" / "config.json").exists():
-        train(config, (f"output={folder(output, arm)}", *ARMS[arm]))
+        train(config, (f"output={folder(output, arm)}", *ARMS[arm], *shorter))
 
 
 def errors(model: WorldModel, clip: Clip) -> tuple[Tensor, Tensor]:
@@ -114,13 +115,14 @@ def main() -> int:
     parser.add_argument("--config", type=Path, default=Path("configs/ablation.yaml"))
     parser.add_argument("--output", type=Path, default=Path("out/ablations"))
     parser.add_argument("--arms", nargs="*", default=list(ARMS), help=f"of {', '.join(ARMS)}")
+    parser.add_argument("--steps", type=int, help="train shorter than the configuration says")
     arguments = parser.parse_args()
     if unknown := set(arguments.arms) - set(ARMS):
         parser.error(f"arms {sorted(unknown)}; expected some of {', '.join(ARMS)}")
     try:
         load(RunConfig, arguments.config)
         for arm in arguments.arms:
-            train_arm(arguments.config, arguments.output, arm)
+            train_arm(arguments.config, arguments.output, arm, arguments.steps)
         ready = [arm for arm in ARMS if (folder(arguments.output, arm) / "model" / "config.json").exists()]
         if BASE not in ready:
             return 0

@@ -24,8 +24,8 @@ from worldgen.seeds import Domain, stream
 from worldgen.training import checkpoint
 from worldgen.training.config import DataConfig, RunConfig, TrainConfig
 from worldgen.training.data import SceneStream
-from worldgen.training.loss import computes_half
 from worldgen.training.optimizer import build_optimizers, rate
+from worldgen.training.precision import computes_half
 
 CHECKPOINT = "checkpoint.safetensors"
 _NORMALISED_OVER = 16  # steps whose latents decide the stored mean and deviation

@@ -16,6 +16,7 @@ from worldgen.sampling.process import per_channel
 from worldgen.training.config import WEIGHTINGS, TrainConfig
 from worldgen.training.consistency import disagreement
 from worldgen.training.level_sampling import Tasks
+from worldgen.training.precision import computes_half
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,6 @@ class Objective(nn.Module):
             parts["consistency"] = disagreement(rgb, clip, weight(config.weighting, level[..., 0], config.least_level))
             total = total + config.consistency_weight * parts["consistency"]
         return total, parts
-
-
-def computes_half(precision: str, device: torch.device) -> bool:
-    """Whether products are computed in bfloat16: as asked, or for "auto" where the device has such arithmetic."""
-    if precision != "auto" or device.type != "cpu":
-        return precision != "fp32"
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @torch.no_grad()

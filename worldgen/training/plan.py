@@ -19,8 +19,8 @@ from worldgen.codecs import load_codec
 from worldgen.conditioning import Conditioning
 from worldgen.model import ModelConfig, WorldModel
 from worldgen.training.config import RunConfig
-from worldgen.training.loss import computes_half
 from worldgen.training.optimizer import build_optimizers
+from worldgen.training.precision import computes_half
 
 
 @dataclass(frozen=True)
