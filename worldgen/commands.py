@@ -87,6 +87,22 @@ class Train:
 
 
 @dataclass(frozen=True)
+class TrainCodec:
+    """Train a codec of pictures or films with depth; continues from the run's own checkpoint."""
+
+    config: tyro.conf.Positional[Path]
+    """YAML file (see configs/vae.yaml)."""
+    overrides: tyro.conf.Positional[tuple[str, ...]] = ()
+    """section.key=value ..."""
+
+    def run(self) -> None:
+        """Train to the end, or to the first interrupt."""
+        from worldgen.training.codec_run import train_codec
+
+        train_codec(self.config, self.overrides)
+
+
+@dataclass(frozen=True)
 class Plan:
     """Say what a training run costs, before anything of it is allocated: parameters, memory, FLOPs, time."""
 
@@ -322,11 +338,12 @@ class _Bar:
         self._bar.close()
 
 
-def parse(arguments: list[str]) -> Orbit | Train | Plan | Evaluate | Scenes | Curate:
+def parse(arguments: list[str]) -> Orbit | Train | TrainCodec | Plan | Evaluate | Scenes | Curate:
     """The command asked for; prints help or the usage error and exits (0 or 2) otherwise."""
     return tyro.cli(
         Annotated[Orbit, tyro.conf.subcommand("orbit")]
         | Annotated[Train, tyro.conf.subcommand("train")]
+        | Annotated[TrainCodec, tyro.conf.subcommand("train-codec")]
         | Annotated[Plan, tyro.conf.subcommand("plan")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Scenes, tyro.conf.subcommand("scenes")]

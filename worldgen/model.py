@@ -12,10 +12,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from geometry.errors import InputError
+from worldgen.codecs import codec_names, load_codec, save_codec
 from worldgen.config import build, plain
-from worldgen.models.codec import PixelCodec
+from worldgen.models.codec import Codec, PixelCodec
 from worldgen.models.dit import DiTConfig, MultiViewDiT, grow
 from worldgen.models.text import HubEncoder, TextConfig, TextEncoder, WordEncoder
+from worldgen.models.vae import ConvVAE
 from worldgen.sampling.process import Denoiser, Flow
 
 EMBEDDED = Path(__file__).parent / "weights"
@@ -27,12 +29,16 @@ class ModelConfig:
 
     size_px  the trained side of its square pictures
     frames   the most frames it was trained to see at once
+    codec    between pictures and latent frames, unless `codec_weights` names another; between a memory and what the
+             network sees of it in any case
+    codec_weights  a trained codec of pictures of the same block: an embedded name or a folder (`worldgen.codecs`)
     """
 
     name: str
     size_px: int = 64
     frames: int = 8
     codec: PixelCodec = field(default_factory=PixelCodec)
+    codec_weights: str | None = None
     text: TextConfig = field(default_factory=TextConfig)
     network: DiTConfig = field(default_factory=DiTConfig)
     process: Flow = field(default_factory=Flow)
@@ -40,11 +46,10 @@ class ModelConfig:
     depth_signal: str = "scale/depth-1"
 
     def __post_init__(self) -> None:
-        if list(self.network.modalities.items()) != list(self.codec.modalities().items()):
-            raise InputError(
-                f"network modalities {self.network.modalities} with a codec of {self.codec.modalities()}; "
-                "expected the same in the same order"
-            )
+        if self.codec_weights is None:
+            self.check(self.codec)
+        elif self.codec.layout:
+            raise InputError(f"layouts with codec_weights {self.codec_weights!r}; expected codec.layout false")
         if self.network.memory_channels not in (0, self.codec.memory_channels):
             raise InputError(
                 f"network.memory_channels {self.network.memory_channels}; expected 0 or {self.codec.memory_channels}, "
@@ -60,31 +65,71 @@ class ModelConfig:
                 "this version knows direction,moment and scale/depth-1"
             )
 
+    def check(self, codec: Codec) -> None:
+        """Raises InputError for a codec whose latents are not what the network sees."""
+        if codec.group > 1:
+            raise InputError(
+                f"a codec with {codec.group} frames in a latent frame; expected one of pictures (group 1), film codecs "
+                "are not wired to the network yet"
+            )
+        if list(self.network.modalities.items()) != list(codec.modalities().items()):
+            raise InputError(
+                f"network modalities {self.network.modalities} with a codec of {codec.modalities()}; "
+                "expected the same in the same order"
+            )
+        if codec.block != self.codec.block:
+            raise InputError(f"codec.block {self.codec.block} with codec_weights of block {codec.block}; expected one")
+
 
 class WorldModel:
     """A trained model: `load` it by name or folder, then give it to `worldgen.orbit`."""
 
     def __init__(
-        self, config: ModelConfig, network: MultiViewDiT, words: WordEncoder | None = None, weights_sha256: str = ""
+        self,
+        config: ModelConfig,
+        network: MultiViewDiT,
+        words: WordEncoder | None = None,
+        weights_sha256: str = "",
+        codec: ConvVAE | None = None,
     ):
         self.config, self.network, self.words, self.weights_sha256 = config, network, words, weights_sha256
+        assert (codec is not None) == (config.codec_weights is not None), f"{config.codec_weights} with codec {codec}"
+        self.vae = codec
+        config.check(codec or config.codec)
         assert (words is not None) == (config.text.kind == "words"), f"text {config.text.kind} with words {words}"
         self._hub: HubEncoder | None = None
 
     @staticmethod
-    def create(config: ModelConfig) -> "WorldModel":
-        """A model with fresh weights (torch's global generator)."""
+    def create(config: ModelConfig, codec: ConvVAE | None = None) -> "WorldModel":
+        """A model with fresh weights (torch's global generator), but for its codec's.
+
+        codec  the trained one where `config.codec_weights` is given; None = the one that names
+
+        Raises InputError when that can't be had, or does not fit the network.
+        """
         words = WordEncoder(config.text.width, config.text.tokens) if config.text.kind == "words" else None
-        return WorldModel(config, MultiViewDiT(config.network), words)
+        network = MultiViewDiT(config.network)
+        if codec is None and config.codec_weights is not None:
+            codec = load_codec(config.codec_weights)
+        return WorldModel(config, network, words, codec=codec)
 
     def grown(self, config: ModelConfig) -> "WorldModel":
         """The model with parts added (modalities, memory, text) as another configuration has them; it says what it said
         before. Raises InputError when more than that differs."""
-        fresh = WorldModel.create(config)
+        if config.codec_weights != self.config.codec_weights:
+            raise InputError(
+                f"codec_weights {config.codec_weights!r}; expected {self.config.codec_weights!r} as before"
+            )
+        fresh = WorldModel.create(config, self.vae)
         if self.words is not None and fresh.words is not None and self.config.text == config.text:
             fresh.words.load_state_dict(self.words.state_dict())
         network = grow(self.network, config.network).to(self.device)
-        return WorldModel(config, network, fresh.words).to(self.device)
+        return WorldModel(config, network, fresh.words, codec=self.vae).to(self.device)
+
+    @property
+    def codec(self) -> Codec:
+        """Between pictures and latent frames: with weights, frozen and on the model's device."""
+        return self.config.codec if self.vae is None else self.vae.to(self.device)
 
     @property
     def text(self) -> TextEncoder | None:
@@ -139,7 +184,12 @@ class WorldModel:
         return self.config.process.precondition(self.network, self.channels)
 
     def save(self, folder: Path, int8: bool = False) -> None:
-        """Write `config.json` and `weights.safetensors`; int8 keeps matrices as bytes with one scale a row."""
+        """Write `config.json` and `weights.safetensors`; int8 keeps matrices as bytes with one scale a row.
+
+        A trained codec that is not embedded is written to the folder `codec` beside them, where `load` finds it.
+        """
+        if self.vae is not None and self.config.codec_weights not in codec_names():
+            save_codec(self.vae, folder / "codec")
         state = {name: value.detach().cpu().contiguous() for name, value in self.state().items()}
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as beside:
@@ -170,7 +220,8 @@ class WorldModel:
                 f"model {str(name)!r}: {type(error).__name__}; expected one of {', '.join(WorldModel.names())} or a "
                 "folder with config.json and weights.safetensors"
             ) from error
-        model = WorldModel.create(config)
+        kept = config.codec_weights not in (None, *codec_names()) and (folder / "codec").exists()
+        model = WorldModel.create(config, load_codec(folder / "codec") if kept else None)
         model.weights_sha256 = digest
         try:
             model.load_state(state)

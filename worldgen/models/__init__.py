@@ -1,11 +1,12 @@
 """Networks and codecs. They know nothing of files, configurations of runs, or noise."""
 
-from worldgen.models.codec import PixelCodec
+from worldgen.models.codec import Codec, PixelCodec
 from worldgen.models.dit import Cache, DiTConfig, MultiViewDiT, grow
 from worldgen.models.text import HubEncoder, TextConfig, TextEncoder, WordEncoder
 
 __all__ = [
     "Cache",
+    "Codec",
     "DiTConfig",
     "HubEncoder",
     "MultiViewDiT",

@@ -2,13 +2,66 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
-from einops import rearrange
+from einops import rearrange, reduce
 from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Float
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """What stands between pictures and latent frames. The frames f of a call belong to one camera in the order of
+    time where `group` > 1: the first is alone in its latent frame, then each latent frame g holds `group` frames.
+
+    Signals are {"rgb": [*b, f, 3, h, w] in 0..1, "depth": signal [*b, f, 1, h, w]} (`worldgen.gauge`), and what else
+    the codec has a modality for. What a 3D memory shows is no codec's matter: the network sees it as pixels, folded by
+    `PixelCodec.encode_memory`, whatever the frames' codec.
+    """
+
+    @property
+    def block(self) -> int:
+        """Pixels per latent on a side."""
+        ...
+
+    @property
+    def group(self) -> int:
+        """Frames per latent frame after the first; 1 = no frame shares its latent frame."""
+        ...
+
+    def modalities(self) -> dict[str, int]:
+        """Latent channels of each modality, in their order."""
+        ...
+
+    def encode(self, signals: Mapping[str, Float[Tensor, "*b f _ h w"]]) -> Float[Tensor, "*b g c y x"]:
+        """Latent frames. Raises InputError for sides or frame counts that don't fill blocks and groups."""
+        ...
+
+    def decode(self, latent: Float[Tensor, "*b g c y x"]) -> dict[str, Tensor]:
+        """The signals of every modality, as `encode` takes them; colours are not clamped."""
+        ...
+
+    def encode_known(self, depth_known: Float[Tensor, "*b f 1 h w"]) -> Float[Tensor, "*b g c y x"]:
+        """How much (0..1) of each number of the latent frames is known, where all but some pixels' depth is. Exact
+        only where a latent is of one pixel; else `whole_blocks`."""
+        ...
+
+
+def whole_blocks(codec: Codec, depth_known: Float[Tensor, "*b f 1 h w"]) -> Float[Tensor, "*b g c y x"]:
+    """`encode_known` of a codec whose latents mix pixels: depth's is known (1) where all pixels of its block in all its
+    frames are, else 0. Pixels beyond the block that it sees as well are not asked for.
+    """
+    first, later = depth_known[..., :1, :, :, :], depth_known[..., 1:, :, :, :]
+    frames = torch.cat([first, reduce(later, "... (g k) c h w -> ... g c h w", "min", k=codec.group)], -4)
+    block = reduce((frames >= 1).to(frames), "... c (y p) (x q) -> ... c y x", "min", p=codec.block, q=codec.block)
+    parts = [
+        (block if name == "depth" else torch.ones_like(block)).expand(*block.shape[:-3], channels, -1, -1)
+        for name, channels in codec.modalities().items()
+    ]
+    return torch.cat(parts, -3)
 
 
 @dataclass(frozen=True)
@@ -21,6 +74,11 @@ class PixelCodec:
 
     block: int = 8
     layout: bool = False
+
+    @property
+    def group(self) -> int:
+        """Frames per latent frame: every frame is alone."""
+        return 1
 
     def modalities(self) -> dict[str, int]:
         """Latent channels of each modality, in their order."""

@@ -88,8 +88,8 @@ def orbit(
     size = model.config.size_px if size_px is None else size_px
     if not 1 <= frames <= MOST_FRAMES:
         raise InputError(f"{frames} frames; expected 1 to {MOST_FRAMES}")
-    if not 0 < size <= 512 or size % model.config.codec.block:
-        raise InputError(f"size of {size} pixels; expected a multiple of {model.config.codec.block} up to 512")
+    if not 0 < size <= 512 or size % model.codec.block:
+        raise InputError(f"size of {size} pixels; expected a multiple of {model.codec.block} up to 512")
     for name, value in (("radius", radius), ("field of view", fov_deg)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} {value}; expected more than 0")

@@ -75,7 +75,7 @@ def generate_views(
     cameras = Cameras.cat([known.cameras, targets]).to(device)
     gauge = Gauge.of(cameras, scale.to(device))
     conditioning = Conditioning.of(gauge.normalise(cameras))
-    known, codec = known.to(device), model.config.codec
+    known, codec = known.to(device), model.codec
     pad = (0, 0, 0, 0, 0, 0, 0, new)
     rgb = torch.nn.functional.pad(known.rgb, pad)
     has_depth = (known.depth > 0).flatten(2).all(-1).all(0)

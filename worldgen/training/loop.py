@@ -142,7 +142,7 @@ class Trainer:
         memory = None
         if config.model.network.memory_channels:
             memory = self._memory(footage.clip, clip, tasks, places)
-        block = config.model.codec.block
+        block = self.model.codec.block
         shape = (frames, sum(self.model.channels), *(side // block for side in clip.cameras.hw))
         noise = torch.stack([_noise(seed, step, place, shape, self.device) for place in places])
         return Batch(clip, captions, tasks, noise, jitter, memory)
@@ -178,7 +178,7 @@ class Trainer:
     def averaged(self) -> WorldModel:
         """The model with averaged weights, whole: the one to evaluate and keep. On the main rank's device; the others'
         is on the CPU."""
-        model = WorldModel.create(self.config.model)
+        model = WorldModel.create(self.config.model, self.model.vae)
         model.load_state({name: whole(value).cpu() for name, value in self.ema.items()})
         return model.training(False).to(self.device if self.ranks.main else "cpu")
 

@@ -70,12 +70,13 @@ class Objective(nn.Module):
         weights = {"depth": config.depth_weight, "layout": config.layout_weight}
         total = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
         if config.consistency_weight > 0:
-            rgb = model.config.codec.decode(estimate.float())["rgb"]
+            rgb = model.codec.decode(estimate.float())["rgb"]
             parts["consistency"] = disagreement(rgb, clip, weight(config.weighting, level[..., 0], config.least_level))
             total = total + config.consistency_weight * parts["consistency"]
         return total, parts
 
 
+@torch.no_grad()
 def encode(
     model: WorldModel, clip: Clip, gauge: Gauge, level: Float[Tensor, "b f m"]
 ) -> tuple[Tensor, Tensor, Float[Tensor, "b f m"]]:
@@ -83,7 +84,7 @@ def encode(
 
     Depth that is not known everywhere and layouts that are not known are at level 1 where they were to be given.
     """
-    codec = model.config.codec
+    codec = model.codec
     depth_known = (clip.depth > 0).to(clip.rgb)
     signals = {"rgb": clip.rgb, "depth": gauge.signal_from_depth(torch.where(clip.depth > 0, clip.depth, torch.inf))}
     known = codec.encode_known(depth_known)

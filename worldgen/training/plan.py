@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from geometry.cameras import Cameras
 from geometry.errors import InputError
+from worldgen.codecs import load_codec
 from worldgen.conditioning import Conditioning
 from worldgen.model import ModelConfig, WorldModel
 from worldgen.training.config import RunConfig
@@ -24,7 +25,7 @@ from worldgen.training.precision import computes_half
 
 @dataclass(frozen=True)
 class Plan:
-    """What one process of a run needs.
+    """What one process of a run needs. A trained codec's own work is not counted.
 
     parameters     of the network and its word encoder
     state_bytes    weights, gradients, averages and the optimizers' moments
@@ -73,8 +74,10 @@ class Plan:
 def plan(config: RunConfig, device: str = "cpu") -> Plan:
     """Go through a training step of the largest stage with tensors that have shapes but no memory (on `device`)."""
     stage = max(config.stages, key=lambda stage: stage.batch * max(stage.frames) * stage.size_px**2)
+    weights = config.model.codec_weights
+    codec = None if weights is None else load_codec(weights)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device(device):
-        model = WorldModel.create(config.model).training(True)
+        model = WorldModel.create(config.model, codec).training(True)
         model.network.checkpointing = config.train.checkpointing
         parameters = [parameter for _, parameter in model.parameters()]
         state = sum(p.numel() * p.element_size() for p in parameters)
