@@ -1,12 +1,39 @@
-"""A world model you steer with a camera and take apart as geometry."""
+"""A world model you steer with a camera and take apart as geometry.
 
-from geometry.cameras import Cameras
-from geometry.errors import InputError
-from worldgen.clip import Clip
-from worldgen.model import WorldModel
-from worldgen.pipelines.orbit import orbit
-from worldgen.world import World
+Names are loaded when they are first asked for, so that `import worldgen` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geometry.cameras import Cameras
+    from geometry.errors import InputError
+    from worldgen.clip import Clip
+    from worldgen.model import WorldModel
+    from worldgen.pipelines.orbit import orbit
+    from worldgen.world import World
 
 __version__ = "0.1.0"
 
 __all__ = ["Cameras", "Clip", "InputError", "World", "WorldModel", "orbit"]
+
+_HOMES = {
+    "Cameras": "geometry.cameras",
+    "Clip": "worldgen.clip",
+    "InputError": "geometry.errors",
+    "World": "worldgen.world",
+    "WorldModel": "worldgen.model",
+    "orbit": "worldgen.pipelines.orbit",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -71,13 +71,18 @@ class Orbit:
 
 
 @dataclass(frozen=True)
-class Train:
-    """Train a model; continues from the run's own checkpoint."""
+class _Configured:
+    """What every run is told."""
 
     config: tyro.conf.Positional[Path]
     """YAML file (see configs/)."""
     overrides: tyro.conf.Positional[tuple[str, ...]] = ()
     """section.key=value ..."""
+
+
+@dataclass(frozen=True)
+class Train(_Configured):
+    """Train a model; continues from the run's own checkpoint."""
 
     def run(self) -> None:
         """Train to the end, or to the first interrupt."""
@@ -87,13 +92,8 @@ class Train:
 
 
 @dataclass(frozen=True)
-class TrainCodec:
-    """Train a codec of pictures or films with depth; continues from the run's own checkpoint."""
-
-    config: tyro.conf.Positional[Path]
-    """YAML file (see configs/vae.yaml)."""
-    overrides: tyro.conf.Positional[tuple[str, ...]] = ()
-    """section.key=value ..."""
+class TrainCodec(_Configured):
+    """Train a codec of pictures or films with depth (configs/vae.yaml); continues from the run's own checkpoint."""
 
     def run(self) -> None:
         """Train to the end, or to the first interrupt."""
@@ -103,13 +103,9 @@ class TrainCodec:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(_Configured):
     """Say what a training run costs, before anything of it is allocated: parameters, memory, FLOPs, time."""
 
-    config: tyro.conf.Positional[Path]
-    """YAML file (see configs/)."""
-    overrides: tyro.conf.Positional[tuple[str, ...]] = ()
-    """section.key=value ..."""
     device: str = "cpu"
     """What the run is planned for; the time is estimated where it is here."""
 

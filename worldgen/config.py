@@ -1,6 +1,8 @@
 """Configurations: flat YAML files read strictly into frozen dataclasses."""
 
 import dataclasses
+import hashlib
+import json
 import re
 import types
 import typing
@@ -112,3 +114,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return str(value) if isinstance(value, Path) else value
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of a dataclass's values as JSON without spaces."""
+    return hashlib.sha256(json.dumps(plain(value), separators=(",", ":")).encode()).hexdigest()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from geometry.errors import InputError
-from tests.models.tiny import awake, tiny_model
+from tests.models.tiny import tiny_model
 from worldgen.config import load
 from worldgen.evaluation import families
 from worldgen.evaluation.answers import FULL, ONE
@@ -26,14 +26,6 @@ MARKS = {
     "physics": [-6.3919, 6.5353, 5.2891, 0.5459, 0.4276, 0.4468, 0.5484, 0.4291, 0.4448],
     "texture_soup": [8.5482, -0.0496, 5.003, 0.7585, 0.7629, 0.7532, 0.7235, 0.7278, 0.7086],
 }
-
-
-@pytest.fixture
-def model() -> WorldModel:
-    """A random model of 4 frames of 16 pixels."""
-    model = WorldModel.create(replace(tiny_model(), frames=4))
-    awake(model.network)
-    return model
 
 
 @pytest.fixture(scope="module")

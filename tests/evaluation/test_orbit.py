@@ -12,7 +12,6 @@ from torch import Tensor
 
 from geometry.cameras import Cameras
 from geometry.errors import InputError
-from tests.models.tiny import awake, tiny_model
 from worldgen.clip import Clip
 from worldgen.config import load
 from worldgen.evaluation import answers, orbit
@@ -34,14 +33,6 @@ TWO_STEPS = Sampling(steps=2)
 # Of scenes 0 and 1 of the reports' medium spread, first and last frame: camera centres, then mean colours.
 MARKS = [-3.7239, 0.2577, 1.6170, -2.2475, -2.7896, 1.4503, 0.1463, 1.8832, 1.9288, 1.7635, 1.1238, 2.1992]
 MARKS += [0.7116, 0.8149, 0.6972, 0.7078, 0.8172, 0.6978, 0.5352, 0.3882, 0.4266, 0.6057, 0.4373, 0.4860]
-
-
-@pytest.fixture
-def model() -> WorldModel:
-    """A random model of 4 frames of 16 pixels."""
-    model = WorldModel.create(replace(tiny_model(), frames=4))
-    awake(model.network)
-    return model
 
 
 @pytest.fixture(scope="module")

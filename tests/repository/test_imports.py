@@ -93,3 +93,13 @@ def test_importing_a_package_is_light_and_costs_less_than_a_third_of_a_second_ov
     assert sorted(set(first["light"]) & set(HEAVY)) == []
     # The best of three: a busy machine can only make it slower.
     assert first["seconds"] < 0.3 or min(report(package)["seconds"] for _ in range(2)) < 0.3
+
+
+def test_every_public_name_of_worldgen_is_there_when_asked_for() -> None:
+    import worldgen
+
+    assert set(worldgen.__all__) <= set(dir(worldgen))
+    for name in worldgen.__all__:
+        assert getattr(worldgen, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'castle'"):
+        _ = worldgen.castle  # type: ignore[attr-defined]

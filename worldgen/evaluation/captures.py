@@ -1,7 +1,5 @@
 """`worldgen evaluate captures`: some pictures of a real capture in, its other views out."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.framing import square, undistorted
 from worldgen.clip import Clip
-from worldgen.config import plain
+from worldgen.config import digest
 from worldgen.data.captures import Capture, find_captures, read_pictures
 from worldgen.evaluation.answers import Answer, baseline_answers, generated
 from worldgen.evaluation.baselines import camera_distances
@@ -64,7 +62,7 @@ class CapturesEvaluation:
     @property
     def sha256(self) -> str:
         """The hash of the values as JSON without spaces."""
-        return hashlib.sha256(json.dumps(plain(self), separators=(",", ":")).encode()).hexdigest()
+        return digest(self)
 
 
 def spread_order(cameras: Cameras) -> list[int]:

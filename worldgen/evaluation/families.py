@@ -1,7 +1,5 @@
 """`worldgen evaluate families`: held-out scenes of every family, filmed by the cameras that suit them."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Any
 
 from geometry.errors import InputError
 from worldgen.clip import Clip
-from worldgen.config import plain
+from worldgen.config import digest
 from worldgen.evaluation.comparison import (
     PICTURES_ONLY,
     Contest,
@@ -84,8 +82,8 @@ class FamiliesEvaluation:
 
     @property
     def sha256(self) -> str:
-        """The hash of the parsed values as JSON without spaces: figures compare only where it is the same."""
-        return hashlib.sha256(json.dumps(plain(self), separators=(",", ":")).encode()).hexdigest()
+        """The hash of the parsed values: figures compare only where it is the same."""
+        return digest(self)
 
 
 def family_set(config: FamiliesEvaluation, family: str) -> tuple[Scene, Clip]:

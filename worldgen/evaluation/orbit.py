@@ -1,7 +1,5 @@
 """`worldgen evaluate orbit`: a few pictures of held-out scenes in, new views and depth out, against the exact truth."""
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ import torch
 
 from geometry.errors import InputError
 from worldgen.clip import Clip
-from worldgen.config import plain
+from worldgen.config import digest
 from worldgen.evaluation.comparison import (
     PICTURES_ONLY,
     Contest,
@@ -72,9 +70,8 @@ class OrbitEvaluation:
 
     @property
     def sha256(self) -> str:
-        """The hash of the parsed values as JSON without spaces: figures compare only where it is the same."""
-        text = json.dumps(plain(self), separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        """The hash of the parsed values: figures compare only where it is the same."""
+        return digest(self)
 
 
 def orbit_set(config: OrbitEvaluation, spread: str) -> Clip:

@@ -64,12 +64,7 @@ class _Gather(torch.autograd.Function):
         return own, None, None
 
 
-class _Join(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, context: Context, dim: int) -> Tensor:
-        ctx.context, ctx.dim = context, dim
-        return _gathered(x, context, dim)
-
+class _Join(_Gather):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         return ctx.context.own(gradients[0], ctx.dim) * ctx.context.size, None, None

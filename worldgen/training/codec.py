@@ -1,33 +1,27 @@
 """Training a `ConvVAE` on the endless scenes: its configuration, loss and loop, exactly resumable."""
 
-import hashlib
-import json
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geometry.errors import InputError
 from geometry.shapes import Bool, Float
 from worldgen.clip import Clip
-from worldgen.config import plain
 from worldgen.gauge import Gauge, clip_scale
 from worldgen.model import ModelConfig, pick_device
 from worldgen.models.components import start_from_components
 from worldgen.models.vae import ConvVAE, ConvVAEConfig
 from worldgen.seeds import Domain, stream
-from worldgen.training import checkpoint
 from worldgen.training.config import DataConfig, RunConfig, TrainConfig
 from worldgen.training.data import SceneStream
-from worldgen.training.optimizer import build_optimizers, rate
+from worldgen.training.distributed import Ranks
 from worldgen.training.precision import computes_half
+from worldgen.training.resumable import Resumable
 
-CHECKPOINT = "checkpoint.safetensors"
 _NORMALISED_OVER = 16  # steps whose latents decide the stored mean and deviation
 
 
@@ -84,40 +78,32 @@ class CodecRun:
         return RunConfig(self.output, ModelConfig("codec", self.size_px, self.data.views), self.data, train=self.train)
 
 
-class CodecTrainer:
-    """A run: `for record in trainer.steps(): ...` trains to the end, continuing from the run's own checkpoint."""
+class CodecTrainer(Resumable):
+    """A codec's run (see `Resumable`), on one process."""
 
     def __init__(self, config: CodecRun):
-        self.config, self.step = config, 0
-        self.device = pick_device(config.train.device)
+        super().__init__(config, Ranks(pick_device(config.train.device)))
+        self.config, self.device = config, self.ranks.device
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(stream(Domain.WEIGHTS, config.train.seed).integers(2**31)))
             self.vae = ConvVAE(config.codec).to(self.device)
         self.stream = SceneStream(config.scenes(), self.device)
         if not self.checkpoint_path.exists():
             start_from_components(self.vae, self._films(0, 2 * config.data.pool))
-        self.ema = {name: value.detach().clone() for name, value in self.vae.state_dict().items()}
-        self.optimizers = build_optimizers([*self.vae.named_parameters()], config.train)
-        if self.checkpoint_path.exists():
-            self._resume()
+        self._start()
 
-    @property
-    def checkpoint_path(self) -> Path:
-        """Where this run's state is kept."""
-        return self.config.output / CHECKPOINT
+    def state(self) -> dict[str, Tensor]:
+        """All trained tensors by name."""
+        return self.vae.state_dict()
 
-    def steps(self) -> Iterator[dict[str, Any]]:
-        """Train, yielding a record a step: step, loss and its parts, gradient norm, rate, seconds."""
-        while self.step < self.config.train.steps:
-            began = time.perf_counter()
-            record = self._train_step()
-            self.step += 1
-            yield {"step": self.step, **record, "seconds": round(time.perf_counter() - began, 4)}
+    def parameters(self) -> Sequence[tuple[str, nn.Parameter]]:
+        """All trained parameters by name."""
+        return [*self.vae.named_parameters()]
 
-    def _train_step(self) -> dict[str, Any]:
-        train, step = self.config.train, self.step
-        draw = stream(Domain.TRAINING, train.seed, step, 0, 5)
-        batches = list(self._pictures(step, draw))
+    def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a step's films and pictures, weighed by their number, and its parts."""
+        train, draw = self.config.train, stream(Domain.TRAINING, self.config.train.seed, self.step, 0, 5)
+        batches = list(self._pictures(self.step, draw))
         total, parts = torch.zeros((), device=self.device), {}
         count = sum(film["rgb"].shape[:2].numel() for film in batches)
         half = computes_half(train.precision, self.device)
@@ -127,20 +113,7 @@ class CodecTrainer:
                 value, own = codec_loss(self.vae, film, draw, self.config.loss, train.depth_weight)
                 total = total + share * value
                 parts = {name: parts.get(name, 0) + share * part for name, part in own.items()}
-        self._check_finite("loss", total.detach())
-        total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.vae.parameters(), train.clip_norm)
-        self._check_finite("gradient norm", norm)
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = train.learning_rate * rate(train, step)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        decay = min(train.ema, (step + 1) / (step + 10))
-        state = self.vae.state_dict()
-        torch._foreach_lerp_(list(self.ema.values()), [state[name] for name in self.ema], 1 - decay)
-        scalars = {"loss": total, **parts, "gradient_norm": norm}
-        return {**{k: round(float(v.detach()), 6) for k, v in scalars.items()}, "rate": rate(train, step)}
+        return total, parts
 
     def _films(self, start: int, stop: int) -> list[dict[str, Tensor]]:
         """The films of some steps."""
@@ -166,14 +139,6 @@ class CodecTrainer:
         if not bool(film.all()):
             yield {name: x[~film].flatten(0, 1)[:, None] for name, x in signals.items()}
 
-    def _check_finite(self, what: str, value: Tensor) -> None:
-        """Stop before a number that is none reaches the weights."""
-        if not bool(value.isfinite()):
-            raise InputError(
-                f"the {what} is {float(value)} at step {self.step} (seed {self.config.train.seed}); the last "
-                f"checkpoint is kept in {self.config.output}; try a lower train.learning_rate"
-            )
-
     @torch.no_grad()
     def averaged(self) -> ConvVAE:
         """The codec with averaged weights, its latents normalised over the last steps' pictures: the one to keep."""
@@ -186,27 +151,6 @@ class CodecTrainer:
         vae.get_buffer("latent_mean").copy_(mean)
         vae.get_buffer("latent_std").copy_(std.clamp_min(1e-3))
         return vae
-
-    def save(self) -> None:
-        """Write the checkpoint: everything the next step depends on."""
-        tensors: dict[str, Tensor] = {f"model.{n}": v for n, v in self.vae.state_dict().items()}
-        tensors |= {f"ema.{name}": value for name, value in self.ema.items()}
-        for name, optimizer in self.optimizers.items():
-            tensors |= checkpoint.pack_optimizer(name, optimizer)
-        checkpoint.save(self.checkpoint_path, tensors, {"step": self.step, "config": _fingerprint(self.config)})
-
-    def _resume(self) -> None:
-        tensors, header = checkpoint.load(self.checkpoint_path)
-        if header.get("config") != _fingerprint(self.config):
-            raise InputError(
-                f"{self.checkpoint_path} is of a run with another configuration; expected the same (only the length "
-                "and the intervals of checkpoints, sheets and logs may change), or another output folder"
-            )
-        self.step = int(header["step"])
-        self.vae.load_state_dict({n[6:]: v for n, v in tensors.items() if n.startswith("model.")})
-        self.ema = {n[4:]: v.to(self.device, copy=True) for n, v in tensors.items() if n.startswith("ema.")}
-        for name, optimizer in self.optimizers.items():
-            checkpoint.unpack_optimizer(name, optimizer, tensors)
 
 
 def codec_loss(
@@ -238,12 +182,3 @@ def in_order(clip: Clip) -> tuple[Tensor, Bool[Tensor, "b"]]:
     order = clip.cameras.time_s.argsort(dim=-1, stable=True)
     moments, view = clip.cameras.time_s.gather(-1, order), clip.cameras.view
     return order, (view == view[:, :1]).all(-1) & (moments.diff(dim=-1) > 0).all(-1)
-
-
-def _fingerprint(config: CodecRun) -> str:
-    """A digest of everything that decides the weights, but for the run's length, which may be changed on the way."""
-    data = plain(config)
-    del data["output"]
-    for key in ("steps", "cooldown", "checkpoint_every", "sheet_every", "log_every", "device"):
-        del data["train"][key]
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -4,15 +4,15 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from geometry.errors import InputError
 from worldgen.config import load
-from worldgen.training.config import RunConfig
-from worldgen.training.distributed import joined
+from worldgen.training.config import RunConfig, TrainConfig
+from worldgen.training.distributed import Ranks, joined
 from worldgen.training.loop import Trainer
 from worldgen.training.sheet import write_sheet
 
@@ -26,31 +26,54 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
     processes train together (docs/TRAINING.md). Raises InputError for a bad configuration or output.
     """
     config = load(RunConfig, config_path, overrides)
-    try:
-        config.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"output {config.output}: {error.strerror}; expected a folder one can write to") from error
-    with joined(config.train) as ranks, _Interrupts() as interrupts:
+    make_output(config.output)
+    with joined(config.train) as ranks, Interrupts() as interrupts:
         trainer = Trainer(config, ranks)
         if ranks.main:
             where = f"{ranks.device}" + (f" x {ranks.world_size} ({ranks.parallel})" if ranks.world_size > 1 else "")
             print(f"{config.model.name}: {_size(trainer):.2f}M parameters on {where}, step {trainer.step}", flush=True)
-        _train(trainer, interrupts)
+        run_to_end(trainer, config.train, config.output, write_sheet, interrupts)
         averaged = trainer.averaged()
         if ranks.main:
             averaged.save(config.output / "model", int8=True)
             print(f"done: {config.output / 'model'}", flush=True)
 
 
-def _train(trainer: Trainer, interrupts: "_Interrupts") -> None:
+def make_output(folder: Path) -> None:
+    """The folder of a run. Raises InputError where it can't be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"output {folder}: {error.strerror}; expected a folder one can write to") from error
+
+
+@runtime_checkable
+class _Trainer(Protocol):
+    """What `run_to_end` needs: a `Resumable` that gives what is kept of it."""
+
+    step: int
+    ranks: Ranks
+
+    def steps(self) -> Iterator[dict[str, Any]]: ...
+    def averaged(self) -> Any: ...
+    def save(self) -> None: ...
+
+
+def run_to_end(
+    trainer: _Trainer,
+    every: TrainConfig,
+    output: Path,
+    write_sheet: Callable[[Any, Path], None],
+    interrupts: "Interrupts",
+) -> None:
     """All steps with what is written on the way; ends with a checkpoint, also when interrupted."""
     from tqdm import tqdm
 
-    config, every, ranks = trainer.config, trainer.config.train, trainer.ranks
+    ranks = trainer.ranks
     hidden = not (ranks.main and sys.stderr.isatty())
     with (
         tqdm(total=every.steps, initial=trainer.step, unit="step", disable=hidden) as bar,
-        Log(config.output, trainer.step) if ranks.main else nullcontext() as log,
+        Log(output, trainer.step) if ranks.main else nullcontext() as log,
     ):
         for record in trainer.steps():
             bar.update()
@@ -63,19 +86,19 @@ def _train(trainer: Trainer, interrupts: "_Interrupts") -> None:
             if step % every.sheet_every == 0 or step == every.steps:
                 averaged = trainer.averaged()
                 if ranks.main:
-                    write_sheet(averaged, config.output / "sheets" / f"{step:07d}.png")
+                    write_sheet(averaged, output / "sheets" / f"{step:07d}.png")
             if ranks.any(interrupts.asked):
                 trainer.save()
                 raise KeyboardInterrupt
     trainer.save()
 
 
-class _Interrupts:
+class Interrupts:
     """SIGINT and SIGTERM as a wish that is granted after the step, so that all processes stop at the same one."""
 
     asked = False
 
-    def __enter__(self) -> "_Interrupts":
+    def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
             self._before = {kind: signal.signal(kind, self._ask) for kind in (signal.SIGINT, signal.SIGTERM)}
         return self
