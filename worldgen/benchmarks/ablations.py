@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -70,9 +71,9 @@ def errors(model: WorldModel, clip: Clip) -> tuple[Tensor, Tensor]:
 
 
 def seconds(run: Path) -> float:
-    """What a run's steps took by the clock, from its log."""
+    """What a run's steps took by the clock: the median step times all, which other work on the machine hardly moves."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
-    return sum(line["seconds"] for line in lines) / len(lines) * lines[-1]["step"]
+    return median(line["seconds"] for line in lines) * lines[-1]["step"]
 
 
 def compare(output: Path, arms: list[str]) -> list[dict[str, Any]]:
