@@ -12,6 +12,20 @@ from geometry.conventions import (
     srgb_from_linear,
     world_from_gltf,
 )
+from geometry.converters import (
+    CONVENTIONS,
+    cameras_from,
+    cameras_from_colmap,
+    cameras_from_pytorch3d,
+    cameras_from_realestate10k,
+    cameras_from_unreal,
+    cameras_to,
+    cameras_to_colmap,
+    cameras_to_pytorch3d,
+    cameras_to_realestate10k,
+    cameras_to_unreal,
+    fov_deg,
+)
 from geometry.epipolar import (
     epipolar_lines,
     essential,
@@ -22,6 +36,7 @@ from geometry.epipolar import (
 )
 from geometry.errors import InputError
 from geometry.lenses import distort, undistort
+from geometry.lint import describe, lint
 from geometry.meshes import Mesh, largest_components, vertex_normals
 from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.projection import project, unproject
@@ -33,23 +48,37 @@ from geometry.tsdf import fuse_tsdf
 from geometry.warping import backward_visible, backward_warp, fill_nearest, forward_warp
 
 __all__ = [
+    "CONVENTIONS",
     "Cameras",
     "InputError",
     "Mesh",
     "PointCloud",
     "backward_visible",
     "backward_warp",
+    "cameras_from",
+    "cameras_from_colmap",
+    "cameras_from_pytorch3d",
+    "cameras_from_realestate10k",
+    "cameras_from_unreal",
+    "cameras_to",
+    "cameras_to_colmap",
+    "cameras_to_pytorch3d",
+    "cameras_to_realestate10k",
+    "cameras_to_unreal",
+    "describe",
     "distort",
     "epipolar_lines",
     "essential",
     "fill_nearest",
     "forward_warp",
+    "fov_deg",
     "fundamental",
     "fuse_tsdf",
     "gltf_from_world",
     "invert_rigid",
     "largest_components",
     "linear_from_srgb",
+    "lint",
     "look_at",
     "matrix_from_quaternion_wxyz",
     "nearest_point_to_axes",
