@@ -117,10 +117,10 @@ def test_pytorch3ds_numbers_are_those_of_pytorch3d(shared: Path) -> None:
         ours = converters.cameras_to_pytorch3d(cameras)
         for key, name in (("R", "R"), ("T", "T"), ("focal_length", "focal_ndc"), ("principal_point", "principal_ndc")):
             assert torch.allclose(ours[key], theirs[name][n], atol=1e-9), name
-        back = converters.cameras_from_pytorch3d(**ours, hw=cameras.hw)
+        back = converters.cameras_from_pytorch3d(*ours.values(), cameras.hw)
         assert torch.allclose(back.K, cameras.K, atol=1e-9)
         pixels = converters.cameras_to_pytorch3d(cameras, in_ndc=False)
-        back = converters.cameras_from_pytorch3d(**pixels, hw=cameras.hw, in_ndc=False)
+        back = converters.cameras_from_pytorch3d(*pixels.values(), cameras.hw, False)
         assert torch.allclose(back.K, cameras.K, atol=1e-9)
         points = golden["points_world"][n]
         view = points @ ours["R"] + ours["T"]
