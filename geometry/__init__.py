@@ -21,12 +21,15 @@ from geometry.epipolar import (
     triangulate,
 )
 from geometry.errors import InputError
-from geometry.lenses import distort, undistort
+from geometry.lens_models import distort
+from geometry.lenses import Lens, LensKind
 from geometry.meshes import Mesh, largest_components, vertex_normals
 from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.projection import project, unproject
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
-from geometry.rays import plucker, ray_map
+from geometry.rays import lens_mask, plucker, plucker_of, ray_map
+from geometry.resampling import resample, resampling_map, undistort
+from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
@@ -35,8 +38,11 @@ from geometry.warping import backward_visible, backward_warp, fill_nearest, forw
 __all__ = [
     "Cameras",
     "InputError",
+    "Lens",
+    "LensKind",
     "Mesh",
     "PointCloud",
+    "RollingShutter",
     "backward_visible",
     "backward_warp",
     "distort",
@@ -49,6 +55,7 @@ __all__ = [
     "gltf_from_world",
     "invert_rigid",
     "largest_components",
+    "lens_mask",
     "linear_from_srgb",
     "look_at",
     "matrix_from_quaternion_wxyz",
@@ -56,11 +63,16 @@ __all__ = [
     "opencv_from_opengl",
     "orbit",
     "plucker",
+    "plucker_of",
     "points_from_depth",
     "project",
     "quaternion_wxyz_from_matrix",
     "ray_map",
+    "resample",
+    "resampling_map",
     "rigid",
+    "rolling_project",
+    "rolling_ray_map",
     "rotation_about",
     "sampson_distance",
     "slerp",
