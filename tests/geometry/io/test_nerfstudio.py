@@ -111,8 +111,9 @@ def test_lenses_come_back_exactly_also_mixed_with_pinholes(tmp_path, dtype) -> N
 
 
 def test_a_panorama_of_nerfstudio_is_once_round_whether_it_states_its_focal_lengths_or_not(folder) -> None:
-    for stated in ({"fl_x": 6, "fl_y": 10}, {"fl_x": None, "fl_y": None}):  # w / 2 and h
-        camera = read_transforms(described(folder, camera_model="EQUIRECTANGULAR", **stated)).frames[0].camera
+    for fl_x, fl_y in ((6, 10), (None, None)):  # w / 2 and h
+        path = described(folder, camera_model="EQUIRECTANGULAR", fl_x=fl_x, fl_y=fl_y)
+        camera = read_transforms(path).frames[0].camera
         assert bool(lens_mask(camera).all())
         directions = camera_directions(
             camera, torch.tensor([[[0.0, 5.0], [6.0, 5.0], [9.0, 5.0], [6.0, 0.0]]]).double()
