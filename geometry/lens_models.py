@@ -1,10 +1,10 @@
 """Lens models as pure functions between directions and the plane that K takes to pixels.
 
 All take m cameras with n values each, coefficients [m, 8] and reaches [m] (`geometry.lenses.Lens`), and give the result
-with whether the lens has it at all. Radial inverses cannot miss: the curve rises up to the lens's reach, so halving the
-interval and Newton's steps within it converge. Decentring is undone by damped Newton steps from there. Gradients come
-from one more Newton step off the detached root (the implicit function theorem), so first derivatives are exact, and
-second ones are not to be had.
+with whether the lens has it at all. Radial inverses cannot miss: the curve rises up to the lens's reach, so Newton's
+steps converge in an interval that is halved where they do not shrink by half (Press et al. 2007, section 9.4).
+Decentring is undone by damped Newton steps from there. Gradients come from one more Newton step off the detached root
+(the implicit function theorem), so first derivatives are exact, and second ones are not to be had.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 
 from geometry.shapes import Bool, Float
 
-_HALVINGS, _STEPS = 14, 10
+_STEPS = 30  # at most; a handful where the lens is not about to end
 _Curve = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]  # x -> value, slope
 _Result = tuple[Float[torch.Tensor, "m n c"], Bool[torch.Tensor, "m n"]]
 Model = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], _Result]  # values, coefficients, reach
@@ -99,7 +99,9 @@ def _undistorted(plane: torch.Tensor, coefficients: torch.Tensor, reach: torch.T
         return xy
     difference, jacobian = _distortion_error(xy, plane, coefficients)
     share = torch.ones_like(radius)
-    for _ in range(2 * _STEPS):
+    for _ in range(_STEPS):
+        if bool((difference.norm(dim=-1) <= 8 * torch.finfo(plane.dtype).eps * (1 + radius)).all()):
+            break
         proposal = xy - share[..., None] * _solved(jacobian, difference)
         away = proposal.norm(dim=-1)
         proposal = proposal * (reach[:, None] / away.clamp_min(1e-12)).clamp_max(1)[..., None]
@@ -244,14 +246,21 @@ def _inverse(curve: _Curve, target: torch.Tensor, end: torch.Tensor) -> torch.Te
     may be inf) where the target lies beyond."""
     low, high = torch.zeros_like(target), end.expand_as(target)
     x = torch.where(target < high, target, high / 2)  # the end itself may be a pole
-    for step in range(_HALVINGS + _STEPS):
+    step, done = torch.full_like(x, torch.inf), torch.zeros_like(x, dtype=torch.bool)
+    small = 4 * torch.finfo(x.dtype).eps
+    for _ in range(_STEPS):
         value, slope = curve(x)
+        done |= (value - target).abs() <= small * target
         below = value < target
         low, high = torch.where(below, x, low), torch.where(below, high, x)
-        middle = torch.where(high.isfinite(), (low + high) / 2, 2 * low)
         newton = x - (value - target) / slope
-        fits = (newton >= low) & (newton <= high) & (step >= _HALVINGS)
-        x = torch.where(fits, newton, middle)
+        fits = (newton >= low) & (newton <= high) & ((newton - x).abs() <= step / 2)
+        proposal = torch.where(fits, newton, torch.where(high.isfinite(), (low + high) / 2, 2 * low))
+        step = (proposal - x).abs()
+        x = torch.where(done, x, proposal)
+        done |= step <= small * x
+        if bool(done.all()):
+            break
     return x
 
 

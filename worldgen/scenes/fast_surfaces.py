@@ -42,10 +42,15 @@ def bent_rays(cameras: Cameras, fineness: Sequence[int]) -> tuple[Tensor, list[T
         return torch.full((len(cameras),), -1), [torch.zeros(0, 3, 1, 1)] * len(fineness)
     has = lens.kind != LensKind.PINHOLE
     number, some = torch.where(has, has.long().cumsum(0) - 1, -1), cameras[has]
+    # The frames of a clip mostly have one lens, whose directions are found once.
+    own = torch.cat([some.K.flatten(1), lens.coefficients[has], lens.reach[has, None], lens.kind[has, None]], 1)
+    alike = own.unique(dim=0, return_inverse=True)[1]
+    different = some[[int((alike == n).nonzero()[0]) for n in alike.unique()]]
     turn, rays = some.world_from_camera[:, None, :3, :3].mT, []
     for times in fineness:
-        fine = some.resized((some.hw[0] * times, some.hw[1] * times))
-        rays.append((camera_directions(fine, pixel_centres(fine.hw)) @ turn).movedim(-1, 1).contiguous())
+        fine = different.resized((some.hw[0] * times, some.hw[1] * times))
+        directions = camera_directions(fine, pixel_centres(fine.hw))[alike]
+        rays.append((directions @ turn).movedim(-1, 1).contiguous())
     return number, rays
 
 
