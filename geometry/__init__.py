@@ -35,13 +35,16 @@ from geometry.epipolar import (
     triangulate,
 )
 from geometry.errors import InputError
-from geometry.lenses import distort, undistort
+from geometry.lens_models import distort
+from geometry.lenses import Lens, LensKind
 from geometry.lint import describe, lint
 from geometry.meshes import Mesh, largest_components, vertex_normals
 from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.projection import project, unproject
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
-from geometry.rays import plucker, ray_map
+from geometry.rays import lens_mask, plucker, plucker_of, ray_map
+from geometry.resampling import resample, resampling_map, undistort
+from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
@@ -51,8 +54,11 @@ __all__ = [
     "CONVENTIONS",
     "Cameras",
     "InputError",
+    "Lens",
+    "LensKind",
     "Mesh",
     "PointCloud",
+    "RollingShutter",
     "backward_visible",
     "backward_warp",
     "cameras_from",
@@ -77,6 +83,7 @@ __all__ = [
     "gltf_from_world",
     "invert_rigid",
     "largest_components",
+    "lens_mask",
     "linear_from_srgb",
     "lint",
     "look_at",
@@ -85,11 +92,16 @@ __all__ = [
     "opencv_from_opengl",
     "orbit",
     "plucker",
+    "plucker_of",
     "points_from_depth",
     "project",
     "quaternion_wxyz_from_matrix",
     "ray_map",
+    "resample",
+    "resampling_map",
     "rigid",
+    "rolling_project",
+    "rolling_ray_map",
     "rotation_about",
     "sampson_distance",
     "slerp",

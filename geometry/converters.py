@@ -1,7 +1,8 @@
 """Cameras to and from the conventions of other tools, each by its name: nothing is guessed.
 
 A convention says which way a camera's axes point, which way its pose maps, where pixel (0, 0) has its centre, and how
-its world lies in ours. `cameras_from("opengl", pose, K, hw)` and `cameras_to("opengl", cameras)` do the rest.
+its world lies in ours. `cameras_from("opengl", pose, K, hw)` and `cameras_to("opengl", cameras)` do the rest. Lenses
+are no matter of convention: they stay what `Cameras.lens` says. What can only hold pinholes refuses others.
 """
 
 import math
@@ -12,6 +13,7 @@ import torch
 from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
+from geometry.rays import camera_directions
 from geometry.shapes import Float
 from geometry.transforms import invert_rigid, rigid
 
@@ -127,7 +129,8 @@ def cameras_from_realestate10k(row: Float[torch.Tensor, "*b 18"], hw: tuple[int,
 
 
 def cameras_to_realestate10k(cameras: Cameras) -> Float[torch.Tensor, "*b 18"]:
-    """The inverse of `cameras_from_realestate10k`."""
+    """The inverse of `cameras_from_realestate10k`. Raises InputError for lenses other than pinholes."""
+    cameras.check_pinhole("RealEstate10K's cameras")
     pose, K = cameras_to("realestate10k", cameras)
     size = K.new_tensor([cameras.hw[1], cameras.hw[0], cameras.hw[1], cameras.hw[0]])
     lens = torch.stack([K[..., 0, 0], K[..., 1, 1], K[..., 0, 2], K[..., 1, 2]], -1) / size
@@ -158,8 +161,9 @@ def cameras_from_pytorch3d(
 def cameras_to_pytorch3d(cameras: Cameras, in_ndc: bool = True) -> dict[str, torch.Tensor]:
     """Arguments R, T, focal_length and principal_point of PyTorch3D's `PerspectiveCameras`; `image_size` is `hw`.
 
-    Raises InputError for skewed pixels, which it has no place for.
+    Raises InputError for skewed pixels and lenses, which it has no place for.
     """
+    cameras.check_pinhole("PyTorch3D's cameras")
     pose, K = cameras_to("pytorch3d", cameras)
     if bool((K[..., 0, 1] != 0).any()):
         raise InputError("cameras with skewed pixels; expected K[0, 1] = 0: PyTorch3D's cameras have no skew")
@@ -205,6 +209,7 @@ def cameras_to_unreal(
     Raises InputError for lenses that Unreal's cameras do not have: pixels that are not square, or a principal point
     that is not the middle.
     """
+    cameras.check_pinhole("Unreal's cameras")
     pose, K = cameras_to("unreal", cameras)
     off = torch.stack([K[..., 0, 2] - cameras.hw[1] / 2, K[..., 1, 2] - cameras.hw[0] / 2, K[..., 0, 0] - K[..., 1, 1]])
     if bool((off.abs() > 1e-3 * K[..., 0, 0].abs()).any()):
@@ -253,9 +258,12 @@ def _intrinsics(lens: torch.Tensor) -> torch.Tensor:
 
 
 def fov_deg(cameras: Cameras) -> Float[torch.Tensor, "*b 2"]:
-    """Horizontal and vertical field of view through the principal point's row and column, degrees."""
-    edges = []
-    for axis, side in ((0, cameras.hw[1]), (1, cameras.hw[0])):
-        focal, centre = cameras.K[..., axis, axis], cameras.K[..., axis, 2]
-        edges.append(torch.atan(centre / focal) + torch.atan((side - centre) / focal))
-    return torch.stack(edges, -1) * (180 / math.pi)
+    """Horizontal and vertical field of view through the principal point's row and column, degrees, of any lens."""
+    cx, cy = cameras.K[..., 0, 2], cameras.K[..., 1, 2]
+    width, height = torch.full_like(cx, cameras.hw[1]), torch.full_like(cx, cameras.hw[0])
+    ends = torch.stack([torch.stack([0 * cx, cy, width, cy], -1), torch.stack([cx, 0 * cy, cx, height], -1)], -2)
+    rays = camera_directions(cameras, ends.unflatten(-1, (2, 2)))  # [*b, axis, end, 3]
+    # An end each side of the principal point: two angles to the axis, which together may be more than 180 degrees.
+    aside = torch.stack([rays[..., 0, :, 0], rays[..., 1, :, 1]], -2)
+    angles = torch.atan2(aside, rays[..., 2]) * (180 / math.pi)
+    return angles[..., 1] - angles[..., 0]

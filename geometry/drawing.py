@@ -6,6 +6,7 @@ import torch
 
 from geometry.cameras import Cameras
 from geometry.errors import InputError
+from geometry.rays import camera_directions
 from geometry.shapes import Float
 
 _PAPER, _GRID, _INK = (255, 255, 255), (225, 225, 225), (60, 60, 60)
@@ -69,8 +70,8 @@ def draw_cameras(
 def _pyramids(cameras: Cameras, size: float) -> torch.Tensor:
     """The corners [n, 4, 3] of what each camera sees at a distance, in order round the picture."""
     height, width = cameras.hw
-    uv = torch.tensor([[0, 0], [width, 0], [width, height], [0, height]], dtype=torch.float64)
-    ray = torch.cat([uv, torch.ones(4, 1, dtype=torch.float64)], -1) @ torch.linalg.inv(cameras.K).transpose(-1, -2)
+    uv = torch.tensor([[[0, 0], [width, 0]], [[width, height], [0, height]]], dtype=torch.float64)
+    ray = camera_directions(cameras, uv).flatten(-3, -2)
     ray = size * ray / ray.norm(dim=-1, keepdim=True).amax(1, keepdim=True)
     return ray @ cameras.world_from_camera[:, :3, :3].transpose(-1, -2) + cameras.centres[:, None]
 

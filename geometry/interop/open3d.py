@@ -27,7 +27,8 @@ def fuse_tsdf_open3d(
 ) -> Mesh:
     """`geometry.tsdf.fuse_tsdf` by Open3D's uniform volume, whose box is a cube; the mesh is cut to the bounds.
 
-    Colours pass through 8 bits. Raises InputError as `fuse_tsdf` does, and where Open3D is missing or cannot be loaded.
+    Colours pass through 8 bits. Raises InputError as `fuse_tsdf` does, for cameras that are no pinholes, and where
+    Open3D is missing or cannot be loaded.
     """
     try:
         o3d: Any = importlib.import_module("open3d")
@@ -38,6 +39,7 @@ def fuse_tsdf_open3d(
         ) from error
 
     check_frames("fusion", rgb, depth, cameras)
+    cameras.check_pinhole("fusion by Open3D")
     truncation = 4 * voxel_m if truncation_m is None else truncation_m
     lower, dims = voxel_grid(depth, cameras, voxel_m, truncation, bounds, max_voxels)
     side = max(dims)

@@ -2,7 +2,7 @@
 
 TUM    a line a pose: time x y z qx qy qz qw, world_from_camera, seconds
 KITTI  a line a pose: the 12 numbers of world_from_camera row by row
-JSON   every camera with its pose, intrinsics, size, time and number, in this package's conventions
+JSON   every camera with its pose, intrinsics, lens, size, time and number, in this package's conventions
 """
 
 import json
@@ -17,6 +17,7 @@ from geometry.converters import cameras_from, check_rigid
 from geometry.errors import InputError
 from geometry.io.entries import entry, number, rigid_rows, shown
 from geometry.io.files import check_file, write_file
+from geometry.lenses import COEFFICIENTS, Lens, LensKind
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
 from geometry.shapes import Float
 from geometry.transforms import rigid
@@ -24,6 +25,7 @@ from geometry.transforms import rigid
 FORMAT = "worldgen cameras 1"
 _CONVENTION = "world_from_camera in metres, OpenCV axes, world z up; K in pixels with centres at +0.5"
 _MOST_BYTES = 1 << 28
+_NONE = torch.zeros(0, dtype=torch.float64)
 
 
 def read_tum(path: Path) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n 4 4"]]:
@@ -81,7 +83,7 @@ def read_cameras_json(path: Path) -> Cameras:
     frames = entry(data, "cameras", list, str(path))
     if not frames:
         raise InputError(f"{path}: no cameras; expected at least one")
-    poses, lenses, sizes, views, times = [], [], set(), [], []
+    poses, lenses, sizes, views, times, lens = [], [], set(), [], [], []
     for n, frame in enumerate(frames):
         where = f"{path}: camera {n}"
         poses.append(rigid_rows(entry(frame, "world_from_camera", list, where), where))
@@ -90,15 +92,14 @@ def read_cameras_json(path: Path) -> Cameras:
         sizes.add((height, width))
         views.append(_count(frame.get("view", 0), f"{where}: view", least=0))
         times.append(number(frame.get("time_s", 0.0), f"{where}: time_s"))
+        lens.append(_lens(frame["lens"], f"{where}: lens") if "lens" in frame else Lens.of(LensKind.PINHOLE, _NONE))
     if len(sizes) > 1:
         raise InputError(f"{path}: pictures of {len(sizes)} sizes; expected one")
+    plain = all(int(one.kind) == LensKind.PINHOLE for one in lens)
     return Cameras(
-        torch.stack(poses),
-        torch.stack(lenses),
-        sizes.pop(),
-        torch.tensor(views),
-        torch.tensor(times, dtype=torch.float64),
-    )
+        torch.stack(poses), torch.stack(lenses), sizes.pop(), torch.tensor(views),
+        torch.tensor(times, dtype=torch.float64), None if plain else Lens.cat([one.reshape(1) for one in lens]),
+    )  # fmt: skip
 
 
 def write_cameras_json(path: Path, cameras: Cameras) -> None:
@@ -111,6 +112,12 @@ def write_cameras_json(path: Path, cameras: Cameras) -> None:
             cameras.time_s.double().tolist(),
         )
     ]  # fmt: skip
+    for n, frame in enumerate(frames):
+        if cameras.lens is not None and int(cameras.lens.kind[n]) != LensKind.PINHOLE:
+            lens, reach = cameras.lens[n], float(cameras.lens.reach[n])
+            numbers = lens.coefficients.double().tolist()
+            frame["lens"] = {"kind": LensKind(int(lens.kind)).name, "coefficients": numbers}
+            frame["lens"] |= {"reach": reach} if math.isfinite(reach) else {}
     data = {"format": FORMAT, "convention": _CONVENTION, "cameras": frames}
     write_file(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
 
@@ -147,6 +154,18 @@ def _K(rows: list, where: str) -> torch.Tensor:
     if not (K[0, 0] > 0 and K[1, 1] > 0 and K[1, 0] == 0 and K[2].tolist() == [0, 0, 1]):
         raise InputError(f"{where}: K {shown(rows)}; expected focal lengths above 0 and a last row 0 0 1")
     return K
+
+
+def _lens(data: object, where: str) -> Lens:
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(kind, str) or kind not in LensKind.__members__:
+        raise InputError(f"{where} {shown(data)}; expected a kind, one of {', '.join(LensKind.__members__)}")
+    numbers = entry(data, "coefficients", list, where)
+    if len(numbers) != COEFFICIENTS:
+        raise InputError(f"{where}: {len(numbers)} coefficients; expected {COEFFICIENTS}")
+    reach = number(data["reach"], where) if "reach" in data else math.inf
+    values = torch.tensor([number(value, where) for value in numbers], dtype=torch.float64)
+    return Lens(torch.tensor(int(LensKind[kind])), values, torch.tensor(reach, dtype=torch.float64))
 
 
 def _count(value: object, where: str, least: int = 1) -> int:

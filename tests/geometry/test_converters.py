@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from geometry import converters
 from geometry.cameras import Cameras
 from geometry.converters import CONVENTIONS, cameras_from, cameras_to
+from geometry.lenses import Lens, LensKind
 from geometry.projection import project
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
 from geometry.transforms import invert_rigid, look_at, rigid
@@ -117,10 +118,14 @@ def test_pytorch3ds_numbers_are_those_of_pytorch3d(shared: Path) -> None:
         ours = converters.cameras_to_pytorch3d(cameras)
         for key, name in (("R", "R"), ("T", "T"), ("focal_length", "focal_ndc"), ("principal_point", "principal_ndc")):
             assert torch.allclose(ours[key], theirs[name][n], atol=1e-9), name
-        back = converters.cameras_from_pytorch3d(*ours.values(), cameras.hw)
+        back = converters.cameras_from_pytorch3d(
+            ours["R"], ours["T"], ours["focal_length"], ours["principal_point"], cameras.hw
+        )
         assert torch.allclose(back.K, cameras.K, atol=1e-9)
         pixels = converters.cameras_to_pytorch3d(cameras, in_ndc=False)
-        back = converters.cameras_from_pytorch3d(*pixels.values(), cameras.hw, False)
+        back = converters.cameras_from_pytorch3d(
+            pixels["R"], pixels["T"], pixels["focal_length"], pixels["principal_point"], cameras.hw, in_ndc=False
+        )
         assert torch.allclose(back.K, cameras.K, atol=1e-9)
         points = golden["points_world"][n]
         view = points @ ours["R"] + ours["T"]
@@ -198,3 +203,9 @@ def test_what_is_no_camera_is_refused(refused, unchecked) -> None:
         converters.cameras_to_pytorch3d(cameras)
     with refused("plain lens"):
         converters.cameras_to_unreal(cameras)
+    fisheye = Cameras(pose, K, (3, 5), lens=Lens.of(LensKind.FISHEYE, torch.zeros(0)))
+    for way in (
+        converters.cameras_to_unreal, converters.cameras_to_pytorch3d, converters.cameras_to_realestate10k
+    ):  # fmt: skip
+        with refused("FISHEYE", "pinhole"):
+            way(fisheye)

@@ -9,6 +9,7 @@ import torch
 from geometry.cameras import Cameras
 from geometry.conventions import opencv_from_opengl
 from geometry.converters import fov_deg
+from geometry.lenses import Lens, LensKind
 from geometry.lint import describe, lint
 from geometry.trajectories import orbit
 from geometry.transforms import look_at, rigid, rotation_about
@@ -95,3 +96,10 @@ def test_the_field_of_view_counts_from_an_off_centre_principal_point() -> None:
     K = torch.tensor([[10.0, 0, 0], [0, 10.0, 10.0], [0, 0, 1]])
     angles = fov_deg(Cameras(torch.eye(4), K, (20, 10)))
     assert torch.allclose(angles, torch.tensor([45.0, 90.0]), atol=1e-4)
+
+
+def test_the_field_of_view_of_a_fisheye_is_its_angle() -> None:
+    K = torch.tensor([[20.0, 0, 20], [0, 20.0, 10.0], [0, 0, 1]])
+    lens = Lens.of(LensKind.FISHEYE, torch.zeros(0))
+    angles = fov_deg(Cameras(torch.eye(4), K, (20, 40), lens=lens))
+    assert torch.allclose(angles, torch.rad2deg(torch.tensor([2.0, 1.0])), atol=1e-4)

@@ -42,7 +42,7 @@ def positions(conditioning: Conditioning, hw: tuple[int, int], head_width: int, 
     if not projective:
         return Positions(None, None, angle.cos(), angle.sin())
     identity = torch.eye(4, dtype=cameras.K.dtype, device=cameras.K.device).expand(*cameras.shape, 4, 4)
-    lens = identity.clone()
+    lens = identity.clone()  # the pinhole of the same K, whatever lens there is: the rays carry that
     size = cameras.K.new_tensor([cameras.hw[1], cameras.hw[0], 1.0])
     lens[..., :3, :3] = cameras.K / size[:, None]
     lens[..., :2, 2] -= 0.5  # the picture spans -0.5..0.5, which keeps the matrix well conditioned

@@ -121,6 +121,7 @@ def _sana_world(
     config: Any = network.config
     steer: dict[str, Tensor] = {}
     if cameras is not None:
+        cameras.check_pinhole("cameras of this network")
         cameras = cameras.resized((film.shape[3], film.shape[4]))
         first = invert_rigid(cameras.world_from_camera[:, :1])
         cameras = cameras.moved(first)

@@ -30,7 +30,7 @@ class DiTConfig:
     attention        one entry a block, of `worldgen.models.sight.MODES`: whom its frames see. All but "frame" have the
                      same weights and can be exchanged
     plucker          add the Plücker embedding of each token's ray before every block's attention
-    prope            transform half of each head by the cameras
+    prope            transform half of each head by the cameras' poses and K; a lens is in the rays alone
     memory_channels  latent channels of what the 3D memory shows; 0 = the network has no such input
     text_width       width of the text tokens; 0 = the network has no such input
     neighbours       how many other frames a frame sees in mode "neighbours"

@@ -18,6 +18,7 @@ from geometry.io.trajectories import (
     write_kitti,
     write_tum,
 )
+from geometry.lenses import Lens, LensKind
 from tests.geometry.test_cameras import some_cameras
 
 
@@ -42,6 +43,23 @@ def test_our_own_json_keeps_every_bit(tmp_path: Path) -> None:
     back = read_cameras_json(tmp_path / "a.json")
     assert all(torch.equal(getattr(back, name), getattr(cameras, name)) for name in ("K", "view", "time_s"))
     assert torch.equal(back.world_from_camera, cameras.world_from_camera) and back.hw == cameras.hw
+
+
+def test_lenses_are_kept_too(tmp_path: Path) -> None:
+    plain = path_of(3)
+    kinds = torch.tensor([LensKind.FISHEYE, LensKind.PINHOLE, LensKind.OPENCV])
+    coefficients = torch.zeros(3, 8, dtype=torch.float64)
+    coefficients[0, :4], coefficients[2, :5] = torch.rand(4) / 10, torch.rand(5) / 10
+    cameras = Cameras(plain.world_from_camera, plain.K, plain.hw, lens=Lens(kinds, coefficients))
+    write_cameras_json(tmp_path / "a.json", cameras)
+    lens = read_cameras_json(tmp_path / "a.json").lens
+    assert lens is not None and cameras.lens is not None and torch.equal(lens.kind, kinds)
+    assert torch.equal(lens.coefficients, coefficients) and torch.equal(lens.reach, cameras.lens.reach)
+    data = json.loads((tmp_path / "a.json").read_text())
+    data["cameras"][0]["lens"]["kind"] = "MONOCLE"
+    (tmp_path / "a.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"MONOCLE.*FISHEYE"):
+        read_cameras_json(tmp_path / "a.json")
 
 
 def test_real_files_are_read(shared: Path) -> None:
