@@ -42,6 +42,8 @@ ARMS: dict[str, tuple[str, ...]] = {
     "no multi-view attention": ("model.network.attention=[frame, frame, frame, frame, frame]",),
     "no depth": ("train.depth_weight=0", "tasks.depth=0", "tasks.given_depth=0"),
     "consistency loss": ("train.consistency_weight=0.1",),
+    # The same network that only ever sees the unknown as pure noise: it learns its mean and nothing to sample with.
+    "regression": ("tasks.top=1.0", "tasks.independent=0", "tasks.unknown=0"),
 }
 HELD_OUT = OrbitEvaluation("tabletop", 0, 256, 32, 2, (2,), 2, {"medium": 46.0})
 FOVS_DEG = (25.0, 35.0, 45.0, 52.5, 60.0, 75.0, 90.0)  # training has 45 to 60
