@@ -42,15 +42,20 @@ def read_cameras(path: Path, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 
 
 
 def write_cameras(path: Path, cameras: Cameras) -> None:
-    """Write cameras in the format a file's name says: transforms.json, .tum, .kitti or our own .json.
+    """Write cameras in the format a file's name says: transforms.json, .tum, .kitti, our own .json, or a folder (no
+    suffix) for a COLMAP model.
 
     Raises InputError for another name.
     """
+    from geometry.io.colmap_writer import colmap_model, write_colmap
     from geometry.io.nerfstudio import write_transforms
     from geometry.io.trajectories import write_cameras_json, write_kitti, write_tum
 
+    names = [f"frames/{n:05d}.png" for n in range(len(cameras))]
     if path.name.startswith("transforms") and path.suffix == ".json":
-        write_transforms(path, cameras, [f"frames/{n:05d}.png" for n in range(len(cameras))])
+        write_transforms(path, cameras, names)
+    elif path.suffix == "":
+        write_colmap(path, colmap_model(cameras, names))
     elif path.suffix == ".json":
         write_cameras_json(path, cameras)
     elif path.suffix == ".tum":
@@ -58,7 +63,9 @@ def write_cameras(path: Path, cameras: Cameras) -> None:
     elif path.suffix == ".kitti":
         write_kitti(path, cameras.world_from_camera)
     else:
-        raise InputError(f"{path}: cameras of an unknown kind; expected transforms.json, .json, .tum or .kitti")
+        raise InputError(
+            f"{path}: cameras of an unknown kind; expected transforms.json, .json, .tum, .kitti or a folder"
+        )
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class Convert:
     source: tyro.conf.Positional[Path]
     """transforms.json, a COLMAP model's folder, a camera script (.yaml), .tum, .kitti or our own .json."""
     target: tyro.conf.Positional[Path]
-    """transforms.json, .tum, .kitti or our own .json."""
+    """transforms.json, .tum, .kitti, our own .json, or a new folder for a COLMAP model."""
     fov_deg: float = 50.0
     """Field of view over the shorter side, where the source keeps poses alone."""
     size: tuple[int, int] = (480, 640)
