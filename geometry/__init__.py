@@ -44,7 +44,9 @@ from geometry.projection import project, unproject
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
 from geometry.rays import lens_mask, plucker, plucker_of, ray_map
 from geometry.resampling import resample, resampling_map, undistort
+from geometry.rigs import Rig, RigCamera
 from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
+from geometry.similarity import Similarity
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
@@ -58,7 +60,10 @@ __all__ = [
     "LensKind",
     "Mesh",
     "PointCloud",
+    "Rig",
+    "RigCamera",
     "RollingShutter",
+    "Similarity",
     "backward_visible",
     "backward_warp",
     "cameras_from",
