@@ -93,6 +93,25 @@ class Train(_Configured):
 
 
 @dataclass(frozen=True)
+class Average:
+    """Make the model of a run with its weights averaged over a length chosen now; compare some by `worldgen evaluate
+    orbit --models FOLDER FOLDER`."""
+
+    run_folder: tyro.conf.Positional[Path]
+    """Output folder of a run with train.averages."""
+    length: float
+    """Standard deviation of the time the average looks back to, as a share of the run (sigma_rel of Karras et al.)."""
+    output: Path
+    """New folder for the model."""
+
+    def run(self) -> None:
+        """Average, save, and say where."""
+        from worldgen.training.averages import average
+
+        print(average(self.run_folder, self.length, self.output))
+
+
+@dataclass(frozen=True)
 class TrainCodec(_Configured):
     """Train a codec of pictures or films with depth (configs/vae.yaml); continues from the run's own checkpoint."""
 
@@ -335,11 +354,14 @@ class _Bar:
         self._bar.close()
 
 
-def parse(arguments: list[str]) -> Orbit | Train | TrainCodec | Plan | Evaluate | Scenes | Curate | CameraTools:
+def parse(
+    arguments: list[str],
+) -> Orbit | Train | Average | TrainCodec | Plan | Evaluate | Scenes | Curate | CameraTools:
     """The command asked for; prints help or the usage error and exits (0 or 2) otherwise."""
     return tyro.cli(
         Annotated[Orbit, tyro.conf.subcommand("orbit")]
         | Annotated[Train, tyro.conf.subcommand("train")]
+        | Annotated[Average, tyro.conf.subcommand("average")]
         | Annotated[TrainCodec, tyro.conf.subcommand("train-codec")]
         | Annotated[Plan, tyro.conf.subcommand("plan")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]

@@ -1,8 +1,8 @@
 """Runs of several processes, for `torchrun`: trains the runs of the files given, one after the other, in one group.
 
-Each is given as FILE:STEP and trained to that step, where it leaves a checkpoint, model/ and records.json (loss and
-gradient norm by step); one that ends in an InputError leaves error-RANK.txt. In a run named "poisoned" a weight of rank
-1 becomes no number after step 2.
+Each is given as FILE:STEP and trained to that step, where it leaves a checkpoint, averages/ (if it has any), model/ and
+records.json (loss and gradient norm by step); one that ends in an InputError leaves error-RANK.txt. In a run named
+"poisoned" a weight of rank 1 becomes no number after step 2.
 """
 
 import json
@@ -31,6 +31,7 @@ def run(config: RunConfig, until: int, ranks: Ranks) -> None:
             with torch.no_grad():
                 trainer.model.network.get_parameter("head.rgb.bias").fill_(torch.nan)
     trainer.save()
+    trainer.snapshot()
     averaged = trainer.averaged()
     if ranks.main:
         averaged.save(config.output / "model")

@@ -123,7 +123,8 @@ def test_the_loss_is_its_parts_and_zero_error_leaves_the_divergence() -> None:
         (lambda run: replace(run, loss=CodecLoss(kl=-1.0)), "kl=-1"),
         (lambda run: replace(run, train=replace(run.train, start_from="tiny")), "start_from"),
         (lambda run: replace(run, train=replace(run.train, batch=0)), "batch 0"),
-        (lambda run: replace(run, train=replace(run.train, parallel="ddp")), "train.parallel"),
+        (lambda run: replace(run, train=replace(run.train, parallel="ddp")), "averages or parallel"),
+        (lambda run: replace(run, train=replace(run.train, averages=(0.1,))), "averages or parallel"),
     ],
 )
 def test_impossible_runs_are_refused(tmp_path: Path, change: Callable[[CodecRun], CodecRun], message: str) -> None:

@@ -24,6 +24,7 @@ from tests.training.test_loop import whole_model
 from worldgen.config import plain
 from worldgen.model import WorldModel
 from worldgen.training import checkpoint
+from worldgen.training.averages import Snapshots
 from worldgen.training.config import DataConfig, RunConfig, TaskConfig, TrainConfig
 from worldgen.training.data import SceneStream
 from worldgen.training.distributed import Ranks, joined
@@ -100,8 +101,8 @@ def one(run_in: Made) -> tuple[Trainer, Records]:
 def two(run_in: Made, one: tuple[Trainer, Records], root: Path) -> dict[str, RunConfig]:
     """Runs of two processes: DDP and FSDP to step 20, shared frames to 8, one process's run taken over at 18."""
     runs = {
-        "ddp": (run_in("ddp", parallel="ddp"), SPLIT),
-        "fsdp": (run_in("fsdp", parallel="fsdp", checkpointing=True), SPLIT),
+        "ddp": (run_in("ddp", parallel="ddp", averages=(0.1, 0.2)), SPLIT),
+        "fsdp": (run_in("fsdp", parallel="fsdp", checkpointing=True, averages=(0.1, 0.2)), SPLIT),
         "context": (run_in("context", parallel="ddp", context_parallel=2), 8),
         "onward": (run_in("onward", parallel="fsdp"), STEPS),
         "poisoned": (run_in("poisoned", parallel="ddp"), 6),
@@ -149,6 +150,17 @@ def test_the_shards_of_two_processes_are_the_whole_of_one(one, two) -> None:
         assert torch.allclose(tensors[f"model.{name}"], value, atol=1e-3), name
     sizes = [path.stat().st_size for path in folder.glob("checkpoint*.safetensors")]
     assert len(sizes) == 2 and max(sizes) < 1.2 * min(sizes)
+
+
+def test_averages_in_shards_are_those_of_whole_weights(two) -> None:
+    whole, shards = (Snapshots(two[kind].output) for kind in ("ddp", "fsdp"))
+    assert {path.name for path in (two["fsdp"].output / "averages").iterdir()} == {
+        f"{SPLIT:07d}.safetensors",
+        f"{SPLIT:07d}.{SPLIT:07d}.1-of-2.safetensors",
+    }
+    wanted = whole.average(0.1)
+    for name, value in shards.average(0.1).items():
+        assert torch.allclose(value, wanted[name], atol=1e-3), name
 
 
 def test_a_loss_that_is_no_number_on_one_rank_stops_all_and_says_where(two) -> None:

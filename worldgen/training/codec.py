@@ -63,8 +63,11 @@ class CodecRun:
             raise InputError(f"size_px {self.size_px}; expected a multiple of the codec's block {self.codec.block}")
         if self.train.start_from is not None:
             raise InputError("train.start_from of a codec's run; expected none, codecs start from fresh weights")
-        if self.train.curriculum or self.train.parallel != "none" or self.data.shards is not None:
-            raise InputError("train.curriculum, train.parallel or data.shards of a codec's run; expected none of them")
+        t = self.train
+        if t.curriculum or t.averages or t.parallel != "none" or self.data.shards is not None:
+            raise InputError(
+                "train.curriculum, averages or parallel, or data.shards, of a codec's run; expected none of them"
+            )
         views, group = self.data.views, self.codec.group
         if group > 1 and ((views - 1) % group or self.train.frames != (views,)):
             raise InputError(

@@ -100,6 +100,8 @@ class TrainConfig:
     frames        frames of a clip, drawn anew every step
     curriculum    stages before the last one, which has the run's batch, frames and the model's size; their steps are
                   part of `steps`
+    averages, average_every  lengths of averages of the weights that are stored every so many steps, of which
+                  `worldgen average` makes one of any other length (`worldgen.training.averages`)
     weighting     of the squared error by level: velocity, x0, snr or min_snr (`worldgen.training.loss.weight`)
     least_level   below it the weight stays what it is there
     depth_weight, layout_weight  of their losses beside the pictures'
@@ -127,6 +129,8 @@ class TrainConfig:
     cooldown: float = 0.43
     clip_norm: float = 1.0
     ema: float = 0.999
+    averages: tuple[float, ...] = ()
+    average_every: int = 500
     weighting: str = "velocity"
     least_level: float = 0.2
     depth_weight: float = 0.3
@@ -192,8 +196,15 @@ class RunConfig:
                 "train.depth_weight, layout_weight, consistency_weight: expected 0 or more each",
             ),
             (0 <= t.ema < 1, f"train.ema {t.ema}; expected 0 or more and less than 1"),
+            (
+                len(set(t.averages)) == len(t.averages) and all(0 < length <= 0.28 for length in t.averages),
+                f"train.averages {list(t.averages)}; expected different lengths, more than 0 and at most 0.28",
+            ),
             (0 <= t.cooldown <= 1, f"train.cooldown {t.cooldown}; expected 0 to 1"),
-            (min(t.checkpoint_every, t.sheet_every, t.log_every) >= 1, "train.*_every: expected at least 1 each"),
+            (
+                min(t.checkpoint_every, t.sheet_every, t.log_every, t.average_every) >= 1,
+                "train.*_every: expected at least 1 each",
+            ),
             (0 < t.learning_rate < 10, f"train.learning_rate {t.learning_rate}; expected more than 0, less than 10"),
         ]
 

@@ -109,7 +109,7 @@ def plan(config: RunConfig, device: str = "cpu") -> Plan:
     pixels = config.data.pool * stage.batch * config.data.views * stage.size_px**2
     return Plan(
         sum(p.numel() for p in parameters),
-        2 * state + gradients + moments,
+        (2 + len(config.train.averages)) * state + gradients + moments,
         working - gradients,
         4 * maps * pixels,
         step_flops,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from geometry.errors import InputError
 from worldgen.config import plain
-from worldgen.training import checkpoint
+from worldgen.training import averages, checkpoint
 from worldgen.training.config import TrainConfig
 from worldgen.training.distributed import Ranks, local, whole
 from worldgen.training.optimizer import build_optimizers, rate
@@ -63,13 +63,19 @@ class Resumable(ABC):
 
     def _start(self) -> None:
         """Averages and optimizers, and all state from the run's checkpoint if it has one."""
-        self.ema = {name: value.detach().clone() for name, value in self.state().items()}
+        self.ema = self._copied_state()
+        self.averages = {length: self._copied_state() for length in self._run.train.averages}
         self.optimizers = build_optimizers(self.parameters(), self._run.train)
         if self.checkpoint_path.exists():
             self._resume()
 
+    def _copied_state(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self.state().items()}
+
     def steps(self) -> Iterator[dict[str, Any]]:
         """Train, yielding a record a step: step, loss and its parts, gradient norm, rate, seconds."""
+        if self.ranks.main:
+            averages.forget_later(self._run.output, self.step)
         while self.step < self._run.train.steps:
             began = time.perf_counter()
             record = self._train_step()
@@ -109,18 +115,35 @@ class Resumable(ABC):
             )
 
     def _average(self) -> None:
-        """Exponential moving average of the weights, short at first so that it forgets the initialisation."""
-        decay = min(self._run.train.ema, (self.step + 1) / (self.step + 10))
+        """Exponential moving average of the weights, short at first so that it forgets the initialisation, and the
+        averages whose length can be chosen later."""
+        decays = [min(self._run.train.ema, (self.step + 1) / (self.step + 10))]
+        decays += [averages.decay(length, self.step + 1) for length in self.averages]
         state = self.state()
-        averages, values = ([local(t[name]) for name in self.ema] for t in (self.ema, state))
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        values = [local(state[name]) for name in self.ema]
+        for average, decay in zip((self.ema, *self.averages.values()), decays):
+            torch._foreach_lerp_([local(average[name]) for name in self.ema], values, 1 - decay)
+
+    def _kept(self) -> list[tuple[str, dict[str, Tensor]]]:
+        """Weights and averages under their names in a checkpoint."""
+        powers = [(f"average {length}", average) for length, average in self.averages.items()]
+        return [("model", self.state()), ("ema", self.ema), *powers]
+
+    def snapshot(self) -> None:
+        """Store the averages whose length can be chosen later (`worldgen average`), in 16 bits; nothing without any."""
+        if self.averages:
+            tensors = {
+                f"{length}/{name}": v.half() for length, kept in self.averages.items() for name, v in kept.items()
+            }
+            header = {"step": self.step, "run": plain(self._run)}
+            checkpoint.save(averages.snapshot_path(self._run.output, self.step), tensors, header, self.ranks)
 
     def save(self) -> None:
         """Write the checkpoint, everything the next step depends on, if that of this step is not there yet."""
         if self._saved == self.step:
             return
-        tensors: dict[str, Tensor] = {f"model.{name}": value for name, value in self.state().items()}
-        tensors |= {f"ema.{name}": value for name, value in self.ema.items()}
+        tensors: dict[str, Tensor] = {}
+        tensors |= {f"{prefix}.{name}": value for prefix, kept in self._kept() for name, value in kept.items()}
         for name, optimizer in self.optimizers.items():
             tensors |= checkpoint.pack_optimizer(name, optimizer)
         header = {"step": self.step, "config": _fingerprint(self._run)}
@@ -138,8 +161,8 @@ class Resumable(ABC):
             )
         self.step = self._saved = int(saved.header["step"])
         with torch.no_grad():
-            for prefix, state in (("model", self.state()), ("ema", self.ema)):
-                for name, value in state.items():
+            for prefix, kept in self._kept():
+                for name, value in kept.items():
                     local(value).copy_(local(checkpoint.read_like(saved, f"{prefix}.{name}", value)))
         for name, optimizer in self.optimizers.items():
             checkpoint.unpack_optimizer(name, optimizer, saved)
@@ -149,7 +172,9 @@ def _fingerprint(config: Run) -> str:
     """A digest of everything that decides the weights; the run's length and how the work is shared may be changed."""
     data = plain(config)
     del data["output"]
-    run = ("steps", "cooldown", "checkpoint_every", "sheet_every", "log_every")
+    run = ("steps", "cooldown", "checkpoint_every", "sheet_every", "log_every", "average_every")
     for key in (*run, "device", "checkpointing", "compile", "parallel", "context_parallel"):
         del data["train"][key]
+    if not data["train"]["averages"]:  # checkpoints from before there were any go on
+        del data["train"]["averages"]
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -23,7 +23,8 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
     """Train a run to its end, continuing from its checkpoint if it has one.
 
     In the run's output folder: checkpoint.safetensors, log.jsonl, tensorboard/ (where that is installed),
-    sheets/STEP.png, and at the end model/ (averaged weights in int8, which `WorldModel.load` reads).
+    sheets/STEP.png, averages/STEP.safetensors (with `train.averages`), and at the end model/ (averaged weights in int8,
+    which `WorldModel.load` reads).
     SIGINT (Ctrl-C) and SIGTERM end it after the step, with a checkpoint; a second one at once. Under torchrun all
     processes train together (docs/TRAINING.md). Raises InputError for a bad configuration or output.
     """
@@ -73,6 +74,7 @@ class _Trainer(Protocol):
     def steps(self) -> Iterator[dict[str, Any]]: ...
     def averaged(self) -> Any: ...
     def save(self) -> None: ...
+    def snapshot(self) -> None: ...
 
 
 def run_to_end(
@@ -100,6 +102,8 @@ def run_to_end(
                 bar.set_postfix(loss=record["loss"])
             if step % every.checkpoint_every == 0:
                 trainer.save()
+            if step % every.average_every == 0 or step == every.steps:
+                trainer.snapshot()
             if step % every.sheet_every == 0 or step == every.steps:
                 averaged = trainer.averaged()
                 if ranks.main:
