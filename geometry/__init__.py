@@ -45,6 +45,8 @@ from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_fr
 from geometry.rays import lens_mask, plucker, plucker_of, ray_map
 from geometry.resampling import resample, resampling_map, undistort
 from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
+from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
+from geometry.splats import Footprints, Splats, footprints
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
@@ -53,12 +55,14 @@ from geometry.warping import backward_visible, backward_warp, fill_nearest, forw
 __all__ = [
     "CONVENTIONS",
     "Cameras",
+    "Footprints",
     "InputError",
     "Lens",
     "LensKind",
     "Mesh",
     "PointCloud",
     "RollingShutter",
+    "Splats",
     "backward_visible",
     "backward_warp",
     "cameras_from",
@@ -76,6 +80,7 @@ __all__ = [
     "epipolar_lines",
     "essential",
     "fill_nearest",
+    "footprints",
     "forward_warp",
     "fov_deg",
     "fundamental",
@@ -102,9 +107,11 @@ __all__ = [
     "rigid",
     "rolling_project",
     "rolling_ray_map",
+    "rotate_harmonics",
     "rotation_about",
     "sampson_distance",
     "slerp",
+    "spherical_harmonics",
     "srgb_from_linear",
     "symmetric_epipolar_distance",
     "transform_points",
