@@ -47,6 +47,7 @@ from geometry.resampling import resample, resampling_map, undistort
 from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
 from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
 from geometry.splats import Footprints, Splats, footprints
+from geometry.splatting import render_splats
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
@@ -102,6 +103,7 @@ __all__ = [
     "project",
     "quaternion_wxyz_from_matrix",
     "ray_map",
+    "render_splats",
     "resample",
     "resampling_map",
     "rigid",
