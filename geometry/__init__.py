@@ -47,6 +47,9 @@ from geometry.resampling import resample, resampling_map, undistort
 from geometry.rigs import Rig, RigCamera
 from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
 from geometry.similarity import Similarity
+from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
+from geometry.splats import Footprints, Splats, footprints
+from geometry.splatting import render_splats
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
@@ -55,6 +58,7 @@ from geometry.warping import backward_visible, backward_warp, fill_nearest, forw
 __all__ = [
     "CONVENTIONS",
     "Cameras",
+    "Footprints",
     "InputError",
     "Lens",
     "LensKind",
@@ -64,6 +68,7 @@ __all__ = [
     "RigCamera",
     "RollingShutter",
     "Similarity",
+    "Splats",
     "backward_visible",
     "backward_warp",
     "cameras_from",
@@ -81,6 +86,7 @@ __all__ = [
     "epipolar_lines",
     "essential",
     "fill_nearest",
+    "footprints",
     "forward_warp",
     "fov_deg",
     "fundamental",
@@ -102,14 +108,17 @@ __all__ = [
     "project",
     "quaternion_wxyz_from_matrix",
     "ray_map",
+    "render_splats",
     "resample",
     "resampling_map",
     "rigid",
     "rolling_project",
     "rolling_ray_map",
+    "rotate_harmonics",
     "rotation_about",
     "sampson_distance",
     "slerp",
+    "spherical_harmonics",
     "srgb_from_linear",
     "symmetric_epipolar_distance",
     "transform_points",
