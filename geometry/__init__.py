@@ -42,9 +42,11 @@ from geometry.meshes import Mesh, largest_components, vertex_normals
 from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.projection import project, unproject
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
+from geometry.rasterising import Raster, interpolate, rasterise, render_mesh, shade
 from geometry.rays import lens_mask, plucker, plucker_of, ray_map
 from geometry.resampling import resample, resampling_map, undistort
 from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
+from geometry.soft_rasterising import soft_render_mesh, soft_silhouette
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
@@ -58,6 +60,7 @@ __all__ = [
     "LensKind",
     "Mesh",
     "PointCloud",
+    "Raster",
     "RollingShutter",
     "backward_visible",
     "backward_warp",
@@ -81,6 +84,7 @@ __all__ = [
     "fundamental",
     "fuse_tsdf",
     "gltf_from_world",
+    "interpolate",
     "invert_rigid",
     "largest_components",
     "lens_mask",
@@ -96,7 +100,9 @@ __all__ = [
     "points_from_depth",
     "project",
     "quaternion_wxyz_from_matrix",
+    "rasterise",
     "ray_map",
+    "render_mesh",
     "resample",
     "resampling_map",
     "rigid",
@@ -104,7 +110,10 @@ __all__ = [
     "rolling_ray_map",
     "rotation_about",
     "sampson_distance",
+    "shade",
     "slerp",
+    "soft_render_mesh",
+    "soft_silhouette",
     "srgb_from_linear",
     "symmetric_epipolar_distance",
     "transform_points",
