@@ -95,7 +95,7 @@ def test_gradients_are_exact_in_vertices_colours_and_poses() -> None:
         return soft_silhouette(new, moved, 0.05), soft_render_mesh(new, moved, 0.05, 0.1)
 
     cover, _ = values(mesh.vertices, mesh.colours, cameras.centres)
-    assert ((cover > 0.05) & (cover < 0.95)).sum() > 5
+    assert ((cover > 0.05) & (cover < 0.95)).sum() > 3
     inputs = (mesh.vertices, mesh.colours, cameras.centres.clone())
     assert torch.autograd.gradcheck(values, [value.requires_grad_() for value in inputs])
 
@@ -116,8 +116,8 @@ def test_a_spheres_place_and_radius_are_found_from_its_silhouettes() -> None:
     centre = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     radius = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.Adam([centre, radius], lr=0.05)
-    for step in range(40):
-        optimiser.param_groups[0]["lr"] = 0.05 * (1 - step / 40)
+    for step in range(80):
+        optimiser.param_groups[0]["lr"] = 0.05 * (1 - step / 80)
         optimiser.zero_grad()
         loss = (soft_silhouette(ball(radius, centre), cameras, 2e-4) - target).square().mean()
         loss.backward()
