@@ -42,11 +42,13 @@ from geometry.meshes import Mesh, largest_components, vertex_normals
 from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.projection import project, unproject
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
+from geometry.rasterising import Raster, interpolate, rasterise, render_mesh, shade
 from geometry.rays import lens_mask, plucker, plucker_of, ray_map
 from geometry.resampling import resample, resampling_map, undistort
 from geometry.rigs import Rig, RigCamera
 from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
 from geometry.similarity import Similarity
+from geometry.soft_rasterising import soft_render_mesh, soft_silhouette
 from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
 from geometry.splats import Footprints, Splats, footprints
 from geometry.splatting import render_splats
@@ -64,6 +66,7 @@ __all__ = [
     "LensKind",
     "Mesh",
     "PointCloud",
+    "Raster",
     "Rig",
     "RigCamera",
     "RollingShutter",
@@ -92,6 +95,7 @@ __all__ = [
     "fundamental",
     "fuse_tsdf",
     "gltf_from_world",
+    "interpolate",
     "invert_rigid",
     "largest_components",
     "lens_mask",
@@ -107,7 +111,9 @@ __all__ = [
     "points_from_depth",
     "project",
     "quaternion_wxyz_from_matrix",
+    "rasterise",
     "ray_map",
+    "render_mesh",
     "render_splats",
     "resample",
     "resampling_map",
@@ -117,7 +123,10 @@ __all__ = [
     "rotate_harmonics",
     "rotation_about",
     "sampson_distance",
+    "shade",
     "slerp",
+    "soft_render_mesh",
+    "soft_silhouette",
     "spherical_harmonics",
     "srgb_from_linear",
     "symmetric_epipolar_distance",

@@ -18,6 +18,7 @@ from geometry.shapes import Float
 from geometry.transforms import invert_rigid, rigid
 
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+_PLAIN = 1e-3  # of the focal length: how far a plain lens may be off its middle
 _TOLERANCE = 1e-3  # of a rotation's orthogonality: float32 poses of long chains are off by less
 
 
@@ -163,10 +164,8 @@ def cameras_to_pytorch3d(cameras: Cameras, in_ndc: bool = True) -> dict[str, tor
 
     Raises InputError for skewed pixels and lenses, which it has no place for.
     """
-    cameras.check_pinhole("PyTorch3D's cameras")
+    check_unskewed("PyTorch3D's cameras", cameras)
     pose, K = cameras_to("pytorch3d", cameras)
-    if bool((K[..., 0, 1] != 0).any()):
-        raise InputError("cameras with skewed pixels; expected K[0, 1] = 0: PyTorch3D's cameras have no skew")
     half = min(cameras.hw) / 2 if in_ndc else 1.0
     middle = K.new_tensor([cameras.hw[1] / 2, cameras.hw[0] / 2])
     centre = (middle - K[..., :2, 2]) / half if in_ndc else K[..., :2, 2]
@@ -209,11 +208,10 @@ def cameras_to_unreal(
     Raises InputError for lenses that Unreal's cameras do not have: pixels that are not square, or a principal point
     that is not the middle.
     """
-    cameras.check_pinhole("Unreal's cameras")
+    check_plain("Unreal's cameras", cameras)
+    if bool(((cameras.K[..., 0, 0] - cameras.K[..., 1, 1]).abs() > _PLAIN * cameras.K[..., 0, 0].abs()).any()):
+        raise InputError("Unreal's cameras: pixels that are not square; expected one focal length")
     pose, K = cameras_to("unreal", cameras)
-    off = torch.stack([K[..., 0, 2] - cameras.hw[1] / 2, K[..., 1, 2] - cameras.hw[0] / 2, K[..., 0, 0] - K[..., 1, 1]])
-    if bool((off.abs() > 1e-3 * K[..., 0, 0].abs()).any()):
-        raise InputError("cameras off their middle or with pixels that are not square; expected Unreal's plain lens")
     forward, right, up = pose[..., :3, :3].unbind(-1)
     pitch = torch.atan2(forward[..., 2], torch.hypot(forward[..., 0], forward[..., 1]))
     yaw = torch.atan2(forward[..., 1], forward[..., 0])
@@ -240,6 +238,22 @@ def check_rigid(pose: Float[torch.Tensor, "*b 4 4"], what: str) -> None:
     ):
         if bool(wrong.any()):
             raise InputError(f"{what}: number {int(wrong.nonzero()[0])} has {message}")
+
+
+def check_unskewed(what: str, cameras: Cameras) -> None:
+    """Raise InputError, naming what was asked for, unless all are pinholes without skew."""
+    cameras.check_pinhole(what)
+    if bool((cameras.K[..., 0, 1] != 0).any()):
+        raise InputError(f"{what}: skewed pixels; expected K[0, 1] = 0")
+
+
+def check_plain(what: str, cameras: Cameras) -> None:
+    """Raise InputError, naming what was asked for, unless all are pinholes without skew, centred on their middle."""
+    check_unskewed(what, cameras)
+    K = cameras.K
+    off = torch.stack([K[..., 0, 2] - cameras.hw[1] / 2, K[..., 1, 2] - cameras.hw[0] / 2])
+    if bool((off.abs() > _PLAIN * K[..., 0, 0].abs()).any()):
+        raise InputError(f"{what}: a principal point off the middle; expected a plain lens")
 
 
 def _moved(K: torch.Tensor, pixels: float) -> torch.Tensor:

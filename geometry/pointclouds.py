@@ -9,6 +9,8 @@ from geometry.errors import InputError
 from geometry.projection import unproject
 from geometry.shapes import Bool, Float
 
+GREY = 0.7  # sRGB, of points that come without colours
+
 
 @dataclass(frozen=True)
 class PointCloud:
