@@ -6,12 +6,12 @@ pytorch3d  cameras, meshes, points; rasterising (`geometry.rasterising` is our o
 trimesh    cameras, meshes, points
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from geometry.errors import InputError
 
 
-def one_size(what: str, sizes: Iterable[tuple[float, float]]) -> tuple[int, int]:
+def one_size(what: str, sizes: Iterable[Sequence[int | float]]) -> tuple[int, int]:
     """The one (height, width) of all pictures. Raises InputError, naming what they belong to, for none or several."""
     found = {(int(height), int(width)) for height, width in sizes}
     if len(found) != 1:

@@ -40,11 +40,11 @@ def from_pytorch3d_cameras(cameras: Any, hw: tuple[int, int] | None = None) -> C
     """
     if getattr(cameras, "K", None) is not None or not hasattr(cameras, "principal_point"):
         raise InputError(f"{type(cameras).__name__}; expected PerspectiveCameras with focal_length and principal_point")
-    size = getattr(cameras, "image_size", None)
-    if hw is None and size is None:
-        raise InputError("PyTorch3D's cameras without image_size; expected hw, their pictures' height and width")
-    hw = one_size("PyTorch3D's cameras", size.tolist()) if hw is None and size is not None else hw
-    assert hw is not None
+    if hw is None:
+        size = getattr(cameras, "image_size", None)
+        if size is None:
+            raise InputError("PyTorch3D's cameras without image_size; expected hw, their pictures' height and width")
+        hw = one_size("PyTorch3D's cameras", size.tolist())
     count = len(cameras.R)
     focal = cameras.focal_length.reshape(count, -1).expand(count, 2)
     return cameras_from_pytorch3d(cameras.R, cameras.T, focal, cameras.principal_point, hw, bool(cameras.in_ndc()))

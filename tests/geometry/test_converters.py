@@ -144,20 +144,6 @@ def test_opencvs_and_kornias_pixels_are_theirs(shared: Path) -> None:
             assert torch.allclose(uv - 0.5, golden[name][n], atol=1e-8)
 
 
-def test_kornias_camera_sees_what_ours_sees() -> None:
-    kornia = pytest.importorskip("kornia.geometry.camera")
-    cameras = some_cameras((6,), (30, 50), 3)
-    cameras.K[:, 0, 1] = 0
-    points = in_front(cameras, 3)
-    pose, K = cameras_to("kornia", cameras)
-    four = torch.eye(4, dtype=torch.float64).repeat(6, 1, 1)
-    four[:, :3, :3] = K
-    height, width = (torch.full((6,), float(side)) for side in cameras.hw)
-    camera = kornia.PinholeCamera(four, pose, height.double(), width.double())
-    uv, _ = project(cameras, points)
-    assert torch.allclose(camera.project(points), uv - 0.5, atol=1e-8)
-
-
 @settings(max_examples=20)
 @given(BATCHES, SEEDS)
 def test_colmaps_and_realestate10ks_numbers_come_back(batch, seed) -> None:
@@ -199,9 +185,14 @@ def test_what_is_no_camera_is_refused(refused, unchecked) -> None:
     with pytest.raises(ValueError, match="not finite"):
         cameras_from("opencv", pose * torch.nan, K, (3, 5))
     cameras = Cameras(pose, K, (3, 5))
-    with refused("skewed"):
-        converters.cameras_to_pytorch3d(cameras)
+    for way in (converters.cameras_to_pytorch3d, converters.cameras_to_unreal):
+        with refused("skewed"):
+            way(cameras)
+    K[0, 1] = 0
     with refused("plain lens"):
+        converters.cameras_to_unreal(cameras)
+    K[:2, 2] = torch.tensor([2.5, 1.5])
+    with refused("not square"):
         converters.cameras_to_unreal(cameras)
     fisheye = Cameras(pose, K, (3, 5), lens=Lens.of(LensKind.FISHEYE, torch.zeros(0)))
     for way in (
