@@ -12,6 +12,20 @@ from geometry.conventions import (
     srgb_from_linear,
     world_from_gltf,
 )
+from geometry.converters import (
+    CONVENTIONS,
+    cameras_from,
+    cameras_from_colmap,
+    cameras_from_pytorch3d,
+    cameras_from_realestate10k,
+    cameras_from_unreal,
+    cameras_to,
+    cameras_to_colmap,
+    cameras_to_pytorch3d,
+    cameras_to_realestate10k,
+    cameras_to_unreal,
+    fov_deg,
+)
 from geometry.epipolar import (
     epipolar_lines,
     essential,
@@ -21,49 +35,99 @@ from geometry.epipolar import (
     triangulate,
 )
 from geometry.errors import InputError
-from geometry.lenses import distort, undistort
+from geometry.lens_models import distort
+from geometry.lenses import Lens, LensKind
+from geometry.lint import describe, lint
 from geometry.meshes import Mesh, largest_components, vertex_normals
 from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.projection import project, unproject
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
-from geometry.rays import plucker, ray_map
+from geometry.rasterising import Raster, interpolate, rasterise, render_mesh, shade
+from geometry.rays import lens_mask, plucker, plucker_of, ray_map
+from geometry.resampling import resample, resampling_map, undistort
+from geometry.rigs import Rig, RigCamera
+from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
+from geometry.similarity import Similarity
+from geometry.soft_rasterising import soft_render_mesh, soft_silhouette
+from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
+from geometry.splats import Footprints, Splats, footprints
+from geometry.splatting import render_splats
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
 from geometry.warping import backward_visible, backward_warp, fill_nearest, forward_warp
 
 __all__ = [
+    "CONVENTIONS",
     "Cameras",
+    "Footprints",
     "InputError",
+    "Lens",
+    "LensKind",
     "Mesh",
     "PointCloud",
+    "Raster",
+    "Rig",
+    "RigCamera",
+    "RollingShutter",
+    "Similarity",
+    "Splats",
     "backward_visible",
     "backward_warp",
+    "cameras_from",
+    "cameras_from_colmap",
+    "cameras_from_pytorch3d",
+    "cameras_from_realestate10k",
+    "cameras_from_unreal",
+    "cameras_to",
+    "cameras_to_colmap",
+    "cameras_to_pytorch3d",
+    "cameras_to_realestate10k",
+    "cameras_to_unreal",
+    "describe",
     "distort",
     "epipolar_lines",
     "essential",
     "fill_nearest",
+    "footprints",
     "forward_warp",
+    "fov_deg",
     "fundamental",
     "fuse_tsdf",
     "gltf_from_world",
+    "interpolate",
     "invert_rigid",
     "largest_components",
+    "lens_mask",
     "linear_from_srgb",
+    "lint",
     "look_at",
     "matrix_from_quaternion_wxyz",
     "nearest_point_to_axes",
     "opencv_from_opengl",
     "orbit",
     "plucker",
+    "plucker_of",
     "points_from_depth",
     "project",
     "quaternion_wxyz_from_matrix",
+    "rasterise",
     "ray_map",
+    "render_mesh",
+    "render_splats",
+    "resample",
+    "resampling_map",
     "rigid",
+    "rolling_project",
+    "rolling_ray_map",
+    "rotate_harmonics",
     "rotation_about",
     "sampson_distance",
+    "shade",
     "slerp",
+    "soft_render_mesh",
+    "soft_silhouette",
+    "spherical_harmonics",
     "srgb_from_linear",
     "symmetric_epipolar_distance",
     "transform_points",

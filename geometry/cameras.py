@@ -1,4 +1,4 @@
-"""`Cameras`: a frozen, batched set of posed pinhole cameras."""
+"""`Cameras`: a frozen, batched set of posed cameras, pinholes unless they have a lens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,19 +7,22 @@ from typing import Any
 import torch
 
 from geometry.errors import InputError
+from geometry.lenses import Lens, LensKind
 from geometry.shapes import Float, Int
 from geometry.transforms import invert_rigid
 
 
 @dataclass(frozen=True)
 class Cameras:
-    """Posed pinhole cameras of one picture size, with any batch shape b (conventions: `geometry/conventions.py`).
+    """Posed cameras of one picture size, with any batch shape b (conventions: `geometry/conventions.py`).
 
     world_from_camera  [*b, 4, 4] rigid, OpenCV axes, metres
     K                  [*b, 3, 3] intrinsics in pixels, pixel centres at +0.5
     hw                 height and width in pixels
     view               [*b] which physical camera (default 0)
     time_s             [*b] seconds (default 0)
+    lens               of batch shape b, between directions and the plane that K takes to pixels (`geometry.lenses`);
+                       None = all are pinholes
     """
 
     world_from_camera: Float[torch.Tensor, "*b 4 4"]
@@ -27,6 +30,7 @@ class Cameras:
     hw: tuple[int, int]
     view: Int[torch.Tensor, "*b"] = None  # type: ignore[assignment]  # filled in below
     time_s: Float[torch.Tensor, "*b"] = None  # type: ignore[assignment]
+    lens: Lens | None = None
 
     def __post_init__(self) -> None:
         pose, K = self.world_from_camera, self.K
@@ -37,6 +41,11 @@ class Cameras:
             )
         if min(self.hw) < 1:
             raise InputError(f"cameras: picture size {self.hw} (height, width); expected at least 1x1 pixel")
+        if self.lens is not None and self.lens.shape != self.shape:
+            raise InputError(
+                f"cameras: lenses of shape {tuple(self.lens.shape)} for cameras of shape {tuple(self.shape)}; "
+                "expected one each"
+            )
         if self.view is None:
             object.__setattr__(self, "view", torch.zeros(self.shape, dtype=torch.long, device=pose.device))
         if self.time_s is None:
@@ -47,19 +56,29 @@ class Cameras:
         world_from_camera: Float[torch.Tensor, "*b 4 4"],
         fov_deg: float | Float[torch.Tensor, "*b"],
         hw: tuple[int, int],
+        lens: Lens | None = None,
     ) -> "Cameras":
         """Cameras with square pixels and a centred principal point; `fov_deg` spans the shorter side, in degrees.
 
-        Raises InputError for a field of view outside (0, 180).
+        (A panorama of h x 2h spans 180.) Raises InputError for a field of view outside (0, 180), or, with a lens,
+        beyond what it shows.
         """
         fov = torch.as_tensor(fov_deg, dtype=world_from_camera.dtype, device=world_from_camera.device)
-        if not bool(((fov > 0) & (fov < 180)).all()):
-            raise InputError(f"field of view {fov_deg} degrees; expected more than 0 and less than 180")
+        half = torch.deg2rad(fov) / 2
+        if lens is None:
+            side, seen = torch.tan(half), (fov > 0) & (fov < 180)
+        else:
+            half = half.expand(lens.shape)
+            plane, depth = lens.project(torch.stack([half.sin(), torch.zeros_like(half), half.cos()], -1)[..., None, :])
+            side, seen = plane[..., 0, 0], (depth[..., 0] > 0) & (fov > 0) & (fov <= 360)
+        if not bool(seen.all()):
+            shown = "less than 180" if lens is None else "less than the lens shows"
+            raise InputError(f"field of view {fov_deg} degrees; expected more than 0 and {shown}")
         height, width = hw
         K = torch.zeros(*world_from_camera.shape[:-2], 3, 3, dtype=fov.dtype, device=fov.device)
-        K[..., 0, 0] = K[..., 1, 1] = min(hw) / 2 / torch.tan(torch.deg2rad(fov) / 2)
+        K[..., 0, 0] = K[..., 1, 1] = min(hw) / 2 / side
         K[..., 0, 2], K[..., 1, 2], K[..., 2, 2] = width / 2, height / 2, 1
-        return Cameras(world_from_camera, K, hw)
+        return Cameras(world_from_camera, K, hw, lens=lens)
 
     @property
     def shape(self) -> torch.Size:
@@ -93,6 +112,7 @@ class Cameras:
             K=self.K.reshape(-1, 3, 3)[order],
             view=self.view.reshape(-1)[order],
             time_s=self.time_s.reshape(-1)[order],
+            lens=self.lens if self.lens is None else self.lens[index],
         )
 
     def reshape(self, *shape: int) -> "Cameras":
@@ -103,6 +123,7 @@ class Cameras:
             K=self.K.reshape(*shape, 3, 3),
             view=self.view.reshape(shape),
             time_s=self.time_s.reshape(shape),
+            lens=self.lens if self.lens is None else self.lens.reshape(*shape),
         )
 
     def to(self, target: torch.device | torch.dtype | str) -> "Cameras":
@@ -114,6 +135,7 @@ class Cameras:
             K=self.K.to(target),
             view=self.view.to(view_target),
             time_s=self.time_s.to(target),
+            lens=self.lens if self.lens is None else self.lens.to(target),
         )
 
     def resized(self, hw: tuple[int, int]) -> "Cameras":
@@ -147,10 +169,27 @@ class Cameras:
         sizes = {part.hw for part in parts}
         if len(sizes) != 1:
             raise InputError(f"cameras of sizes {sorted(sizes)} joined; expected one size")
+        lenses = [part.lens or _pinholes(part) for part in parts]
+        bent = any(part.lens is not None for part in parts)
         return Cameras(
             torch.cat([part.world_from_camera for part in parts], -3),
             torch.cat([part.K for part in parts], -3),
             parts[0].hw,
             torch.cat([part.view for part in parts], -1),
             torch.cat([part.time_s for part in parts], -1),
+            Lens.cat(lenses) if bent else None,
         )
+
+    def pinholes(self) -> "Cameras":
+        """Pinhole cameras of the same poses and K: what a lens shows near its axis."""
+        return replace(self, lens=None)
+
+    def check_pinhole(self, what: str) -> None:
+        """Raise InputError, naming what was asked for, unless all cameras are pinholes."""
+        if self.lens is not None and bool((self.lens.kind != LensKind.PINHOLE).any()):
+            kinds = [LensKind(kind).name for kind in self.lens.kind.unique().tolist()]
+            raise InputError(f"{what}: lenses {', '.join(kinds)}; expected pinhole cameras (`geometry.undistort`)")
+
+
+def _pinholes(cameras: Cameras) -> Lens:
+    return Lens.of(LensKind.PINHOLE, cameras.K.new_zeros(*cameras.shape, 0))

@@ -5,7 +5,8 @@ Camera    OpenCV axes: x right, y down, z forward. `world_from_camera` maps came
 Names     transforms compose by eye: `world_from_camera @ camera_from_rig` is `world_from_rig`.
 Pixels    pixel (0, 0) has its centre at (0.5, 0.5), so the picture spans [0, width] x [0, height] and a centred
           principal point is (width / 2, height / 2). Resizing by s multiplies all of fx, fy, cx, cy by s.
-Depth     z along the optical axis, metres; 0 = unknown, inf = sky.
+Depth     metres; 0 = unknown, inf = sky. Along the optical axis (z) for perspective lenses, distorted or not; along the
+          ray for fisheyes, f-theta lenses and panoramas (`geometry/lenses.py`), which see where z means nothing.
 Plücker   (d, o x d) in this order, d of unit length, o the camera centre.
 Colour    floats in 0..1, sRGB-encoded, channels first, unless a name says linear.
 Time      seconds.

@@ -21,7 +21,10 @@ def fundamental(source: Cameras, target: Cameras) -> Float[torch.Tensor, "*b 3 3
     """F with u_target^T F u_source = 0 for the pixels (u, v, 1) at which two cameras see one point.
 
     F = K_target^-T E K_source^-1 (Hartley and Zisserman 2004, section 9.6), not normalised. 0 without a baseline.
+    Raises InputError for lenses other than pinholes, under which no such matrix exists.
     """
+    for cameras in (source, target):
+        cameras.check_pinhole("fundamental matrix")
     return torch.linalg.inv(target.K).mT @ essential(source, target) @ torch.linalg.inv(source.K)
 
 
@@ -61,8 +64,9 @@ def triangulate(cameras: Cameras, uv: Float[torch.Tensor, "*b m n 2"]) -> Float[
     """The world points that m cameras of batch shape [*b, m] see at pixels uv: the linear solution that minimises the
     algebraic error (Hartley and Zisserman 2004, section 12.2), each camera's two equations scaled by its rays.
 
-    Non-finite where the rays are parallel. Raises InputError for fewer than two cameras.
+    Non-finite where the rays are parallel. Raises InputError for fewer than two cameras, or ones that are no pinholes.
     """
+    cameras.check_pinhole("triangulation")
     if uv.shape[-3] < 2:
         raise InputError(f"triangulation from {uv.shape[-3]} camera; expected at least 2")
     projection = cameras.K @ cameras.camera_from_world[..., :3, :]

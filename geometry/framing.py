@@ -5,18 +5,16 @@ from torch import Tensor
 
 from geometry.cameras import Cameras
 from geometry.io.posed import PosedPicture
-from geometry.lenses import undistort
+from geometry.resampling import undistort
 from geometry.shapes import Float
 from geometry.warping import fill_nearest
 
 
 def undistorted(picture: PosedPicture, rgb: Float[Tensor, "3 h w"]) -> tuple[Float[Tensor, "3 h w"], Cameras]:
-    """The picture a pinhole camera would have taken, pixels its lens did not show filled from their neighbours, and
-    that camera (float32, batch shape [])."""
-    rgb, K, known = undistort(rgb, picture.K, picture.distortion)
-    camera = picture.camera
-    camera = Cameras(camera.world_from_camera, K, camera.hw, camera.view, camera.time_s)
-    return fill_nearest(rgb, known), camera.to(torch.float32)
+    """The picture a pinhole camera would have taken (`geometry.resampling.undistort`), pixels its lens did not show
+    filled from their neighbours, and that camera (float32, batch shape [])."""
+    rgb, pinhole, known = undistort(rgb, picture.camera)
+    return fill_nearest(rgb, known), pinhole.to(torch.float32)
 
 
 def square(
@@ -39,5 +37,5 @@ def square(
 
 
 def square_camera(picture: PosedPicture, fit: str, size_px: int) -> Cameras:
-    """The camera, of batch shape [], of a picture once squared and resized."""
-    return square(torch.zeros(3, *picture.hw), picture.camera.to(torch.float32), fit, size_px)[1]
+    """The camera, of batch shape [], of a picture once undistorted, squared and resized."""
+    return square(torch.zeros(3, *picture.hw), picture.camera.pinholes().to(torch.float32), fit, size_px)[1]

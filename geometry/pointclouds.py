@@ -9,6 +9,8 @@ from geometry.errors import InputError
 from geometry.projection import unproject
 from geometry.shapes import Bool, Float
 
+GREY = 0.7  # sRGB, of points that come without colours
+
 
 @dataclass(frozen=True)
 class PointCloud:
@@ -37,8 +39,9 @@ def depth_edges(depth: Float[torch.Tensor, "*b 1 h w"], ratio: float) -> Bool[to
     """Pixels at a depth discontinuity, on both of its sides.
 
     Inverse depth is linear in pixel coordinates over any plane, however slanted, so its second difference along rows
-    and columns is zero there; a pixel is at an edge where that difference exceeds `ratio` times its own inverse depth.
-    Sky counts as inverse depth 0; unknown neighbours and the picture's border give no evidence.
+    and columns is zero there (nearly so under a lens); a pixel is at an edge where that difference exceeds `ratio`
+    times its own inverse depth. Sky counts as inverse depth 0; unknown neighbours and the picture's border give no
+    evidence.
     """
     inverse = torch.where(depth > 0, 1 / depth, torch.full_like(depth, torch.nan))
     edge = torch.zeros_like(depth, dtype=torch.bool)
@@ -59,7 +62,7 @@ def points_from_depth(
     cameras: Cameras,
     edge_ratio: float | None = 0.1,
 ) -> PointCloud:
-    """One point for every pixel whose z-depth (metres) is known and finite; `cameras` has batch shape [f].
+    """One point for every pixel whose depth (metres) is known and finite; `cameras` has batch shape [f].
 
     edge_ratio  drops pixels at depth discontinuities (`depth_edges`), where a pixel mixes near and far and its point
                 would float between them: 0.1 drops jumps of about a tenth of the depth. None keeps them.

@@ -3,7 +3,7 @@
 import torch
 
 from geometry.cameras import Cameras
-from geometry.shapes import Float
+from geometry.shapes import Bool, Float
 
 
 def pixel_centres(
@@ -18,28 +18,51 @@ def pixel_centres(
     return torch.stack([u, v], -1)
 
 
-def camera_directions(
-    K: Float[torch.Tensor, "*b 3 3"], uv: Float[torch.Tensor, "h w 2"]
-) -> Float[torch.Tensor, "*b h w 3"]:
-    """Ray directions in camera axes with z = 1 for a grid of pixel positions shared by the batch (any K with skew)."""
-    homogeneous = torch.cat([uv, torch.ones_like(uv[..., :1])], -1).flatten(0, 1)
-    directions = homogeneous @ torch.linalg.inv(K).transpose(-1, -2)
-    return directions.unflatten(-2, uv.shape[:2])
+def camera_directions(cameras: Cameras, uv: Float[torch.Tensor, "*c h w 2"]) -> Float[torch.Tensor, "*b h w 3"]:
+    """Ray directions in camera axes for grids of pixel positions, one a camera or one shared by all (any K with skew).
+
+    With z = 1 for perspective lenses and of unit length for the others, so that a direction times the pixel's depth is
+    its point (`geometry.lenses`). Positions at which a lens shows nothing get a direction at its edge (`lens_mask`).
+    """
+    directions = _on_plane(cameras.K, uv)
+    if cameras.lens is not None:
+        directions = cameras.lens.directions(directions[..., :2])[0]
+    return directions.unflatten(-2, uv.shape[-3:-1])
+
+
+def lens_mask(cameras: Cameras) -> Bool[torch.Tensor, "*b 1 h w"]:
+    """Which pixels the lenses show anything at: all of a pinhole's."""
+    if cameras.lens is None:
+        return torch.ones(*cameras.shape, 1, *cameras.hw, dtype=torch.bool, device=cameras.K.device)
+    plane = _on_plane(cameras.K, pixel_centres(cameras.hw, cameras.K.device, cameras.K.dtype))
+    return cameras.lens.directions(plane[..., :2])[1].unflatten(-1, (1, *cameras.hw))
+
+
+def _on_plane(K: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
+    """Pixel positions [*c, h, w, 2] as (x, y, 1) on the plane that K takes to pixels: [*b, h w, 3]."""
+    homogeneous = torch.cat([uv, torch.ones_like(uv[..., :1])], -1).flatten(-3, -2)
+    return homogeneous @ torch.linalg.inv(K).transpose(-1, -2)
 
 
 def ray_map(cameras: Cameras) -> tuple[Float[torch.Tensor, "*b h w 3"], Float[torch.Tensor, "*b h w 3"]]:
     """Origins and unit directions of every pixel's ray in the world."""
     uv = pixel_centres(cameras.hw, cameras.K.device, cameras.K.dtype)
-    directions = camera_directions(cameras.K, uv).flatten(-3, -2)
+    directions = camera_directions(cameras, uv).flatten(-3, -2)
     directions = directions @ cameras.world_from_camera[..., :3, :3].transpose(-1, -2)
     directions = torch.nn.functional.normalize(directions, dim=-1).unflatten(-2, cameras.hw)
     return cameras.centres[..., None, None, :].expand_as(directions), directions
 
 
 def plucker(cameras: Cameras) -> Float[torch.Tensor, "*b 6 h w"]:
-    """Plücker embedding (d, o x d), d of unit length, of every pixel's ray (Sitzmann et al. 2021, eq. 1).
+    """Plücker embedding (d, o x d), d of unit length, of every pixel's ray, for any lens."""
+    return plucker_of(*ray_map(cameras))
+
+
+def plucker_of(
+    origins: Float[torch.Tensor, "*b h w 3"], directions: Float[torch.Tensor, "*b h w 3"]
+) -> Float[torch.Tensor, "*b 6 h w"]:
+    """Plücker embedding (d, o x d) of rays with unit directions d (Sitzmann et al. 2021, eq. 1).
 
     The moment o x d does not change when o slides along the ray.
     """
-    origins, directions = ray_map(cameras)
     return torch.cat([directions, torch.linalg.cross(origins, directions)], -1).movedim(-1, -3)

@@ -17,6 +17,7 @@ from geometry.errors import InputError
 from geometry.meshes import Mesh
 from geometry.pointclouds import check_frames
 from geometry.projection import project, unproject
+from geometry.rays import camera_directions, pixel_centres
 from geometry.shapes import Bool, Float, Int
 
 _CHUNK = 2**18
@@ -31,7 +32,7 @@ def fuse_tsdf(
     bounds: Float[torch.Tensor, "2 3"] | None = None,
     max_voxels: int = 2**27,
 ) -> Mesh:
-    """The coloured surface seen in z-depth maps (metres; 0 = unknown, inf = sky, which is seen to be empty).
+    """The coloured surface seen in depth maps (metres; 0 = unknown, inf = sky, which is seen to be empty).
 
     voxel_m       side of a voxel in metres: details smaller than two of them are lost
     truncation_m  how far around a depth it counts, in metres; 4 voxels by default. Should exceed the depth's noise and
@@ -102,7 +103,7 @@ def _voxels_near_surfaces(
 ) -> Int[torch.Tensor, "n"]:
     """Sorted flat indices of the voxels that a depth may reach: in blocks around it as wide as its reach."""
     finite = torch.where(depth.isfinite(), depth, torch.zeros_like(depth))
-    pixel = float(finite.max() / cameras.K[:, [0, 1], [0, 1]].min())  # footprint of the coarsest pixel, metres
+    pixel = float(finite.max()) * _pixel_width(cameras)  # footprint of the coarsest pixel, metres
     block = math.ceil((truncation + pixel) / voxel) + 1
     counts = [math.ceil(side / block) for side in dims]
     occupied = torch.zeros([side + 2 for side in counts], dtype=torch.bool, device=depth.device)  # one block around
@@ -116,6 +117,15 @@ def _voxels_near_surfaces(
     for axis, side in enumerate(dims):
         reached = reached.repeat_interleave(block, axis).narrow(axis, 0, side)
     return reached.flatten().nonzero()[:, 0]
+
+
+def _pixel_width(cameras: Cameras) -> float:
+    """How far apart the directions of neighbouring pixels are at most, at a depth of 1."""
+    if cameras.lens is None:
+        return 1 / float(cameras.K[:, [0, 1], [0, 1]].min())
+    directions = camera_directions(cameras, pixel_centres(cameras.hw, cameras.K.device, cameras.K.dtype))
+    steps = [directions.diff(dim=axis).norm(dim=-1).flatten() for axis in (-3, -2)]
+    return float(torch.cat([*steps, directions.new_zeros(1)]).max())
 
 
 def _centres(index: Int[torch.Tensor, "n"], voxel: float, dims: tuple[int, int, int]) -> Float[torch.Tensor, "n 3"]:
@@ -141,7 +151,7 @@ def _integrate(
         column, row = torch.where(inside[:, None], uv, torch.zeros_like(uv)).long().unbind(-1)
         pixel = row * width + column
         d = depth[i].flatten()[pixel]
-        along_ray = (centres - cameras.centres[i]).norm(dim=-1) / z
+        along_ray = (centres - cameras.centres[i]).norm(dim=-1) / z  # 1 where a lens has depth along the ray
         signed = (d - z) * along_ray / truncation
         use = inside & (d > 0) & (signed >= -1)
         close = use & (signed <= 1)

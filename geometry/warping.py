@@ -20,7 +20,7 @@ def forward_warp(
     sources: Cameras,
     target: Cameras,
 ) -> tuple[Float[torch.Tensor, "3 h2 w2"], Float[torch.Tensor, "1 h2 w2"], Bool[torch.Tensor, "1 h2 w2"]]:
-    """The pixels of f posed pictures with z-depth (metres) seen by one camera: rgb, its z-depth, and where any fell.
+    """The pixels of f posed pictures with depth (metres) seen by one camera: rgb, its depth, and where any fell.
 
     Each source pixel moves to the target pixel its centre projects into. The nearest wins, and among equals the first
     in the order of frames, rows and columns, so the result does not depend on the device. Sky (inf) moves by direction
@@ -115,7 +115,7 @@ def backward_visible(
 ) -> Bool[torch.Tensor, "f h w"]:
     """Which pixels of one camera show something that each of f others sees too.
 
-    A pixel's surface point is seen when it falls inside the other picture and that picture's z-depth there agrees with
+    A pixel's surface point is seen when it falls inside the other picture and that picture's depth there agrees with
     the point's within the relative `tolerance`. The depth there is the nearest pixel's, or the bilinear mean of inverse
     depths, which is exact on planes however slanted: either may agree. Sky (inf) is seen when its direction falls on a
     sky pixel; unknown depth (0) neither sees nor is seen.

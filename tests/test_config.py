@@ -180,6 +180,7 @@ def test_every_training_run_of_the_repository_loads_and_is_complete(root: Path) 
         ("train.ema=1.0", "train.ema"),
         ("train.cooldown=1.5", "train.cooldown"),
         ("train.log_every=0", "train.*_every"),
+        ("data.lenses=1.5", "data.lenses 1.5"),
         ("data.reuse=0", "data.pool, reuse"),
         ("data.spreads_deg=[[5]]", "spreads_deg"),
         ("model.size_px=65", "65"),

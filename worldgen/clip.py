@@ -21,7 +21,7 @@ class Clip:
     """Frames of one size, each a picture with a camera and a time. All but colour and depth may be unknown (None).
 
     rgb      [*b, f, 3, h, w] in 0..1, sRGB
-    depth    [*b, f, 1, h, w] z-depth in metres, 0 = unknown, inf = sky
+    depth    [*b, f, 1, h, w] metres, 0 = unknown, inf = sky; z or along the ray as the cameras' lenses have it
     cameras  batch shape [*b, f]
     instances   [*b, f, 1, h, w] 0 = ground, 1.. = objects, -1 = sky
     normals     [*b, f, 3, h, w] unit, in the world; towards the camera where there is only sky

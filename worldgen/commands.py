@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from worldgen.camera_commands import CameraTools
 from worldgen.data.curation import Curation
 
 
@@ -353,7 +354,9 @@ class _Bar:
         self._bar.close()
 
 
-def parse(arguments: list[str]) -> Orbit | Train | Average | TrainCodec | Plan | Evaluate | Scenes | Curate:
+def parse(
+    arguments: list[str],
+) -> Orbit | Train | Average | TrainCodec | Plan | Evaluate | Scenes | Curate | CameraTools:
     """The command asked for; prints help or the usage error and exits (0 or 2) otherwise."""
     return tyro.cli(
         Annotated[Orbit, tyro.conf.subcommand("orbit")]
@@ -363,7 +366,8 @@ def parse(arguments: list[str]) -> Orbit | Train | Average | TrainCodec | Plan |
         | Annotated[Plan, tyro.conf.subcommand("plan")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Scenes, tyro.conf.subcommand("scenes")]
-        | Annotated[Curate, tyro.conf.subcommand("curate")],
+        | Annotated[Curate, tyro.conf.subcommand("curate")]
+        | Annotated[CameraTools, tyro.conf.subcommand("cameras")],
         prog="worldgen",
         args=arguments,
         description="A world model you steer with a camera and take apart as geometry.",

@@ -1,15 +1,18 @@
-"""Open3D behind our signatures."""
+"""Meshes, point clouds and cameras to and from Open3D, and its fusion behind our signature."""
 
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from geometry.cameras import Cameras
+from geometry.converters import cameras_from, check_unskewed
 from geometry.errors import InputError
+from geometry.interop import one_size
 from geometry.meshes import Mesh
-from geometry.pointclouds import check_frames
+from geometry.pointclouds import GREY, PointCloud, check_frames
 from geometry.shapes import Float
 from geometry.tsdf import voxel_grid
 
@@ -27,17 +30,12 @@ def fuse_tsdf_open3d(
 ) -> Mesh:
     """`geometry.tsdf.fuse_tsdf` by Open3D's uniform volume, whose box is a cube; the mesh is cut to the bounds.
 
-    Colours pass through 8 bits. Raises InputError as `fuse_tsdf` does, and where Open3D is missing or cannot be loaded.
+    Colours pass through 8 bits. Raises InputError as `fuse_tsdf` does, for cameras that are no pinholes, and where
+    Open3D is missing or cannot be loaded.
     """
-    try:
-        o3d: Any = importlib.import_module("open3d")
-    except (ImportError, OSError) as error:
-        raise InputError(
-            "Open3D cannot be loaded; expected pip install 'worldgen[open3d]' and, on Debian or Ubuntu, "
-            "apt-get install libusb-1.0-0 libgl1 libegl1 libx11-6"
-        ) from error
-
+    o3d = _open3d()
     check_frames("fusion", rgb, depth, cameras)
+    cameras.check_pinhole("fusion by Open3D")
     truncation = 4 * voxel_m if truncation_m is None else truncation_m
     lower, dims = voxel_grid(depth, cameras, voxel_m, truncation, bounds, max_voxels)
     side = max(dims)
@@ -54,11 +52,8 @@ def fuse_tsdf_open3d(
     )
     colours = (rgb.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu().contiguous().numpy()
     metres = torch.where(depth > 0, depth, torch.zeros_like(depth)).clamp_max(_SKY_M)[:, 0].float().cpu().numpy()
-    poses = cameras.camera_from_world.double().cpu().numpy()
-    height, width = cameras.hw
-    for i, K in enumerate(cameras.K.tolist()):
-        # Open3D's integration rounds to the nearest pixel index: its pixel centres are whole numbers.
-        lens = o3d.camera.PinholeCameraIntrinsic(width, height, K[0][0], K[1][1], K[0][2] - 0.5, K[1][2] - 0.5)
+    # Open3D's integration rounds to the nearest pixel index: its pixel centres are whole numbers.
+    for i, camera in enumerate(to_open3d_cameras(cameras, pixel_centre=0.0)):
         picture = o3d.geometry.RGBDImage.create_from_color_and_depth(
             o3d.geometry.Image(np.ascontiguousarray(colours[i])),
             o3d.geometry.Image(np.ascontiguousarray(metres[i])),
@@ -66,14 +61,93 @@ def fuse_tsdf_open3d(
             depth_trunc=2 * _SKY_M,
             convert_rgb_to_intensity=False,
         )
-        volume.integrate(picture, lens, poses[i])
+        volume.integrate(picture, camera.intrinsic, camera.extrinsic)
     mesh = volume.extract_triangle_mesh()
     upper = lower.cpu().numpy() + np.array(dims) * voxel_m
     mesh = mesh.crop(o3d.geometry.AxisAlignedBoundingBox(lower.cpu().numpy(), upper))
     if not len(mesh.triangles):
         raise InputError("fusion: no surface between seen voxels of the box; expected depth inside it")
-    return Mesh(
-        torch.from_numpy(np.asarray(mesh.vertices).copy()).to(cameras.K),
-        torch.from_numpy(np.asarray(mesh.triangles).astype(np.int64)).to(cameras.K.device),
-        torch.from_numpy(np.asarray(mesh.vertex_colors).copy()).to(cameras.K.device).float(),
+    found = from_open3d_mesh(mesh)
+    assert found.colours is not None
+    device = cameras.K.device
+    return Mesh(found.vertices.to(cameras.K), found.faces.to(device), found.colours.to(device).float())
+
+
+def to_open3d_mesh(mesh: Mesh) -> Any:
+    """Open3D's `TriangleMesh`."""
+    o3d = _open3d()
+    made = o3d.geometry.TriangleMesh(
+        o3d.utility.Vector3dVector(_doubles(mesh.vertices)), o3d.utility.Vector3iVector(mesh.faces.int().cpu().numpy())
     )
+    if mesh.colours is not None:
+        made.vertex_colors = o3d.utility.Vector3dVector(_doubles(mesh.colours))
+    return made
+
+
+def from_open3d_mesh(mesh: Any) -> Mesh:
+    """A `TriangleMesh`, in float64."""
+    colours = _tensor(mesh.vertex_colors) if mesh.has_vertex_colors() else None
+    return Mesh(_tensor(mesh.vertices), _tensor(mesh.triangles).long(), colours)
+
+
+def to_open3d_points(cloud: PointCloud) -> Any:
+    """Open3D's `PointCloud`."""
+    o3d = _open3d()
+    made = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(_doubles(cloud.points)))
+    made.colors = o3d.utility.Vector3dVector(_doubles(cloud.colours))
+    return made
+
+
+def from_open3d_points(cloud: Any) -> PointCloud:
+    """An Open3D `PointCloud`, in float64; grey where it has no colours."""
+    points = _tensor(cloud.points)
+    return PointCloud(points, _tensor(cloud.colors) if cloud.has_colors() else torch.full_like(points, GREY))
+
+
+def to_open3d_cameras(cameras: Cameras, pixel_centre: float = 0.5) -> list[Any]:
+    """Open3D's `PinholeCameraParameters`, one for each of our cameras.
+
+    pixel_centre  the coordinate of the first pixel's centre, on which Open3D does not agree with itself: 0.5 for its
+                  ray casting, 0 for its fusion and its points from depth
+
+    Raises InputError for skewed pixels and lenses, which it has no place for.
+    """
+    o3d = _open3d()
+    check_unskewed("Open3D's cameras", cameras)
+    flat = cameras.reshape(cameras.shape.numel())
+    height, width = cameras.hw
+    made = []
+    for pose, K in zip(_doubles(flat.camera_from_world), _doubles(flat.K)):
+        camera = o3d.camera.PinholeCameraParameters()
+        cx, cy = K[:2, 2] + (pixel_centre - 0.5)
+        camera.intrinsic = o3d.camera.PinholeCameraIntrinsic(width, height, K[0, 0], K[1, 1], cx, cy)
+        camera.extrinsic = pose
+        made.append(camera)
+    return made
+
+
+def from_open3d_cameras(cameras: Sequence[Any], pixel_centre: float = 0.5) -> Cameras:
+    """Cameras [n], in float64; the inverse of `to_open3d_cameras`. Raises InputError for none, and several sizes."""
+    lenses = [camera.intrinsic for camera in cameras]
+    hw = one_size("Open3D's cameras", ((lens.height, lens.width) for lens in lenses))
+    K = torch.stack([_tensor(lens.intrinsic_matrix) for lens in lenses])
+    K[:, :2, 2] += 0.5 - pixel_centre
+    return cameras_from("colmap", torch.stack([_tensor(camera.extrinsic) for camera in cameras]), K, hw)
+
+
+def _open3d() -> Any:
+    try:
+        return importlib.import_module("open3d")
+    except (ImportError, OSError) as error:
+        raise InputError(
+            "Open3D cannot be loaded; expected pip install 'worldgen[open3d]' and, on Debian or Ubuntu, "
+            "apt-get install libusb-1.0-0 libgl1 libegl1 libx11-6"
+        ) from error
+
+
+def _doubles(values: torch.Tensor) -> np.ndarray:
+    return values.detach().double().cpu().numpy()
+
+
+def _tensor(values: Any) -> torch.Tensor:
+    return torch.from_numpy(np.array(values))

@@ -18,20 +18,21 @@ from geometry.io.entries import inside, size_mismatch
 from geometry.io.files import read_file
 from geometry.io.images import image_hw
 from geometry.io.posed import PosedPicture, PosedPictures
+from geometry.lenses import Lens, LensKind
 from geometry.quaternions import matrix_from_quaternion_wxyz
 from geometry.shapes import Float, Int, UInt8
 from geometry.transforms import invert_rigid, rigid
 
 _MAX_BYTES = 2**31
-# Parameters of the models that are a pinhole with Brown-Conrady distortion, in COLMAP's order, by COLMAP's number.
+# Parameters of the models that `geometry.lenses` has, in COLMAP's order, by COLMAP's number.
 _MODELS = {
     0: ("SIMPLE_PINHOLE", "f cx cy"), 1: ("PINHOLE", "fx fy cx cy"), 2: ("SIMPLE_RADIAL", "f cx cy k1"),
     3: ("RADIAL", "f cx cy k1 k2"), 4: ("OPENCV", "fx fy cx cy k1 k2 p1 p2"),
-    6: ("FULL_OPENCV", "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6"),
+    5: ("OPENCV_FISHEYE", "fx fy cx cy k1 k2 k3 k4"), 6: ("FULL_OPENCV", "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6"),
+    8: ("SIMPLE_RADIAL_FISHEYE", "f cx cy k1"), 9: ("RADIAL_FISHEYE", "f cx cy k1 k2"),
 }  # fmt: skip
 # The others, by their number of parameters, so that a file which holds them can be read up to the error.
-_OTHERS = {5: ("OPENCV_FISHEYE", 8), 7: ("FOV", 5), 8: ("SIMPLE_RADIAL_FISHEYE", 4), 9: ("RADIAL_FISHEYE", 5),
-           10: ("THIN_PRISM_FISHEYE", 12), 11: ("RAD_TAN_THIN_PRISM_FISHEYE", 16)}  # fmt: skip
+_OTHERS = {7: ("FOV", 5), 10: ("THIN_PRISM_FISHEYE", 12), 11: ("RAD_TAN_THIN_PRISM_FISHEYE", 16)}
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ def read_colmap(folder: Path, pictures: Path | None = None, need_pictures: bool 
     pictures       folder of the pictures; their names in the model may hold folders of their own
     need_pictures  whether every picture must be there, in the size the model says; else missing ones get no path
 
-    Raises InputError, naming file and place, for files that are missing, truncated or otherwise wrong, lenses that are
-    no pinhole with Brown-Conrady distortion, unknown ids, and names out of the folder of the pictures.
+    Raises InputError, naming file and place, for files that are missing, truncated or otherwise wrong, lenses that
+    `geometry.lenses` has not, unknown ids, and names out of the folder of the pictures.
     """
     suffix = next((s for s in (".bin", ".txt") if (folder / f"images{s}").is_file()), None)
     if suffix is None:
@@ -132,12 +133,12 @@ def _frame(image: _Image, cameras: dict[int, _Camera], root: Path | None, need: 
         raise InputError(f"{where}: no such picture; expected it in {root}")
     if path is not None and image_hw(path, upright=False) != camera.hw:
         raise InputError(size_mismatch(str(path), image_hw(path, upright=False), camera.hw))
-    K, distortion = _lens(camera, where)
+    K, lens = _lens(camera, where)
     pose = rigid(matrix_from_quaternion_wxyz(quaternion / quaternion.norm()), translation)
-    return PosedPicture(image.name, path, invert_rigid(pose), K, camera.hw, distortion, view=image.camera)
+    return PosedPicture(image.name, path, invert_rigid(pose), K, camera.hw, lens, view=image.camera)
 
 
-def _lens(camera: _Camera, where: str) -> tuple[Float[torch.Tensor, "3 3"], Float[torch.Tensor, "5"]]:
+def _lens(camera: _Camera, where: str) -> tuple[Float[torch.Tensor, "3 3"], Lens | None]:
     by_name = dict(_MODELS.values())
     names = by_name.get(camera.model)
     if names is None:
@@ -148,10 +149,13 @@ def _lens(camera: _Camera, where: str) -> tuple[Float[torch.Tensor, "3 3"], Floa
     fx, fy = (value.get(key, value.get("f", 0.0)) for key in ("fx", "fy"))
     if not (fx > 0 and fy > 0):
         raise InputError(f"{where}: focal lengths {fx:g} {fy:g}; expected more than 0 pixels")
-    if any(value.get(key, 0.0) for key in ("k4", "k5", "k6")):
-        raise InputError(f"{where}: k4, k5 or k6 is not 0; expected a lens of k1 k2 p1 p2 k3 only")
     K = torch.tensor([[fx, 0, value["cx"]], [0, fy, value["cy"]], [0, 0, 1]], dtype=torch.float64)
-    return K, torch.tensor([value.get(key, 0.0) for key in ("k1", "k2", "p1", "p2", "k3")], dtype=torch.float64)
+    kind, keys = LensKind.OPENCV, "k1 k2 p1 p2 k3 k4 k5 k6"
+    if camera.model.endswith("FISHEYE"):
+        kind, keys = LensKind.FISHEYE, "k1 k2 k3 k4"
+    coefficients = torch.tensor([value.get(key, 0.0) for key in keys.split()], dtype=torch.float64)
+    bent = kind == LensKind.FISHEYE or bool(coefficients.any())
+    return K, Lens.of(kind, coefficients) if bent else None
 
 
 def _size(width: int, height: int) -> tuple[int, int]:

@@ -22,13 +22,15 @@ from geometry.io.entries import inside, number, rigid_rows, shown, size_mismatch
 from geometry.io.files import read_json, write_file
 from geometry.io.images import image_hw
 from geometry.io.posed import PosedPicture, PosedPictures
+from geometry.lenses import Lens, LensKind
 from geometry.shapes import Float
 from geometry.transforms import invert_rigid
 
 _MAX_BYTES = 50_000_000
-_PINHOLE_MODELS = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "RADIAL", "SIMPLE_RADIAL", "PERSPECTIVE")
+_PERSPECTIVE = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "RADIAL", "SIMPLE_RADIAL", "PERSPECTIVE")
+_FISHEYE, _PANORAMA = "OPENCV_FISHEYE", "EQUIRECTANGULAR"
 _FOCAL = ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y")
-_DISTORTION = ("k1", "k2", "p1", "p2", "k3")
+_DISTORTION, _ANGULAR = ("k1", "k2", "p1", "p2", "k3"), ("k1", "k2", "k3", "k4")
 _INHERITED = (*_FOCAL, *_DISTORTION, "k4", "cx", "cy", "w", "h", "camera_model", "is_fisheye")
 
 
@@ -40,7 +42,8 @@ def read_transforms(path: Path, need_pictures: bool = True) -> PosedPictures:
 
     Raises InputError, naming file and frame, for a file that is missing, not JSON, above 50 MB, without frames or with
     values of a wrong type, range or shape, NaN or infinite; matrices that are no rigid motion; focal lengths that are
-    not positive; fisheye or panoramic lenses; repeated pictures; and pictures outside the file's folder.
+    not positive; lenses other than OPENCV, OPENCV_FISHEYE, EQUIRECTANGULAR and their simpler forms; repeated pictures;
+    and pictures outside the file's folder.
     """
     meta = read_json(path, "a transforms.json", _MAX_BYTES)
     if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list) or not meta["frames"]:
@@ -74,13 +77,14 @@ def write_transforms(
     depth_file_paths: Sequence[str] | None = None,
     extra: dict[str, Any] | None = None,
 ) -> None:
-    """Write cameras of batch shape [f] as pinhole frames; `read_transforms` returns the same numbers exactly.
+    """Write cameras of batch shape [f] with their lenses; `read_transforms` returns the same numbers exactly (the K of
+    panoramas to rounding; a lens's reach is the model's own again).
 
     file_paths, depth_file_paths  relative to the folder of `path`, one per camera
     extra                         further top-level entries, JSON values
 
-    Raises InputError for lengths that differ, repeated or climbing paths, skewed or non-finite cameras, and an extra
-    that would replace one of our entries.
+    Raises InputError for lengths that differ, repeated or climbing paths, skewed or non-finite cameras, lenses the
+    format has not (f-theta, k4 to k6 of OPENCV), and an extra that would replace one of our entries.
     """
     count = len(cameras) if len(cameras.shape) == 1 else 0
     paths = [list(file_paths), list(depth_file_paths)] if depth_file_paths is not None else [list(file_paths)]
@@ -92,14 +96,15 @@ def write_transforms(
     for name in [name for names in paths for name in names]:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InputError(f"{path}: picture {name}; expected a path below the folder of the file")
-    poses, K = opencv_from_opengl(cameras.world_from_camera).detach().cpu(), cameras.K.detach().cpu()
+    cameras = cameras.to("cpu")
+    poses, K = opencv_from_opengl(cameras.world_from_camera), cameras.K
     if not bool(poses.isfinite().all() and K.isfinite().all()):
         raise InputError(f"{path}: cameras with NaN or infinite numbers; expected finite ones")
     if bool((K[:, 0, 1] != 0).any()):
         raise InputError(f"{path}: cameras with skew; expected K[0, 1] = 0, which is all the format can hold")
 
     meta: dict[str, Any] = {"camera_model": "PINHOLE", "w": cameras.hw[1], "h": cameras.hw[0]}
-    lenses = [_intrinsics(one) for one in K.tolist()]
+    lenses = [_intrinsics(cameras[i], str(path)) for i in range(count)]
     shared = all(lens == lenses[0] for lens in lenses)
     if shared:
         meta |= lenses[0]
@@ -119,8 +124,21 @@ def write_transforms(
     write_file(path, (json.dumps(meta, indent=1, allow_nan=False) + "\n").encode())
 
 
-def _intrinsics(K: list[list[float]]) -> dict[str, float]:
-    return {"fl_x": K[0][0], "fl_y": K[1][1], "cx": K[0][2], "cy": K[1][2]}
+def _intrinsics(camera: Cameras, where: str) -> dict[str, Any]:
+    """What the format says of one camera's K and lens."""
+    K = camera.K.tolist()
+    plain = {"fl_x": K[0][0], "fl_y": K[1][1], "cx": K[0][2], "cy": K[1][2]}
+    kind = LensKind.PINHOLE if camera.lens is None else LensKind(int(camera.lens.kind))
+    if camera.lens is None or kind == LensKind.PINHOLE:
+        return plain
+    values = camera.lens.coefficients.tolist()
+    if kind == LensKind.EQUIRECTANGULAR:
+        return plain | {"camera_model": _PANORAMA, "fl_x": K[0][0] * math.pi, "fl_y": K[1][1] * math.pi}
+    if kind == LensKind.FISHEYE:
+        return plain | {"camera_model": _FISHEYE, **dict(zip(_ANGULAR, values))}
+    if kind == LensKind.OPENCV and not any(values[5:]):
+        return plain | {"camera_model": "OPENCV", **dict(zip(_DISTORTION, values))}
+    raise InputError(f"{where}: lens {kind.name} {values}; expected one the format has: k1 k2 p1 p2 k3 or a fisheye")
 
 
 def _with_defaults(entry: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +167,7 @@ def _frame(entry: dict[str, Any], root: Path, where: str, need_picture: bool) ->
         world_from_camera=opencv_from_opengl(rigid_rows(entry.get("transform_matrix"), f"{where}: transform_matrix")),
         K=_K(entry, hw, where),
         hw=hw,
-        distortion=_distortion(entry, where),
+        lens=_lens(entry, where),
         depth_path=inside(root, depth_name, where) if depth_name else None,
         view=view if isinstance(view, int) else 0,
         time_s=number(entry.get("time_s", 0.0), f"{where}: time_s"),
@@ -175,7 +193,8 @@ def _hw(entry: dict[str, Any], picture: Path | None, where: str, need_picture: b
 
 
 def _K(entry: dict[str, Any], hw: tuple[int, int], where: str) -> Float[torch.Tensor, "3 3"]:
-    focal: list[float | None] = [None, None]
+    panorama = entry.get("camera_model") == _PANORAMA
+    focal: list[float | None] = [hw[1] / 2, float(hw[0])] if panorama else [None, None]
     for i, (axis, side) in enumerate([("x", hw[1]), ("y", hw[0])]):
         if entry.get(f"fl_{axis}") is not None:
             focal[i] = number(entry[f"fl_{axis}"], f"{where}: fl_{axis}")
@@ -192,18 +211,25 @@ def _K(entry: dict[str, Any], hw: tuple[int, int], where: str) -> Float[torch.Te
         raise InputError(f"{where}: focal length {min(fx, fy):g}; expected more than 0 pixels")
     cx = number(entry.get("cx", hw[1] / 2), f"{where}: cx")
     cy = number(entry.get("cy", hw[0] / 2), f"{where}: cy")
+    if panorama:  # stored in pixels per half turn
+        fx, fy = fx / math.pi, fy / math.pi
     return torch.tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], dtype=torch.float64)
 
 
-def _distortion(entry: dict[str, Any], where: str) -> Float[torch.Tensor, "5"]:
-    model = entry.get("camera_model", "OPENCV")
-    if model not in _PINHOLE_MODELS or entry.get("is_fisheye") is True:
-        model = "OPENCV_FISHEYE" if entry.get("is_fisheye") is True else model
-        raise InputError(f"{where}: camera model {shown(model)}; expected one of {', '.join(_PINHOLE_MODELS)}")
+def _lens(entry: dict[str, Any], where: str) -> Lens | None:
+    model = _FISHEYE if entry.get("is_fisheye") is True else entry.get("camera_model", "OPENCV")
+    if model not in (*_PERSPECTIVE, _FISHEYE, _PANORAMA):
+        known = ", ".join((*_PERSPECTIVE, _FISHEYE, _PANORAMA))
+        raise InputError(f"{where}: camera model {shown(model)}; expected one of {known}")
+    if model == _PANORAMA:
+        return Lens.of(LensKind.EQUIRECTANGULAR, torch.zeros(0, dtype=torch.float64))
+    names = _ANGULAR if model == _FISHEYE else _DISTORTION
+    values = torch.tensor([number(entry.get(name, 0.0), f"{where}: {name}") for name in names], dtype=torch.float64)
+    if model == _FISHEYE:
+        return Lens.of(LensKind.FISHEYE, values)
     if number(entry.get("k4", 0.0), f"{where}: k4"):
         raise InputError(f"{where}: k4 is not 0; expected a lens of k1 k2 p1 p2 k3 only")
-    values = [number(entry.get(name, 0.0), f"{where}: {name}") for name in _DISTORTION]
-    return torch.tensor(values, dtype=torch.float64)
+    return Lens.of(LensKind.OPENCV, values) if bool(values.any()) else None
 
 
 def _undo(frame: PosedPicture, stored_from_user: Float[torch.Tensor, "4 4"], scale: float) -> PosedPicture:

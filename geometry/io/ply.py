@@ -13,11 +13,10 @@ import torch
 from geometry.errors import InputError
 from geometry.io.files import read_file, write_file
 from geometry.meshes import Mesh
-from geometry.pointclouds import PointCloud
+from geometry.pointclouds import GREY, PointCloud
 
 _MAX_BYTES = 4_000_000_000
 _MAX_HEADER = 100_000
-_GREY = 0.7
 _TYPES = {
     **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
     **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
@@ -86,7 +85,7 @@ def read_ply(path: Path) -> PointCloud | Mesh:
         rgb = np.stack([vertices[name].astype(np.float32) for name in ("red", "green", "blue")], -1)
         colours = (torch.from_numpy(rgb) / 255).clamp(0, 1)
     if "face" not in tables or not len(tables["face"]):
-        return PointCloud(points, torch.full_like(points, _GREY) if colours is None else colours)
+        return PointCloud(points, torch.full_like(points, GREY) if colours is None else colours)
     faces = torch.from_numpy(tables["face"]["list"].astype(np.int64))
     try:
         return Mesh(points, faces, colours)

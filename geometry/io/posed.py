@@ -11,6 +11,7 @@ from geometry.errors import InputError
 from geometry.io.entries import size_mismatch
 from geometry.io.files import check_file
 from geometry.io.images import read_depth_png, read_image
+from geometry.lenses import Lens
 from geometry.projection import project
 from geometry.shapes import Float
 
@@ -55,7 +56,7 @@ class PosedPicture:
     world_from_camera  [4, 4] float64, rigid, OpenCV axes, the user's units
     K                  [3, 3] float64, pixels
     hw                 height and width in pixels
-    distortion         [5] float64 Brown-Conrady k1 k2 p1 p2 k3 (`geometry.lenses`); zeros for a pinhole
+    lens               of batch shape [], float64 (`geometry.lenses`); None for a pinhole
     depth_path         its depth as a 16-bit PNG of `metres_per_unit`, None where not named or missing
     view, time_s       which physical camera, and when; 0 where the file does not say
     film_s             where in the film `path` the picture is, in seconds; None for a picture of its own
@@ -67,7 +68,7 @@ class PosedPicture:
     world_from_camera: Float[torch.Tensor, "4 4"]
     K: Float[torch.Tensor, "3 3"]
     hw: tuple[int, int]
-    distortion: Float[torch.Tensor, "5"] = field(default_factory=lambda: torch.zeros(5, dtype=torch.float64))
+    lens: Lens | None = None
     depth_path: Path | None = None
     view: int = 0
     time_s: float = 0.0
@@ -77,9 +78,9 @@ class PosedPicture:
 
     @property
     def camera(self) -> Cameras:
-        """The pinhole camera, float64, of batch shape []; distortion left out."""
+        """The camera with its lens, float64, of batch shape []."""
         view, time_s = torch.tensor(self.view), torch.tensor(self.time_s, dtype=torch.float64)
-        return Cameras(self.world_from_camera, self.K, self.hw, view, time_s)
+        return Cameras(self.world_from_camera, self.K, self.hw, view, time_s, self.lens)
 
     def read(self) -> Float[torch.Tensor, "3 h w"]:
         """The picture as stored (EXIF orientation ignored, as calibration does), sRGB in 0..1.
@@ -101,15 +102,17 @@ class PosedPicture:
         return rgb
 
     def read_depth(self, camera: Cameras) -> Float[torch.Tensor, "1 h w"]:
-        """z-depth in metres as a camera of batch shape [] sees it: 0 = unknown, inf = sky.
+        """Depth in metres as a camera of batch shape [] sees it: 0 = unknown, inf = sky.
 
         The camera stands where the picture was taken, with any window and size of it: a depth map is looked up
-        (nearest pixel), a LiDAR sweep projected (nearest point). A depth map of a bent lens counts as unknown.
+        (nearest pixel), a LiDAR sweep projected (nearest point). A depth map of a picture with a lens, or asked for by
+        a camera with one, counts as unknown.
         """
         if self.lidar is not None:
-            seen = Cameras(self.lidar.camera_from_lidar.inverse(), camera.K.double(), camera.hw)
+            lens = None if camera.lens is None else camera.lens.to(torch.float64)
+            seen = Cameras(self.lidar.camera_from_lidar.inverse(), camera.K.double(), camera.hw, lens=lens)
             return _splat(*project(seen, self.lidar.read()), camera.hw)
-        if self.depth_path is None or bool(self.distortion.any()):
+        if self.depth_path is None or self.lens is not None or camera.lens is not None:
             return torch.zeros(1, *camera.hw)
         depth = read_depth_png(self.depth_path, self.metres_per_unit)
         index = []
@@ -143,20 +146,14 @@ class PosedPictures:
 
     @property
     def cameras(self) -> Cameras:
-        """All frames as float64 pinhole cameras of batch shape [f], distortion left out.
+        """All frames as float64 cameras of batch shape [f], with their lenses.
 
         Raises InputError when the pictures differ in size.
         """
         sizes = {frame.hw for frame in self.frames}
         if len(sizes) != 1:
             raise InputError(f"posed pictures of sizes {sorted(sizes)} (height, width); expected one size")
-        return Cameras(
-            torch.stack([frame.world_from_camera for frame in self.frames]),
-            torch.stack([frame.K for frame in self.frames]),
-            self.frames[0].hw,
-            torch.tensor([frame.view for frame in self.frames]),
-            torch.tensor([frame.time_s for frame in self.frames], dtype=torch.float64),
-        )
+        return Cameras.cat([frame.camera[None] for frame in self.frames])
 
 
 def _splat(

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from geometry.cameras import Cameras
 from geometry.errors import InputError
+from geometry.lenses import Lens, LensKind
 from geometry.trajectories import orbit
 from worldgen.clip import Clip
 from worldgen.data.shards import Sample, Shards, ShardStream, write_index, write_shard
@@ -49,6 +51,18 @@ def test_clips_come_back_as_they_were(folder) -> None:
         assert (back.clip.depth - truth.clip.depth)[finite].abs().max() <= 0.00051
         for name in ("world_from_camera", "K", "view", "time_s"):
             assert torch.equal(getattr(back.clip.cameras, name), getattr(truth.clip.cameras, name)), name
+
+
+def test_lenses_come_back_too(tmp_path) -> None:
+    clip = sample(0).clip
+    barrel = Lens.of(LensKind.OPENCV, torch.tensor([0.25, 0.5]).expand(2, 2))
+    fisheye = Lens.of(LensKind.FISHEYE, torch.tensor([-0.03]).expand(3, 1))
+    bent = replace(clip, cameras=replace(clip.cameras, lens=Lens.cat([barrel, fisheye])))
+    write_shard(tmp_path / "a.tar", [Sample("bent", bent), Sample("straight", clip)])
+    found, none = (Shards(tmp_path)[n].clip.cameras.lens for n in range(2))
+    assert none is None and found is not None and bent.cameras.lens is not None
+    for name in ("kind", "coefficients", "reach"):
+        assert torch.equal(getattr(found, name), getattr(bent.cameras.lens, name)), name
 
 
 def test_clips_without_depth_hold_none(tmp_path) -> None:

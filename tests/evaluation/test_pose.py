@@ -9,7 +9,7 @@ import torch
 from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.transforms import look_at, rigid, rotation_about
-from worldgen.evaluation.pose import find_poses, moved, perturbed, pose_errors, similarity, trajectory_errors
+from worldgen.evaluation.pose import find_poses, moved, perturbed, pose_errors, trajectory_errors
 from worldgen.scenes.render import render
 from worldgen.scenes.tabletop import tabletop
 
@@ -124,18 +124,6 @@ def test_the_protocol_says_its_name() -> None:
     assert trajectory_errors(path(), path(), alignment="none").protocol.startswith("CamI2V (abs): sum")
     other = trajectory_errors(path(), path(), "mean", "deg", "sim3", "metres").protocol
     assert other == "mean over 4 frames, deg, sim3 alignment, in metres"
-
-
-def test_a_similarity_is_recovered_and_no_mirror() -> None:
-    points = torch.randn(2, 6, 3)
-    turn = rotation_about(torch.randn(2, 3), torch.tensor([0.4, 2.9]))
-    scale, shift = torch.tensor([0.5, 3.0]), torch.randn(2, 3)
-    moved_points = scale[:, None, None] * (points @ turn.mT) + shift[:, None]
-    found_scale, found_turn, found_shift = similarity(points, moved_points)
-    assert torch.allclose(found_scale, scale, atol=1e-5) and torch.allclose(found_turn, turn, atol=1e-5)
-    assert torch.allclose(found_shift, shift, atol=1e-5)
-    mirrored = similarity(points, points * torch.tensor([1.0, 1.0, -1.0]))[1]
-    assert torch.allclose(torch.linalg.det(mirrored), torch.ones(2), atol=1e-5)
 
 
 def test_paths_and_flags_that_make_no_sense_are_refused(unchecked: None) -> None:

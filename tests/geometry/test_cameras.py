@@ -147,7 +147,7 @@ def test_field_of_view_spans_the_shorter_side() -> None:
     for hw in ((20, 30), (30, 20)):
         cameras = Cameras.from_fov(torch.eye(4, dtype=torch.float64), 60.0, hw)
         ends = torch.tensor([[[0.0, 15.0], [20.0, 15.0]], [[15.0, 0.0], [15.0, 20.0]]], dtype=torch.float64)
-        first, last = camera_directions(cameras.K, ends[[int(hw[0] < hw[1])]])[0]
+        first, last = camera_directions(cameras, ends[[int(hw[0] < hw[1])]])[0]
         cosine = (first * last).sum() / first.norm() / last.norm()
         assert math.isclose(math.degrees(math.acos(float(cosine))), 60, abs_tol=1e-9)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from geometry.cameras import Cameras
 from geometry.errors import InputError
+from geometry.lenses import Lens, LensKind
 from geometry.projection import project
 from geometry.rays import ray_map
 from tests.models.tiny import CHANNELS, awake, posed, shown, tiny_config
@@ -81,8 +82,13 @@ def test_an_epipolar_band_as_wide_as_the_picture_is_full_attention() -> None:
     assert not torch.allclose(wide, narrow, atol=1e-3)
 
 
-def test_the_epipolar_mask_keeps_every_point_s_own_token_and_drops_most_others() -> None:
+@pytest.mark.parametrize("bent", [False, True])
+def test_the_epipolar_mask_keeps_every_point_s_own_token_and_drops_most_others(bent: bool) -> None:
     conditioning = posed(1, 3)
+    if bent:
+        lens = Lens.of(LensKind.FISHEYE, torch.full((1, 3, 1), 0.05))
+        fisheyes = Cameras.from_fov(conditioning.cameras.world_from_camera, 130.0, (16, 16), lens)
+        conditioning = replace(conditioning, cameras=fisheyes)
     cameras = conditioning.cameras.resized((12, 12))
     origin, direction = ray_map(cameras)
     rays = torch.cat([direction, torch.linalg.cross(origin, direction)], -1).flatten(2, 3)

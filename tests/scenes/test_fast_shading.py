@@ -2,12 +2,15 @@
 
 import sys
 
+import numpy as np
 import pytest
 
+from geometry.cameras import Cameras
 from worldgen.benchmarks.scenes import around, random_scene
 from worldgen.scenes.families import FAMILIES, draw
 from worldgen.scenes.filming import Shot, views
-from worldgen.scenes.render import TRUTHS, render
+from worldgen.scenes.optics import bulged, fisheye
+from worldgen.scenes.render import TRUTHS, fast_enough, render
 from worldgen.scenes.shapes import Shape
 from worldgen.scenes.tracing import has_numba
 
@@ -15,16 +18,23 @@ SOLID = [kind for kind in Shape if kind not in (Shape.NONE, Shape.MESH, Shape.PL
 
 
 @pytest.mark.skipif(not has_numba(), reason="needs the [fast] extra")
-@pytest.mark.parametrize("name", [*FAMILIES, "all shapes"])
+@pytest.mark.parametrize("name", [*FAMILIES, "all shapes", "lenses"])
 def test_compiled_pictures_and_truths_equal_torchs(name, monkeypatch) -> None:
+    truths = TRUTHS
     if name == "all shapes":
         scene, cameras = random_scene([SOLID[n % len(SOLID)] for n in range(24)], terrain=True), around(3, 40)
+    elif name == "lenses":  # a pinhole and two lenses, of which numba knows no projection
+        scene, truths = draw("street", 3, [0, 1]), ("normals", "classes", "scene_flow")
+        pinholes = views("street", scene, 3, [0, 1], False, Shot(3, 4.0, (40, 40)))
+        bent = [lens(np.random.default_rng(0), pinholes[1, :1]) for lens in (fisheye, bulged)]
+        cameras = Cameras.cat([pinholes[0], *bent, pinholes[1, 2:]]).reshape(2, 3)
+        assert fast_enough(scene, cameras, truths) and not fast_enough(scene, cameras, TRUTHS)
     else:
         scene = draw(name, 3, [0, 1])
         cameras = views(name, scene, 3, [0, 1], False, Shot(3, 4.0, (40, 40)))
-    fast = render(scene, cameras, 2, TRUTHS).maps()
-    monkeypatch.setattr(sys.modules["worldgen.scenes.render"], "fast_enough", lambda scene, cameras: False)
-    reference = render(scene, cameras, 2, TRUTHS).maps()
+    fast = render(scene, cameras, 2, truths).maps()
+    monkeypatch.setattr(sys.modules["worldgen.scenes.render"], "fast_enough", lambda *_: False)
+    reference = render(scene, cameras, 2, truths).maps()
     assert fast.keys() == reference.keys()
     tolerance = {"rgb": 2e-3, "depth": 1e-3, "normals": 1e-3, "flow": 0.1, "scene_flow": 1e-3}
     for kind, expected in reference.items():

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 from geometry.errors import InputError
+from geometry.lenses import LensKind
 from tests.models.tiny import BLOCK, tiny_config
 from worldgen.clip import Clip
 from worldgen.data import Sample, write_shard
 from worldgen.models.codec import PixelCodec
 from worldgen.training.config import Stage
 from worldgen.training.data import SceneStream
+from worldgen.training.loop import Trainer
 
 CPU = torch.device("cpu")
 
@@ -100,6 +102,33 @@ def test_a_share_of_the_clips_comes_from_shards(run_of, tmp_path) -> None:
         clip = real.frames(slice(0, 2))
         write_shard(tmp_path / "short" / "000000.tar", [Sample("one", clip, "", "test", ("a", "b"))])
         SceneStream(replace(config, data=replace(data, shards=tmp_path / "short", shards_share=1.0)), CPU).footage(0)
+
+
+def test_a_share_of_the_clips_is_filmed_through_lenses_and_the_others_stay_as_they_were(run_of) -> None:
+    config = run_of(batch=6)
+    config = replace(config, data=replace(config.data, families={"room": 1.0, "tabletop": 1.0}))
+    plain = SceneStream(config, CPU)._render_pool(0, 0).clip
+    half = SceneStream(replace(config, data=replace(config.data, lenses=0.5)), CPU)._render_pool(0, 0).clip
+    assert plain.cameras.lens is None and half.cameras.lens is not None
+    straight = half.cameras.lens.kind == LensKind.PINHOLE
+    assert bool((straight == straight[:, :1]).all()), "one lens a clip"
+    assert 0 < int(straight[:, 0].sum()) < 12
+    for row in range(12):
+        same = torch.equal(half.rgb[row], plain.rgb[row]) and torch.equal(half.depth[row], plain.depth[row])
+        assert same == bool(straight[row, 0])
+    assert torch.equal(half.cameras.world_from_camera, plain.cameras.world_from_camera)
+    assert bool((half.depth > 0).all()), "the lenses drawn show something at every pixel"
+
+
+def test_a_model_trains_on_lenses_with_memory_and_consistency(run_of) -> None:
+    config = run_of(steps=2, consistency_weight=1.0)
+    network = replace(config.model.network, memory_channels=config.model.codec.memory_channels)
+    model = replace(config.model, network=network)
+    trainer = Trainer(replace(config, model=model, data=replace(config.data, lenses=1.0)))
+    assert trainer.stream.footage(0).clip.cameras.lens is not None
+    total, parts = trainer.loss()
+    total.backward()
+    assert bool(total.isfinite()) and float(parts["consistency"]) > 0
 
 
 @pytest.mark.parametrize("seeds", [("data", 1), ("train", 1)])

@@ -23,7 +23,7 @@ import torch
 from worldgen.config import load
 from worldgen.model import WorldModel
 from worldgen.training.config import RunConfig
-from worldgen.training.plan import _shown, plan
+from worldgen.training.plan import shown, plan
 
 def status(key):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(key)) * 1024
@@ -33,8 +33,8 @@ config = load(RunConfig, Path(sys.argv[1]), tuple(sys.argv[2:]))
 planned, model = plan(config), WorldModel.create(config.model).training(True)
 model.network.checkpointing = config.train.checkpointing
 stage = config.stages[-1]
-x, level, conditioning = _shown(config.model, stage.batch, max(stage.frames), stage.size_px)
-small = _shown(config.model, 1, 1, stage.size_px)
+x, level, conditioning = shown(config.model, stage.batch, max(stage.frames), stage.size_px)
+small = shown(config.model, 1, 1, stage.size_px)
 model.denoiser()(*small).square().mean().backward()  # libraries take their own memory at first use
 model.network.zero_grad()
 before = status("VmRSS")

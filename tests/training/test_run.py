@@ -1,16 +1,21 @@
 """`worldgen train`, as a user runs it."""
 
+import errno
 import json
 import signal
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from worldgen.cli import main
 from worldgen.config import plain
+from worldgen.data import Sample, write_shard
 from worldgen.model import WorldModel
+from worldgen.training import run
 from worldgen.training.checkpoint import Checkpoint
+from worldgen.training.data import SceneStream
 from worldgen.training.run import Log
 
 
@@ -70,3 +75,51 @@ def test_a_finished_run_that_is_started_again_changes_nothing(file: Path) -> Non
     before = weights.read_bytes()
     assert main(["train", str(file)]) == 0
     assert weights.read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["log", "sheet", "model"])
+def test_a_disk_that_is_full_is_one_line_and_the_run_goes_on_from_its_checkpoint(
+    file: Path, what: str, monkeypatch, capsys
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        if what == "log":
+            write = Log.write
+            patch.setattr(Log, "write", lambda log, record: write(log, record) if record["step"] < 2 else full())
+        elif what == "sheet":
+            patch.setattr(run, "write_sheet", full)
+        else:
+            patch.setattr(WorldModel, "save", full)
+        assert main(["train", str(file)]) == 2
+    message = capsys.readouterr().err
+    assert "No space left on device" in message and message.count("\n") == 1
+    folder = file.parent / "run"
+    kept = Checkpoint(folder / "checkpoint.safetensors").header["step"]
+    assert kept == {"log": 1, "sheet": 3, "model": 3}[what] and not (folder / "model").exists()
+    assert main(["train", str(file)]) == 0
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
+
+
+def test_a_shard_that_goes_away_stops_the_run_and_keeps_its_checkpoint(file: Path, run_of, monkeypatch, capsys) -> None:
+    shards = file.parent / "shards"
+    clip = SceneStream(run_of(seed=9), torch.device("cpu")).footage(0).clip[0]
+    write_shard(shards / "000000.tar", [Sample("one", clip, "", "test", ("a", "b", "c"))])
+    write, options = Log.write, [f"data.shards={shards}", "data.shards_share=1.0"]
+
+    def unplugged(log: Log, record: dict) -> None:
+        write(log, record)
+        if record["step"] == 2:
+            (shards / "000000.tar").rename(shards / "away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "write", unplugged)
+        assert main(["train", str(file), *options]) == 2
+    message = capsys.readouterr().err
+    assert "000000.tar" in message and message.count("\n") == 1
+    assert Checkpoint(file.parent / "run" / "checkpoint.safetensors").header["step"] == 2
+    (shards / "away").rename(shards / "000000.tar")
+    assert main(["train", str(file), *options]) == 0
+    assert main(["train", str(file), f"data.shards={file.parent / 'none'}", f"output={file.parent / 'other'}"]) == 2

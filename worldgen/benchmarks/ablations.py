@@ -1,29 +1,35 @@
 """What each part of the model is worth: the same small run without it. `python -m worldgen.benchmarks.ablations`.
 
 Every arm trains `configs/ablation.yaml` with one thing changed, on the same scenes with the same seeds, and predicts
-the same new views of held-out scenes. Runs continue where they were stopped; finished ones are only evaluated. Several
-processes may train different arms at once (--arms), a last call then makes the table of all.
+the same new views of held-out scenes, then those of cameras with focal lengths that training never had. Runs continue
+where they were stopped; finished ones are only evaluated. Several processes may train different arms at once (--arms),
+a last call then makes the table of all.
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.io.files import write_file
 from worldgen.clip import Clip
 from worldgen.config import load
+from worldgen.evaluation.baselines import row_mean
 from worldgen.evaluation.image import depth_errors, psnr
 from worldgen.evaluation.intervals import interval
 from worldgen.evaluation.orbit import OrbitEvaluation, orbit_set
 from worldgen.gauge import batch_scale
 from worldgen.model import WorldModel
 from worldgen.pipelines.views import ONE_CALL, generate_views
+from worldgen.scenes.render import render
+from worldgen.scenes.tabletop import tabletop
 from worldgen.training.config import RunConfig
 from worldgen.training.run import train
 
@@ -36,8 +42,12 @@ ARMS: dict[str, tuple[str, ...]] = {
     "no multi-view attention": ("model.network.attention=[frame, frame, frame, frame, frame]",),
     "no depth": ("train.depth_weight=0", "tasks.depth=0", "tasks.given_depth=0"),
     "consistency loss": ("train.consistency_weight=0.1",),
+    # The same network that only ever sees the unknown as pure noise: it learns its mean and nothing to sample with.
+    "regression": ("tasks.top=1.0", "tasks.independent=0", "tasks.unknown=0"),
 }
 HELD_OUT = OrbitEvaluation("tabletop", 0, 256, 32, 2, (2,), 2, {"medium": 46.0})
+FOVS_DEG = (25.0, 35.0, 45.0, 52.5, 60.0, 75.0, 90.0)  # training has 45 to 60
+SEEN_THROUGH = (BASE, "no PRoPE", "no Plücker")
 
 
 def folder(output: Path, arm: str) -> Path:
@@ -69,10 +79,30 @@ def errors(model: WorldModel, clip: Clip) -> tuple[Tensor, Tensor]:
     return torch.cat(scores), torch.cat(off)
 
 
+def through(fov_deg: float) -> Clip:
+    """The held-out scenes from the same places, through another lens."""
+    cameras = orbit_set(HELD_OUT, "medium").cameras
+    scene = tabletop(HELD_OUT.seed, list(range(HELD_OUT.scenes)), held_out=True)
+    return render(scene, Cameras.from_fov(cameras.world_from_camera, fov_deg, cameras.hw), HELD_OUT.supersample)
+
+
+def by_focal_length(output: Path, arms: list[str]) -> list[dict[str, Any]]:
+    """A row a field of view: each arm's PSNR, and that of the row means of the given pictures, with intervals."""
+    models = {arm: WorldModel.load(folder(output, arm) / "model") for arm in arms}
+    rows = []
+    for fov in FOVS_DEG:
+        clip = through(fov)
+        truth = clip.frames(slice(2, None))
+        blind = psnr(row_mean(clip.frames(slice(0, 2)), truth.cameras), truth.rgb).mean(1)
+        scores = {arm: errors(model, clip)[0] for arm, model in models.items()} | {"row means": blind}
+        rows.append({"fov_deg": fov} | {arm: interval(score) for arm, score in scores.items()})
+    return rows
+
+
 def seconds(run: Path) -> float:
-    """What a run's steps took by the clock, from its log."""
+    """What a run's steps took by the clock: the median step times all, which other work on the machine hardly moves."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
-    return sum(line["seconds"] for line in lines) / len(lines) * lines[-1]["step"]
+    return median(line["seconds"] for line in lines) * lines[-1]["step"]
 
 
 def compare(output: Path, arms: list[str]) -> list[dict[str, Any]]:
@@ -92,13 +122,22 @@ def compare(output: Path, arms: list[str]) -> list[dict[str, Any]]:
     ]
 
 
+def said(value: dict[str, float], digits: int, sign: str = "") -> str:
+    """A mean with its interval."""
+    mean, low, high = (f"{value[name]:{sign}.{digits}f}" for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def focal_table(rows: list[dict[str, Any]]) -> str:
+    """PSNR (dB) by field of view as a Markdown table."""
+    names = [name for name in rows[0] if name != "fov_deg"]
+    lines = [f"| field of view | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    lines += [f"| {row['fov_deg']:g}° | {' | '.join(said(row[name], 2) for name in names)} |" for row in rows]
+    return "\n".join(lines)
+
+
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
-
-    def said(value: dict[str, float], digits: int, sign: str = "") -> str:
-        mean, low, high = (f"{value[name]:{sign}.{digits}f}" for name in ("mean", "low", "high"))
-        return f"{mean} [{low}, {high}]"
-
     lines = ["| arm | PSNR dB | to the base | depth AbsRel | to the base | seconds |", "|---|---|---|---|---|---|"]
     for row in rows:
         to_base = (
@@ -127,11 +166,13 @@ def main() -> int:
         if BASE not in ready:
             return 0
         rows = compare(arguments.output, ready)
+        lenses = by_focal_length(arguments.output, [arm for arm in SEEN_THROUGH if arm in ready])
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
-    write_file(arguments.output / "ablations.json", json.dumps(rows, indent=2).encode())
-    print(table(rows))
+    found = {"arms": rows, "focal_lengths": lenses}
+    write_file(arguments.output / "ablations.json", json.dumps(found, indent=2).encode())
+    print(f"{table(rows)}\n\n{focal_table(lenses)}")
     return 0
 
 

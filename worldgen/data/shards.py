@@ -7,6 +7,7 @@ KEY.001.rgb.png ... (depth only where something is known, 16 bits). Any WebDatas
 
 import io
 import json
+import math
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.io.files import read_json, replacing, write_file
 from geometry.io.images import decode_depth_png, decode_png, depth_unit, encode_depth_png, encode_png
+from geometry.lenses import Lens
 from worldgen.clip import Clip
 from worldgen.seeds import Domain, stream
 
@@ -77,6 +79,12 @@ def _members(sample: Sample) -> list[tuple[str, bytes]]:
         "world_from_camera": cameras.world_from_camera.double().tolist(), "view": cameras.view.tolist(),
         "time_s": cameras.time_s.double().tolist(),
     }  # fmt: skip
+    if cameras.lens is not None:
+        lens = cameras.lens
+        reach = [r if math.isfinite(r) else None for r in lens.reach.double().tolist()]
+        facts["lens"] = {
+            "kind": lens.kind.tolist(), "coefficients": lens.coefficients.double().tolist(), "reach": reach
+        }  # fmt: skip
     members = [("clip.json", json.dumps(facts, allow_nan=False).encode())]
     for n, (rgb, depth) in enumerate(zip(clip.rgb, clip.depth)):
         members.append((f"{n:03d}.rgb.png", encode_png(rgb)))
@@ -165,7 +173,7 @@ def _sample(key: str, data: dict[str, bytes], where: str) -> Sample:
     poses = torch.tensor(facts["world_from_camera"], dtype=torch.float64)
     cameras = Cameras(
         poses.float(), torch.tensor(facts["K"], dtype=torch.float64).float(), (height, width),
-        torch.tensor(facts["view"]), torch.tensor(facts["time_s"], dtype=torch.float32),
+        torch.tensor(facts["view"]), torch.tensor(facts["time_s"], dtype=torch.float32), _lens(facts.get("lens")),
     )  # fmt: skip
     rgb, depth = [], []
     for n in range(len(poses)):
@@ -175,6 +183,13 @@ def _sample(key: str, data: dict[str, bytes], where: str) -> Sample:
         depth.append(unknown if map_data is None else decode_depth_png(map_data, facts["metres_per_unit"], where))
     clip = Clip(torch.stack(rgb), torch.stack(depth), cameras)
     return Sample(key, clip, str(facts["caption"]), str(facts["source"]), tuple(map(str, facts["names"])))
+
+
+def _lens(facts: dict[str, Any] | None) -> Lens | None:
+    if facts is None:
+        return None
+    reach = [math.inf if r is None else r for r in facts["reach"]]
+    return Lens(torch.tensor(facts["kind"]), torch.tensor(facts["coefficients"]).float(), torch.tensor(reach).float())
 
 
 class ShardStream:

@@ -16,6 +16,7 @@ from torch import Tensor
 from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Float
+from geometry.similarity import Similarity
 from geometry.transforms import invert_rigid, rigid, rotation_about
 
 BLURS = (1 / 16, 1 / 32, 1 / 96)  # standard deviations of the three levels, in picture sides
@@ -191,9 +192,8 @@ def trajectory_errors(
         own = centre.norm(dim=-1).amax(-1)
         centre = centre * (far / own.clamp_min(1e-12))[..., None, None]
     elif alignment == "sim3":
-        scale, turn, shift = similarity(centre, true[..., :3, 3])
-        rotation = turn[..., None, :, :] @ rotation
-        centre = scale[..., None, None] * (centre @ turn.mT) + shift[..., None, :]
+        best = Similarity.between(centre, true[..., :3, 3])
+        rotation, centre = best.rotation[..., None, :, :] @ rotation, best.points(centre)
     length = far[..., None] if unit == "path" else torch.ones_like(far)[..., None]
     angles = _angle(rotation.mT @ true[..., :3, :3])[..., 1:]
     offset = ((centre - true[..., :3, 3]) / length[..., None])[..., 1:, :]
@@ -208,24 +208,6 @@ def trajectory_errors(
         name = f"{known}: {name}"
     rotations, translations, both = (total(error, -1) for error in errors)
     return TrajectoryErrors(rotations, translations, both, name)
-
-
-def similarity(
-    source: Float[Tensor, "*b n 3"], target: Float[Tensor, "*b n 3"]
-) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b 3 3"], Float[Tensor, "*b 3"]]:
-    """Scale, rotation and shift of the similarity target = scale R source + shift that fits points best
-    (Umeyama 1991, eq. 40 to 42). Points in one place keep scale 1."""
-    means = [points.double().mean(-2, keepdim=True) for points in (source, target)]
-    centred = [points.double() - mean for points, mean in zip((source, target), means)]
-    covariance = centred[1].mT @ centred[0] / source.shape[-2]
-    u, d, vt = torch.linalg.svd(covariance)
-    sign = torch.ones_like(d)
-    sign[..., 2] = torch.where(torch.linalg.det(u @ vt) < 0, -1.0, 1.0)
-    turn = u @ torch.diag_embed(sign) @ vt
-    variance = centred[0].square().sum(-1).mean(-1)
-    scale = torch.where(variance > 1e-18, (d * sign).sum(-1) / variance.clamp_min(1e-18), 1.0)
-    shift = means[1][..., 0, :] - scale[..., None] * (turn @ means[0][..., 0, :, None]).squeeze(-1)
-    return scale.to(source.dtype), turn.to(source.dtype), shift.to(source.dtype)
 
 
 def _angle(rotation: Tensor) -> Tensor:

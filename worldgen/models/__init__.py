@@ -1,4 +1,4 @@
-"""Networks and codecs. They know nothing of files, configurations of runs, or noise."""
+"""Networks and codecs. They know nothing of files, configurations of runs, or noise (adapters to diffusers do)."""
 
 from worldgen.models.codec import Codec, PixelCodec
 from worldgen.models.dit import Cache, DiTConfig, MultiViewDiT, grow

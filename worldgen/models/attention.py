@@ -42,7 +42,7 @@ def positions(conditioning: Conditioning, hw: tuple[int, int], head_width: int, 
     if not projective:
         return Positions(None, None, angle.cos(), angle.sin())
     identity = torch.eye(4, dtype=cameras.K.dtype, device=cameras.K.device).expand(*cameras.shape, 4, 4)
-    lens = identity.clone()
+    lens = identity.clone()  # the pinhole of the same K, whatever lens there is: the rays carry that
     size = cameras.K.new_tensor([cameras.hw[1], cameras.hw[0], 1.0])
     lens[..., :3, :3] = cameras.K / size[:, None]
     lens[..., :2, 2] -= 0.5  # the picture spans -0.5..0.5, which keeps the matrix well conditioned
@@ -74,18 +74,26 @@ def _rotary_angles(time_s: Float[Tensor, "b f"], hw: tuple[int, int], pairs: int
     return torch.cat([place.expand(*time_s.shape, -1, -1), when.expand(-1, -1, n, -1)], -1)
 
 
-def _projected(x: Tensor, matrix: Tensor | None) -> Tensor:
-    """Head channels [b, f, heads, n, d] whose first half is multiplied by a matrix a frame."""
+def _projected(x: Tensor, matrix: Tensor) -> Tensor:
+    """Channels [b, f, n, heads, d] multiplied by a matrix [b, f, d, d] a frame."""
+    return (x.flatten(2, 3) @ matrix.to(x.dtype).transpose(-1, -2)).view(x.shape)
+
+
+def _placed(x: Tensor, matrix: Tensor | None, where: Positions) -> Tensor:
+    """Head channels [b, f, n, heads, d]: the first half multiplied by a matrix a frame, the second rotated."""
+    cosine, sine = where.cosine[:, :, :, None].to(x.dtype), where.sine[:, :, :, None].to(x.dtype)
+    first, a, b = x.split([x.shape[-1] // 2, x.shape[-1] // 4, x.shape[-1] // 4], -1)
+    first = first if matrix is None else _projected(first, matrix)
+    turned = torch.addcmul(a * cosine, b, sine, value=-1), torch.addcmul(a * sine, b, cosine)
+    return torch.cat([first, *turned], -1)
+
+
+def _half_projected(x: Tensor, matrix: Tensor | None) -> Tensor:
+    """Head channels [b, f, n, heads, d] whose first half is multiplied by a matrix a frame."""
     if matrix is None:
         return x
     first, second = x.chunk(2, -1)
-    return torch.cat([first @ matrix.to(x.dtype)[:, :, None].transpose(-1, -2), second], -1)
-
-
-def _turned(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Head channels [b, f, heads, n, d] whose second half is rotated."""
-    first, a, b = x.split([x.shape[-1] // 2, x.shape[-1] // 4, x.shape[-1] // 4], -1)
-    return torch.cat([first, a * cosine - b * sine, a * sine + b * cosine], -1)
+    return torch.cat([_projected(first, matrix), second], -1)
 
 
 def _normed(x: Tensor, norm: nn.RMSNorm) -> Tensor:
@@ -131,32 +139,30 @@ class MultiViewAttention(nn.Module):
 
         Also returns the keys and values of all frames, for a next call's `past`; None within frames.
         """
-        split = "b f n (h d) -> b f h n d"
+        split = "b f n (h d) -> b f n h d"
         v = rearrange(self.value(x), split, h=self.heads)
         asked = _normed(rearrange(self.query(x), split, h=self.heads), self.query_norm)
         k = _normed(rearrange(self.key(x), split, h=self.heads), self.key_norm)
-        cosine, sine = where.cosine[:, :, None].to(v.dtype), where.sine[:, :, None].to(v.dtype)
-        up = None if where.project is None else where.project.transpose(-1, -2)
-        q = _turned(_projected(asked, up), cosine, sine)
-        k = _turned(_projected(k, where.inverse), cosine, sine)
-        v = _projected(v, where.inverse)
+        q = _placed(asked, None if where.project is None else where.project.transpose(-1, -2), where)
+        k, v = _placed(k, where.inverse, where), _half_projected(v, where.inverse)
         kept = None
         if self.within:
-            q, k, v = (t.flatten(0, 1) for t in (q, k, v))
-            out = F.scaled_dot_product_attention(q, k, v).unflatten(0, x.shape[:2])
+            q, k, v = (rearrange(t, "b f n h d -> (b f) h n d") for t in (q, k, v))
+            out = F.scaled_dot_product_attention(q, k, v)
+            out = rearrange(out, "(b f) h n d -> b f n h d", b=x.shape[0])
         else:
-            q, k, v = (rearrange(t, "b f h n d -> b h (f n) d") for t in (q, k, v))
+            q, k, v = (rearrange(t, "b f n h d -> b h (f n) d") for t in (q, k, v))
             if self.context is not None:
                 k, v = self.context.gather(k, 2), self.context.gather(v, 2)
             if past is not None:
                 k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
             kept = (k, v)
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-            out = rearrange(out, "b h (f n) d -> b f h n d", f=x.shape[1])
-        out = _projected(out, where.project)
+            out = rearrange(out, "b h (f n) d -> b f n h d", f=x.shape[1])
+        out = _half_projected(out, where.project)
         if text is not None and self.text_key is not None:
             out = out + self._read(asked, *text)
-        return self.out(rearrange(out, "b f h n d -> b f n (h d)")), kept
+        return self.out(out.flatten(-2)), kept
 
     def _read(self, asked: Tensor, text: Tensor, mask: Tensor) -> Tensor:
         """What the text says to every token; nothing where a clip's text is dropped."""
@@ -166,7 +172,7 @@ class MultiViewAttention(nn.Module):
         k = _normed(rearrange(self.text_key(text), split, h=self.heads), self.key_norm).to(asked.dtype)
         v = rearrange(self.text_value(text), split, h=self.heads).to(asked.dtype)
         meant = mask.any(-1)[:, None]
-        q = rearrange(asked, "b f h n d -> b h (f n) d")
+        q = rearrange(asked, "b f n h d -> b h (f n) d")
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=(mask | ~meant)[:, None, None])
         out = torch.where(meant[..., None, None], out, 0.0)
-        return rearrange(out, "b h (f n) d -> b f h n d", f=frames)
+        return rearrange(out, "b h (f n) d -> b f n h d", f=frames)

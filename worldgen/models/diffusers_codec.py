@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.models.codec import whole_blocks
+from worldgen.models.diffusers_hub import load_module
 
 # Classes whose encoder takes the first frame alone and then whole groups, or no time at all; and how to tell their
 # latents' size. CogVideoX's is none of them: two latent frames decode to eight frames and not to five.
@@ -64,33 +65,11 @@ class DiffusersCodec(nn.Module):
     ) -> "DiffusersCodec":
         """The autoencoder in a folder or a repository of the Hugging Face hub; pipelines keep theirs in "vae".
 
-        Only safetensors are read, and no code of the repository runs. Raises InputError when it can't be had, or is of
-        a class that is not known here.
+        Raises InputError as `worldgen.models.diffusers_hub.load_module` does.
         """
-        try:
-            import diffusers
-        except ModuleNotFoundError as error:
-            if error.name != "diffusers":
-                raise
-            raise InputError('diffusers is not installed; pip install "worldgen[diffusers]"') from error
-        where = f"autoencoder {str(name_or_path)!r}" + (f", subfolder {subfolder!r}" if subfolder else "")
-        options: dict[str, Any] = {"subfolder": subfolder, "local_files_only": local_files_only}
-        try:
-            config: Any = diffusers.AutoencoderKL.load_config(str(name_or_path), **options)
-            kind = config.get("_class_name")
-            if kind not in _PICTURES + _FILMS:
-                raise InputError(f"{where}: class {kind}; expected one of {', '.join(_PICTURES + _FILMS)}")
-            loader = getattr(diffusers, kind).from_pretrained
-            autoencoder = loader(str(name_or_path), torch_dtype=dtype, use_safetensors=True, **options)
-        except InputError:
-            raise
-        except Exception as error:  # the hub's client has errors of many kinds, few of them exported
-            line = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"{where}: {type(error).__name__} ({line}); expected a folder with config.json and safetensors, or a "
-                "name on the Hugging Face hub and a network or a cache that has it"
-            ) from error
-        return DiffusersCodec(autoencoder)
+        kinds = _PICTURES + _FILMS
+        loaded = load_module("autoencoder", kinds, name_or_path, subfolder, dtype, local_files_only)
+        return DiffusersCodec(loaded)
 
     def modalities(self) -> dict[str, int]:
         """Latent channels of each modality, in their order."""

@@ -30,7 +30,7 @@ class DiTConfig:
     attention        one entry a block, of `worldgen.models.sight.MODES`: whom its frames see. All but "frame" have the
                      same weights and can be exchanged
     plucker          add the Plücker embedding of each token's ray before every block's attention
-    prope            transform half of each head by the cameras
+    prope            transform half of each head by the cameras' poses and K; a lens is in the rays alone
     memory_channels  latent channels of what the 3D memory shows; 0 = the network has no such input
     text_width       width of the text tokens; 0 = the network has no such input
     neighbours       how many other frames a frame sees in mode "neighbours"
@@ -103,12 +103,12 @@ class Block(nn.Module):
         """x [b, f, n, c]; rays [b, f, n, 6]; modulation [b, f, 6, c] of all blocks, to which each adds its own; the
         rest as in `MultiViewAttention`. Also returns the keys and values of all frames."""
         scale1, shift1, gate1, scale2, shift2, gate2 = (modulation + self.modulation)[..., None, :].unbind(2)
-        h = _norm(x) * (1 + scale1) + shift1
+        h = _modulated(x, scale1, shift1)
         if self.rays is not None:
             h = h + self.rays(rays)
         attended, keys_values = self.attention(h, where, seen, text, past)
         x = x + gate1 * attended
-        h = _norm(x) * (1 + scale2) + shift2
+        h = _modulated(x, scale2, shift2)
         return x + gate2 * self.down(F.silu(self.gate(h)) * self.up(h)), keys_values
 
 
@@ -205,7 +205,7 @@ class MultiViewDiT(nn.Module):
                 tokens, keys_values = block(*arguments)
             kept.append(keys_values if keep else None)
         scale, shift = self.final(hidden)[..., None, :].chunk(2, -1)
-        tokens = _norm(tokens) * (1 + scale) + shift
+        tokens = _modulated(tokens, scale, shift)
         out = torch.cat([head(tokens) for head in self.head.values()], -1)
         out = rearrange(out, "b f (h w) c -> b f c h w", h=hw[0]).to(x.dtype)
         if self.context is not None:
@@ -228,8 +228,9 @@ class MultiViewDiT(nn.Module):
             raise InputError(f"text tokens of width {text.shape[2]}; expected {self.config.text_width}")
 
 
-def _norm(x: Tensor) -> Tensor:
-    return F.rms_norm(x, x.shape[-1:], eps=1e-6)
+def _modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """Tokens of mean square 1, scaled and shifted."""
+    return torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
 
 
 def _after(past: Conditioning, present: Conditioning) -> Conditioning:

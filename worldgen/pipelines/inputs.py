@@ -15,6 +15,7 @@ from geometry.framing import square, undistorted
 from geometry.io.images import read_exif_fov, read_image
 from geometry.io.nerfstudio import read_transforms
 from geometry.io.posed import PosedPicture
+from geometry.lenses import LensKind
 from worldgen.clip import Clip
 
 DEFAULT_FOV_DEG = 55.0
@@ -117,9 +118,10 @@ def _from_transforms(paths: list[Path], file: Path, fit: str, size_px: int) -> I
         raise InputError("the same picture is given twice; expected each once")
     given = [by_path[path] for path in resolved]
     rest = [frame for frame in frames if frame.path not in set(resolved)]
-    bent = sum(bool(frame.distortion.any()) for frame in frames)
+    lenses = [LensKind(int(frame.lens.kind)).name for frame in frames if frame.lens is not None]
+    kinds = ", ".join(sorted(set(lenses)))
     notes = {
-        "undistorted": f"Brown-Conrady lens of {bent} of {len(frames)} frames" if bent else "no",
+        "undistorted": f"{kinds} lens of {len(lenses)} of {len(frames)} frames" if lenses else "no",
         "sha256": {f.file_path: hashlib.sha256(f.path.read_bytes()).hexdigest() for f in given if f.path is not None},
     }
     pairs = [_read(frame, fit, size_px) for frame in given]

@@ -144,7 +144,8 @@ def _path(
     else:
         pivot = torch.zeros(3)
     circle = orbit_path(pivot, radius, elevation_deg, frames, azimuth_deg)
-    cameras = Cameras(circle, given.K[:1].expand(frames, 3, 3), given.hw)
+    lens = None if given.lens is None else given.lens[[0] * frames]
+    cameras = Cameras(circle, given.K[:1].expand(frames, 3, 3), given.hw, lens=lens)
     if not inputs.posed:
         given = replace(given, world_from_camera=circle[:1])
     if views is not None:
@@ -226,6 +227,11 @@ def _on_path(path: Path3D) -> int | None:
     here = path.given[0]
     moved, zoomed = path.cameras.world_from_camera - here.world_from_camera, path.cameras.K - here.K
     same = ~(moved.flatten(1).any(1) | zoomed.flatten(1).any(1))
+    if path.cameras.lens is not None or here.lens is not None:
+        lenses = Cameras.cat([here[None], path.cameras]).lens
+        assert lenses is not None
+        bent = (lenses.coefficients[1:] != lenses.coefficients[0]).any(-1)
+        same &= ~(bent | (lenses.kind[1:] != lenses.kind[0]))
     return int(same.nonzero()[0]) if bool(same.any()) else None
 
 

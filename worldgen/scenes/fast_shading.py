@@ -17,7 +17,7 @@ from geometry.cameras import Cameras
 from worldgen.scenes import fast, fast_shapes, fast_surfaces, fast_textures
 from worldgen.scenes.fast import Bodies, Workspace, arrays, first_hits, in_threads
 from worldgen.scenes.fast_shapes import digest, entry, inlined, kernel, spliced
-from worldgen.scenes.fast_surfaces import Bundle, Looks, Part, Views, meet
+from worldgen.scenes.fast_surfaces import Bundle, Looks, Part, Views, bent_rays, meet
 from worldgen.scenes.fast_textures import Room, exponential, texture
 from worldgen.scenes.shading import GRAZING, NEAREST_LAMP_M, SHADOW_BIAS, UNSEEN
 
@@ -67,7 +67,8 @@ def render_cpu(
     which = torch.arange(len(scene)).repeat_interleave(cameras.shape[1])
     pixel = 1 / (supersample * K[:, 0, 0]) if prefilter else torch.zeros(count)
     image = torch.cat([K @ turn.transpose(-1, -2), pose[:, None, :3, 2]], 1)
-    views = Views(*arrays(which, turn @ torch.linalg.inv(K), pose[:, :3, 3:], image, pixel))
+    bent, rays = bent_rays(cameras.reshape(count), (supersample, 1))
+    views = Views(*arrays(which, turn @ torch.linalg.inv(K), pose[:, :3, 3:], image, pixel, bent, *rays))
     light, material = scene.light, scene.material
     look = torch.stack([material.gloss, material.shine, material.glow, material.haze_m], -1)
     sky = torch.stack([light.ambient, light.horizon, light.zenith], 1)
@@ -150,7 +151,7 @@ def _expose(first, last, shape, bodies, views, looks, pictures, rooms):
             for top in range(0, height * fine, _SIDE):
                 for left in range(0, width * fine, _SIDE):
                     down, across = min(_SIDE, height * fine - top), min(_SIDE, width * fine - left)
-                    count = _aim(views.world_from_pixel[p], top, left, down, across, fine, width, bundle)
+                    count = _aim(views, p, turn, top, left, down, across, fine, width, bundle)
                     t, slot, triangle = bundle.t[:count], bundle.slot[:count], bundle.triangle[:count]
                     first_hits(bodies, p, views.eye[p], bundle.direction, work, t, slot, triangle)
                     for k in range(count):
@@ -178,13 +179,19 @@ def _expose(first, last, shape, bodies, views, looks, pictures, rooms):
 
 @no_type_check
 @kernel
-def _aim(matrix, top, left, down, across, fine, width, bundle):
+def _aim(views, p, turn, top, left, down, across, fine, width, bundle):
     """Rays through the centres of a rectangle of pixels, each `fine` times as narrow as the picture's."""
-    step = _1 / _F(fine)
+    step, matrix, bent = _1 / _F(fine), views.world_from_pixel[p], views.bent[p]
     for y in range(down):
         v, row = (_F(top + y) + _HALF) * step, (top + y) // fine * width
         for x in range(across):
             bundle.at[y * across + x] = row + (left + x) // fine
+        if bent >= 0:
+            rays = views.rays[bent] if turn == 0 else views.centres[bent]
+            for c in range(3):
+                for x in range(across):
+                    bundle.direction[c, y * across + x] = rays[c, top + y, left + x]
+            continue
         for c in range(3):
             start = matrix[c, 1] * v + matrix[c, 2]
             for x in range(across):

@@ -1,9 +1,15 @@
 """Where rays of one primitive end and what its surface is like there, for a CPU, compiled by numba."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, no_type_check
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from geometry.cameras import Cameras
+from geometry.lenses import LensKind
+from geometry.rays import camera_directions, pixel_centres
 from worldgen.scenes.fast_shapes import kernel
 from worldgen.scenes.shapes import Shape
 
@@ -15,13 +21,37 @@ _0, _1, _2, _HALF, _TINY, _LEAST = _F(0), _F(1), _F(2), _F(0.5), _F(1e-12), _F(1
 
 class Views(NamedTuple):
     """Of picture p: its scene, [p, 3, 3] world from pixel, [p, 3, 1] the eye, [p, 4, 3] rows of K R^T and the forward
-    axis, and the width of a ray at 1 m; 0 = textures unfiltered."""
+    axis, and the width of a ray at 1 m; 0 = textures unfiltered. With a lens the row of `rays` (finer than the picture)
+    and `centres` (one a pixel), [r, 3, h, w] directions in the world, that are its own; -1 = a pinhole."""
 
     scene: np.ndarray
     world_from_pixel: np.ndarray
     eye: np.ndarray
     image: np.ndarray
     pixel: np.ndarray
+    bent: np.ndarray
+    rays: np.ndarray
+    centres: np.ndarray
+
+
+def bent_rays(cameras: Cameras, fineness: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """Which pictures [p] have a lens, numbered (-1 = a pinhole), and their rays [r, 3, h, w] in the world, for pictures
+    so many times as fine."""
+    lens = cameras.lens
+    if lens is None:
+        return torch.full((len(cameras),), -1), [torch.zeros(0, 3, 1, 1)] * len(fineness)
+    has = lens.kind != LensKind.PINHOLE
+    number, some = torch.where(has, has.long().cumsum(0) - 1, -1), cameras[has]
+    # The frames of a clip mostly have one lens, whose directions are found once.
+    own = torch.cat([some.K.flatten(1), lens.coefficients[has], lens.reach[has, None], lens.kind[has, None]], 1)
+    alike = own.unique(dim=0, return_inverse=True)[1]
+    different = some[[int((alike == n).nonzero()[0]) for n in alike.unique()]]
+    turn, rays = some.world_from_camera[:, None, :3, :3].mT, []
+    for times in fineness:
+        fine = different.resized((some.hw[0] * times, some.hw[1] * times))
+        directions = camera_directions(fine, pixel_centres(fine.hw))[alike]
+        rays.append((directions @ turn).movedim(-1, 1).contiguous())
+    return number, rays
 
 
 class Looks(NamedTuple):

@@ -106,9 +106,7 @@ def draw_layout(
             "and [b, f]"
         )
     frames = cameras.shape[1]
-    flat = Cameras(
-        cameras.world_from_camera.flatten(0, 1), cameras.K.flatten(0, 1), cameras.hw, time_s=cameras.time_s.flatten()
-    )
+    flat = cameras.reshape(cameras.shape.numel())
     origin, direction = picture_bundles(flat, 1)
     solids = _solids(boxes)
     hits = trace(solids, origin, direction)

@@ -13,7 +13,8 @@ from torch import Tensor
 from geometry.cameras import Cameras
 from geometry.conventions import srgb_from_linear
 from geometry.errors import InputError
-from geometry.rays import camera_directions, pixel_centres
+from geometry.projection import pixels_of
+from geometry.rays import camera_directions, lens_mask, pixel_centres
 from worldgen.clip import Clip
 from worldgen.scenes.scene import Scene, tensors
 from worldgen.scenes.shading import GRAZING, UNSEEN, Surfaces, flat, length, shade, surfaces
@@ -46,7 +47,9 @@ def render(
     chunk_rays   rays held at once by torch, which bounds the memory at about 1.5 kB each; by default 2^17 on a CPU, and
                  2^22 elsewhere. Numba (`fast_enough`) holds a few hundred
 
-    Returns a Clip with rgb [b, f, 3, h, w], z-depth (inf = sky) and instances (-1 = sky), and the truths asked for.
+    Returns a Clip with rgb [b, f, 3, h, w], depth (inf = sky) and instances (-1 = sky), and the truths asked for. Depth
+    is z, or along the ray, as the cameras' lenses have it (`geometry.lenses`). A pixel at which a lens shows nothing is
+    black, of depth 0, instance and class -1, and all its other truths are 0.
     Gradients reach poses, sizes, colours and lights, but not through silhouettes and shadow edges.
     Raises InputError when the batch shapes do not match, for cameras that are not finite or have no inverse, and for
     truths it does not know.
@@ -59,7 +62,7 @@ def render(
     bounds = torch.where((scene.kind == Shape.MESH)[..., None], scene.size.detach(), scene.size)
     scene = replace(scene, size=bounds)
     film = _Film(scene, cameras, Solids.of(scene, cameras.time_s))
-    if fast_enough(scene, cameras):
+    if fast_enough(scene, cameras, truths):
         from worldgen.scenes.fast_shading import render_cpu
 
         images = render_cpu(scene, cameras, film.solids, supersample, truths, prefilter)
@@ -67,6 +70,10 @@ def render(
         parts = [film.expose(slice(i, i + step), supersample, truths, prefilter) for i in range(0, len(film), step)]
         images = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     images = {name: image.unflatten(0, cameras.shape) for name, image in images.items()}
+    if cameras.lens is not None:
+        shown = lens_mask(cameras)
+        nothing = {"instances": -1, "classes": -1}
+        images = {name: torch.where(shown, x, x.new_tensor(nothing.get(name, 0))) for name, x in images.items()}
     return Clip(images.pop("rgb"), images.pop("depth"), cameras, **images)
 
 
@@ -87,8 +94,11 @@ def _check(scene: Scene, cameras: Cameras, supersample: int, truths: Sequence[st
     scene.check()
 
 
-def fast_enough(scene: Scene, cameras: Cameras) -> bool:
-    """Whether numba may do it (`worldgen/scenes/fast_shading.py`): on a CPU, in float32, without gradients."""
+def fast_enough(scene: Scene, cameras: Cameras, truths: Sequence[str] = ()) -> bool:
+    """Whether numba may do it (`worldgen/scenes/fast_shading.py`): on a CPU, in float32, without gradients, and with a
+    lens nothing that takes projection, of which it knows the pinhole's alone."""
+    if cameras.lens is not None and set(truths) & {"flow", "visibility"}:
+        return False
     numbers = [value for value in (*tensors(scene), *tensors(cameras)) if value.is_floating_point()]
     plain = all(value.device.type == "cpu" and value.dtype == torch.float32 for value in numbers)
     return plain and has_numba() and not (torch.is_grad_enabled() and any(value.requires_grad for value in numbers))
@@ -181,7 +191,8 @@ class _Film:
 
 
 def picture_bundles(cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor]:
-    """Rays of pictures [p] in square bundles: origins [p, 1, 3, 1], directions [p, t, 3, k] with camera z = 1.
+    """Rays of pictures [p] in square bundles: origins [p, 1, 3, 1], directions [p, t, 3, k] with camera z = 1, or of
+    unit length where a lens has depth along the ray.
 
     Bundles over the lower and right edge repeat the last rays.
     """
@@ -191,7 +202,7 @@ def picture_bundles(cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor]
         count = -(-uv.shape[axis] // _BUNDLE) * _BUNDLE
         index = torch.arange(count, device=uv.device).clamp_max(uv.shape[axis] - 1)
         uv = uv.index_select(axis, index)
-    direction = camera_directions(fine.K, uv)
+    direction = camera_directions(fine, uv)
     direction = rearrange(direction, "p (y i) (x j) c -> p c (y x i j)", i=_BUNDLE, j=_BUNDLE)
     direction = fine.world_from_camera[..., :3, :3] @ direction
     direction = rearrange(direction, "p c (t k) -> p t c k", k=_BUNDLE**2)
@@ -209,7 +220,12 @@ def bundled_pictures(bundled: Tensor, hw: tuple[int, int], supersample: int) -> 
 
 
 def _project(cameras: Cameras, picture: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
-    """Pixel positions [2, n] and z-depth [n] of points [3, n] given from the centres of cameras `picture` [n]."""
+    """Pixel positions [2, n] and depth [n] (`geometry.projection.project`) of points [3, n] given from the centres of
+    cameras `picture` [n], equally many of each and in order."""
+    if cameras.lens is not None:
+        in_camera = rearrange(offset, "c (p n) -> p n c", p=len(cameras)) @ cameras.world_from_camera[:, :3, :3]
+        uv, depth = pixels_of(cameras, in_camera)
+        return uv.flatten(0, 1).T, depth.flatten()
     rows = _image_rows(cameras).flatten(1).T.contiguous().index_select(1, picture)
     x, y, w, z = (
         (rows[3 * i] * offset[0] + rows[3 * i + 1] * offset[1] + rows[3 * i + 2] * offset[2]) for i in range(4)

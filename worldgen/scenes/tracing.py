@@ -104,11 +104,13 @@ def bundle_cones(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Ten
     tip = origin.mean(-1)
     radius = _square(origin - tip[..., None], -2).amax(-1).sqrt()
     unit = direction * _square(direction, -2).clamp_min(1e-30).rsqrt()[..., None, :]
-    axis = torch.nn.functional.normalize(unit.sum(-1), dim=-1)
+    total = unit.sum(-1)
+    axis = torch.nn.functional.normalize(total, dim=-1)
     # By the chord, since the arc cosine knows nothing of small angles.
     chord = _square(unit - axis[..., None], -2).amax(-1).sqrt()
     angle = 2 * (chord / 2).clamp(max=1).asin()
-    return tip, radius, axis, angle
+    # Rays in all directions (of a panorama) may have no mean direction.
+    return tip, radius, axis, torch.where(_square(total, -1) > 1e-8, angle, torch.pi)
 
 
 def _square(vector: Tensor, axis: int) -> Tensor:

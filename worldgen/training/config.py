@@ -18,6 +18,7 @@ class DataConfig:
     reuse        times each scene is used, each time with other frames, levels and noise
     families     how often each family of scenes is drawn; the weights need not sum to one
     fps          frames a second of the clips of families with moving cameras
+    lenses       share of the clips filmed through a lens other than a pinhole (`worldgen.scenes.optics`)
     spreads_deg  tabletop: half angles of the arc the cameras stand on, drawn between each pair's ends with equal chance
     shards, shards_share  folder of shards of real captures (`worldgen curate`), and the share of clips drawn from there
     """
@@ -29,6 +30,7 @@ class DataConfig:
     supersample: int = 2
     families: dict[str, float] = field(default_factory=lambda: {"tabletop": 1.0})
     fps: float = 4.0
+    lenses: float = 0.0
     spreads_deg: tuple[tuple[float, ...], ...] = ((5.0, 25.0), (25.0, 60.0), (180.0, 180.0))
     shards: Path | None = None
     shards_share: float = 0.5
@@ -248,6 +250,7 @@ class RunConfig:
                 f"data.families {d.families}; expected weights of {', '.join(FAMILIES)}, none below 0, some above",
             ),
             (d.fps > 0, f"data.fps {d.fps}; expected more than 0"),
+            (0 <= d.lenses <= 1, f"data.lenses {d.lenses}; expected 0 to 1"),
             (0 <= d.shards_share <= 1, f"data.shards_share {d.shards_share}; expected 0 to 1"),
         ]
 

@@ -17,6 +17,7 @@ from worldgen.data import Shards
 from worldgen.scenes.families import draw
 from worldgen.scenes.filming import Shot, views
 from worldgen.scenes.layout import layout
+from worldgen.scenes.optics import with_lenses
 from worldgen.scenes.render import render
 from worldgen.scenes.viewpoints import NUMBERS, ring
 from worldgen.seeds import Domain, stream
@@ -121,6 +122,7 @@ class SceneStream:
             cameras = draw_cameras(self.config, numbers, size)
         else:
             cameras = views(name, scene, data.seed, numbers, False, Shot(data.views, data.fps, (size, size)))
+        cameras = with_lenses(cameras, data.seed, numbers, data.lenses)
         scene, cameras = scene.to(self.device), cameras.to(self.device)
         captions = scene.captions or ("",) * len(numbers)
         with_layout = self.config.model.codec.layout
@@ -136,11 +138,10 @@ def _address(stage: int, block: int, turn: int = 0) -> int:
 
 def _joined(clips: list[Clip]) -> Clip:
     """Batches of clips as one."""
-    shots = [clip.cameras for clip in clips]
-    fields = ("world_from_camera", "K", "view", "time_s")
-    poses, K, view, time_s = (torch.cat([getattr(shot, field) for shot in shots]) for field in fields)
+    frames = clips[0].cameras.shape[1]
+    cameras = Cameras.cat([clip.cameras.reshape(clip.cameras.shape.numel()) for clip in clips])
     maps = {name: torch.cat([clip.maps()[name] for clip in clips]) for name in clips[0].maps()}
-    return Clip(cameras=Cameras(poses, K, shots[0].hw, view, time_s), **maps)
+    return Clip(cameras=cameras.reshape(cameras.shape[0] // frames, frames), **maps)
 
 
 def _replaced(clips: Clip, row: int, clip: Clip) -> Clip:

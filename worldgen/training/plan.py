@@ -89,7 +89,7 @@ def plan(config: RunConfig, device: str = "cpu") -> Plan:
             for p in group["params"]
         )
         half = computes_half(config.train.precision, torch.device(device))
-        x, level, conditioning = _shown(config.model, stage.batch, max(stage.frames), stage.size_px)
+        x, level, conditioning = shown(config.model, stage.batch, max(stage.frames), stage.size_px)
 
         def step() -> Tensor:
             for parameter in parameters:
@@ -102,7 +102,7 @@ def plan(config: RunConfig, device: str = "cpu") -> Plan:
 
         step_flops, working = _measured(step)
         gradients = sum(p.grad.numel() * p.grad.element_size() for p in parameters if p.grad is not None)
-        sampled = _shown(config.model, 1, config.model.frames, config.model.size_px)
+        sampled = shown(config.model, 1, config.model.frames, config.model.size_px)
         with torch.no_grad():
             sampling_flops, sampling = _measured(lambda: model.denoiser()(*sampled))
     maps = 3 + 1 + 3 * config.model.codec.layout
@@ -131,8 +131,13 @@ def describe(config: RunConfig, device: str) -> str:
     return "\n".join([f"{config.model.name} on {device}", *plan(config, kind).lines(speed)])
 
 
-def _shown(config: ModelConfig, batch: int, frames: int, size_px: int) -> tuple[Tensor, Tensor, Conditioning]:
-    """Something to show the network, with all it can be shown."""
+def shown(
+    config: ModelConfig, batch: int, frames: int, size_px: int, device: torch.device | str | None = None
+) -> tuple[Tensor, Tensor, Conditioning]:
+    """Something to show the network, with all it can be shown: x, levels, conditioning."""
+    if device is not None:
+        with torch.device(device):
+            return shown(config, batch, frames, size_px)
     side = size_px // config.codec.block
     channels = config.network.modalities
     pose, K = torch.eye(4).expand(batch, frames, 4, 4).clone(), torch.eye(3).expand(batch, frames, 3, 3).clone()
@@ -151,14 +156,14 @@ def _shown(config: ModelConfig, batch: int, frames: int, size_px: int) -> tuple[
 
 def _measured(run: Callable[[], Any]) -> tuple[int, int]:
     """FLOPs of a run, and the most bytes that what it makes takes at once."""
-    with _Memory() as memory:
+    with Allocations() as memory:
         run()
     with FlopCounterMode(display=False) as flops:  # apart: it holds on to tensors that recomputing lets go
         run()
     return flops.get_total_flops(), memory.peak
 
 
-class _Memory(TorchDispatchMode):
+class Allocations(TorchDispatchMode):
     """The bytes of all storages that operations make, while they live."""
 
     def __init__(self) -> None:

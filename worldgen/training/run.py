@@ -5,9 +5,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+from safetensors import SafetensorError
 
 from geometry.errors import InputError
 from worldgen.config import load
@@ -36,7 +38,8 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
         run_to_end(trainer, config.train, config.output, write_sheet, interrupts)
         averaged = trainer.averaged()
         if ranks.main:
-            averaged.save(config.output / "model", int8=True)
+            with written(config.output):
+                averaged.save(config.output / "model", int8=True)
             print(f"done: {config.output / 'model'}", flush=True)
 
 
@@ -46,6 +49,19 @@ def make_output(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"output {folder}: {error.strerror}; expected a folder one can write to") from error
+
+
+@contextmanager
+def written(output: Path) -> Iterator[None]:
+    """What is written beside a run's checkpoint. Raises InputError, in a line, where it can't be."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{output} can't be written ({reason}); expected room for logs, sheets and the model; the last checkpoint "
+            "is kept, and the same command goes on from it"
+        ) from error
 
 
 @runtime_checkable
@@ -81,7 +97,8 @@ def run_to_end(
             bar.update()
             step = record["step"]
             if log is not None and (step % every.log_every == 0 or step == every.steps):
-                log.write(record)
+                with written(output):
+                    log.write(record)
                 bar.set_postfix(loss=record["loss"])
             if step % every.checkpoint_every == 0:
                 trainer.save()
@@ -90,7 +107,8 @@ def run_to_end(
             if step % every.sheet_every == 0 or step == every.steps:
                 averaged = trainer.averaged()
                 if ranks.main:
-                    write_sheet(averaged, output / "sheets" / f"{step:07d}.png")
+                    with written(output):
+                        write_sheet(averaged, output / "sheets" / f"{step:07d}.png")
             if ranks.any(interrupts.asked):
                 trainer.save()
                 raise KeyboardInterrupt

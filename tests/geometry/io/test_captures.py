@@ -8,14 +8,16 @@ import pytest
 import torch
 
 from geometry.cameras import Cameras
+from geometry.framing import square, square_camera, undistorted
 from geometry.io.colmap import read_colmap
 from geometry.io.ddad import read_ddad
 from geometry.io.nuscenes import nuscenes_scenes, read_nuscenes, read_nuscenes_frame
-from geometry.io.posed import PosedPictures
+from geometry.io.posed import PosedPicture, PosedPictures
 from geometry.io.realestate10k import read_realestate10k
 from geometry.io.video import film_times, read_mp4, read_mp4_at, write_mp4
-from geometry.lenses import distort
+from geometry.lenses import Lens, LensKind
 from geometry.projection import project
+from geometry.rays import ray_map
 from geometry.transforms import invert_rigid, transform_points
 from tests.geometry.io.captures import HW, write_colmap, write_dgp, write_nuscenes, write_realestate10k
 
@@ -35,7 +37,8 @@ def test_colmap_models_in_text_and_binary_hold_the_same(tmp_path, binary) -> Non
     expected = Cameras(cameras.world_from_camera, cameras.K.clone(), HW)
     expected.K[:, 1, 1] = 21.0  # RADIAL has one focal length
     assert_same(model.pictures, expected)
-    assert model.pictures.frames[0].distortion.tolist() == [0.1, -0.02, 0, 0, 0]
+    lens = model.pictures.frames[0].lens
+    assert lens is not None and lens.coefficients.tolist() == [0.1, -0.02, 0, 0, 0, 0, 0, 0]
     assert torch.allclose(model.points, points) and model.colours[4].tolist() == [10, 20, 34]
     assert model.observed[0].tolist() == [0, 1, 2, 3, 4, -1] and model.observed_uv[0][5].tolist() == [9, 9]
     assert [len(uv) for uv in model.observed_uv] == [6, 0, 0]
@@ -47,11 +50,38 @@ def test_a_real_colmap_model_projects_its_points_to_its_features(shared: Path) -
     assert len(model.pictures) == 30 and len(model.points) == 4528
     errors = []
     for frame, uv, index in zip(model.pictures.frames, model.observed_uv, model.observed):
-        seen = transform_points(invert_rigid(frame.world_from_camera), model.points[index])
-        image = distort(seen[:, :2] / seen[:, 2:], frame.distortion) @ frame.K[:2, :2].T + frame.K[:2, 2]
-        errors.append((image - uv).norm(dim=-1))
+        errors.append((project(frame.camera, model.points[index])[0] - uv).norm(dim=-1))
     assert sum(map(len, errors)) == 20792
     assert float(torch.cat(errors).mean()) == pytest.approx(0.16, abs=0.02), "as its SOURCE.md says"
+
+
+@pytest.mark.parametrize(
+    ("model", "values", "kind", "coefficients"),
+    [
+        ("OPENCV_FISHEYE", [21, 22, 11.5, 9.25, 0.1, 0.2, 0.3, 0.4], LensKind.FISHEYE, [0.1, 0.2, 0.3, 0.4]),
+        ("RADIAL_FISHEYE", [21, 11.5, 9.25, 0.1, 0.2], LensKind.FISHEYE, [0.1, 0.2]),
+        ("SIMPLE_RADIAL_FISHEYE", [21, 11.5, 9.25, 0.0], LensKind.FISHEYE, []),
+        ("FULL_OPENCV", [21, 22, 11.5, 9.25, *range(1, 9)], LensKind.OPENCV, [*range(1, 9)]),
+    ],
+)
+def test_colmaps_lenses_are_ours(tmp_path, model, values, kind, coefficients) -> None:
+    write_colmap(tmp_path, binary=False)
+    row = f"7 {model} {HW[1]} {HW[0]} {' '.join(map(str, values))}\n"
+    (tmp_path / "cameras.txt").write_text(row)
+    frame = read_colmap(tmp_path, tmp_path / "images").pictures.frames[0]
+    assert frame.lens is not None and int(frame.lens.kind) == kind and float(frame.K[0, 2]) == 11.5
+    assert frame.lens.coefficients.tolist() == coefficients + [0.0] * (8 - len(coefficients))
+
+
+def test_a_fisheye_picture_is_undistorted_to_what_its_pinhole_sees(tmp_path) -> None:
+    lens = Lens.of(LensKind.FISHEYE, torch.tensor([0.02], dtype=torch.float64))
+    camera = Cameras.from_fov(torch.eye(4, dtype=torch.float64), 160.0, HW, lens)
+    picture = PosedPicture("a", None, camera.world_from_camera, camera.K, HW, lens)
+    flat, pinhole = undistorted(picture, ray_map(camera)[1].movedim(-1, 0).float())
+    assert pinhole.lens is None and torch.equal(pinhole.K, camera.K.float())
+    error = (torch.nn.functional.normalize(flat, dim=0) - ray_map(pinhole)[1].movedim(-1, 0)).norm(dim=0)
+    assert float(error.max()) < 0.03, "bilinear between pixels of 8 degrees"
+    assert torch.equal(square_camera(picture, "crop", 16).K, square(flat, pinhole, "crop", 16)[1].K)
 
 
 def test_what_colmap_can_not_mean_here_is_refused(tmp_path, refused) -> None:
@@ -62,7 +92,7 @@ def test_what_colmap_can_not_mean_here_is_refused(tmp_path, refused) -> None:
         read_colmap(tmp_path, tmp_path)
     good = (tmp_path / "cameras.txt").read_text()
     for old, new, word in [
-        ("RADIAL", "OPENCV_FISHEYE", "OPENCV_FISHEYE"), ("7 RADIAL", "8 RADIAL", "camera 7"), ("21.0", "-1", "focal"),
+        ("RADIAL", "FOV", "lens FOV"), ("7 RADIAL", "8 RADIAL", "camera 7"), ("21.0", "-1", "focal"),
         ("21.0", "nan", "finite"), (f"{HW[1]} {HW[0]}", "24 19", "24x20"), (" -0.02", "", "RADIAL"),
     ]:  # fmt: skip
         (tmp_path / "cameras.txt").write_text(good.replace(old, new))

@@ -12,8 +12,10 @@ from geometry.cameras import Cameras
 from geometry.io.images import write_png
 from geometry.io.nerfstudio import read_transforms, write_transforms
 from geometry.io.posed import PosedPictures
-from geometry.lenses import distort
+from geometry.lens_models import distort
+from geometry.lenses import Lens, LensKind
 from geometry.projection import project
+from geometry.rays import camera_directions, lens_mask
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import rigid, rotation_about
 
@@ -76,10 +78,55 @@ def test_fox_is_read_and_survives_being_written_exactly(shared, tmp_path) -> Non
     assert len(fox) == 25 and fox.cameras.hw == (480, 270)
     assert fox.frames[0].path == (shared / "data/fox/images/0001.jpg").resolve()
     assert fox.frames[0].read().shape == (3, 480, 270)
-    assert fox.frames[0].distortion.tolist() == [0.0578421, -0.0805099, -0.000980296, 0.00015575, 0]
+    lens = fox.frames[0].lens
+    assert lens is not None and lens.coefficients.tolist() == [
+        0.0578421,
+        -0.0805099,
+        -0.000980296,
+        0.00015575,
+        *[0] * 4,
+    ]
     assert fox.frames[0].K.tolist() == [[343.88, 0, 138.6395], [0, 343.6225, 241.317], [0, 0, 1]]
     write_transforms(tmp_path / "t.json", fox.cameras, [frame.file_path for frame in fox.frames])
     assert same_cameras(read_transforms(tmp_path / "t.json", need_pictures=False).cameras, fox.cameras)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_lenses_come_back_exactly_also_mixed_with_pinholes(tmp_path, dtype) -> None:
+    pose = torch.eye(4, dtype=dtype)[None]
+    lenses = [
+        None,
+        Lens.of(LensKind.OPENCV, torch.tensor([[-0.1, 0.02, 0.001, -0.002, 0.003]], dtype=dtype)),
+        Lens.of(LensKind.FISHEYE, torch.tensor([[0.03, -0.002, 0.001, -0.0001]], dtype=dtype)),
+        Lens.of(LensKind.EQUIRECTANGULAR, torch.zeros(1, 0, dtype=dtype)),
+    ]
+    each = [Cameras.from_fov(pose, 90.0, (10, 20), lens) for lens in lenses]
+    for cameras, names in ((Cameras.cat(each), ["a", "b", "c", "d"]), *((one, ["a"]) for one in each)):
+        write_transforms(tmp_path / "t.json", cameras, names)
+        found = read_transforms(tmp_path / "t.json", need_pictures=False).cameras.to(dtype)
+        assert (found.lens is None) == (cameras.lens is None) and torch.allclose(found.K, cameras.K)
+        if found.lens is not None and cameras.lens is not None:
+            assert torch.equal(found.lens.kind, cameras.lens.kind)
+            assert torch.equal(found.lens.coefficients, cameras.lens.coefficients)
+
+
+def test_a_panorama_of_nerfstudio_is_once_round_whether_it_states_its_focal_lengths_or_not(folder) -> None:
+    for fl_x, fl_y in ((6, 10), (None, None)):  # w / 2 and h
+        path = described(folder, camera_model="EQUIRECTANGULAR", fl_x=fl_x, fl_y=fl_y)
+        camera = read_transforms(path).frames[0].camera
+        assert bool(lens_mask(camera).all())
+        directions = camera_directions(
+            camera, torch.tensor([[[0.0, 5.0], [6.0, 5.0], [9.0, 5.0], [6.0, 0.0]]]).double()
+        )
+        expected = torch.tensor([[0.0, 0, -1], [0, 0, 1], [1, 0, 0], [0, -1, 0]])
+        assert torch.allclose(directions[0].float(), expected, atol=1e-6)
+
+
+def test_a_lens_the_format_has_not_is_not_written(tmp_path, refused) -> None:
+    for kind, values in ((LensKind.F_THETA, [0.1]), (LensKind.OPENCV, [0.1, 0, 0, 0, 0, 0.2])):
+        cameras = Cameras.from_fov(torch.eye(4)[None], 50.0, (8, 8), Lens.of(kind, torch.tensor([values])))
+        with refused(kind.name, "format"):
+            write_transforms(tmp_path / "t.json", cameras, ["a"])
 
 
 def test_foxs_cameras_look_at_one_place_in_front_of_all_of_them(shared) -> None:
@@ -91,7 +138,8 @@ def test_foxs_cameras_look_at_one_place_in_front_of_all_of_them(shared) -> None:
 def test_foxs_lens_moves_the_corner_of_its_picture_by_pixels_not_by_pictures(shared) -> None:
     frame = read_transforms(shared / "data/fox/transforms.json").frames[0]
     corner = torch.linalg.inv(frame.K) @ torch.tensor([0.5, 0.5, 1.0], dtype=torch.float64)
-    moved = distort(corner[None, :2], frame.distortion)[0]
+    assert frame.lens is not None
+    moved = distort(corner[None, :2], frame.lens.coefficients)[0]
     assert 0.5 < float((moved - corner[:2]).norm() * frame.K[0, 0]) < 20
 
 
@@ -214,9 +262,8 @@ def test_matrices_that_are_no_rigid_motion_are_refused(folder, refused, case) ->
         ({"k4": 0.1}, "k4"),
         ({"w": 12.5, "h": 10}, "whole numbers"),
         ({"w": -12, "h": 10}, "whole numbers"),
-        ({"camera_model": "OPENCV_FISHEYE"}, "OPENCV_FISHEYE"),
-        ({"camera_model": "EQUIRECTANGULAR"}, "EQUIRECTANGULAR"),
-        ({"is_fisheye": True}, "FISHEYE"),
+        ({"camera_model": "FISHEYE624"}, "FISHEYE624"),
+        ({"camera_model": "OPENCV_FISHEYE", "k4": math.inf}, "k4"),
         ({"applied_scale": 0}, "applied_scale"),
         ({"applied_transform": [[0.0] * 4] * 3}, "applied_transform"),
     ],

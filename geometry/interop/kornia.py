@@ -1,0 +1,27 @@
+"""Cameras to and from kornia's `PinholeCamera`, which counts pixels from the first one's centre."""
+
+from typing import Any
+
+import torch
+
+from geometry.cameras import Cameras
+from geometry.converters import cameras_from, cameras_to
+from geometry.interop import one_size
+from geometry.transforms import rigid
+
+
+def to_kornia_cameras(cameras: Cameras) -> Any:
+    """kornia's `PinholeCamera`, its one batch axis ours flattened. Raises InputError for lenses."""
+    from kornia.geometry.camera import PinholeCamera
+
+    cameras.check_pinhole("kornia's cameras")
+    flat = cameras.reshape(cameras.shape.numel())
+    pose, K = cameras_to("kornia", flat)
+    height, width = (torch.full_like(flat.time_s, side) for side in cameras.hw)
+    return PinholeCamera(rigid(K, torch.zeros_like(K[..., 0])), pose, height, width)
+
+
+def from_kornia_cameras(camera: Any) -> Cameras:
+    """Cameras [n] of a `PinholeCamera`. Raises InputError for pictures of several sizes, and for poses not rigid."""
+    sizes = zip(camera.height.tolist(), camera.width.tolist())
+    return cameras_from("kornia", camera.extrinsics, camera.intrinsics[:, :3, :3], one_size("kornia's cameras", sizes))

@@ -1,0 +1,132 @@
+"""Cameras, meshes and point clouds to and from PyTorch3D, and its rasteriser behind our signature.
+
+PyTorch3D projects in single precision only, so everything goes there as float32.
+"""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from geometry.cameras import Cameras
+from geometry.converters import cameras_from_pytorch3d, cameras_to_pytorch3d
+from geometry.errors import InputError
+from geometry.interop import one_size
+from geometry.meshes import Mesh
+from geometry.pointclouds import GREY, PointCloud
+from geometry.rasterising import Raster, check_mesh
+
+
+def to_pytorch3d_cameras(cameras: Cameras) -> Any:
+    """PyTorch3D's `PerspectiveCameras` in NDC, their one batch axis ours flattened; they know their pictures' size.
+
+    Raises InputError for skewed pixels and lenses, which they have no place for.
+    """
+    renderer = _pytorch3d("renderer")
+    flat = cameras.reshape(cameras.shape.numel())
+    arguments = {name: value.float() for name, value in cameras_to_pytorch3d(flat).items()}
+    size = torch.tensor(cameras.hw, device=flat.K.device).repeat(len(flat), 1)
+    return renderer.PerspectiveCameras(**arguments, image_size=size, device=flat.K.device)
+
+
+def from_pytorch3d_cameras(cameras: Any, hw: tuple[int, int] | None = None) -> Cameras:
+    """Cameras [n] of `PerspectiveCameras`, in NDC or in pixels.
+
+    hw  height and width of the pictures; only needed where the cameras do not know it
+
+    Raises InputError for other cameras, those made of a matrix K, pictures of unknown or several sizes, and poses that
+    are not rigid.
+    """
+    if getattr(cameras, "K", None) is not None or not hasattr(cameras, "principal_point"):
+        raise InputError(f"{type(cameras).__name__}; expected PerspectiveCameras with focal_length and principal_point")
+    size = getattr(cameras, "image_size", None)
+    if hw is None and size is None:
+        raise InputError("PyTorch3D's cameras without image_size; expected hw, their pictures' height and width")
+    hw = one_size("PyTorch3D's cameras", size.tolist()) if hw is None and size is not None else hw
+    assert hw is not None
+    count = len(cameras.R)
+    focal = cameras.focal_length.reshape(count, -1).expand(count, 2)
+    return cameras_from_pytorch3d(cameras.R, cameras.T, focal, cameras.principal_point, hw, bool(cameras.in_ndc()))
+
+
+def to_pytorch3d_meshes(meshes: Sequence[Mesh]) -> Any:
+    """PyTorch3D's `Meshes`, coloured by `TexturesVertex` where all of ours have colours.
+
+    Raises InputError where some have and some do not.
+    """
+    colours = [mesh.colours.float() for mesh in meshes if mesh.colours is not None]
+    if colours and len(colours) < len(meshes):
+        raise InputError(f"{len(colours)} of {len(meshes)} meshes with colours; expected all or none")
+    return _pytorch3d("structures").Meshes(
+        verts=[mesh.vertices.float() for mesh in meshes],
+        faces=[mesh.faces for mesh in meshes],
+        textures=_pytorch3d("renderer").TexturesVertex(colours) if colours else None,
+    )
+
+
+def from_pytorch3d_meshes(meshes: Any) -> list[Mesh]:
+    """Our meshes of `Meshes`. Raises InputError for textures other than colours of vertices."""
+    textures = meshes.textures
+    if textures is None:
+        return [Mesh(*pair) for pair in zip(meshes.verts_list(), meshes.faces_list())]
+    if not hasattr(textures, "verts_features_list"):
+        raise InputError(f"meshes with {type(textures).__name__}; expected TexturesVertex or no textures")
+    parts = zip(meshes.verts_list(), meshes.faces_list(), textures.verts_features_list())
+    return [Mesh(vertices, faces, colours) for vertices, faces, colours in parts]
+
+
+def to_pytorch3d_points(clouds: Sequence[PointCloud]) -> Any:
+    """PyTorch3D's `Pointclouds`, our colours as their features."""
+    return _pytorch3d("structures").Pointclouds(
+        points=[cloud.points.float() for cloud in clouds], features=[cloud.colours.float() for cloud in clouds]
+    )
+
+
+def from_pytorch3d_points(clouds: Any) -> list[PointCloud]:
+    """Our point clouds of `Pointclouds` whose features are colours, or that have none: then grey."""
+    points = clouds.points_list()
+    colours = clouds.features_list() or [torch.full_like(part, GREY) for part in points]
+    return [PointCloud(part, colour) for part, colour in zip(points, colours)]
+
+
+def rasterise_pytorch3d(mesh: Mesh, cameras: Cameras, near_m: float = 0.01) -> Raster:
+    """`geometry.rasterise` by PyTorch3D, in single precision: the same but for pixels on an edge.
+
+    Every triangle is tried at every pixel (`bin_size` 0): its bins drop triangles where they overflow.
+    Raises InputError as `rasterise` does, for skewed pixels, and where PyTorch3D is missing.
+    """
+    renderer = _pytorch3d("renderer")
+    check_mesh("rasterising by PyTorch3D", mesh, cameras, near_m)
+    theirs, count = to_pytorch3d_cameras(cameras), cameras.shape.numel()
+    settings = renderer.RasterizationSettings(
+        image_size=cameras.hw,
+        blur_radius=0.0,
+        faces_per_pixel=1,
+        bin_size=0,
+        perspective_correct=True,
+        clip_barycentric_coords=False,
+        cull_backfaces=False,
+        z_clip_value=near_m,
+    )
+    bare = Mesh(mesh.vertices.to(cameras.K.device), mesh.faces.to(cameras.K.device))
+    found = renderer.MeshRasterizer(theirs, settings)(to_pytorch3d_meshes([bare] * count))
+    packed = found.pix_to_face[..., 0].reshape(*cameras.shape, 1, *cameras.hw)  # counts on from mesh to mesh
+    hit = packed >= 0
+    face = torch.where(hit, packed % max(1, len(mesh.faces)), packed)
+    depth = found.zbuf[..., 0].reshape(packed.shape).to(cameras.K.dtype)
+    weights = found.bary_coords[..., 0, :].movedim(-1, -3).reshape(*cameras.shape, 3, *cameras.hw).to(cameras.K.dtype)
+    return Raster(
+        torch.where(hit, depth, torch.full_like(depth, torch.inf)),
+        face,
+        torch.where(hit, weights, torch.zeros_like(weights)),
+    )
+
+
+def _pytorch3d(module: str) -> Any:
+    try:
+        return importlib.import_module(f"pytorch3d.{module}")
+    except (ImportError, OSError) as error:
+        raise InputError(
+            "PyTorch3D cannot be loaded; expected conda env create --file environment.yml: it has no wheels for pip"
+        ) from error

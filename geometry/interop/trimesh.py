@@ -1,0 +1,80 @@
+"""Meshes, point clouds and cameras to and from trimesh. Its colours are 8-bit sRGB with opacity, which is dropped."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from geometry.cameras import Cameras
+from geometry.converters import cameras_from, cameras_to, check_plain
+from geometry.interop import one_size
+from geometry.meshes import Mesh
+from geometry.pointclouds import GREY, PointCloud
+from geometry.shapes import Float
+
+
+def to_trimesh_mesh(mesh: Mesh) -> Any:
+    """trimesh's `Trimesh` with the same vertices and faces, none merged."""
+    import trimesh
+
+    return trimesh.Trimesh(
+        mesh.vertices.detach().double().cpu().numpy(),
+        mesh.faces.cpu().numpy(),
+        vertex_colors=None if mesh.colours is None else _bytes(mesh.colours),
+        process=False,
+    )
+
+
+def from_trimesh_mesh(mesh: Any) -> Mesh:
+    """A `Trimesh`, in float64; colours of faces and textures become their vertices'."""
+    visual = mesh.visual.to_color() if mesh.visual.kind == "texture" else mesh.visual
+    colours = None if visual.kind is None else _colours(visual.vertex_colors)
+    return Mesh(_doubles(mesh.vertices), torch.from_numpy(np.array(mesh.faces, np.int64)), colours)
+
+
+def to_trimesh_points(cloud: PointCloud) -> Any:
+    """trimesh's `PointCloud`."""
+    import trimesh
+
+    return trimesh.PointCloud(cloud.points.detach().double().cpu().numpy(), _bytes(cloud.colours))
+
+
+def from_trimesh_points(cloud: Any) -> PointCloud:
+    """A trimesh `PointCloud`, in float64; grey where it has no colours."""
+    points = _doubles(cloud.vertices)
+    return PointCloud(points, torch.full_like(points, GREY) if not len(cloud.colors) else _colours(cloud.colors))
+
+
+def to_trimesh_cameras(cameras: Cameras) -> list[tuple[Any, np.ndarray]]:
+    """A trimesh `Camera` and its pose for each of our cameras, as a `Scene` takes them: camera, camera_transform.
+
+    Raises InputError for what trimesh's cameras have no place for: lenses, skew, a principal point off the middle.
+    """
+    from trimesh.scene import Camera
+
+    check_plain("trimesh's cameras", cameras)
+    poses, K = cameras_to("opengl", cameras.reshape(cameras.shape.numel()))
+    size = (cameras.hw[1], cameras.hw[0])
+    focal = torch.stack([K[:, 0, 0], K[:, 1, 1]], -1).detach().double().cpu().numpy()
+    places = poses.detach().double().cpu().numpy()
+    return [(Camera(resolution=size, focal=lens), place) for lens, place in zip(focal, places)]
+
+
+def from_trimesh_cameras(cameras: Sequence[tuple[Any, np.ndarray]]) -> Cameras:
+    """Cameras [n], in float64, of trimesh `Camera`s with their poses. Raises InputError for none, and several sizes."""
+    hw = one_size("trimesh's cameras", ((camera.resolution[1], camera.resolution[0]) for camera, _ in cameras))
+    poses = torch.stack([_doubles(pose) for _, pose in cameras])
+    return cameras_from("opengl", poses, torch.stack([_doubles(camera.K) for camera, _ in cameras]), hw)
+
+
+def _bytes(colours: Float[torch.Tensor, "n 3"]) -> np.ndarray:
+    return (colours.detach().nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+
+
+def _colours(values: np.ndarray) -> Float[torch.Tensor, "n 3"]:
+    return _doubles(values)[:, :3] / 255
+
+
+def _doubles(values: Any) -> torch.Tensor:
+    return torch.from_numpy(np.array(values, np.float64))

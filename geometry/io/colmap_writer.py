@@ -1,0 +1,152 @@
+"""COLMAP models written: the three files that every version of COLMAP reads, binary or as text."""
+
+import shutil
+import struct
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from geometry.cameras import Cameras
+from geometry.converters import cameras_to_colmap
+from geometry.errors import InputError
+from geometry.io.colmap import ColmapModel
+from geometry.io.posed import PosedPicture, PosedPictures
+from geometry.lenses import LensKind
+from geometry.shapes import Float, UInt8
+
+_NUMBERS = {"PINHOLE": 1, "OPENCV": 4, "OPENCV_FISHEYE": 5, "FULL_OPENCV": 6}
+_Camera = tuple[str, tuple[int, int], tuple[float, ...]]
+
+
+def colmap_model(
+    cameras: Cameras,
+    names: Sequence[str],
+    points: Float[torch.Tensor, "n 3"] | None = None,
+    colours: UInt8[torch.Tensor, "n 3"] | None = None,
+) -> ColmapModel:
+    """A model of cameras [f] with the names of their pictures, and points that no picture is said to have seen.
+
+    colours  sRGB 0..255, grey by default. Raises InputError for names that are not one for each camera.
+    """
+    if cameras.shape != (len(names),) or len(set(names)) != len(names):
+        raise InputError(f"{len(names)} names for cameras {tuple(cameras.shape)}; expected one different name for each")
+    exact = cameras.to(torch.float64).to("cpu")
+    frames = tuple(
+        PosedPicture(name, None, one.world_from_camera, one.K, one.hw, one.lens, None, int(one.view), float(one.time_s))
+        for name, one in zip(names, (exact[n] for n in range(len(names))))
+    )
+    points = torch.zeros(0, 3, dtype=torch.float64) if points is None else points.double().cpu()
+    colours = torch.full((len(points), 3), 128, dtype=torch.uint8) if colours is None else colours.cpu()
+    none = tuple(torch.zeros(0, 2, dtype=torch.float64) for _ in names)
+    return ColmapModel(PosedPictures(frames), points, colours, none, tuple(torch.zeros(0).long() for _ in names))
+
+
+def write_colmap(folder: Path, model: ColmapModel, binary: bool = True) -> None:
+    """Write cameras, images and points3D to a new or empty folder; `read_colmap` gives the model back.
+
+    Pictures that share a lens and a size share a camera; images and points are numbered from 1. Points keep who saw
+    them, and an unknown error (-1).
+    Raises InputError for a folder with something in it, lenses that COLMAP has no model for, and names with line
+    breaks, or spaces as text.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: there is something already; expected a new or empty folder")
+    frames = model.pictures.frames
+    for frame in frames:
+        if "\n" in frame.file_path or "\0" in frame.file_path or not frame.file_path.strip():
+            raise InputError(f"{folder}: picture {frame.file_path[:60]!r}; expected a name of one line")
+        if not binary and len(frame.file_path.split()) > 1:
+            raise InputError(f"{folder}: picture {frame.file_path[:60]!r}; expected no spaces: COLMAP cuts text there")
+    lenses = [_camera(frame) for frame in frames]
+    numbers = {lens: n for n, lens in enumerate(dict.fromkeys(lenses), 1)}
+    poses = [[t.tolist() for t in cameras_to_colmap(frame.camera)[:2]] for frame in frames]
+    tracks: list[list[tuple[int, int]]] = [[] for _ in range(len(model.points))]
+    for image, seen in enumerate(model.observed, 1):
+        for feature, point in enumerate(seen.tolist()):
+            if point >= 0:
+                tracks[point].append((image, feature))
+    images = [
+        (number, pose, numbers[lens], frame.file_path, uv.tolist(), [p + 1 if p >= 0 else -1 for p in seen.tolist()])
+        for number, (frame, pose, lens, uv, seen) in enumerate(
+            zip(frames, poses, lenses, model.observed_uv, model.observed), 1
+        )
+    ]
+    points = list(zip(model.points.tolist(), model.colours.tolist(), tracks))
+    files = _binary(numbers, images, points) if binary else _text(numbers, images, points)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            for name, data in files.items():
+                (beside / name).write_bytes(data)
+            if folder.exists():
+                folder.rmdir()
+            beside.chmod(0o755)
+            beside.rename(folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); expected a writable place") from error
+
+
+_Image = tuple[int, list[list[float]], int, str, list[list[float]], list[int]]
+_Point = tuple[list[float], list[int], list[tuple[int, int]]]
+
+
+def _camera(frame: PosedPicture) -> _Camera:
+    """Model, size and parameters of a picture's camera."""
+    K = frame.K.tolist()
+    if K[0][1] != 0:
+        raise InputError(f"{frame.file_path}: skewed pixels; expected K[0, 1] = 0, which is all COLMAP can hold")
+    base = (K[0][0], K[1][1], K[0][2], K[1][2])
+    kind = LensKind.PINHOLE if frame.lens is None else LensKind(int(frame.lens.kind))
+    k = [0.0] * 8 if frame.lens is None else frame.lens.coefficients.tolist()
+    if kind == LensKind.PINHOLE:
+        return "PINHOLE", frame.hw, base
+    if kind == LensKind.FISHEYE:
+        return "OPENCV_FISHEYE", frame.hw, (*base, *k[:4])
+    if kind != LensKind.OPENCV:
+        raise InputError(f"{frame.file_path}: lens {kind.name}; expected PINHOLE, OPENCV or FISHEYE")
+    if any(k[4:]):
+        return "FULL_OPENCV", frame.hw, (*base, *k)
+    return "OPENCV", frame.hw, (*base, *k[:4])
+
+
+def _binary(cameras: dict[_Camera, int], images: list[_Image], points: list[_Point]) -> dict[str, bytes]:
+    out = {name: [struct.pack("<Q", len(part))] for name, part in
+           (("cameras.bin", cameras), ("images.bin", images), ("points3D.bin", points))}  # fmt: skip
+    for (model, hw, values), number in cameras.items():
+        out["cameras.bin"].append(struct.pack(f"<iiQQ{len(values)}d", number, _NUMBERS[model], hw[1], hw[0], *values))
+    for number, (wxyz, translation), camera, name, uv, seen in images:
+        head = struct.pack("<i7di", number, *wxyz, *translation, camera) + name.encode() + b"\0"
+        features = b"".join(struct.pack("<2dq", u, v, point) for (u, v), point in zip(uv, seen))
+        out["images.bin"].append(head + struct.pack("<Q", len(seen)) + features)
+    for number, (place, colour, track) in enumerate(points, 1):
+        ends = b"".join(struct.pack("<ii", *end) for end in track)
+        out["points3D.bin"].append(struct.pack("<Q3d3BdQ", number, *place, *colour, -1.0, len(track)) + ends)
+    return {name: b"".join(parts) for name, parts in out.items()}
+
+
+def _text(cameras: dict[_Camera, int], images: list[_Image], points: list[_Point]) -> dict[str, bytes]:
+    def numbers(values: Sequence[float | int]) -> str:
+        return " ".join(f"{value:.17g}" for value in values)
+
+    lines = {
+        "cameras.txt": ["# id, model, width, height, parameters"],
+        "images.txt": [
+            "# id, quaternion wxyz and translation of camera_from_world, camera, name; then u, v, point ..."
+        ],
+        "points3D.txt": ["# id, x, y, z, r, g, b, error, (image, feature) ..."],
+    }
+    for (model, hw, values), number in cameras.items():
+        lines["cameras.txt"].append(f"{number} {model} {hw[1]} {hw[0]} {numbers(values)}")
+    for number, (wxyz, translation), camera, name, uv, seen in images:
+        lines["images.txt"].append(f"{number} {numbers([*wxyz, *translation])} {camera} {name}")
+        lines["images.txt"].append(" ".join(f"{numbers(place)} {point}" for place, point in zip(uv, seen)))
+    for number, (place, colour, track) in enumerate(points, 1):
+        ends = " ".join(f"{image} {feature}" for image, feature in track)
+        lines["points3D.txt"].append(f"{number} {numbers(place)} {numbers(colour)} -1 {ends}".rstrip())
+    return {name: ("\n".join(part) + "\n").encode() for name, part in lines.items()}

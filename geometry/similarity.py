@@ -1,0 +1,121 @@
+"""Scale as an object: similarities between worlds, which say how to come back."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from geometry.cameras import Cameras
+from geometry.errors import InputError
+from geometry.meshes import Mesh
+from geometry.pointclouds import PointCloud
+from geometry.shapes import Float
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """x -> scale * rotation @ x + translation, of any batch shape b. `new_from_old @ old_from_older` is one of them.
+
+    A scale says what a length of 1 in the one world is in the other; keep the object beside what it was applied to, and
+    `inverse()` brings results back to the user's frame and units.
+    """
+
+    scale: Float[torch.Tensor, "*b"]
+    rotation: Float[torch.Tensor, "*b 3 3"]
+    translation: Float[torch.Tensor, "*b 3"]
+
+    def __post_init__(self) -> None:
+        if not bool((self.scale > 0).all() & self.scale.isfinite().all()):
+            raise InputError(f"similarity of scale {self.scale.flatten()[:4].tolist()}; expected finite, more than 0")
+
+    @staticmethod
+    def identity(dtype: torch.dtype = torch.float64) -> "Similarity":
+        """The one that changes nothing."""
+        return Similarity(torch.ones((), dtype=dtype), torch.eye(3, dtype=dtype), torch.zeros(3, dtype=dtype))
+
+    @staticmethod
+    def normalising(points: Float[torch.Tensor, "n 3"]) -> "Similarity":
+        """Puts the middle of points to the origin and their mean distance from it to 1, without turning.
+
+        Raises InputError for points in one place, or none.
+        """
+        points = points.double()
+        middle = points.mean(0)
+        spread = (points - middle).norm(dim=-1).mean()
+        if not bool(spread > 1e-12):
+            raise InputError(f"{len(points)} points within {float(spread):.3g}; expected some in different places")
+        return Similarity(1 / spread, torch.eye(3, dtype=torch.float64), -middle / spread)
+
+    @staticmethod
+    def between(source: Float[torch.Tensor, "*b n 3"], target: Float[torch.Tensor, "*b n 3"]) -> "Similarity":
+        """The similarity that brings points best onto others, in least squares, without mirroring (Umeyama 1991, eq. 40
+        to 42). Points in one place keep scale 1."""
+        means = [points.double().mean(-2, keepdim=True) for points in (source, target)]
+        centred = [points.double() - mean for points, mean in zip((source, target), means)]
+        covariance = centred[1].mT @ centred[0] / source.shape[-2]
+        u, d, vt = torch.linalg.svd(covariance)
+        sign = torch.ones_like(d)
+        sign[..., 2] = torch.where(torch.linalg.det(u @ vt) < 0, -1.0, 1.0)
+        turn = u @ torch.diag_embed(sign) @ vt
+        variance = centred[0].square().sum(-1).mean(-1)
+        scale = torch.where(variance > 1e-18, (d * sign).sum(-1) / variance.clamp_min(1e-18), 1.0)
+        scale = scale.clamp_min(torch.finfo(scale.dtype).tiny)
+        shift = means[1][..., 0, :] - scale[..., None] * (turn @ means[0][..., 0, :, None]).squeeze(-1)
+        return Similarity(scale.to(source.dtype), turn.to(source.dtype), shift.to(source.dtype))
+
+    def inverse(self) -> "Similarity":
+        """The way back."""
+        back = self.rotation.mT
+        shift = -(back @ self.translation[..., None]).squeeze(-1) / self.scale[..., None]
+        return Similarity(1 / self.scale, back, shift)
+
+    def __matmul__(self, first: "Similarity") -> "Similarity":
+        """Another one first, then this one."""
+        shift = self.points(first.translation[..., None, :])[..., 0, :]
+        return Similarity(self.scale * first.scale, self.rotation @ first.rotation, shift)
+
+    def points(self, points: Float[torch.Tensor, "*b n 3"]) -> Float[torch.Tensor, "*b n 3"]:
+        """Points of the old world in the new one."""
+        scale, rotation, shift = (t.to(points) for t in (self.scale, self.rotation, self.translation))
+        return scale[..., None, None] * (points @ rotation.mT) + shift[..., None, :]
+
+    def depth(self, depth: Float[torch.Tensor, "*b h w"]) -> Float[torch.Tensor, "*b h w"]:
+        """Depth, or any other length; 0 (unknown) and infinity (sky) stay."""
+        return depth * self.scale.to(depth)[..., None, None]
+
+    def cameras(self, cameras: Cameras) -> Cameras:
+        """Cameras of batch shape [*b, f] that see in the new world what they saw in the old one; depth scales."""
+        rotation = self.rotation.to(cameras.K)[..., None, :, :]
+        pose = cameras.world_from_camera.clone()
+        pose[..., :3, 3] = self.points(cameras.centres)
+        pose[..., :3, :3] = rotation @ cameras.world_from_camera[..., :3, :3]
+        return replace(cameras, world_from_camera=pose)
+
+    def cloud(self, cloud: PointCloud) -> PointCloud:
+        """A point cloud in the new world."""
+        return replace(cloud, points=self.points(cloud.points))
+
+    def mesh(self, mesh: Mesh) -> Mesh:
+        """A mesh in the new world."""
+        return replace(mesh, vertices=self.points(mesh.vertices))
+
+    def to_json(self) -> dict[str, Any]:
+        """For a file; `from_json` gives it back bit for bit, as float64."""
+        values = {name: getattr(self, name).double().tolist() for name in ("scale", "rotation", "translation")}
+        return {"means": "new = scale * rotation @ old + translation", **values}
+
+    @staticmethod
+    def from_json(data: Any) -> "Similarity":
+        """What `to_json` gave. Raises InputError for anything else, or a rotation that is none."""
+        try:
+            scale, rotation, shift = (
+                torch.tensor(data[name], dtype=torch.float64) for name in ("scale", "rotation", "translation")
+            )
+        except (TypeError, KeyError, ValueError, IndexError) as error:
+            raise InputError(f"similarity {str(data)[:60]}; expected scale, rotation and translation") from error
+        if scale.shape != () or rotation.shape != (3, 3) or shift.shape != (3,) or not bool(shift.isfinite().all()):
+            raise InputError(f"similarity {str(data)[:60]}; expected one number, 3x3 numbers and 3 numbers")
+        off = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
+        if not (off < 1e-6 and float(torch.linalg.det(rotation)) > 0):
+            raise InputError(f"similarity whose rotation is off one by {off:.2g}; expected a rotation")
+        return Similarity(scale, rotation, shift)

@@ -1,0 +1,109 @@
+"""Similarities change worlds and come back."""
+
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geometry.cameras import Cameras
+from geometry.errors import InputError
+from geometry.meshes import Mesh
+from geometry.pointclouds import PointCloud
+from geometry.projection import project, unproject
+from geometry.similarity import Similarity
+from geometry.transforms import rotation_about
+from tests.geometry.test_cameras import some_cameras
+
+BATCHES = st.sampled_from([(), (1,), (3, 1, 2)])
+
+
+def some(batch: tuple[int, ...], seed: int) -> Similarity:
+    torch.manual_seed(seed)
+    axis, angle = torch.randn(*batch, 3).double(), torch.randn(batch).double()
+    return Similarity(10 ** torch.randn(batch).double(), rotation_about(axis, angle), torch.randn(*batch, 3).double())
+
+
+@settings(max_examples=20)
+@given(BATCHES, st.integers(0, 2**31))
+def test_the_way_back_leads_back_and_steps_compose(batch, seed) -> None:
+    first, second = some(batch, seed), some(batch, seed + 1)
+    points = torch.randn(*batch, 5, 3).double()
+    there = first.points(points)
+    assert torch.allclose(first.inverse().points(there), points, atol=1e-9)
+    assert torch.allclose((second @ first).points(points), second.points(there), atol=1e-9, rtol=1e-9)
+    around = first.inverse() @ first
+    assert torch.allclose(around.rotation, torch.eye(3).double().expand_as(around.rotation), atol=1e-12)
+
+
+@settings(max_examples=20)
+@given(BATCHES, st.integers(0, 2**31))
+def test_cameras_in_another_world_see_what_they_saw(batch, seed) -> None:
+    change, cameras = some(batch, seed), some_cameras((*batch, 2), (4, 6), seed)
+    depth = 1 + torch.rand(*batch, 2, 1, 4, 6).double()
+    moved = change.cameras(cameras)
+    here = unproject(cameras, depth).flatten(-4, -2)
+    uv, z = project(moved, change.points(here).unflatten(-2, (2, 24)))
+    wanted, _ = project(cameras, here.unflatten(-2, (2, 24)))
+    assert torch.allclose(uv, wanted, atol=1e-6)
+    assert torch.allclose(z, change.depth(depth.reshape(*batch, 2, 24)), rtol=1e-8)
+
+
+def test_sky_and_unknown_depth_stay_what_they_are() -> None:
+    change = Similarity.normalising(torch.randn(9, 3) * 5)
+    assert change.depth(torch.tensor([[0.0, torch.inf, 2.0]])).tolist()[0][:2] == [0.0, torch.inf]
+
+
+def test_points_are_normalised_and_come_back_in_metres() -> None:
+    points = torch.randn(50, 3).double() * 7 + torch.tensor([100.0, -3, 2])
+    change = Similarity.normalising(points)
+    new = change.points(points)
+    assert torch.allclose(new.mean(0), torch.zeros(3).double(), atol=1e-12)
+    assert float(new.norm(dim=-1).mean()) == pytest.approx(1)
+    assert torch.allclose(change.inverse().points(new), points, atol=1e-12)
+    cloud = PointCloud(points.float(), torch.rand(50, 3))
+    back = change.inverse().cloud(change.cloud(cloud))
+    assert torch.allclose(back.points, cloud.points, atol=1e-4) and torch.equal(back.colours, cloud.colours)
+    mesh = Mesh(points.float(), torch.tensor([[0, 1, 2]]))
+    assert torch.allclose(change.inverse().mesh(change.mesh(mesh)).vertices, mesh.vertices, atol=1e-4)
+    with pytest.raises(InputError, match="different places"):
+        Similarity.normalising(torch.ones(4, 3))
+
+
+def test_the_best_one_between_points_is_found_and_does_not_mirror() -> None:
+    truth = some((2,), 5)
+    points = torch.randn(2, 6, 3).double()
+    found = Similarity.between(points, truth.points(points))
+    for name in ("scale", "rotation", "translation"):
+        assert torch.allclose(getattr(found, name), getattr(truth, name), atol=1e-9)
+    mirrored = Similarity.between(points, points * torch.tensor([1.0, 1.0, -1.0]))
+    assert torch.allclose(torch.linalg.det(mirrored.rotation), torch.ones(2).double())
+    still = Similarity.between(torch.ones(1, 4, 3), 2 * torch.ones(1, 4, 3))
+    assert float(still.scale) == 1 and torch.allclose(still.points(torch.ones(1, 1, 3)), torch.tensor(2.0))
+
+
+def test_gradients_pass_through() -> None:
+    change, points = some((), 3), torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+    shift = change.translation.requires_grad_()
+    assert torch.autograd.gradcheck(
+        lambda p, t: Similarity(change.scale, change.rotation, t).inverse().points(p), (points, shift)
+    )
+
+
+def test_files_keep_every_bit_and_nonsense_is_refused() -> None:
+    change = some((), 8)
+    back = Similarity.from_json(json.loads(json.dumps(change.to_json())))
+    assert all(torch.equal(getattr(back, n), getattr(change, n)) for n in ("scale", "rotation", "translation"))
+    good = change.to_json()
+    for name, value in (("scale", -1.0), ("scale", [1.0]), ("rotation", [[1.0, 0, 0]] * 3), ("translation", None)):
+        with pytest.raises(InputError, match="similarity"):
+            Similarity.from_json(good | {name: value})
+    with pytest.raises(InputError, match="similarity"):
+        Similarity.from_json("x")
+
+
+def test_a_world_of_another_unit_keeps_the_pictures_of_its_cameras() -> None:
+    cameras = Cameras.from_fov(torch.eye(4)[None], 50.0, (4, 4))
+    feet = Similarity(torch.tensor(3.28), torch.eye(3), torch.zeros(3))
+    assert torch.equal(feet.cameras(cameras).K, cameras.K)
