@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from geometry.agreement import agreement
 from geometry.cameras import Cameras
 from geometry.errors import InputError
 from worldgen.clip import Clip
@@ -179,6 +180,19 @@ def test_an_error_among_the_unseen_pixels_is_told_from_one_among_the_seen() -> N
     assert torch.allclose(found["psnr_unseen"], torch.full((2,), 20.0), atol=1e-2)
 
 
+def test_agreement_is_of_the_given_pictures_and_the_new_ones_by_the_answer_s_own_depth() -> None:
+    clip = orbit_set(SMALL, "narrow")
+    known, targets, shown = clip.frames([0]), clip.frames([2, 3]), clip.frames([0, 2, 3])
+    inverse = batch_scale(shown.cameras)[:, None, None, None, None] / shown.depth
+    cameras = shown.cameras.scaled(1 / batch_scale(shown.cameras)[:, None])
+    answer = Answer(targets.rgb, targets.depth, known.depth)
+    found = dict(scores(answer, known, targets, seen(known, targets)))["agreement"]
+    assert torch.allclose(found, agreement(shown.rgb, inverse, cameras))
+    for other in (replace(answer, rgb=1 - targets.rgb), replace(answer, given_depth=2 * known.depth)):
+        assert bool((dict(scores(other, known, targets, seen(known, targets)))["agreement"] < found - 0.1).all())
+    assert "agreement" not in dict(scores(replace(answer, given_depth=None), known, targets, seen(known, targets)))
+
+
 def test_an_evaluation_is_written_whole_and_the_same_twice(tmp_path: Path, model: WorldModel) -> None:
     steps: list[tuple[int, int]] = []
     for name in ("a", "b"):
@@ -200,7 +214,7 @@ def test_an_evaluation_is_written_whole_and_the_same_twice(tmp_path: Path, model
             assert text.count(f"| {given} | {method} |") == 2, method
     figures = report["spreads"]["full"]["given"]["1"]["methods"][ONE]
     row = next(line for line in reversed(text.splitlines()) if line.startswith(f"| 1 | {ONE} |"))
-    assert row.count("[") == len(figures) == 8
+    assert row.count("[") == len(figures) == 9
 
 
 def test_figures_in_space_stand_beside_those_of_the_pictures(tmp_path: Path, model: WorldModel) -> None:

@@ -25,7 +25,7 @@ from worldgen.config import plain
 from worldgen.model import WorldModel
 from worldgen.training import checkpoint
 from worldgen.training.averages import Snapshots
-from worldgen.training.config import DataConfig, RunConfig, TaskConfig, TrainConfig
+from worldgen.training.config import DataConfig, RewardConfig, RunConfig, TaskConfig, TrainConfig
 from worldgen.training.data import SceneStream
 from worldgen.training.distributed import Ranks, joined
 from worldgen.training.loop import Trainer
@@ -226,9 +226,12 @@ def test_every_way_to_share_the_work_has_the_losses_of_one(run_in: Made, root: P
         "recomputed": {"parallel": "ddp", "checkpointing": True},
     }
     runs = {name: run_in(name, **options) for name, options in kinds.items()}
+    for kind in ("ddp", "fsdp"):
+        name = f"rewarded {kind}"
+        runs[name] = replace(run_in(name, parallel=kind), reward=RewardConfig(given=1, steps=2))
     torchrun(root, "tests/training/several.py", *(f"{written(config)}:{SPLIT}" for config in runs.values()))
     for name, config in runs.items():
-        alone = Trainer(run_in(f"{name} alone", optimizer=config.train.optimizer))
+        alone = Trainer(replace(run_in(f"{name} alone", optimizer=config.train.optimizer), reward=config.reward))
         assert_close(left_by(config), steps_of(alone), 1, SPLIT)
 
 

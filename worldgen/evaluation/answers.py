@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from geometry.agreement import agreement
 from geometry.cameras import Cameras
 from geometry.shapes import Bool, Float
 from worldgen.clip import Clip
@@ -83,7 +84,10 @@ def baseline_answers(known: Clip, targets: Clip, true_depth: bool = True) -> dic
 def scores(
     answer: Answer, known: Clip, targets: Clip, visible: Bool[torch.Tensor, "b t 1 h w"]
 ) -> Iterator[tuple[str, Float[torch.Tensor, "b"]]]:
-    """The figures of one answer, each the mean over a scene's pictures (of those that have it)."""
+    """The figures of one answer, each the mean over a scene's pictures (of those that have it).
+
+    agreement  of the given pictures and the answer's, by the answer's own depth (`geometry.agreement`; a still scene)
+    """
     if answer.rgb is not None:
         yield "psnr", psnr(answer.rgb, targets.rgb).mean(-1)
         yield "psnr_seen", psnr(answer.rgb, targets.rgb, visible).nanmean(-1)
@@ -94,3 +98,12 @@ def scores(
             abs_rel, delta = depth_errors(depth, truth.depth)
             yield prefix + "abs_rel", abs_rel.nanmean(-1)
             yield prefix + "delta", delta.nanmean(-1)
+    if answer.rgb is not None and answer.depth is not None and answer.given_depth is not None:
+        clip = Clip(
+            torch.cat([known.rgb, answer.rgb], 1),
+            torch.cat([answer.given_depth, answer.depth], 1),
+            Cameras.cat([known.cameras, targets.cameras]),
+        )
+        scale = clip_scale(clip)
+        inverse = scale[:, None, None, None, None] / clip.depth
+        yield "agreement", agreement(clip.rgb, inverse, clip.cameras.scaled(1 / scale[:, None]))

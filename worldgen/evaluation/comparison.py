@@ -21,7 +21,7 @@ from worldgen.model import WorldModel
 from worldgen.pipelines.views import ONE_CALL, Sampling
 from worldgen.sheets import depth_picture, grid
 
-COMPARED = ("psnr", "ssim", "abs_rel")  # figures whose differences between models are reported
+COMPARED = ("psnr", "ssim", "abs_rel", "agreement")  # figures whose differences between models are reported
 _SHEET_SCENES = 6
 
 

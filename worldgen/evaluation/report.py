@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from geometry.io.images import write_png
+from worldgen.evaluation.comparison import COMPARED
 from worldgen.evaluation.image import FAR_M
 from worldgen.evaluation.intervals import RESAMPLES
 from worldgen.folders import whole_folder
@@ -20,6 +21,7 @@ _COLUMNS = {
     "delta": ("δ < 1.25", 3),
     "given_abs_rel": ("AbsRel, given", 3),
     "given_delta": ("δ < 1.25, given", 3),
+    "agreement": ("agreement", 3),
 }
 # What each kind of evaluation is made of: the key of its parts in a report, and what one of them is called.
 _PARTS = {"orbit": ("spreads", "spread"), "families": ("families", "family"), "captures": ("captures", "capture")}
@@ -115,7 +117,9 @@ def _protocol(report: dict[str, Any]) -> str:
 
 _DEPTHS = (
     " Seen: the surface is visible to some given camera, by true depth. AbsRel and δ: true depths up to "
-    f"{FAR_M:g} m, no alignment, predicted sky counts as {FAR_M:g} m; *given*: depth of the given pictures."
+    f"{FAR_M:g} m, no alignment, predicted sky counts as {FAR_M:g} m; *given*: depth of the given pictures. Agreement: "
+    "how much of each other's pixels the given and the new pictures explain by the predicted depth; the truth's own is "
+    "below 1, not all is seen twice."
 )
 _ORACLES = (
     " Oracle and depth baselines use the given pictures' true depth, which the model never sees; the backward warp "
@@ -173,7 +177,7 @@ def _gains(parts: dict[str, Any], called: str) -> str:
 
 
 def _differences(parts: dict[str, Any], called: str) -> str:
-    figures = {name: column for name, column in _COLUMNS.items() if name in ("psnr", "ssim", "abs_rel")}
+    figures = {name: column for name, column in _COLUMNS.items() if name in COMPARED}
     rows = [
         [name, given, method, *(_cell(differences.get(figure), digits) for figure, (_, digits) in figures.items())]
         for name, part in parts.items()

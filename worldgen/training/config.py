@@ -150,14 +150,35 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class RewardConfig:
+    """Fine-tuning on the agreement of sampled views (`worldgen.training.reward`; still scenes).
+
+    weight  of what is missing to a reward of 1, beside the loss
+    given   first frames of each clip whose pictures are given; the others are sampled
+    steps   of sampling
+    last    through how many of them, from the end, gradients go
+    """
+
+    weight: float = 1.0
+    given: int = 2
+    steps: int = 4
+    last: int = 1
+
+    def __post_init__(self) -> None:
+        if not (self.weight > 0 and self.given >= 1 and 1 <= self.last <= self.steps):
+            raise InputError(f"{self}; expected a weight above 0, 1 or more given, and 1 to `steps` last steps")
+
+
+@dataclass(frozen=True)
 class RunConfig:
-    """A training run's file."""
+    """A training run's file; without `reward` there is none."""
 
     output: Path
     model: ModelConfig
     data: DataConfig = field(default_factory=DataConfig)
     tasks: TaskConfig = field(default_factory=TaskConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    reward: RewardConfig | None = None
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -235,6 +256,7 @@ class RunConfig:
 
     def _of_stages(self) -> list[tuple[bool, str]]:
         most, block = min(self.data.views, self.model.frames), self.model.codec.block
+        given = 0 if self.reward is None else self.reward.given
         checks = []
         for number, stage in enumerate(self.stages):
             last = number == len(self.stages) - 1
@@ -243,6 +265,10 @@ class RunConfig:
                 (
                     bool(stage.frames) and min(stage.frames) >= 1 and max(stage.frames) <= most,
                     f"{where}.frames {list(stage.frames)}; expected 1 to {most} (data.views, model.frames)",
+                ),
+                (
+                    min(stage.frames, default=1) > given,
+                    f"{where}.frames {list(stage.frames)}; expected more than the {given} of reward.given",
                 ),
                 (
                     stage.steps >= 1 and stage.batch >= 1,

@@ -20,6 +20,7 @@ from worldgen.training.level_sampling import Tasks, draw_tasks
 from worldgen.training.loss import Batch, Objective
 from worldgen.training.memory import memory_render
 from worldgen.training.resumable import Resumable
+from worldgen.training.reward import RewardedObjective
 
 
 class Trainer(Resumable):
@@ -39,7 +40,10 @@ class Trainer(Resumable):
         if config.train.compile:
             for block in self.model.network.blocks:
                 block.compile()
-        self.objective = self.ranks.wrap(Objective(self.model, config.train))
+        objective = Objective(self.model, config.train)
+        if config.reward is not None:
+            objective = RewardedObjective(self.model, config.train, config.reward)
+        self.objective = self.ranks.wrap(objective)
         self._start()
         self._check_agreement()
 

@@ -175,6 +175,7 @@ def _fingerprint(config: Run) -> str:
     run = ("steps", "cooldown", "checkpoint_every", "sheet_every", "log_every", "average_every")
     for key in (*run, "device", "checkpointing", "compile", "parallel", "context_parallel"):
         del data["train"][key]
-    if not data["train"]["averages"]:  # checkpoints from before there were any go on
-        del data["train"]["averages"]
+    for section, newer in ((data["train"], "averages"), (data, "reward")):
+        if not section.get(newer):  # checkpoints from before there was such a thing go on
+            section.pop(newer, None)
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
