@@ -79,20 +79,7 @@ def read_colmap(folder: Path, pictures: Path | None = None, need_pictures: bool 
     Raises InputError, naming file and place, for files that are missing, truncated or otherwise wrong, lenses that
     `geometry.lenses` has not, unknown ids, and names out of the folder of the pictures.
     """
-    suffix = next((s for s in (".bin", ".txt") if (folder / f"images{s}").is_file()), None)
-    if suffix is None:
-        raise InputError(f"{folder}: no images.bin or images.txt; expected a COLMAP model")
-    binary = suffix == ".bin"
-    paths = {part: folder / f"{part}{suffix}" for part in ("cameras", "images", "points3D")}
-    data = {part: read_file(path, "a file of a COLMAP model", _MAX_BYTES) for part, path in paths.items()}
-    readers: dict[str, Any] = (
-        {"cameras": _binary_cameras, "images": _binary_images, "points3D": _binary_points}
-        if binary
-        else {"cameras": _text_cameras, "images": _text_images, "points3D": _text_points}
-    )
-    cameras, images, points = (_read(readers[part], data[part], paths[part]) for part in readers)
-    if not images:
-        raise InputError(f"{paths['images']}: no images; expected at least one")
+    cameras, images, points, paths = tables(folder)
     root = pictures.resolve() if pictures is not None else None
     order = sorted(images)
     frames = [_frame(images[i], cameras, root, need_pictures, f"{paths['images']}: image {i}") for i in order]
@@ -110,7 +97,32 @@ def read_colmap(folder: Path, pictures: Path | None = None, need_pictures: bool 
     )
 
 
-def _read(reader: Any, data: bytes, path: Path) -> dict[int, Any]:
+def tables(folder: Path) -> tuple[dict[int, Any], dict[int, Any], dict[int, Any], dict[str, Path]]:
+    """Cameras, images and points by their ids, and the files they stand in by part. Raises InputError as above."""
+    suffix = suffix_of(folder)
+    paths = {part: folder / f"{part}{suffix}" for part in ("cameras", "images", "points3D")}
+    data = {part: read_file(path, "a file of a COLMAP model", _MAX_BYTES) for part, path in paths.items()}
+    readers: dict[str, Any] = (
+        {"cameras": _binary_cameras, "images": _binary_images, "points3D": _binary_points}
+        if suffix == ".bin"
+        else {"cameras": _text_cameras, "images": _text_images, "points3D": _text_points}
+    )
+    cameras, images, points = (parsed(readers[part], data[part], paths[part]) for part in readers)
+    if not images:
+        raise InputError(f"{paths['images']}: no images; expected at least one")
+    return cameras, images, points, paths
+
+
+def suffix_of(folder: Path) -> str:
+    """Whether a model is binary or text (binary where both are there). Raises InputError where there is none."""
+    suffix = next((s for s in (".bin", ".txt") if (folder / f"images{s}").is_file()), None)
+    if suffix is None:
+        raise InputError(f"{folder}: no images.bin or images.txt; expected a COLMAP model")
+    return suffix
+
+
+def parsed(reader: Any, data: bytes, path: Path) -> dict[int, Any]:
+    """What `reader` makes of a file's bytes. Raises InputError, naming the file, for whatever is wrong with them."""
     try:
         return reader(data)
     except InputError as error:
@@ -124,18 +136,22 @@ def _frame(image: _Image, cameras: dict[int, _Camera], root: Path | None, need: 
     if image.camera not in cameras:
         raise InputError(f"{where}: camera {image.camera}; expected one of {sorted(cameras)[:9]}")
     camera = cameras[image.camera]
-    quaternion = torch.tensor(image.wxyz, dtype=torch.float64)
-    translation = torch.tensor(image.translation, dtype=torch.float64)
-    if not (bool(translation.isfinite().all()) and 1e-6 < float(quaternion.norm()) < 1e6):
-        raise InputError(f"{where}: pose {image.wxyz} {image.translation}; expected a quaternion and a translation")
     path = inside(root, image.name, where) if root is not None else None
     if need and path is None:
         raise InputError(f"{where}: no such picture; expected it in {root}")
     if path is not None and image_hw(path, upright=False) != camera.hw:
         raise InputError(size_mismatch(str(path), image_hw(path, upright=False), camera.hw))
     K, lens = _lens(camera, where)
-    pose = rigid(matrix_from_quaternion_wxyz(quaternion / quaternion.norm()), translation)
+    pose = pose_of([*image.wxyz, *image.translation], where)
     return PosedPicture(image.name, path, invert_rigid(pose), K, camera.hw, lens, view=image.camera)
+
+
+def pose_of(values: list[float], where: str) -> Float[torch.Tensor, "4 4"]:
+    """A rigid motion from a quaternion wxyz of about any length and a translation. Raises InputError for none."""
+    quaternion, translation = torch.tensor(values, dtype=torch.float64).split([4, 3])
+    if not (bool(translation.isfinite().all()) and 1e-6 < float(quaternion.norm()) < 1e6):
+        raise InputError(f"{where}: pose {values}; expected a quaternion and a translation")
+    return rigid(matrix_from_quaternion_wxyz(quaternion / quaternion.norm()), translation)
 
 
 def _lens(camera: _Camera, where: str) -> tuple[Float[torch.Tensor, "3 3"], Lens | None]:
@@ -164,7 +180,8 @@ def _size(width: int, height: int) -> tuple[int, int]:
     return height, width
 
 
-def _rows(data: bytes) -> Iterator[list[str]]:
+def rows_of(data: bytes) -> Iterator[list[str]]:
+    """The words of each line of a text file that says something."""
     for line in data.decode("utf-8", "replace").splitlines():
         if line.strip() and not line.startswith("#"):
             yield line.split()
@@ -173,7 +190,7 @@ def _rows(data: bytes) -> Iterator[list[str]]:
 def _text_cameras(data: bytes) -> dict[int, _Camera]:
     return {
         int(row[0]): _Camera(row[1], _size(int(row[2]), int(row[3])), [float(v) for v in row[4:]])
-        for row in _rows(data)
+        for row in rows_of(data)
     }
 
 
@@ -197,13 +214,13 @@ def _text_images(data: bytes) -> dict[int, _Image]:
 
 
 def _text_points(data: bytes) -> dict[int, list[float]]:
-    points = {int(row[0]): [float(value) for value in row[1:7]] for row in _rows(data)}
+    points = {int(row[0]): [float(value) for value in row[1:7]] for row in rows_of(data)}
     if any(len(values) != 6 for values in points.values()):
         raise InputError("a point of less than 7 numbers; expected an id, a position and a colour")
     return points
 
 
-class _Bytes:
+class Bytes:
     """Numbers off the front of a binary file; IndexError where it ends too early."""
 
     def __init__(self, data: bytes):
@@ -229,7 +246,7 @@ class _Bytes:
 
 
 def _binary_cameras(data: bytes) -> dict[int, _Camera]:
-    source, cameras = _Bytes(data), {}
+    source, cameras = Bytes(data), {}
     for _ in range(source.take("Q")[0]):
         number, model, width, height = source.take("iiQQ")
         if model in _MODELS:
@@ -244,7 +261,7 @@ def _binary_cameras(data: bytes) -> dict[int, _Camera]:
 
 def _binary_images(data: bytes) -> dict[int, _Image]:
     feature = np.dtype([("uv", "<f8", 2), ("point", "<i8")])
-    source, images = _Bytes(data), {}
+    source, images = Bytes(data), {}
     for _ in range(source.take("Q")[0]):
         number, *pose, camera = source.take("i7di")
         name = source.name()
@@ -254,7 +271,7 @@ def _binary_images(data: bytes) -> dict[int, _Image]:
 
 
 def _binary_points(data: bytes) -> dict[int, list[float]]:
-    source, points = _Bytes(data), {}
+    source, points = Bytes(data), {}
     for _ in range(source.take("Q")[0]):
         number, *values, _error, track = source.take("Q3d3BdQ")
         source.array(np.dtype("<i4"), 2 * track)

@@ -3,8 +3,9 @@
 import shutil
 import struct
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
@@ -17,7 +18,7 @@ from geometry.lenses import LensKind
 from geometry.shapes import Float, UInt8
 
 _NUMBERS = {"PINHOLE": 1, "OPENCV": 4, "OPENCV_FISHEYE": 5, "FULL_OPENCV": 6}
-_Camera = tuple[str, tuple[int, int], tuple[float, ...]]
+_Camera = tuple[int, str, tuple[int, int], tuple[float, ...]]
 
 
 def colmap_model(
@@ -43,11 +44,13 @@ def colmap_model(
     return ColmapModel(PosedPictures(frames), points, colours, none, tuple(torch.zeros(0).long() for _ in names))
 
 
-def write_colmap(folder: Path, model: ColmapModel, binary: bool = True) -> None:
+def write_colmap(
+    folder: Path, model: ColmapModel, binary: bool = True, more: Mapping[str, bytes] = MappingProxyType({})
+) -> None:
     """Write cameras, images and points3D to a new or empty folder; `read_colmap` gives the model back.
 
-    Pictures that share a lens and a size share a camera; images and points are numbered from 1. Points keep who saw
-    them, and an unknown error (-1).
+    Pictures that share a view, a lens and a size share a camera; cameras, images and points are numbered from 1. Points
+    keep who saw them, and an unknown error (-1). `more` are further files of the folder, by name.
     Raises InputError for a folder with something in it, lenses that COLMAP has no model for, and names with line
     breaks, or spaces as text.
     """
@@ -74,7 +77,7 @@ def write_colmap(folder: Path, model: ColmapModel, binary: bool = True) -> None:
         )
     ]
     points = list(zip(model.points.tolist(), model.colours.tolist(), tracks))
-    files = _binary(numbers, images, points) if binary else _text(numbers, images, points)
+    files = {**(_binary(numbers, images, points) if binary else _text(numbers, images, points)), **more}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -97,7 +100,7 @@ _Point = tuple[list[float], list[int], list[tuple[int, int]]]
 
 
 def _camera(frame: PosedPicture) -> _Camera:
-    """Model, size and parameters of a picture's camera."""
+    """View, model, size and parameters of a picture's camera."""
     K = frame.K.tolist()
     if K[0][1] != 0:
         raise InputError(f"{frame.file_path}: skewed pixels; expected K[0, 1] = 0, which is all COLMAP can hold")
@@ -105,20 +108,20 @@ def _camera(frame: PosedPicture) -> _Camera:
     kind = LensKind.PINHOLE if frame.lens is None else LensKind(int(frame.lens.kind))
     k = [0.0] * 8 if frame.lens is None else frame.lens.coefficients.tolist()
     if kind == LensKind.PINHOLE:
-        return "PINHOLE", frame.hw, base
+        return frame.view, "PINHOLE", frame.hw, base
     if kind == LensKind.FISHEYE:
-        return "OPENCV_FISHEYE", frame.hw, (*base, *k[:4])
+        return frame.view, "OPENCV_FISHEYE", frame.hw, (*base, *k[:4])
     if kind != LensKind.OPENCV:
         raise InputError(f"{frame.file_path}: lens {kind.name}; expected PINHOLE, OPENCV or FISHEYE")
     if any(k[4:]):
-        return "FULL_OPENCV", frame.hw, (*base, *k)
-    return "OPENCV", frame.hw, (*base, *k[:4])
+        return frame.view, "FULL_OPENCV", frame.hw, (*base, *k)
+    return frame.view, "OPENCV", frame.hw, (*base, *k[:4])
 
 
 def _binary(cameras: dict[_Camera, int], images: list[_Image], points: list[_Point]) -> dict[str, bytes]:
     out = {name: [struct.pack("<Q", len(part))] for name, part in
            (("cameras.bin", cameras), ("images.bin", images), ("points3D.bin", points))}  # fmt: skip
-    for (model, hw, values), number in cameras.items():
+    for (_, model, hw, values), number in cameras.items():
         out["cameras.bin"].append(struct.pack(f"<iiQQ{len(values)}d", number, _NUMBERS[model], hw[1], hw[0], *values))
     for number, (wxyz, translation), camera, name, uv, seen in images:
         head = struct.pack("<i7di", number, *wxyz, *translation, camera) + name.encode() + b"\0"
@@ -130,10 +133,12 @@ def _binary(cameras: dict[_Camera, int], images: list[_Image], points: list[_Poi
     return {name: b"".join(parts) for name, parts in out.items()}
 
 
-def _text(cameras: dict[_Camera, int], images: list[_Image], points: list[_Point]) -> dict[str, bytes]:
-    def numbers(values: Sequence[float | int]) -> str:
-        return " ".join(f"{value:.17g}" for value in values)
+def line_of(values: Sequence[float | int]) -> str:
+    """Numbers that are read again as they were."""
+    return " ".join(f"{value:.17g}" for value in values)
 
+
+def _text(cameras: dict[_Camera, int], images: list[_Image], points: list[_Point]) -> dict[str, bytes]:
     lines = {
         "cameras.txt": ["# id, model, width, height, parameters"],
         "images.txt": [
@@ -141,12 +146,12 @@ def _text(cameras: dict[_Camera, int], images: list[_Image], points: list[_Point
         ],
         "points3D.txt": ["# id, x, y, z, r, g, b, error, (image, feature) ..."],
     }
-    for (model, hw, values), number in cameras.items():
-        lines["cameras.txt"].append(f"{number} {model} {hw[1]} {hw[0]} {numbers(values)}")
+    for (_, model, hw, values), number in cameras.items():
+        lines["cameras.txt"].append(f"{number} {model} {hw[1]} {hw[0]} {line_of(values)}")
     for number, (wxyz, translation), camera, name, uv, seen in images:
-        lines["images.txt"].append(f"{number} {numbers([*wxyz, *translation])} {camera} {name}")
-        lines["images.txt"].append(" ".join(f"{numbers(place)} {point}" for place, point in zip(uv, seen)))
+        lines["images.txt"].append(f"{number} {line_of([*wxyz, *translation])} {camera} {name}")
+        lines["images.txt"].append(" ".join(f"{line_of(place)} {point}" for place, point in zip(uv, seen)))
     for number, (place, colour, track) in enumerate(points, 1):
         ends = " ".join(f"{image} {feature}" for image, feature in track)
-        lines["points3D.txt"].append(f"{number} {numbers(place)} {numbers(colour)} -1 {ends}".rstrip())
+        lines["points3D.txt"].append(f"{number} {line_of(place)} {line_of(colour)} -1 {ends}".rstrip())
     return {name: ("\n".join(part) + "\n").encode() for name, part in lines.items()}

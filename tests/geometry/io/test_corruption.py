@@ -1,6 +1,8 @@
 """Files with some bytes cut, inserted or changed: every reader gives a value or one line, never another error."""
 
 import random
+import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.io.colmap import ColmapModel, read_colmap
+from geometry.io.colmap_rigs import ColmapRig, read_colmap_rigs, write_colmap_rig
 from geometry.io.ddad import read_ddad
 from geometry.io.images import image_hw, read_depth_png, read_exif_fov, read_image, write_depth_png, write_png
 from geometry.io.nerfstudio import read_transforms, write_transforms
@@ -19,6 +22,7 @@ from geometry.io.posed import PosedPictures
 from geometry.io.realestate10k import read_realestate10k
 from geometry.io.video import read_mp4, write_mp4
 from geometry.meshes import Mesh
+from geometry.rigs import Rig, RigCamera
 from geometry.trajectories import orbit
 from tests.geometry.io.captures import HW, write_colmap, write_dgp, write_nuscenes, write_realestate10k
 
@@ -40,6 +44,11 @@ def write_one(path: Path) -> None:
             write_colmap(path.parent, binary=True)
         case "cameras.txt" | "images.txt" | "points3D.txt":
             write_colmap(path.parent, binary=False)
+        case "rigs.bin" | "frames.bin" | "rigs.txt" | "frames.txt":
+            model = path.parent
+            K = torch.tensor([[20.0, 0, 12], [0, 20, 12], [0, 0, 1]]).double()
+            rig = Rig(tuple(RigCamera(name, torch.eye(4).double(), K, (24, 24)) for name in "ab"))
+            write_colmap_rig(model, rig, torch.eye(4).double().repeat(3, 1, 1), binary=path.suffix == ".bin")
         case "clip.txt":
             write_realestate10k(path)
         case "scene_0123.json":
@@ -66,6 +75,10 @@ def read_model(path: Path) -> ColmapModel:
     return read_colmap(path.parent, path.parent / "images")
 
 
+def read_rigs(path: Path) -> tuple[ColmapRig, ...]:
+    return read_colmap_rigs(path.parent)
+
+
 def read_drive(path: Path) -> PosedPictures:
     return read_nuscenes(path.parents[1], "scene-0001")
 
@@ -81,6 +94,7 @@ READERS = {
     "a.ply": (read_ply,),
     "a.json": (read_transforms,),
     **{f"{part}.{kind}": (read_model,) for part in ("cameras", "images", "points3D") for kind in ("bin", "txt")},
+    **{f"{part}.{kind}": (read_rigs,) for part in ("rigs", "frames") for kind in ("bin", "txt")},
     "clip.txt": (lambda path: read_realestate10k(path, hw=HW),),
     "scene_0123.json": (read_ddad,),
     "v1.0-mini/sample_data.json": (read_drive,),
@@ -88,18 +102,44 @@ READERS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # it says what it skips in a broken TIFF
-@pytest.mark.parametrize("name", READERS)
-def test_a_corrupt_file_raises_nothing_but_one_line(tmp_path, name) -> None:
-    path, chance, refused = tmp_path / name, random.Random(0), 0
+def refusals(folder: Path, name: str, count: int, seconds: float) -> int:
+    """How many of `count` broken files were refused; each has to be judged in time."""
+    path, chance, refused = folder / name, random.Random(0), 0
     write_one(path)
     good = path.read_bytes()
-    for _ in range(60):
+    for _ in range(count):
         path.write_bytes(corrupted(good, chance))
         for read in READERS[name]:
+            began = time.perf_counter()
             try:
                 read(path)
             except InputError as error:
-                assert "\n" not in str(error) and str(tmp_path) in str(error)
+                assert "\n" not in str(error) and str(folder) in str(error)
                 refused += 1
-    assert refused > 10
+            assert time.perf_counter() - began < seconds
+    return refused
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # it says what it skips in a broken TIFF
+@pytest.mark.parametrize("name", READERS)
+def test_a_corrupt_file_raises_nothing_but_one_line(tmp_path, name) -> None:
+    assert refusals(tmp_path, name, 60, 60.0) > 10
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@pytest.mark.parametrize("name", READERS)
+def test_a_thousand_corrupt_files_are_judged_in_bounded_time_and_memory(tmp_path, name) -> None:
+    resource = pytest.importorskip("resource")
+    write_one(tmp_path / name)
+    for read in READERS[name]:
+        read(tmp_path / name)  # libraries are loaded before memory is bounded
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (in_use + 2**30, limits[1]))
+    try:
+        shutil.rmtree(tmp_path)
+        tmp_path.mkdir()
+        assert refusals(tmp_path, name, 1000, 5.0) > 100
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)

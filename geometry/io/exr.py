@@ -1,0 +1,93 @@
+"""OpenEXR: colour in linear light and z-depth in metres as floats, exactly (the `[exr]` extra).
+
+Channels R, G, B are linear light with the primaries of sRGB, Z is z-depth: 0 = unknown, inf = sky.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from geometry.conventions import linear_from_srgb, srgb_from_linear
+from geometry.errors import InputError
+from geometry.io.files import check_file, replacing
+from geometry.shapes import Float
+
+_NOTE = "RGB in linear light; Z is z-depth in metres, 0 = unknown, inf = sky"
+
+
+def write_exr(
+    path: Path, rgb: Float[torch.Tensor, "3 h w"] | None = None, depth: Float[torch.Tensor, "1 h2 w2"] | None = None
+) -> None:
+    """Write a picture (sRGB, values above 1 as they are), a depth map, or both, as 32-bit floats, losslessly.
+
+    Raises InputError for neither, different sizes, NaN, infinite colours, negative depth, and without OpenEXR.
+    """
+    exr = _openexr()
+    sizes = {tuple(values.shape[-2:]) for values in (rgb, depth) if values is not None}
+    if len(sizes) != 1:
+        raise InputError(f"{path}: pictures of sizes {sorted(sizes)} (height, width); expected one size")
+    channels: dict[str, np.ndarray] = {}
+    if rgb is not None:
+        if not bool(rgb.isfinite().all()):
+            raise InputError(f"{path}: picture with NaN or infinite values; expected finite ones")
+        light = linear_from_srgb(rgb.detach().cpu().float())
+        channels |= {name: layer.contiguous().numpy() for name, layer in zip("RGB", light)}
+    if depth is not None:
+        if not bool((depth >= 0).all()):
+            raise InputError(f"{path}: depth with negative or NaN values; expected metres, 0 = unknown, inf = sky")
+        channels["Z"] = depth.detach().cpu().float()[0].contiguous().numpy()
+    header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage, "comments": _NOTE}
+    with replacing(path) as temporary, exr.File(header, channels) as file:
+        try:
+            file.write(str(temporary))
+        except RuntimeError as error:
+            raise InputError(f"{path}: cannot be written; expected a writable place") from error
+
+
+def read_exr(
+    path: Path, max_side: int = 16384
+) -> tuple[Float[torch.Tensor, "3 h w"] | None, Float[torch.Tensor, "1 h w"] | None]:
+    """The picture (sRGB) and the depth map of a file, float32; None for what it does not hold.
+
+    Channels R, G, B, or Y alone as grey; Z for depth. Half and 32-bit floats, one part of scan lines or tiles.
+    Raises InputError for a file that is missing, damaged, larger than `max_side`, subsampled, without these channels,
+    with NaN, infinite colours or negative depth, and without OpenEXR.
+    """
+    exr = _openexr()
+    check_file(path, "an OpenEXR picture", 2**31)
+    try:
+        with exr.File(str(path), header_only=True) as file:
+            low, high = file.header()["dataWindow"]
+            width, height = (int(b) - int(a) + 1 for a, b in zip(low, high))
+        if not 1 <= min(width, height) <= max(width, height) <= max_side:
+            raise InputError(f"{path}: picture of {width}x{height} pixels; expected sides of 1 to {max_side}")
+        with exr.File(str(path), separate_channels=True) as file:
+            layers = {name: np.array(channel.pixels) for name, channel in file.channels().items()}
+    except InputError:
+        raise
+    except Exception as error:  # a decoder can raise nearly anything on a broken file
+        raise InputError(f"{path}: damaged or no OpenEXR picture; expected one part of scan lines or tiles") from error
+    colours = [name for name in ("RGB" if "R" in layers else "YYY") if name in layers]
+    found = [*colours, *(["Z"] if "Z" in layers else [])]
+    if not found or len(colours) not in (0, 3):
+        raise InputError(f"{path}: channels {', '.join(sorted(layers))[:60]}; expected R, G, B or Y, and Z for depth")
+    if any(layers[name].shape != (height, width) or layers[name].dtype.kind != "f" for name in found):
+        raise InputError(f"{path}: channels of whole numbers or of fewer pixels; expected floats for each pixel")
+    tensors = [torch.from_numpy(layers[name].astype(np.float32)) for name in found]
+    rgb = srgb_from_linear(torch.stack(tensors[:3])) if colours else None
+    depth = tensors[-1][None] if "Z" in layers else None
+    if rgb is not None and not bool(rgb.isfinite().all()):
+        raise InputError(f"{path}: colours with NaN or infinity; expected finite ones")
+    if depth is not None and not bool((depth >= 0).all()):
+        raise InputError(f"{path}: depth with negative numbers or NaN; expected metres, 0 = unknown, inf = sky")
+    return rgb, depth
+
+
+def _openexr() -> Any:
+    try:
+        return importlib.import_module("OpenEXR")
+    except ImportError as error:
+        raise InputError("OpenEXR is not installed; expected pip install 'worldgen[exr]'") from error
