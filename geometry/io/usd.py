@@ -1,0 +1,226 @@
+"""USD and USDZ: meshes, points, splats and cameras on one stage, z up, metres (the `[usd]` extra).
+
+Colours are written in linear light, as USD's displayColor is. Files are written, not read: a stage may refer to any
+other file, and what it holds is its own program's to say.
+"""
+
+import importlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from geometry.cameras import Cameras
+from geometry.conventions import linear_from_srgb, opencv_from_opengl
+from geometry.converters import check_unskewed
+from geometry.errors import InputError
+from geometry.io.files import replacing
+from geometry.io.gltf import MovingMesh
+from geometry.meshes import Mesh, vertex_normals
+from geometry.pointclouds import PointCloud
+from geometry.shapes import Float
+from geometry.spherical_harmonics import degree_of
+from geometry.splats import Splats
+
+_SUFFIXES = (".usda", ".usdc", ".usd", ".usdz")
+_APERTURE = 36.0  # width of the film, in the tenths of units that USD's cameras are given in
+
+Part = Mesh | Sequence[Mesh] | MovingMesh | PointCloud | Splats | Cameras
+
+
+def write_usd(path: Path, parts: Mapping[str, Part], fps: float = 24.0, point_width_m: float = 0.01) -> None:
+    """Write parts as /World/<name> of a stage: .usda is text, .usdc and .usd binary, .usdz a package of the binary.
+
+    parts          a list of meshes with the same faces is one that changes its shape from frame to frame; cameras of
+                   one `view` at several times are one moving camera, others one each
+    fps            frames a second: time codes are seconds times this
+    point_width_m  diameter at which points are drawn
+
+    Raises InputError for another suffix, names USD does not allow, empty or non-finite parts, cameras with a lens or
+    skewed pixels, and without usd-core.
+    """
+    pxr = _Pxr()
+    if path.suffix not in _SUFFIXES:
+        raise InputError(f"{path}: suffix {path.suffix!r}; expected one of {', '.join(_SUFFIXES)}")
+    if not (fps > 0 and parts):
+        raise InputError(f"{path}: {len(parts)} parts at {fps} frames a second; expected some, and more than 0")
+    stage = pxr.Usd.Stage.CreateInMemory()
+    world = pxr.UsdGeom.Xform.Define(stage, "/World")
+    stage.SetDefaultPrim(world.GetPrim())
+    pxr.UsdGeom.SetStageUpAxis(stage, pxr.UsdGeom.Tokens.z)
+    pxr.UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+    stage.SetTimeCodesPerSecond(fps)
+    stage.SetMetadata("comment", "generator worldgen; right-handed, z up, metres")
+    codes: list[float] = []
+    for name, part in parts.items():
+        if not pxr.Sdf.Path.IsValidIdentifier(name):
+            raise InputError(f"{path}: part {name[:60]!r}; expected letters, digits and _, and no digit first")
+        codes += _define(pxr, stage, f"/World/{name}", part, fps, point_width_m, f"{path}: {name}")
+    if codes:
+        stage.SetStartTimeCode(min(codes))
+        stage.SetEndTimeCode(max(codes))
+    with replacing(path) as temporary:
+        if not _export(pxr, stage, temporary):
+            raise InputError(f"{path}: cannot be written; expected a writable place")
+
+
+def _export(pxr: "_Pxr", stage: Any, path: Path) -> bool:
+    if path.suffix != ".usdz":
+        return stage.GetRootLayer().Export(str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        binary = Path(folder) / f"{path.stem.strip('.')}.usdc"
+        return stage.GetRootLayer().Export(str(binary)) and pxr.UsdUtils.CreateNewUsdzPackage(str(binary), str(path))
+
+
+def _define(pxr: "_Pxr", stage: Any, at: str, part: Part, fps: float, width_m: float, where: str) -> list[float]:
+    """One part on the stage; the time codes it changes at."""
+    match part:
+        case Mesh():
+            _mesh(pxr, stage, at, [part], where)
+            return []
+        case MovingMesh():
+            _mesh(pxr, stage, at, [part.mesh], where)
+            return _move(pxr, stage, at, part, fps, where)
+        case PointCloud():
+            _points(pxr, stage, at, part, width_m, where)
+            return []
+        case Splats():
+            _splats(pxr, stage, at, part, where)
+            return []
+        case Cameras():
+            return _cameras(pxr, stage, at, part, fps, where)
+        case _:
+            _mesh(pxr, stage, at, part, where)
+            return [float(n) for n in range(len(part))]
+
+
+def _mesh(pxr: "_Pxr", stage: Any, at: str, meshes: Sequence[Mesh], where: str) -> None:
+    if not meshes or not len(meshes[0].faces):
+        raise InputError(f"{where}: no triangles; expected at least one")
+    if any(not torch.equal(mesh.faces, meshes[0].faces) for mesh in meshes):
+        raise InputError(f"{where}: meshes whose faces differ; expected the same faces in all frames")
+    prim = pxr.UsdGeom.Mesh.Define(stage, at)
+    prim.CreateSubdivisionSchemeAttr(pxr.UsdGeom.Tokens.none)
+    prim.CreateDoubleSidedAttr(True)
+    faces = meshes[0].faces.cpu().numpy()
+    prim.CreateFaceVertexIndicesAttr(pxr.Vt.IntArray.FromNumpy(faces.astype(np.int32).reshape(-1)))
+    prim.CreateFaceVertexCountsAttr(pxr.Vt.IntArray.FromNumpy(np.full(len(faces), 3, np.int32)))
+    prim.SetNormalsInterpolation(pxr.UsdGeom.Tokens.vertex)
+    points, normals, extent = prim.CreatePointsAttr(), prim.CreateNormalsAttr(), prim.CreateExtentAttr()
+    for n, mesh in enumerate(meshes):
+        code = pxr.Usd.TimeCode.Default() if len(meshes) == 1 else pxr.Usd.TimeCode(n)
+        values = pxr.vectors(mesh.vertices, where)
+        points.Set(values, code)
+        normals.Set(pxr.vectors(vertex_normals(mesh), where), code)
+        extent.Set(prim.ComputeExtent(values), code)
+    if meshes[0].colours is not None:
+        _colour(pxr, prim, meshes[0].colours, where)
+
+
+def _move(pxr: "_Pxr", stage: Any, at: str, moving: MovingMesh, fps: float, where: str) -> list[float]:
+    prim = pxr.UsdGeom.Xformable(stage.GetPrimAtPath(at))
+    place = moving.position.detach().double().cpu()
+    turn = torch.nn.functional.normalize(moving.rotation.detach().double().cpu(), dim=-1)
+    if not bool(place.isfinite().all() & turn.isfinite().all() & moving.time_s.isfinite().all()):
+        raise InputError(f"{where}: poses with NaN or infinite numbers; expected finite ones")
+    translate = prim.AddTranslateOp(pxr.UsdGeom.XformOp.PrecisionDouble)
+    orient = prim.AddOrientOp(pxr.UsdGeom.XformOp.PrecisionDouble)
+    codes = [fps * time for time in moving.time_s.double().tolist()]
+    for code, shift, quaternion in zip(codes, place.tolist(), turn.tolist()):
+        when = pxr.Usd.TimeCode(code) if len(codes) > 1 else pxr.Usd.TimeCode.Default()
+        translate.Set(pxr.Gf.Vec3d(*shift), when)
+        orient.Set(pxr.Gf.Quatd(*quaternion), when)
+    return codes if len(codes) > 1 else []
+
+
+def _points(pxr: "_Pxr", stage: Any, at: str, cloud: PointCloud, width_m: float, where: str) -> None:
+    if not len(cloud) or not width_m > 0:
+        raise InputError(f"{where}: {len(cloud)} points of {width_m} m; expected at least one, wider than 0")
+    prim = pxr.UsdGeom.Points.Define(stage, at)
+    values = pxr.vectors(cloud.points, where)
+    widths = pxr.Vt.FloatArray.FromNumpy(np.full(len(cloud), width_m, np.float32))
+    prim.CreatePointsAttr(values)
+    prim.CreateWidthsAttr(widths)
+    prim.CreateExtentAttr(prim.ComputeExtent(values, widths))
+    _colour(pxr, prim, cloud.colours, where)
+
+
+def _colour(pxr: "_Pxr", prim: Any, colours: Float[torch.Tensor, "n 3"], where: str) -> None:
+    light = linear_from_srgb(colours.detach().float().nan_to_num().clamp(0, 1))
+    prim.CreateDisplayColorPrimvar(pxr.UsdGeom.Tokens.vertex).Set(pxr.vectors(light, where))
+
+
+def _splats(pxr: "_Pxr", stage: Any, at: str, splats: Splats, where: str) -> None:
+    if not hasattr(pxr.UsdVol, "ParticleField3DGaussianSplat"):
+        raise InputError(f"{where}: this usd-core knows no Gaussian splats; expected pip install 'usd-core>=26.3'")
+    if not len(splats):
+        raise InputError(f"{where}: no splats; expected at least one")
+    prim = pxr.UsdVol.ParticleField3DGaussianSplat.Define(stage, at)
+    quaternions = torch.nn.functional.normalize(splats.quaternions_wxyz.detach().float().cpu(), dim=-1)
+    if not bool(quaternions.isfinite().all() & splats.opacities.isfinite().all()):
+        raise InputError(f"{where}: NaN or infinite numbers; expected finite ones")
+    prim.CreatePositionsAttr(pxr.vectors(splats.means, where))
+    prim.CreateOrientationsAttr([pxr.Gf.Quatf(*wxyz) for wxyz in quaternions.tolist()])
+    prim.CreateScalesAttr(pxr.vectors(splats.scales, where))
+    prim.CreateOpacitiesAttr(pxr.Vt.FloatArray.FromNumpy(splats.opacities.detach().float().cpu().numpy()))
+    prim.CreateRadianceSphericalHarmonicsDegreeAttr(degree_of(splats.harmonics.shape[1]))
+    prim.CreateRadianceSphericalHarmonicsCoefficientsAttr(pxr.vectors(splats.harmonics.flatten(0, 1), where))
+    reach = 3 * splats.scales.detach().amax(-1, keepdim=True)
+    corners = torch.stack([(splats.means - reach).amin(0), (splats.means + reach).amax(0)])
+    prim.CreateExtentAttr(pxr.vectors(corners, where))
+
+
+def _cameras(pxr: "_Pxr", stage: Any, at: str, cameras: Cameras, fps: float, where: str) -> list[float]:
+    cameras.check_pinhole(where)
+    check_unskewed(where, cameras)
+    flat = cameras.reshape(cameras.shape.numel()).to(torch.float64).to("cpu")
+    if not len(flat) or not bool(flat.world_from_camera.isfinite().all() & flat.K.isfinite().all()):
+        raise InputError(f"{where}: no cameras, or ones with NaN or infinite numbers; expected finite ones")
+    of_view = {int(view): (flat.view == view).nonzero()[:, 0].tolist() for view in flat.view.unique()}
+    codes: list[float] = []
+    if any(flat.time_s[rows].unique().numel() < len(rows) for rows in of_view.values()):
+        of_view = {n: [n] for n in range(len(flat))}  # no times to tell them apart
+    if len(of_view) > 1:
+        pxr.UsdGeom.Xform.Define(stage, at)
+    for n, rows in enumerate(of_view.values()):
+        prim = pxr.UsdGeom.Camera.Define(stage, f"{at}/camera_{n:04d}" if len(of_view) > 1 else at)
+        transform = prim.AddTransformOp()
+        for row in rows:
+            code = fps * float(flat.time_s[row])
+            when = pxr.Usd.TimeCode(code) if len(rows) > 1 else pxr.Usd.TimeCode.Default()
+            pose = opencv_from_opengl(flat.world_from_camera[row])  # its own inverse
+            transform.Set(pxr.Gf.Matrix4d(pose.T.tolist()), when)  # USD's vectors are rows
+            _film(prim, flat.K[row].tolist(), flat.hw, when)
+            codes += [code] if len(rows) > 1 else []
+    return codes
+
+
+def _film(prim: Any, K: list[list[float]], hw: tuple[int, int], when: Any) -> None:
+    """Focal length, size and place of the film that see what K sees."""
+    (fx, _, cx), (_, fy, cy), _ = K
+    focal = fx / hw[1] * _APERTURE
+    prim.CreateFocalLengthAttr().Set(focal, when)
+    prim.CreateHorizontalApertureAttr().Set(_APERTURE, when)
+    prim.CreateVerticalApertureAttr().Set(hw[0] / fy * focal, when)
+    prim.CreateHorizontalApertureOffsetAttr().Set((hw[1] / 2 - cx) / fx * focal, when)
+    prim.CreateVerticalApertureOffsetAttr().Set((cy - hw[0] / 2) / fy * focal, when)
+    prim.CreateClippingRangeAttr().Set((0.01, 1e5), when)
+
+
+class _Pxr:
+    """The modules of USD, loaded when first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return importlib.import_module(f"pxr.{name}")
+        except ImportError as error:
+            raise InputError("USD is not installed; expected pip install 'worldgen[usd]'") from error
+
+    def vectors(self, values: Float[torch.Tensor, "n 3"], where: str) -> Any:
+        """Vectors as USD keeps them. Raises InputError for NaN and infinity."""
+        if not bool(values.isfinite().all()):
+            raise InputError(f"{where}: NaN or infinite numbers; expected finite float32")
+        return self.Vt.Vec3fArray.FromNumpy(values.detach().float().cpu().contiguous().numpy())
