@@ -53,6 +53,7 @@ from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
 from geometry.splats import Footprints, Splats, footprints
 from geometry.splatting import render_splats
 from geometry.trajectories import nearest_point_to_axes, orbit
+from geometry.trajectory_errors import ate, rpe, trajectory_errors
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
 from geometry.warping import backward_visible, backward_warp, fill_nearest, forward_warp
@@ -72,6 +73,7 @@ __all__ = [
     "RollingShutter",
     "Similarity",
     "Splats",
+    "ate",
     "backward_visible",
     "backward_warp",
     "cameras_from",
@@ -122,6 +124,7 @@ __all__ = [
     "rolling_ray_map",
     "rotate_harmonics",
     "rotation_about",
+    "rpe",
     "sampson_distance",
     "shade",
     "slerp",
@@ -130,6 +133,7 @@ __all__ = [
     "spherical_harmonics",
     "srgb_from_linear",
     "symmetric_epipolar_distance",
+    "trajectory_errors",
     "transform_points",
     "triangulate",
     "undistort",

@@ -47,9 +47,11 @@ class Similarity:
         return Similarity(1 / spread, torch.eye(3, dtype=torch.float64), -middle / spread)
 
     @staticmethod
-    def between(source: Float[torch.Tensor, "*b n 3"], target: Float[torch.Tensor, "*b n 3"]) -> "Similarity":
+    def between(
+        source: Float[torch.Tensor, "*b n 3"], target: Float[torch.Tensor, "*b n 3"], scaled: bool = True
+    ) -> "Similarity":
         """The similarity that brings points best onto others, in least squares, without mirroring (Umeyama 1991, eq. 40
-        to 42). Points in one place keep scale 1."""
+        to 42). Points in one place keep scale 1; so do all if not `scaled`."""
         means = [points.double().mean(-2, keepdim=True) for points in (source, target)]
         centred = [points.double() - mean for points, mean in zip((source, target), means)]
         covariance = centred[1].mT @ centred[0] / source.shape[-2]
@@ -58,7 +60,7 @@ class Similarity:
         sign[..., 2] = torch.where(torch.linalg.det(u @ vt) < 0, -1.0, 1.0)
         turn = u @ torch.diag_embed(sign) @ vt
         variance = centred[0].square().sum(-1).mean(-1)
-        scale = torch.where(variance > 1e-18, (d * sign).sum(-1) / variance.clamp_min(1e-18), 1.0)
+        scale = torch.where(scaled & (variance > 1e-18), (d * sign).sum(-1) / variance.clamp_min(1e-18), 1.0)
         scale = scale.clamp_min(torch.finfo(scale.dtype).tiny)
         shift = means[1][..., 0, :] - scale[..., None] * (turn @ means[0][..., 0, :, None]).squeeze(-1)
         return Similarity(scale.to(source.dtype), turn.to(source.dtype), shift.to(source.dtype))

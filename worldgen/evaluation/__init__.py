@@ -21,7 +21,7 @@ from worldgen.evaluation.comparison import Geometry
 from worldgen.evaluation.families import FamiliesEvaluation, evaluate_families, family_set
 from worldgen.evaluation.image import depth_errors, psnr, ssim
 from worldgen.evaluation.orbit import OrbitEvaluation, evaluate_orbit, orbit_set
-from worldgen.evaluation.pose import find_poses, pose_errors, trajectory_errors
+from worldgen.evaluation.pose import find_poses, pose_errors
 from worldgen.evaluation.report import write_report
 
 __all__ = [
@@ -40,6 +40,5 @@ __all__ = [
     "pose_errors",
     "psnr",
     "ssim",
-    "trajectory_errors",
     "write_report",
 ]

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from geometry.cameras import Cameras
 from geometry.shapes import Float
+from geometry.trajectory_errors import trajectory_errors
 from worldgen.clip import Clip
 from worldgen.evaluation.answers import FULL, ONE, Answer
 from worldgen.evaluation.image import FAR_M
 from worldgen.evaluation.intervals import interval
-from worldgen.evaluation.pose import blurred, find_poses, perturbed, pose_errors, trajectory_errors
+from worldgen.evaluation.pose import blurred, find_poses, perturbed, pose_errors
 from worldgen.scenes.render import render
 from worldgen.scenes.scene import Scene
 from worldgen.seeds import Domain, normal

@@ -7,17 +7,15 @@ started off the truth), which belongs beside every figure.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from geometry.cameras import Cameras
-from geometry.errors import InputError
 from geometry.shapes import Float
-from geometry.similarity import Similarity
-from geometry.transforms import invert_rigid, rigid, rotation_about
+from geometry.trajectory_errors import angle_of
+from geometry.transforms import rigid, rotation_about
 
 BLURS = (1 / 16, 1 / 32, 1 / 96)  # standard deviations of the three levels, in picture sides
 _ROUNDS = 6  # of Gauss-Newton a level
@@ -127,7 +125,7 @@ def blurred(pictures: Float[Tensor, "*b 3 h w"], sigma_px: float) -> Float[Tenso
 def pose_errors(found: Cameras, asked: Cameras) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b"]]:
     """Each camera's rotation error in degrees and distance in metres from where it was asked for."""
     turn = asked.world_from_camera[..., :3, :3].mT @ found.world_from_camera[..., :3, :3]
-    return torch.rad2deg(_angle(turn)), (found.centres - asked.centres).norm(dim=-1)
+    return torch.rad2deg(angle_of(turn)), (found.centres - asked.centres).norm(dim=-1)
 
 
 def perturbed(cameras: Cameras, turn_deg: float, shift_m: float, directions: Float[Tensor, "*b 2 3"]) -> Cameras:
@@ -135,84 +133,3 @@ def perturbed(cameras: Cameras, turn_deg: float, shift_m: float, directions: Flo
     unit = torch.nn.functional.normalize(directions, dim=-1)
     motion = torch.cat([math.radians(turn_deg) * unit[..., 0, :], shift_m * unit[..., 1, :]], -1)
     return moved(cameras, motion, torch.ones(cameras.shape))
-
-
-@dataclass(frozen=True)
-class TrajectoryErrors:
-    """Errors of whole trajectories [*b], and how they were taken.
-
-    rotation     angles between the rotations
-    translation  distances of the centres
-    cam_mc       Frobenius norms of the differences of [R | t]
-    """
-
-    rotation: Float[Tensor, "*b"]
-    translation: Float[Tensor, "*b"]
-    cam_mc: Float[Tensor, "*b"]
-    protocol: str
-
-
-def trajectory_errors(
-    found: Float[Tensor, "*b f 4 4"],
-    true: Float[Tensor, "*b f 4 4"],
-    reduce: Literal["sum", "mean"] = "sum",
-    angle: Literal["rad", "deg"] = "rad",
-    alignment: Literal["none", "scale", "sim3"] = "scale",
-    unit: Literal["path", "metres"] = "path",
-) -> TrajectoryErrors:
-    """RotErr, TransErr and CamMC of trajectories of `world_from_camera`, both taken relative to their frame 0.
-
-    reduce     over the frames after the first; sums grow with their number, which the protocol's name says
-    alignment  "none"; "scale": the found path's farthest point from frame 0 is put as far as the true one's; "sim3":
-               the similarity of all centres that fits best (Umeyama 1991), which the trajectory's turns undergo too
-    unit       lengths in metres, or in the true path's farthest distance from frame 0
-
-    (sum, rad, scale, path) are CamI2V's RotErr, TransErr_rel and CamMC, (sum, rad, none, path) its TransErr_abs
-    (arXiv 2410.15957, `evaluation/glomap_evaluation.py`). Raises InputError for fewer than two frames, paths of
-    different shapes, flags it does not know, and for "scale" or "path" of a true path that stays in one place.
-    """
-    if found.shape != true.shape or true.shape[-3] < 2:
-        raise InputError(
-            f"trajectories {tuple(found.shape)} and {tuple(true.shape)}; expected one shape [*b, f >= 2, 4, 4]"
-        )
-    for name, value, known in (
-        ("reduce", reduce, ("sum", "mean")),
-        ("angle", angle, ("rad", "deg")),
-        ("alignment", alignment, ("none", "scale", "sim3")),
-        ("unit", unit, ("path", "metres")),
-    ):
-        if value not in known:
-            raise InputError(f"{name} {value!r}; expected one of {', '.join(known)}")
-    found, true = (invert_rigid(path[..., :1, :, :]) @ path for path in (found, true))
-    far = true[..., :3, 3].norm(dim=-1).amax(-1)
-    if (alignment == "scale" or unit == "path") and bool((far <= 0).any()):
-        raise InputError("a true path that stays in one place has no length; expected alignment none or sim3 in metres")
-    rotation, centre = found[..., :3, :3], found[..., :3, 3]
-    if alignment == "scale":
-        own = centre.norm(dim=-1).amax(-1)
-        centre = centre * (far / own.clamp_min(1e-12))[..., None, None]
-    elif alignment == "sim3":
-        best = Similarity.between(centre, true[..., :3, 3])
-        rotation, centre = best.rotation[..., None, :, :] @ rotation, best.points(centre)
-    length = far[..., None] if unit == "path" else torch.ones_like(far)[..., None]
-    angles = _angle(rotation.mT @ true[..., :3, :3])[..., 1:]
-    offset = ((centre - true[..., :3, 3]) / length[..., None])[..., 1:, :]
-    both = (offset.square().sum(-1) + (rotation - true[..., :3, :3])[..., 1:, :, :].square().sum((-2, -1))).sqrt()
-    total = torch.sum if reduce == "sum" else torch.mean
-    errors = (torch.rad2deg(angles) if angle == "deg" else angles, offset.norm(dim=-1), both)
-    frames = true.shape[-3] - 1
-    lengths = "in metres" if unit == "metres" else "in lengths of the true path"
-    name = f"{reduce} over {frames} frames, {angle}, {alignment} alignment, {lengths}"
-    known = {"scale": "CamI2V (rel)", "none": "CamI2V (abs)"}.get(alignment)
-    if (reduce, angle, unit) == ("sum", "rad", "path") and known:
-        name = f"{known}: {name}"
-    rotations, translations, both = (total(error, -1) for error in errors)
-    return TrajectoryErrors(rotations, translations, both, name)
-
-
-def _angle(rotation: Tensor) -> Tensor:
-    """The angle of rotations [*b, 3, 3] in radians, exact for small ones too."""
-    sine = torch.stack([rotation[..., 2, 1] - rotation[..., 1, 2], rotation[..., 0, 2] - rotation[..., 2, 0],
-                        rotation[..., 1, 0] - rotation[..., 0, 1]], -1).norm(dim=-1) / 2  # fmt: skip
-    cosine = (rotation.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
-    return torch.atan2(sine, cosine)

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,10 @@ from tests.geometry.io.test_gltf import cloud, house
 from tests.geometry.test_cameras import some_cameras
 
 HW = (30, 50)
+
+
+def pxr(*names: str) -> list[Any]:
+    return [pytest.importorskip(f"pxr.{name}") for name in names]
 
 
 def some_splats(n: int = 7) -> Splats:
@@ -47,8 +52,7 @@ def everything() -> dict:
 
 @pytest.mark.parametrize("suffix", [".usda", ".usdc", ".usdz"])
 def test_the_validators_of_usd_find_nothing(suffix: str, tmp_path: Path) -> None:
-    validation = pytest.importorskip("pxr.UsdValidation")
-    from pxr import Usd, UsdGeom
+    validation, Usd, UsdGeom = pxr("UsdValidation", "Usd", "UsdGeom")
 
     write_usd(tmp_path / f"a{suffix}", everything(), fps=10.0)
     stage = Usd.Stage.Open(str(tmp_path / f"a{suffix}"))
@@ -61,8 +65,7 @@ def test_the_validators_of_usd_find_nothing(suffix: str, tmp_path: Path) -> None
 
 
 def test_shapes_are_what_they_were_and_their_colours_linear(tmp_path: Path) -> None:
-    pytest.importorskip("pxr")
-    from pxr import Usd, UsdGeom, UsdVol
+    Usd, UsdGeom, UsdVol = pxr("Usd", "UsdGeom", "UsdVol")
 
     parts = everything()
     write_usd(tmp_path / "a.usdc", parts, fps=10.0)
@@ -86,8 +89,7 @@ def test_shapes_are_what_they_were_and_their_colours_linear(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("times", [True, False])
 def test_cameras_of_usd_see_each_point_where_ours_do(times: bool, tmp_path: Path) -> None:
-    pytest.importorskip("pxr")
-    from pxr import Gf, Usd, UsdGeom
+    Gf, Usd, UsdGeom = pxr("Gf", "Usd", "UsdGeom")
 
     cameras = plain_cameras(times)
     write_usd(tmp_path / "a.usda", {"c": cameras}, fps=10.0)
@@ -104,7 +106,7 @@ def test_cameras_of_usd_see_each_point_where_ours_do(times: bool, tmp_path: Path
 
 
 def test_what_usd_can_not_hold_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("pxr")
+    pxr("Usd")
     fisheye = Cameras.from_fov(torch.eye(4)[None], 90.0, HW, Lens.of(LensKind.FISHEYE, torch.zeros(1, 1)))
     bad = house().vertices.clone()
     bad[0, 0] = torch.nan
