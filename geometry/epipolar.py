@@ -5,7 +5,7 @@ import torch
 from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Float
-from geometry.transforms import invert_rigid
+from geometry.transforms import cross_matrix, invert_rigid
 
 
 def essential(source: Cameras, target: Cameras) -> Float[torch.Tensor, "*b 3 3"]:
@@ -14,7 +14,7 @@ def essential(source: Cameras, target: Cameras) -> Float[torch.Tensor, "*b 3 3"]
     E = [t]x R of target_from_source (Hartley and Zisserman 2004, eq. 9.12), not normalised. 0 without a baseline.
     """
     motion = invert_rigid(target.world_from_camera) @ source.world_from_camera
-    return _cross(motion[..., :3, 3]) @ motion[..., :3, :3]
+    return cross_matrix(motion[..., :3, 3]) @ motion[..., :3, :3]
 
 
 def fundamental(source: Cameras, target: Cameras) -> Float[torch.Tensor, "*b 3 3"]:
@@ -83,10 +83,3 @@ def _homogeneous(uv: torch.Tensor) -> torch.Tensor:
 def _positive(length: torch.Tensor) -> torch.Tensor:
     """A divisor that leaves 0 / 0 at 0."""
     return length.clamp_min(torch.finfo(length.dtype).tiny)
-
-
-def _cross(vector: torch.Tensor) -> torch.Tensor:
-    """The matrix [v]x with [v]x w = v x w."""
-    x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))

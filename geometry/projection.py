@@ -3,7 +3,7 @@
 import torch
 
 from geometry.cameras import Cameras
-from geometry.rays import camera_directions, pixel_centres
+from geometry.rays import camera_directions, pixel_centres, pixel_map, world_from_pixel
 from geometry.shapes import Float
 from geometry.transforms import transform_points
 
@@ -39,6 +39,12 @@ def unproject(cameras: Cameras, depth: Float[torch.Tensor, "*b 1 h w"]) -> Float
 
     Sky (inf) gives non-finite points: mask it out.
     """
+    if cameras.lens is None:
+        rays, centre = pixel_map(world_from_pixel(cameras), cameras.hw), cameras.centres[..., None, None]
+        depth = depth.to(rays.dtype)
+        needed = torch.is_grad_enabled() and (rays.requires_grad or depth.requires_grad or centre.requires_grad)
+        # In place where nothing has to be kept: half of the time goes into getting memory.
+        return torch.addcmul(centre, rays, depth, out=None if needed else rays).movedim(-3, -1)
     uv = pixel_centres(cameras.hw, depth.device, cameras.K.dtype)
     in_camera = camera_directions(cameras, uv) * depth.movedim(-3, -1).to(cameras.K.dtype)
     return transform_points(cameras.world_from_camera, in_camera.flatten(-3, -2)).unflatten(-2, cameras.hw)

@@ -4,6 +4,7 @@ import torch
 
 from geometry.cameras import Cameras
 from geometry.shapes import Bool, Float
+from geometry.transforms import cross_matrix
 
 
 def pixel_centres(
@@ -53,9 +54,32 @@ def ray_map(cameras: Cameras) -> tuple[Float[torch.Tensor, "*b h w 3"], Float[to
     return cameras.centres[..., None, None, :].expand_as(directions), directions
 
 
+def pixel_map(matrix: Float[torch.Tensor, "*b n 3"], hw: tuple[int, int]) -> Float[torch.Tensor, "*b n h w"]:
+    """matrix @ (u, v, 1) of every pixel centre: what depends on rows and what on columns, added once."""
+    row, column = (torch.arange(side, device=matrix.device, dtype=matrix.dtype) + 0.5 for side in hw)
+    across = matrix[..., 0, None] * column
+    down = matrix[..., 1, None] * row + matrix[..., 2, None]
+    return down[..., :, None] + across[..., None, :]
+
+
+def world_from_pixel(cameras: Cameras) -> Float[torch.Tensor, "*b 3 3"]:
+    """Takes (u, v, 1) of a pinhole's pixel to its ray's direction in the world, of depth 1."""
+    return cameras.world_from_camera[..., :3, :3] @ torch.linalg.inv(cameras.K)
+
+
 def plucker(cameras: Cameras) -> Float[torch.Tensor, "*b 6 h w"]:
-    """Plücker embedding (d, o x d), d of unit length, of every pixel's ray, for any lens."""
-    return plucker_of(*ray_map(cameras))
+    """Plücker embedding (d, o x d), d of unit length, of every pixel's ray, for any lens.
+
+    The moment o x d does not change when o slides along the ray (Sitzmann et al. 2021, eq. 1).
+    """
+    if cameras.lens is not None:
+        return plucker_of(*ray_map(cameras))
+    direction = world_from_pixel(cameras)
+    both = torch.cat([direction, cross_matrix(cameras.centres) @ direction], -2)
+    maps = pixel_map(both, cameras.hw)
+    x, y, z = maps[..., :3, :, :].unbind(-3)
+    inverse = torch.addcmul(torch.addcmul(x * x, y, y), z, z).rsqrt()[..., None, :, :]
+    return maps * inverse if maps.requires_grad else maps.mul_(inverse)
 
 
 def plucker_of(

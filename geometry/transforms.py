@@ -28,13 +28,18 @@ def transform_points(
     return points @ transform[..., :3, :3].transpose(-1, -2) + transform[..., None, :3, 3]
 
 
+def cross_matrix(vector: Float[torch.Tensor, "*b 3"]) -> Float[torch.Tensor, "*b 3 3"]:
+    """The matrix [v]x with [v]x w = v x w."""
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+
+
 def rotation_about(
     axis: Float[torch.Tensor, "*b 3"], angle_rad: Float[torch.Tensor, "*b"]
 ) -> Float[torch.Tensor, "*b 3 3"]:
     """Rotation by an angle about an axis of any length but zero (Rodrigues' formula)."""
-    x, y, z = torch.nn.functional.normalize(axis, dim=-1).unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    cross = cross_matrix(torch.nn.functional.normalize(axis, dim=-1))
     sine, cosine = angle_rad.sin()[..., None, None], angle_rad.cos()[..., None, None]
     identity = torch.eye(3, dtype=axis.dtype, device=axis.device)
     return identity + sine * cross + (1 - cosine) * cross @ cross

@@ -8,8 +8,9 @@ from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.pointclouds import check_frames
 from geometry.projection import project, unproject
-from geometry.rays import ray_map
+from geometry.rays import pixel_map, ray_map, world_from_pixel
 from geometry.shapes import Bool, Float
+from geometry.transforms import transform_points
 
 _FREE = torch.iinfo(torch.int64).max
 
@@ -31,19 +32,35 @@ def forward_warp(
     check_frames("warp", rgb, depth, sources)
     target = _single(target)
     height, width = target.hw
-    uv, z = _project_or_sky(target, *_points_or_sky(depth, sources))
-    column, row = uv.floor().unbind(-1)
-    falls = (z > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height) & (depth > 0).flatten()
-    source = falls.nonzero()[:, 0]
-    pixel = row[source].long() * width + column[source].long()
+    u, v, z = _places(depth, sources, target)
+    falls = (z > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height) & (depth > 0).flatten()
+    nowhere = height * width
+    pixel = torch.where(falls, v.int() * width + u.int(), nowhere).long()
     # The bits of a positive float order as the float does: depth first, then the pixel's place in the sources.
-    key = (z[source].float().view(torch.int32).long() << 32) | source
-    best = torch.full((height * width,), _FREE, device=key.device).scatter_reduce(0, pixel, key, "amin")
+    key = (z.float().view(torch.int32).long() << 32) | torch.arange(len(z), device=z.device)
+    best = torch.full((nowhere + 1,), _FREE, device=key.device).scatter_reduce(0, pixel, key, "amin")[:nowhere]
     visible = best != _FREE
-    winner = torch.where(visible, best & 0xFFFFFFFF, torch.zeros_like(best))
-    colours = rgb.movedim(1, 0).flatten(1)[:, winner] * visible
-    depths = torch.where(visible, z[winner], torch.zeros_like(z[winner]))
+    winner = torch.where(visible, best & 0xFFFFFFFF, 0)
+    colours = rgb.movedim(1, 0).flatten(1).index_select(1, winner) * visible
+    depths = torch.where(visible, z.index_select(0, winner), 0.0)
     return colours.view(-1, height, width), depths.view(1, height, width), visible.view(1, height, width)
+
+
+def _places(
+    depth: Float[torch.Tensor, "f 1 h w"], sources: Cameras, target: Cameras
+) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n"], Float[torch.Tensor, "n"]]:
+    """Where one camera sees the pixels of others: u, v and depth, in the order of frames, rows and columns."""
+    if sources.lens is not None or target.lens is not None:
+        uv, z = _project_or_sky(target, *_points_or_sky(depth, sources))
+        return uv[:, 0], uv[:, 1], z
+    # Between pinholes: pixels of depth 1 by one matrix, times depth, and away from the sky the move.
+    turn = target.K @ target.camera_from_world[:3, :3] @ world_from_pixel(sources)
+    shift = (target.K @ transform_points(target.camera_from_world, sources.centres)[..., None])[..., None]
+    sky = depth.isinf()
+    seen = torch.addcmul(shift * ~sky, pixel_map(turn, sources.hw), torch.where(sky, 1.0, depth.to(turn)))
+    x, y, z = seen.movedim(-3, 0).flatten(1)
+    inverse = 1 / z
+    return x * inverse, y * inverse, torch.where(sky.flatten(), z * torch.inf, z)
 
 
 def _project_or_sky(

@@ -39,7 +39,8 @@ def write_mp4(
 
     import av
 
-    if len(rgb) < 1 or not bool(rgb.isfinite().all()):
+    low, high = rgb.detach().aminmax() if len(rgb) else (rgb.new_tensor(math.nan),) * 2
+    if not (low.isfinite() and high.isfinite()):
         raise InputError(f"{path}: {len(rgb)} frames or NaN among them; expected at least one frame in 0..1")
     if not 0 < fps <= 1000 or scale < 1:
         raise InputError(f"{path}: {fps} frames per second at scale {scale}; expected fps in (0, 1000], scale >= 1")
@@ -60,8 +61,9 @@ def write_mp4(
             context.options = {"crf": "14", "preset": "medium"}
         else:
             context.bit_rate = max(400_000, int(height * width * fps))
-        for index, picture in enumerate(rgb):
-            planes = _yuv420(picture, scale)
+        inside = bool((low >= 0) & (high <= 1))
+        for index, picture in enumerate(rgb.detach().float()):
+            planes = _yuv420(picture if inside else picture.clamp(0, 1), scale)
             frame = av.VideoFrame.from_ndarray(planes.numpy(), format="yuv420p")
             frame.colorspace, frame.color_range, frame.pts = _BT709, _TV_RANGE, index
             container.mux(stream.encode(frame))
@@ -166,15 +168,19 @@ def _rgb24(frame: "av.VideoFrame", path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 def _yuv420(rgb: Float[torch.Tensor, "3 h w"], scale: int) -> UInt8[torch.Tensor, "rows w2"]:
     """One picture as the planes Y, U, V one below the other (BT.709, 8 bits, limited range, chroma at the left)."""
-    rgb = rgb.detach().cpu().clamp(0, 1).float()
-    rgb = rgb.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
-    rgb = torch.nn.functional.pad(rgb[None], (0, rgb.shape[-1] % 2, 0, rgb.shape[-2] % 2), mode="replicate")[0]
-    r, g, b = rgb
-    luma = _KR * r + (1 - _KR - _KB) * g + _KB * b
-    chroma = torch.stack([(b - luma) / (2 - 2 * _KB), (r - luma) / (2 - 2 * _KR)])  # in -0.5..0.5
-    rows = (chroma[:, 0::2] + chroma[:, 1::2]) / 2
-    rows = torch.nn.functional.pad(rows, (1, 1), mode="replicate")
-    chroma = (rows[..., 0:-2:2] + 2 * rows[..., 1:-1:2] + rows[..., 2::2]) / 4
-    y = (16 + 219 * luma).round().flatten()
-    uv = (128 + 224 * chroma).round().flatten()
-    return torch.cat([y, uv]).to(torch.uint8).view(-1, luma.shape[-1])
+    rgb = rgb.cpu()
+    if scale > 1:
+        rgb = rgb.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
+    if rgb.shape[-1] % 2 or rgb.shape[-2] % 2:
+        rgb = torch.nn.functional.pad(rgb[None], (0, rgb.shape[-1] % 2, 0, rgb.shape[-2] % 2), mode="replicate")[0]
+    luma = torch.tensor([_KR, 1 - _KR - _KB, _KB])
+    y = (219 * luma @ rgb.flatten(1)).add_(16.5).to(torch.uint8)
+    # All of it is linear: the two rows of each block and the three columns around its left edge are weighed first.
+    rows = rgb[:, 0::2] + rgb[:, 1::2]
+    middle, right = rows[..., 0::2], rows[..., 1::2]
+    left = torch.cat([rows[..., :1], right[..., :-1]], -1)
+    around = torch.add(left + right, middle, alpha=2).flatten(1) / 8
+    blue, red = (torch.tensor(axis) - luma for axis in ((0.0, 0.0, 1.0), (1.0, 0.0, 0.0)))
+    weights = torch.stack([blue / (2 - 2 * _KB), red / (2 - 2 * _KR)])  # chroma in -0.5..0.5
+    uv = (224 * weights @ around).add_(128.5).to(torch.uint8).flatten()
+    return torch.cat([y, uv]).view(-1, rgb.shape[-1])

@@ -5,6 +5,7 @@ left out with a line that names them (Open3D, evo; kornia and PyAV always are).
 """
 
 import argparse
+import importlib
 import json
 import math
 import sys
@@ -77,7 +78,7 @@ def plucker_maps(repeats: int) -> list[Result]:
 
 def unprojection(repeats: int) -> list[Result]:
     """Eight depth maps of 480 x 640 to world points."""
-    import open3d as o3d
+    o3d: Any = importlib.import_module("open3d")
 
     cameras, depth = views(8, (480, 640)), waves(8, (480, 640))
     images = [o3d.t.geometry.Image(np.ascontiguousarray(one[0].numpy())) for one in depth]
@@ -127,7 +128,7 @@ def warps(repeats: int) -> list[Result]:
 
 def fusion(repeats: int) -> list[Result]:
     """Points of eight depth maps, one for each occupied cube of 2 cm."""
-    import open3d as o3d
+    o3d: Any = importlib.import_module("open3d")
 
     cameras, depth, rgb = views(8, (240, 320)), waves(8, (240, 320)), torch.rand(8, 3, 240, 320)
     cloud = points_from_depth(rgb, depth, cameras, None)
@@ -140,7 +141,9 @@ def fusion(repeats: int) -> list[Result]:
         "worldgen": lambda: voxel_downsample(PointCloud(cloud.points, cloud.colours), 0.02),
         "Open3D": lambda: theirs.voxel_down_sample(0.02),
     }
-    return compare(case, runs, "Open3D", {}, repeats, f"{counts[0]} and {counts[1]} cubes; ours are summed in float64 and sorted")
+    return compare(
+        case, runs, "Open3D", {}, repeats, f"{counts[0]} and {counts[1]} cubes; ours are summed in float64 and sorted"
+    )
 
 
 def surfaces(repeats: int) -> list[Result]:
