@@ -81,7 +81,7 @@ class Step:
         """Measure two pictures of one capture."""
         likeness = float(torch.corrcoef(torch.stack([a.thumbnail.flatten(), b.thumbnail.flatten()]))[0, 1])
         baseline = float((a.camera.centres - b.camera.centres).norm())
-        uv_a, uv_b = _matches(a, b)
+        uv_a, uv_b = matches(a, b)
         motion = residual = None
         if len(uv_a) >= _FEW:
             motion = float((uv_a - uv_b).norm(dim=-1).median()) / max(a.camera.hw)
@@ -135,7 +135,8 @@ def _features(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(sift.keypoints)[:, ::-1] + 0.5, np.asarray(sift.descriptors)
 
 
-def _matches(a: Look, b: Look) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2"]]:
+def matches(a: Look, b: Look) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2"]]:
+    """Pixels (u, v) of features that are each other's most alike, and clearly so, in the pictures as measured."""
     from skimage.feature import match_descriptors
 
     if min(len(a.keypoints), len(b.keypoints)) < 2:
