@@ -16,8 +16,9 @@ from geometry.shapes import Float
 class Similarity:
     """x -> scale * rotation @ x + translation, of any batch shape b. `new_from_old @ old_from_older` is one of them.
 
-    A scale says what a length of 1 in the one world is in the other; keep the object beside what it was applied to, and
-    `inverse()` brings results back to the user's frame and units.
+    A scale says what a length of 1 in the one world is in the other. Values in memory are the user's, in the user's
+    frame and units; writers take a `stored_from_user` for tools that want another one, keep it in the file, and readers
+    undo it.
     """
 
     scale: Float[torch.Tensor, "*b"]
@@ -32,6 +33,12 @@ class Similarity:
     def identity(dtype: torch.dtype = torch.float64) -> "Similarity":
         """The one that changes nothing."""
         return Similarity(torch.ones((), dtype=dtype), torch.eye(3, dtype=dtype), torch.zeros(3, dtype=dtype))
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it changes nothing."""
+        none = Similarity.identity()
+        return all(torch.equal(getattr(self, name).double().cpu(), values) for name, values in vars(none).items())
 
     @staticmethod
     def normalising(points: Float[torch.Tensor, "n 3"]) -> "Similarity":
@@ -107,17 +114,17 @@ class Similarity:
         return {"means": "new = scale * rotation @ old + translation", **values}
 
     @staticmethod
-    def from_json(data: Any) -> "Similarity":
-        """What `to_json` gave. Raises InputError for anything else, or a rotation that is none."""
+    def from_json(data: Any, where: str = "similarity") -> "Similarity":
+        """What `to_json` gave. Raises InputError, naming `where`, for anything else, or a rotation that is none."""
         try:
             scale, rotation, shift = (
                 torch.tensor(data[name], dtype=torch.float64) for name in ("scale", "rotation", "translation")
             )
         except (TypeError, KeyError, ValueError, IndexError) as error:
-            raise InputError(f"similarity {str(data)[:60]}; expected scale, rotation and translation") from error
+            raise InputError(f"{where}: {str(data)[:60]!r}; expected scale, rotation and translation") from error
         if scale.shape != () or rotation.shape != (3, 3) or shift.shape != (3,) or not bool(shift.isfinite().all()):
-            raise InputError(f"similarity {str(data)[:60]}; expected one number, 3x3 numbers and 3 numbers")
+            raise InputError(f"{where}: {str(data)[:60]!r}; expected one number, 3x3 numbers and 3 numbers")
         off = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
         if not (off < 1e-6 and float(torch.linalg.det(rotation)) > 0):
-            raise InputError(f"similarity whose rotation is off one by {off:.2g}; expected a rotation")
+            raise InputError(f"{where}: a matrix that is off a rotation by {off:.2g}; expected a rotation")
         return Similarity(scale, rotation, shift)

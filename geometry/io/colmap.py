@@ -15,15 +15,17 @@ import torch
 
 from geometry.errors import InputError
 from geometry.io.entries import inside, size_mismatch
-from geometry.io.files import read_file
+from geometry.io.files import read_file, read_json
 from geometry.io.images import image_hw
 from geometry.io.posed import PosedPicture, PosedPictures
 from geometry.lenses import Lens, LensKind
 from geometry.quaternions import matrix_from_quaternion_wxyz
 from geometry.shapes import Float, Int, UInt8
+from geometry.similarity import Similarity
 from geometry.transforms import invert_rigid, rigid
 
 _MAX_BYTES = 2**31
+SIMILARITY = "stored_from_user.json"  # COLMAP has no place for it
 # Parameters of the models that `geometry.lenses` has, in COLMAP's order, by COLMAP's number.
 _MODELS = {
     0: ("SIMPLE_PINHOLE", "f cx cy"), 1: ("PINHOLE", "fx fy cx cy"), 2: ("SIMPLE_RADIAL", "f cx cy k1"),
@@ -76,6 +78,9 @@ def read_colmap(folder: Path, pictures: Path | None = None, need_pictures: bool 
     pictures       folder of the pictures; their names in the model may hold folders of their own
     need_pictures  whether every picture must be there, in the size the model says; else missing ones get no path
 
+    A `stored_from_user.json` beside the model, as `write_colmap` leaves one, is undone: poses and points come in the
+    user's world.
+
     Raises InputError, naming file and place, for files that are missing, truncated or otherwise wrong, lenses that
     `geometry.lenses` has not, unknown ids, and names out of the folder of the pictures.
     """
@@ -88,9 +93,12 @@ def read_colmap(folder: Path, pictures: Path | None = None, need_pictures: bool 
     values = np.array(list(points.values()), np.float64).reshape(-1, 6)
     if not np.isfinite(values).all():
         raise InputError(f"{paths['points3D']}: points with NaN or infinity; expected finite numbers")
+    positions, moved = torch.from_numpy(values[:, :3].copy()), similarity_of(folder)
+    if moved is not None:
+        positions, frames = moved.inverse().points(positions), [frame.moved(moved.inverse()) for frame in frames]
     return ColmapModel(
-        PosedPictures(tuple(frames)),
-        torch.from_numpy(values[:, :3].copy()),
+        PosedPictures(tuple(frames), moved or Similarity.identity()),
+        positions,
         torch.from_numpy(values[:, 3:].clip(0, 255).astype(np.uint8)),
         tuple(torch.from_numpy(np.array(images[i].uv, np.float64)).reshape(-1, 2) for i in order),
         tuple(observed),
@@ -111,6 +119,12 @@ def tables(folder: Path) -> tuple[dict[int, Any], dict[int, Any], dict[int, Any]
     if not images:
         raise InputError(f"{paths['images']}: no images; expected at least one")
     return cameras, images, points, paths
+
+
+def similarity_of(folder: Path) -> Similarity | None:
+    """What was done to the user's world to get a model, where its folder says."""
+    path = folder / SIMILARITY
+    return Similarity.from_json(read_json(path, "a similarity"), str(path)) if path.exists() else None
 
 
 def suffix_of(folder: Path) -> str:

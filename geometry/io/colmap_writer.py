@@ -1,5 +1,6 @@
 """COLMAP models written: the three files that every version of COLMAP reads, binary or as text."""
 
+import json
 import shutil
 import struct
 import tempfile
@@ -12,7 +13,7 @@ import torch
 from geometry.cameras import Cameras
 from geometry.converters import cameras_to_colmap
 from geometry.errors import InputError
-from geometry.io.colmap import ColmapModel
+from geometry.io.colmap import SIMILARITY, ColmapModel
 from geometry.io.posed import PosedPicture, PosedPictures
 from geometry.lenses import LensKind
 from geometry.shapes import Float, UInt8
@@ -50,13 +51,17 @@ def write_colmap(
     """Write cameras, images and points3D to a new or empty folder; `read_colmap` gives the model back.
 
     Pictures that share a view, a lens and a size share a camera; cameras, images and points are numbered from 1. Points
-    keep who saw them, and an unknown error (-1). `more` are further files of the folder, by name.
+    keep who saw them, and an unknown error (-1). `more` are further files of the folder, by name. Where the pictures have
+    a `stored_from_user`, the model is written in the stored world, with that beside it as JSON.
     Raises InputError for a folder with something in it, lenses that COLMAP has no model for, and names with line
     breaks, or spaces as text.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: there is something already; expected a new or empty folder")
-    frames = model.pictures.frames
+    frames, places, stored = model.pictures.frames, model.points, model.pictures.stored_from_user
+    if not stored.is_identity:
+        frames, places = tuple(frame.moved(stored) for frame in frames), stored.points(places)
+        more = {**more, SIMILARITY: json.dumps(stored.to_json(), indent=1).encode()}
     for frame in frames:
         if "\n" in frame.file_path or "\0" in frame.file_path or not frame.file_path.strip():
             raise InputError(f"{folder}: picture {frame.file_path[:60]!r}; expected a name of one line")
@@ -65,7 +70,7 @@ def write_colmap(
     lenses = [_camera(frame) for frame in frames]
     numbers = {lens: n for n, lens in enumerate(dict.fromkeys(lenses), 1)}
     poses = [[t.tolist() for t in cameras_to_colmap(frame.camera)[:2]] for frame in frames]
-    tracks: list[list[tuple[int, int]]] = [[] for _ in range(len(model.points))]
+    tracks: list[list[tuple[int, int]]] = [[] for _ in range(len(places))]
     for image, seen in enumerate(model.observed, 1):
         for feature, point in enumerate(seen.tolist()):
             if point >= 0:
@@ -76,7 +81,7 @@ def write_colmap(
             zip(frames, poses, lenses, model.observed_uv, model.observed), 1
         )
     ]
-    points = list(zip(model.points.tolist(), model.colours.tolist(), tracks))
+    points = list(zip(places.tolist(), model.colours.tolist(), tracks))
     files = {**(_binary(numbers, images, points) if binary else _text(numbers, images, points)), **more}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,12 @@
 The file holds camera-to-world matrices with OpenGL axes (x right, y up, looking along -z) and intrinsics in pixels with
 the corner of the picture at (0, 0), which is our rule. nerfstudio's importers may have moved the user's world before
 storing it: stored point = applied_scale * applied_transform @ user's point. Reading undoes that, so poses come back in
-the user's own frame and units; the two are kept beside the poses for whoever wants the stored frame.
+the user's own frame and units; the similarity is kept beside the poses for whoever wants the stored frame.
 """
 
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,7 +23,7 @@ from geometry.io.images import image_hw
 from geometry.io.posed import PosedPicture, PosedPictures
 from geometry.lenses import Lens, LensKind
 from geometry.shapes import Float
-from geometry.transforms import invert_rigid
+from geometry.similarity import Similarity
 
 _MAX_BYTES = 50_000_000
 _PERSPECTIVE = ("PINHOLE", "SIMPLE_PINHOLE", "OPENCV", "RADIAL", "SIMPLE_RADIAL", "PERSPECTIVE")
@@ -48,12 +47,7 @@ def read_transforms(path: Path, need_pictures: bool = True) -> PosedPictures:
     meta = read_json(path, "a transforms.json", _MAX_BYTES)
     if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list) or not meta["frames"]:
         raise InputError(f'{path}: no frames; expected a JSON object with a list "frames" of at least one')
-    stored_from_user = torch.eye(4, dtype=torch.float64)
-    if "applied_transform" in meta:
-        stored_from_user = rigid_rows(meta["applied_transform"], f"{path}: applied_transform")
-    scale = number(meta.get("applied_scale", 1.0), f"{path}: applied_scale")
-    if scale <= 0:
-        raise InputError(f"{path}: applied_scale {scale}; expected more than 0")
+    stored_from_user = _similarity(meta, path)
 
     root, frames, seen = path.parent.resolve(), [], {}
     for index, entry in enumerate(meta["frames"]):
@@ -65,9 +59,9 @@ def read_transforms(path: Path, need_pictures: bool = True) -> PosedPictures:
         if first != index:
             raise InputError(f"{where}: {frame.file_path} was frame {first} already; expected each picture once")
         frames.append(frame)
-    if "applied_transform" in meta or scale != 1:
-        frames = [_undo(frame, stored_from_user, scale) for frame in frames]
-    return PosedPictures(tuple(frames), stored_from_user, scale)
+    if "applied_transform" in meta or "applied_scale" in meta:
+        frames = [frame.moved(stored_from_user.inverse()) for frame in frames]
+    return PosedPictures(tuple(frames), stored_from_user)
 
 
 def write_transforms(
@@ -76,12 +70,14 @@ def write_transforms(
     file_paths: Sequence[str],
     depth_file_paths: Sequence[str] | None = None,
     extra: dict[str, Any] | None = None,
+    stored_from_user: Similarity | None = None,
 ) -> None:
     """Write cameras of batch shape [f] with their lenses; `read_transforms` returns the same numbers exactly (the K of
     panoramas to rounding; a lens's reach is the model's own again).
 
     file_paths, depth_file_paths  relative to the folder of `path`, one per camera
     extra                         further top-level entries, JSON values
+    stored_from_user              the world to store the cameras in; readers undo it
 
     Raises InputError for lengths that differ, repeated or climbing paths, skewed or non-finite cameras, lenses the
     format has not (f-theta, k4 to k6 of OPENCV), and an extra that would replace one of our entries.
@@ -96,7 +92,7 @@ def write_transforms(
     for name in [name for names in paths for name in names]:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InputError(f"{path}: picture {name}; expected a path below the folder of the file")
-    cameras = cameras.to("cpu")
+    cameras = (cameras if stored_from_user is None else stored_from_user.cameras(cameras)).to("cpu")
     poses, K = opencv_from_opengl(cameras.world_from_camera), cameras.K
     if not bool(poses.isfinite().all() and K.isfinite().all()):
         raise InputError(f"{path}: cameras with NaN or infinite numbers; expected finite ones")
@@ -111,6 +107,12 @@ def write_transforms(
     if clash := sorted((meta.keys() | {"frames", "applied_transform", "applied_scale"}) & (extra or {}).keys()):
         raise InputError(f"{path}: extra entries {', '.join(clash)}; expected names the format does not use itself")
     meta |= extra or {}
+    if stored_from_user is not None:
+        scale = stored_from_user.scale.double()
+        moved = torch.cat(
+            [stored_from_user.rotation.double(), stored_from_user.translation.double()[:, None] / scale], 1
+        )
+        meta |= {"applied_transform": moved.tolist(), "applied_scale": float(scale)}
     meta["frames"] = []
     for i, pose in enumerate(poses.tolist()):
         frame: dict[str, Any] = {"file_path": file_paths[i], "transform_matrix": pose}
@@ -232,8 +234,12 @@ def _lens(entry: dict[str, Any], where: str) -> Lens | None:
     return Lens.of(LensKind.OPENCV, values) if bool(values.any()) else None
 
 
-def _undo(frame: PosedPicture, stored_from_user: Float[torch.Tensor, "4 4"], scale: float) -> PosedPicture:
-    """The frame with its pose back in the user's world: scale first, then the rigid motion."""
-    pose = frame.world_from_camera.clone()
-    pose[:3, 3] /= scale
-    return replace(frame, world_from_camera=invert_rigid(stored_from_user) @ pose)
+def _similarity(meta: dict[str, Any], path: Path) -> Similarity:
+    """stored = applied_scale * applied_transform @ user's point."""
+    moved = torch.eye(4, dtype=torch.float64)
+    if "applied_transform" in meta:
+        moved = rigid_rows(meta["applied_transform"], f"{path}: applied_transform")
+    scale = number(meta.get("applied_scale", 1.0), f"{path}: applied_scale")
+    if scale <= 0:
+        raise InputError(f"{path}: applied_scale {scale}; expected more than 0")
+    return Similarity(torch.tensor(scale, dtype=torch.float64), moved[:3, :3], scale * moved[:3, 3])

@@ -1,6 +1,6 @@
 """`PosedPicture`: what every reader of posed captures returns, whatever its file format."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from geometry.io.images import read_depth_png, read_image
 from geometry.lenses import Lens
 from geometry.projection import project
 from geometry.shapes import Float
+from geometry.similarity import Similarity
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ class PosedPicture:
         view, time_s = torch.tensor(self.view), torch.tensor(self.time_s, dtype=torch.float64)
         return Cameras(self.world_from_camera, self.K, self.hw, view, time_s, self.lens)
 
+    def moved(self, new_from_old: Similarity) -> "PosedPicture":
+        """The same picture in another world."""
+        return replace(self, world_from_camera=new_from_old.cameras(self.camera[None]).world_from_camera[0])
+
     def read(self) -> Float[torch.Tensor, "3 h w"]:
         """The picture as stored (EXIF orientation ignored, as calibration does), sRGB in 0..1.
 
@@ -131,13 +136,11 @@ class PosedPictures:
     """A capture.
 
     caption           what it shows, where the capture says
-    stored_from_user  [4, 4] float64 rigid, nerfstudio's `applied_transform` (identity elsewhere)
-    stored_scale      its `applied_scale`: stored = stored_scale * (stored_from_user @ user's point)
+    stored_from_user  what was done to the user's world before it was stored; all here is in the user's again
     """
 
     frames: tuple[PosedPicture, ...]
-    stored_from_user: Float[torch.Tensor, "4 4"] = field(default_factory=lambda: torch.eye(4, dtype=torch.float64))
-    stored_scale: float = 1.0
+    stored_from_user: Similarity = field(default_factory=Similarity.identity)
     caption: str = ""
 
     def __len__(self) -> int:

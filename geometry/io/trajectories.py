@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ from geometry.io.files import check_file, write_file
 from geometry.lenses import COEFFICIENTS, Lens, LensKind
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
 from geometry.shapes import Float
+from geometry.similarity import Similarity
 from geometry.transforms import rigid
 
 FORMAT = "worldgen cameras 1"
@@ -96,14 +98,20 @@ def read_cameras_json(path: Path) -> Cameras:
     if len(sizes) > 1:
         raise InputError(f"{path}: pictures of {len(sizes)} sizes; expected one")
     plain = all(int(one.kind) == LensKind.PINHOLE for one in lens)
-    return Cameras(
+    cameras = Cameras(
         torch.stack(poses), torch.stack(lenses), sizes.pop(), torch.tensor(views),
         torch.tensor(times, dtype=torch.float64), None if plain else Lens.cat([one.reshape(1) for one in lens]),
     )  # fmt: skip
+    if "stored_from_user" not in data:
+        return cameras
+    stored = Similarity.from_json(data["stored_from_user"], f"{path}: stored_from_user")
+    return stored.inverse().cameras(cameras)
 
 
-def write_cameras_json(path: Path, cameras: Cameras) -> None:
-    """Write cameras [n] with everything they are. Raises InputError for poses that are no rigid motions."""
+def write_cameras_json(path: Path, cameras: Cameras, stored_from_user: Similarity | None = None) -> None:
+    """Write cameras [n] with everything they are, in the user's world or one that readers undo. Raises InputError for
+    poses that are no rigid motions."""
+    cameras = cameras if stored_from_user is None else stored_from_user.cameras(cameras)
     flat = cameras_from("worldgen", cameras.world_from_camera, cameras.K, cameras.hw)
     frames = [
         {"world_from_camera": pose, "K": K, "width": cameras.hw[1], "height": cameras.hw[0], "view": view, "time_s": t}
@@ -118,7 +126,9 @@ def write_cameras_json(path: Path, cameras: Cameras) -> None:
             numbers = lens.coefficients.double().tolist()
             frame["lens"] = {"kind": LensKind(int(lens.kind)).name, "coefficients": numbers}
             frame["lens"] |= {"reach": reach} if math.isfinite(reach) else {}
-    data = {"format": FORMAT, "convention": _CONVENTION, "cameras": frames}
+    data: dict[str, Any] = {"format": FORMAT, "convention": _CONVENTION, "cameras": frames}
+    if stored_from_user is not None:
+        data["stored_from_user"] = stored_from_user.to_json()
     write_file(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
 
 

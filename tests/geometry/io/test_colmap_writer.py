@@ -12,6 +12,7 @@ from geometry.io.colmap import ColmapModel, read_colmap
 from geometry.io.colmap_writer import colmap_model, write_colmap
 from geometry.io.posed import PosedPictures
 from geometry.lenses import Lens, LensKind
+from geometry.similarity import Similarity
 from tests.geometry.test_cameras import some_cameras
 
 
@@ -55,6 +56,25 @@ def test_a_model_comes_back(binary: bool, tmp_path: Path) -> None:
     write_colmap(tmp_path / "model", model, binary)
     assert same(model, read_colmap(tmp_path / "model", need_pictures=False))
     assert len(list((tmp_path / "model").iterdir())) == 3 and [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_world_to_store_in_is_kept_beside_the_model_and_undone(tmp_path: Path) -> None:
+    model = a_model()
+    stored = Similarity.normalising(model.points)
+    pictures = replace(model.pictures, stored_from_user=stored)
+    write_colmap(tmp_path / "model", replace(model, pictures=pictures))
+    found = read_colmap(tmp_path / "model", need_pictures=False)
+    assert torch.allclose(found.points, model.points) and torch.equal(
+        found.pictures.stored_from_user.scale, stored.scale
+    )
+    places = [[frame.world_from_camera for frame in m.pictures.frames] for m in (model, found)]
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(*places))
+    (tmp_path / "model" / "stored_from_user.json").write_text('{"scale": 1}')
+    with pytest.raises(InputError, match=r"stored_from_user\.json"):
+        read_colmap(tmp_path / "model", need_pictures=False)
+    (tmp_path / "model" / "stored_from_user.json").unlink()
+    bare = read_colmap(tmp_path / "model", need_pictures=False).points
+    assert torch.allclose(bare, stored.points(model.points)) and float(bare.norm(dim=-1).mean()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("binary", [True, False])

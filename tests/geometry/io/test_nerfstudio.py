@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,10 @@ from geometry.lens_models import distort
 from geometry.lenses import Lens, LensKind
 from geometry.projection import project
 from geometry.rays import camera_directions, lens_mask
+from geometry.similarity import Similarity
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import rigid, rotation_about
+from tests.geometry.test_cameras import some_cameras
 
 IDENTITY = torch.eye(4).tolist()
 
@@ -174,7 +177,24 @@ def test_the_importers_transform_and_scale_are_undone(folder) -> None:
     path = described(folder, frame_with(matrix), applied_transform=applied[:3].tolist(), applied_scale=0.25)
     pictures = read_transforms(path)
     assert torch.allclose(pictures.cameras.world_from_camera[0], user, atol=1e-6)
-    assert torch.equal(pictures.stored_from_user, applied) and pictures.stored_scale == 0.25
+    stored = pictures.stored_from_user
+    assert float(stored.scale) == 0.25 and torch.equal(stored.rotation, applied[:3, :3])
+    assert torch.allclose(stored.points(torch.zeros(1, 3).double())[0], 0.25 * applied[:3, 3])
+
+
+def test_a_world_to_store_in_is_kept_and_undone(tmp_path) -> None:
+    cameras = some_cameras((3,), (10, 12), 1)
+    K = cameras.K.clone()
+    K[:, 0, 1] = 0
+    cameras = replace(cameras, K=K)
+    turn = rotation_about(torch.tensor([1.0, 2.0, 3.0]).double(), torch.tensor(0.7).double())
+    stored = Similarity(torch.tensor(0.03).double(), turn, torch.tensor([1.0, -2.0, 3.0]).double())
+    write_transforms(tmp_path / "a.json", cameras, ["a.png", "b.png", "c.png"], stored_from_user=stored)
+    found = read_transforms(tmp_path / "a.json", need_pictures=False)
+    assert torch.allclose(found.cameras.world_from_camera, cameras.world_from_camera, atol=1e-12)
+    pose = torch.tensor(json.loads((tmp_path / "a.json").read_text())["frames"][0]["transform_matrix"])
+    assert torch.allclose(pose[:3, 3].double(), stored.points(cameras.centres)[0], atol=1e-6)
+    assert torch.allclose(found.stored_from_user.translation, stored.translation)
 
 
 def test_3x4_matrices_and_rounded_rotations_are_mended(folder) -> None:

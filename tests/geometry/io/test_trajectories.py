@@ -19,6 +19,7 @@ from geometry.io.trajectories import (
     write_tum,
 )
 from geometry.lenses import Lens, LensKind
+from geometry.similarity import Similarity
 from tests.geometry.test_cameras import some_cameras
 
 
@@ -43,6 +44,16 @@ def test_our_own_json_keeps_every_bit(tmp_path: Path) -> None:
     back = read_cameras_json(tmp_path / "a.json")
     assert all(torch.equal(getattr(back, name), getattr(cameras, name)) for name in ("K", "view", "time_s"))
     assert torch.equal(back.world_from_camera, cameras.world_from_camera) and back.hw == cameras.hw
+
+
+def test_a_world_to_store_in_is_kept_and_undone(tmp_path: Path) -> None:
+    cameras = some_cameras((3,), (10, 12), 1)
+    middle = Similarity.normalising(cameras.centres)
+    write_cameras_json(tmp_path / "a.json", cameras, stored_from_user=middle)
+    found = read_cameras_json(tmp_path / "a.json")
+    assert torch.allclose(found.world_from_camera, cameras.world_from_camera, atol=1e-12)
+    stored = torch.tensor([c["world_from_camera"] for c in json.loads((tmp_path / "a.json").read_text())["cameras"]])
+    assert float(stored[:, :3, 3].norm(dim=-1).mean()) == pytest.approx(1, abs=1e-6)
 
 
 def test_lenses_are_kept_too(tmp_path: Path) -> None:
