@@ -51,8 +51,8 @@ def write_colmap(
     """Write cameras, images and points3D to a new or empty folder; `read_colmap` gives the model back.
 
     Pictures that share a view, a lens and a size share a camera; cameras, images and points are numbered from 1. Points
-    keep who saw them, and an unknown error (-1). `more` are further files of the folder, by name. Where the pictures have
-    a `stored_from_user`, the model is written in the stored world, with that beside it as JSON.
+    keep who saw them, and an unknown error (-1). `more` are further files of the folder, by name. Where the pictures
+    have a `stored_from_user`, the model is written in the stored world, with that beside it as JSON.
     Raises InputError for a folder with something in it, lenses that COLMAP has no model for, and names with line
     breaks, or spaces as text.
     """
