@@ -47,6 +47,16 @@ from geometry.rays import lens_mask, plucker, plucker_of, ray_map
 from geometry.resampling import resample, resampling_map, undistort
 from geometry.rigs import Rig, RigCamera
 from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
+from geometry.rotations import (
+    axis_angle_from_matrix,
+    euler_from_matrix,
+    matrix_from_6d,
+    matrix_from_axis_angle,
+    matrix_from_euler,
+    se3_exp,
+    se3_log,
+    six_d_from_matrix,
+)
 from geometry.similarity import Similarity
 from geometry.soft_rasterising import soft_render_mesh, soft_silhouette
 from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
@@ -74,6 +84,7 @@ __all__ = [
     "Similarity",
     "Splats",
     "ate",
+    "axis_angle_from_matrix",
     "backward_visible",
     "backward_warp",
     "cameras_from",
@@ -90,6 +101,7 @@ __all__ = [
     "distort",
     "epipolar_lines",
     "essential",
+    "euler_from_matrix",
     "fill_nearest",
     "footprints",
     "forward_warp",
@@ -104,6 +116,9 @@ __all__ = [
     "linear_from_srgb",
     "lint",
     "look_at",
+    "matrix_from_6d",
+    "matrix_from_axis_angle",
+    "matrix_from_euler",
     "matrix_from_quaternion_wxyz",
     "nearest_point_to_axes",
     "opencv_from_opengl",
@@ -126,7 +141,10 @@ __all__ = [
     "rotation_about",
     "rpe",
     "sampson_distance",
+    "se3_exp",
+    "se3_log",
     "shade",
+    "six_d_from_matrix",
     "slerp",
     "soft_render_mesh",
     "soft_silhouette",
