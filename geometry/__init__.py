@@ -39,6 +39,15 @@ from geometry.lens_models import distort
 from geometry.lenses import Lens, LensKind
 from geometry.lint import describe, lint
 from geometry.meshes import Mesh, largest_components, vertex_normals
+from geometry.neighbours import (
+    CloudDistance,
+    cloud_distance,
+    estimate_normals,
+    nearest_neighbours,
+    radius_outliers,
+    statistical_outliers,
+)
+from geometry.point_fusion import fuse_points
 from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.projection import project, unproject
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
@@ -60,6 +69,7 @@ from geometry.warping import backward_visible, backward_warp, fill_nearest, forw
 __all__ = [
     "CONVENTIONS",
     "Cameras",
+    "CloudDistance",
     "Footprints",
     "InputError",
     "Lens",
@@ -84,15 +94,18 @@ __all__ = [
     "cameras_to_pytorch3d",
     "cameras_to_realestate10k",
     "cameras_to_unreal",
+    "cloud_distance",
     "describe",
     "distort",
     "epipolar_lines",
     "essential",
+    "estimate_normals",
     "fill_nearest",
     "footprints",
     "forward_warp",
     "fov_deg",
     "fundamental",
+    "fuse_points",
     "fuse_tsdf",
     "gltf_from_world",
     "interpolate",
@@ -103,6 +116,7 @@ __all__ = [
     "lint",
     "look_at",
     "matrix_from_quaternion_wxyz",
+    "nearest_neighbours",
     "nearest_point_to_axes",
     "opencv_from_opengl",
     "orbit",
@@ -111,6 +125,7 @@ __all__ = [
     "points_from_depth",
     "project",
     "quaternion_wxyz_from_matrix",
+    "radius_outliers",
     "rasterise",
     "ray_map",
     "render_mesh",
@@ -129,6 +144,7 @@ __all__ = [
     "soft_silhouette",
     "spherical_harmonics",
     "srgb_from_linear",
+    "statistical_outliers",
     "symmetric_epipolar_distance",
     "transform_points",
     "triangulate",
