@@ -28,6 +28,7 @@ from geometry.converters import (
 )
 from geometry.epipolar import (
     epipolar_lines,
+    epipolar_mask,
     essential,
     fundamental,
     sampson_distance,
@@ -35,6 +36,12 @@ from geometry.epipolar import (
     triangulate,
 )
 from geometry.errors import InputError
+from geometry.flow import (
+    flow_from_depth,
+    forward_backward_visible,
+    scene_flow_from_flow_and_depths,
+    warp_by_flow,
+)
 from geometry.lens_models import distort
 from geometry.lenses import Lens, LensKind
 from geometry.lint import describe, lint
@@ -58,6 +65,7 @@ from geometry.rigs import Rig, RigCamera
 from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
 from geometry.similarity import Similarity
 from geometry.soft_rasterising import soft_render_mesh, soft_silhouette
+from geometry.soft_warping import soft_forward_warp
 from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
 from geometry.splats import Footprints, Splats, footprints
 from geometry.splatting import render_splats
@@ -98,10 +106,13 @@ __all__ = [
     "describe",
     "distort",
     "epipolar_lines",
+    "epipolar_mask",
     "essential",
     "estimate_normals",
     "fill_nearest",
+    "flow_from_depth",
     "footprints",
+    "forward_backward_visible",
     "forward_warp",
     "fov_deg",
     "fundamental",
@@ -138,8 +149,10 @@ __all__ = [
     "rotate_harmonics",
     "rotation_about",
     "sampson_distance",
+    "scene_flow_from_flow_and_depths",
     "shade",
     "slerp",
+    "soft_forward_warp",
     "soft_render_mesh",
     "soft_silhouette",
     "spherical_harmonics",
@@ -152,5 +165,6 @@ __all__ = [
     "unproject",
     "vertex_normals",
     "voxel_downsample",
+    "warp_by_flow",
     "world_from_gltf",
 ]
