@@ -35,7 +35,7 @@ def epipolar_lines(
     """The lines a u + b v + c = 0 in the target on which source pixels may lie; a^2 + b^2 = 1, so that a pixel put in
     gives its distance. 0 where no line is fixed (no baseline, or the source pixel is the epipole)."""
     lines = _homogeneous(source_uv) @ F.mT
-    return lines / _positive(lines[..., :2].norm(dim=-1, keepdim=True))
+    return _over(lines, lines[..., :2].norm(dim=-1, keepdim=True))
 
 
 def epipolar_mask(
@@ -63,7 +63,7 @@ def epipolar_mask(
         start, end, seen = _epipolar_segments(source, target, asked, depths_m)
         length = (end - start).norm(dim=-1, keepdim=True)
         right = (end - start).new_tensor([1.0, 0.0])  # a segment of no length may point anywhere
-        unit = torch.where(length > 0, (end - start) / _positive(length), right)
+        unit = torch.where(length > 0, _over(end - start, length), right)
         normal = torch.stack([-unit[..., 1], unit[..., 0]], -1)
         across, along = (axis @ answers.mT - (axis * start).sum(-1, keepdim=True) for axis in (normal, unit))
         beyond = torch.maximum(-along, along - length).clamp_min(0)
@@ -103,8 +103,8 @@ def symmetric_epipolar_distance(
     source, target = _homogeneous(source_uv), _homogeneous(target_uv)
     in_target, in_source = source @ F.mT, target @ F
     residual = (target * in_target).sum(-1).abs()
-    parts = [residual / _positive(line[..., :2].norm(dim=-1)) for line in (in_target, in_source)]
-    return torch.hypot(parts[0], parts[1])
+    parts = [_over(residual, line[..., :2].norm(dim=-1)) for line in (in_target, in_source)]
+    return torch.stack(parts).norm(dim=0)  # whose gradient at 0 is 0, where that of `hypot` is not a number
 
 
 def sampson_distance(
@@ -115,7 +115,7 @@ def sampson_distance(
     source, target = _homogeneous(source_uv), _homogeneous(target_uv)
     in_target, in_source = source @ F.mT, target @ F
     residual = (target * in_target).sum(-1).abs()
-    return residual / _positive(torch.cat([in_target[..., :2], in_source[..., :2]], -1).norm(dim=-1))
+    return _over(residual, torch.cat([in_target[..., :2], in_source[..., :2]], -1).norm(dim=-1))
 
 
 def triangulate(cameras: Cameras, uv: Float[torch.Tensor, "*b m n 2"]) -> Float[torch.Tensor, "*b n 3"]:
@@ -138,9 +138,10 @@ def _homogeneous(uv: torch.Tensor) -> torch.Tensor:
     return torch.cat([uv, torch.ones_like(uv[..., :1])], -1)
 
 
-def _positive(length: torch.Tensor) -> torch.Tensor:
-    """A divisor that leaves 0 / 0 at 0."""
-    return length.clamp_min(torch.finfo(length.dtype).tiny)
+def _over(values: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    """values / length; 0, and without a gradient, where there is no length."""
+    some = length > torch.finfo(length.dtype).tiny
+    return torch.where(some, values / torch.where(some, length, 1.0), 0.0)
 
 
 def _cross(vector: torch.Tensor) -> torch.Tensor:

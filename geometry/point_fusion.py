@@ -47,10 +47,10 @@ def fuse_points(
         others = torch.tensor([other for other in range(len(rgb)) if other != frame], device=free.device)
         for part in others.split(max(1, _PAIRS // max(1, len(points)))):
             there, uv, seen = _seen_again(points, depth[part], cameras[part])
-            seen &= _comes_back(points, there, cameras[frame], max_pixels, max_depth_ratio)
+            seen = seen & _comes_back(points, there, cameras[frame], max_pixels, max_depth_ratio)
             values = torch.cat([there, look_up(rgb[part], uv).mT.to(there)], -1)
-            total += torch.where(seen[..., None], values, 0.0).sum(0)
-            count += seen.sum(0)[:, None]
+            total = total + torch.where(seen[..., None], values, 0.0).sum(0)
+            count = count + seen.sum(0)[:, None]
             view, which = seen.nonzero(as_tuple=True)
             column, row = uv[view, which].long().unbind(-1)
             confirmed.append((part[view], which, row * cameras.hw[1] + column))
