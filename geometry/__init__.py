@@ -28,6 +28,7 @@ from geometry.converters import (
 )
 from geometry.epipolar import (
     epipolar_lines,
+    epipolar_mask,
     essential,
     fundamental,
     sampson_distance,
@@ -35,10 +36,25 @@ from geometry.epipolar import (
     triangulate,
 )
 from geometry.errors import InputError
+from geometry.flow import (
+    flow_from_depth,
+    forward_backward_visible,
+    scene_flow_from_flow_and_depths,
+    warp_by_flow,
+)
 from geometry.lens_models import distort
 from geometry.lenses import Lens, LensKind
 from geometry.lint import describe, lint
 from geometry.meshes import Mesh, largest_components, vertex_normals
+from geometry.neighbours import (
+    CloudDistance,
+    cloud_distance,
+    estimate_normals,
+    nearest_neighbours,
+    radius_outliers,
+    statistical_outliers,
+)
+from geometry.point_fusion import fuse_points
 from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.projection import project, unproject
 from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
@@ -59,6 +75,7 @@ from geometry.rotations import (
 )
 from geometry.similarity import Similarity
 from geometry.soft_rasterising import soft_render_mesh, soft_silhouette
+from geometry.soft_warping import soft_forward_warp
 from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
 from geometry.splats import Footprints, Splats, footprints
 from geometry.splatting import render_splats
@@ -71,6 +88,7 @@ from geometry.warping import backward_visible, backward_warp, fill_nearest, forw
 __all__ = [
     "CONVENTIONS",
     "Cameras",
+    "CloudDistance",
     "Footprints",
     "InputError",
     "Lens",
@@ -97,16 +115,22 @@ __all__ = [
     "cameras_to_pytorch3d",
     "cameras_to_realestate10k",
     "cameras_to_unreal",
+    "cloud_distance",
     "describe",
     "distort",
     "epipolar_lines",
+    "epipolar_mask",
     "essential",
+    "estimate_normals",
     "euler_from_matrix",
     "fill_nearest",
+    "flow_from_depth",
     "footprints",
+    "forward_backward_visible",
     "forward_warp",
     "fov_deg",
     "fundamental",
+    "fuse_points",
     "fuse_tsdf",
     "gltf_from_world",
     "interpolate",
@@ -120,6 +144,7 @@ __all__ = [
     "matrix_from_axis_angle",
     "matrix_from_euler",
     "matrix_from_quaternion_wxyz",
+    "nearest_neighbours",
     "nearest_point_to_axes",
     "opencv_from_opengl",
     "orbit",
@@ -128,6 +153,7 @@ __all__ = [
     "points_from_depth",
     "project",
     "quaternion_wxyz_from_matrix",
+    "radius_outliers",
     "rasterise",
     "ray_map",
     "render_mesh",
@@ -141,15 +167,18 @@ __all__ = [
     "rotation_about",
     "rpe",
     "sampson_distance",
+    "scene_flow_from_flow_and_depths",
     "se3_exp",
     "se3_log",
     "shade",
     "six_d_from_matrix",
     "slerp",
+    "soft_forward_warp",
     "soft_render_mesh",
     "soft_silhouette",
     "spherical_harmonics",
     "srgb_from_linear",
+    "statistical_outliers",
     "symmetric_epipolar_distance",
     "trajectory_errors",
     "transform_points",
@@ -158,5 +187,6 @@ __all__ = [
     "unproject",
     "vertex_normals",
     "voxel_downsample",
+    "warp_by_flow",
     "world_from_gltf",
 ]

@@ -1,10 +1,11 @@
-"""Two and more views of one scene: essential and fundamental matrices, epipolar distances, triangulation."""
+"""Two and more views of one scene: essential and fundamental matrices, epipolar distances and masks, triangulation."""
 
 import torch
 
 from geometry.cameras import Cameras
 from geometry.errors import InputError
-from geometry.shapes import Float
+from geometry.rays import pixel_centres
+from geometry.shapes import Bool, Float
 from geometry.transforms import cross_matrix, invert_rigid
 
 
@@ -34,7 +35,64 @@ def epipolar_lines(
     """The lines a u + b v + c = 0 in the target on which source pixels may lie; a^2 + b^2 = 1, so that a pixel put in
     gives its distance. 0 where no line is fixed (no baseline, or the source pixel is the epipole)."""
     lines = _homogeneous(source_uv) @ F.mT
-    return lines / _positive(lines[..., :2].norm(dim=-1, keepdim=True))
+    return _over(lines, lines[..., :2].norm(dim=-1, keepdim=True))
+
+
+def epipolar_mask(
+    source: Cameras, target: Cameras, max_pixels: float, depths_m: tuple[float, float] | None = None
+) -> Bool[torch.Tensor, "*b h w h2 w2"]:
+    """For each pixel of the targets, which pixels of the sources lie within `max_pixels` of its epipolar line.
+
+    depths_m  nearest and furthest z-depth in the target (metres; inf is allowed) of what the pixel may show: then it is
+              the distance to the part of the line where that is, and nothing lies near it if all is behind the source
+
+    Distances are between pixel centres and lines, in pixels of the sources. For patches give `cameras.resized` with a
+    pixel a patch. Where no line is fixed (no baseline, or the pixel is the epipole) every pixel is on it; with depths
+    the place where all of them fall counts. Both have one batch shape; memory is h w h2 w2 numbers each.
+    Raises InputError for lenses other than pinholes, and depths that are not 0 < nearest <= furthest.
+    """
+    for cameras in (source, target):
+        cameras.check_pinhole("epipolar mask")
+    asked, answers = (pixel_centres(cameras.hw, target.K.device, torch.float64) for cameras in (target, source))
+    asked, answers = asked.flatten(0, 1), answers.flatten(0, 1)
+    source, target = source.to(torch.float64), target.to(torch.float64)
+    if depths_m is None:
+        lines = epipolar_lines(fundamental(target, source), asked.expand(*target.shape, -1, -1))
+        near = (lines @ _homogeneous(answers).mT).abs() <= max_pixels
+    else:
+        start, end, seen = _epipolar_segments(source, target, asked, depths_m)
+        length = (end - start).norm(dim=-1, keepdim=True)
+        right = (end - start).new_tensor([1.0, 0.0])  # a segment of no length may point anywhere
+        unit = torch.where(length > 0, _over(end - start, length), right)
+        normal = torch.stack([-unit[..., 1], unit[..., 0]], -1)
+        across, along = (axis @ answers.mT - (axis * start).sum(-1, keepdim=True) for axis in (normal, unit))
+        beyond = torch.maximum(-along, along - length).clamp_min(0)
+        near = (torch.hypot(across, beyond) <= max_pixels) & seen
+    return near.unflatten(-1, source.hw).unflatten(-3, target.hw)
+
+
+def _epipolar_segments(
+    source: Cameras, target: Cameras, target_uv: Float[torch.Tensor, "n 2"], depths_m: tuple[float, float]
+) -> tuple[Float[torch.Tensor, "*b n 2"], Float[torch.Tensor, "*b n 2"], Bool[torch.Tensor, "*b n 1"]]:
+    """Where the sources see the ends of the pieces of the targets' rays between two depths, and whether they see any.
+
+    A piece that passes a source's plane z = 0 goes to infinity there; it is cut off at a millionth of its largest z.
+    """
+    if not 0 < depths_m[0] <= depths_m[1]:
+        raise InputError(f"epipolar mask between {depths_m} m; expected 0 < nearest <= furthest")
+    motion = invert_rigid(source.world_from_camera) @ target.world_from_camera
+    direction = _homogeneous(target_uv) @ (source.K @ motion[..., :3, :3] @ torch.linalg.inv(target.K)).mT
+    shift = (source.K @ motion[..., :3, 3:]).mT
+    # A ray's point over its depth: linear in the inverse depth, and finite at infinity.
+    ends = [direction + shift / depth for depth in depths_m]
+    z = [end[..., 2:] for end in ends]
+    least = 1e-6 * torch.maximum(*z)
+    cut = []
+    for i in (0, 1):
+        share = ((least - z[i]) / torch.where(z[1 - i] == z[i], 1.0, z[1 - i] - z[i])).clamp(0, 1)
+        end = torch.where(z[i] < least, ends[i] + share * (ends[1 - i] - ends[i]), ends[i])
+        cut.append(end[..., :2] / torch.where(least > 0, end[..., 2:], 1.0))
+    return cut[0], cut[1], least > 0
 
 
 def symmetric_epipolar_distance(
@@ -45,8 +103,8 @@ def symmetric_epipolar_distance(
     source, target = _homogeneous(source_uv), _homogeneous(target_uv)
     in_target, in_source = source @ F.mT, target @ F
     residual = (target * in_target).sum(-1).abs()
-    parts = [residual / _positive(line[..., :2].norm(dim=-1)) for line in (in_target, in_source)]
-    return torch.hypot(parts[0], parts[1])
+    parts = [_over(residual, line[..., :2].norm(dim=-1)) for line in (in_target, in_source)]
+    return torch.stack(parts).norm(dim=0)  # whose gradient at 0 is 0, where that of `hypot` is not a number
 
 
 def sampson_distance(
@@ -57,7 +115,7 @@ def sampson_distance(
     source, target = _homogeneous(source_uv), _homogeneous(target_uv)
     in_target, in_source = source @ F.mT, target @ F
     residual = (target * in_target).sum(-1).abs()
-    return residual / _positive(torch.cat([in_target[..., :2], in_source[..., :2]], -1).norm(dim=-1))
+    return _over(residual, torch.cat([in_target[..., :2], in_source[..., :2]], -1).norm(dim=-1))
 
 
 def triangulate(cameras: Cameras, uv: Float[torch.Tensor, "*b m n 2"]) -> Float[torch.Tensor, "*b n 3"]:
@@ -80,6 +138,7 @@ def _homogeneous(uv: torch.Tensor) -> torch.Tensor:
     return torch.cat([uv, torch.ones_like(uv[..., :1])], -1)
 
 
-def _positive(length: torch.Tensor) -> torch.Tensor:
-    """A divisor that leaves 0 / 0 at 0."""
-    return length.clamp_min(torch.finfo(length.dtype).tiny)
+def _over(values: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    """values / length; 0, and without a gradient, where there is no length."""
+    some = length > torch.finfo(length.dtype).tiny
+    return torch.where(some, values / torch.where(some, length, 1.0), 0.0)

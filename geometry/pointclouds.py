@@ -1,6 +1,7 @@
 """Coloured point clouds from posed depth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 
@@ -18,21 +19,30 @@ class PointCloud:
 
     points   [n, 3] metres
     colours  [n, 3] sRGB in 0..1
+    normals  [n, 3] unit, out of the surface (`geometry.estimate_normals`), or None
     """
 
     points: Float[torch.Tensor, "n 3"]
     colours: Float[torch.Tensor, "n 3"]
+    normals: Float[torch.Tensor, "n 3"] | None = None
 
     def __post_init__(self) -> None:
-        if self.points.ndim != 2 or self.points.shape[-1] != 3 or self.colours.shape != self.points.shape:
-            raise InputError(
-                f"point cloud: points {tuple(self.points.shape)} with colours {tuple(self.colours.shape)}; "
-                "expected [n, 3] and [n, 3] with the same n"
-            )
+        shapes = {name: tuple(values.shape) for name, values in self._columns().items()}
+        if self.points.ndim != 2 or set(shapes.values()) != {(len(self.points), 3)}:
+            seen = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise InputError(f"point cloud: {seen}; expected [n, 3] each with the same n")
 
     def __len__(self) -> int:
         """The number of points."""
         return len(self.points)
+
+    def __getitem__(self, index: Any) -> "PointCloud":
+        """Some of the points, by a mask, indices or a slice."""
+        return replace(self, **{name: values[index] for name, values in self._columns().items()})
+
+    def _columns(self) -> dict[str, torch.Tensor]:
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: values for name, values in columns.items() if values is not None}
 
 
 def depth_edges(depth: Float[torch.Tensor, "*b 1 h w"], ratio: float) -> Bool[torch.Tensor, "*b 1 h w"]:
@@ -88,7 +98,7 @@ def check_frames(what: str, rgb: torch.Tensor, depth: torch.Tensor, cameras: Cam
 
 
 def voxel_downsample(cloud: PointCloud, voxel_m: float) -> PointCloud:
-    """One point per occupied cube of side `voxel_m` metres: the mean of its points and of their colours.
+    """One point per occupied cube of side `voxel_m` metres: the mean of its points and of their colours and normals.
 
     Cubes have a corner at the world's origin; the result is ordered by x, then y, then z of its cube.
     Raises InputError for a side that is not positive, non-finite points, or more than 2^62 cubes across.
@@ -111,4 +121,5 @@ def voxel_downsample(cloud: PointCloud, voxel_m: float) -> PointCloud:
         total = torch.zeros(len(count), 3, dtype=torch.float64, device=values.device)
         return (total.index_add(0, cube, values.double()) / count[:, None]).to(values.dtype)
 
-    return PointCloud(mean(cloud.points), mean(cloud.colours))
+    normals = None if cloud.normals is None else torch.nn.functional.normalize(mean(cloud.normals), dim=-1)
+    return PointCloud(mean(cloud.points), mean(cloud.colours), normals)

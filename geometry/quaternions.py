@@ -1,5 +1,7 @@
 """Unit quaternions (w, x, y, z), the form in which rotations are stored over time."""
 
+import math
+
 import torch
 
 from geometry.shapes import Float
@@ -46,11 +48,12 @@ def slerp(
     """
     cosine = (start * end).sum(-1, keepdim=True)
     end = torch.where(cosine < 0, -end, end)
-    angle = cosine.abs().clamp(max=1).acos()
-    # Below a hundredth of a radian the chord differs from the arc by less than float32 can tell.
-    small = angle < 1e-2
-    sine = torch.where(small, torch.ones_like(angle), angle.sin())
+    cosine = cosine.abs()
+    # Below a hundredth of a radian the chord differs from the arc by less than float32 can tell; and at no angle at all
+    # the arc cosine has no gradient.
+    small = cosine > math.cos(1e-2)
+    angle = torch.where(small, 0.0, cosine).acos()
     share = share[..., None]
-    first = torch.where(small, 1 - share, ((1 - share) * angle).sin() / sine)
-    second = torch.where(small, share, (share * angle).sin() / sine)
+    first = torch.where(small, 1 - share, ((1 - share) * angle).sin() / angle.sin())
+    second = torch.where(small, share, (share * angle).sin() / angle.sin())
     return torch.nn.functional.normalize(first * start + second * end, dim=-1)

@@ -101,8 +101,9 @@ class Similarity:
         return replace(cameras, world_from_camera=pose)
 
     def cloud(self, cloud: PointCloud) -> PointCloud:
-        """A point cloud in the new world."""
-        return replace(cloud, points=self.points(cloud.points))
+        """A point cloud in the new world; its normals turn."""
+        normals = None if cloud.normals is None else cloud.normals @ self.rotation.to(cloud.normals).mT
+        return replace(cloud, points=self.points(cloud.points), normals=normals)
 
     def mesh(self, mesh: Mesh) -> Mesh:
         """A mesh in the new world."""

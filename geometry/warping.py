@@ -30,7 +30,7 @@ def forward_warp(
     `sources` has batch shape [f], `target` [] or [1], of any size. Raises InputError when shapes disagree.
     """
     check_frames("warp", rgb, depth, sources)
-    target = _single(target)
+    target = single_camera(target)
     height, width = target.hw
     u, v, z = _places(depth, sources, target)
     falls = (z > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height) & (depth > 0).flatten()
@@ -51,7 +51,7 @@ def _places(
 ) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n"], Float[torch.Tensor, "n"]]:
     """Where one camera sees the pixels of others: u, v and depth, in the order of frames, rows and columns."""
     if sources.lens is not None or target.lens is not None:
-        uv, z = _project_or_sky(target, *_points_or_sky(depth, sources))
+        uv, z = project_or_sky(target, *points_or_sky(depth, sources))
         return uv[:, 0], uv[:, 1], z
     # Between pinholes: pixels of depth 1 by one matrix, times depth, and away from the sky the move.
     turn = target.K @ target.camera_from_world[:3, :3] @ world_from_pixel(sources)
@@ -60,11 +60,12 @@ def _places(
     seen = torch.addcmul(shift * ~sky, pixel_map(turn, sources.hw), torch.where(sky, 1.0, depth.to(turn)))
     x, y, z = seen.movedim(-3, 0).flatten(1)
     inverse = 1 / z
-    return x * inverse, y * inverse, torch.where(sky.flatten(), z * torch.inf, z)
+    far = torch.where(z > 0, torch.inf, -torch.inf).to(z)
+    return x * inverse, y * inverse, torch.where(sky.flatten(), far, z)
 
 
-def _project_or_sky(
-    cameras: Cameras, points: Float[torch.Tensor, "*b n 3"], sky: Bool[torch.Tensor, "n"]
+def project_or_sky(
+    cameras: Cameras, points: Float[torch.Tensor, "*b n 3"], sky: Bool[torch.Tensor, "*#b n"]
 ) -> tuple[Float[torch.Tensor, "*b n 2"], Float[torch.Tensor, "*b n"]]:
     """As `project`; where `sky`, points are directions to infinity, which turn with the camera but do not move with it.
 
@@ -74,10 +75,11 @@ def _project_or_sky(
     turned = cameras.world_from_camera.clone()
     turned[..., :3, 3] = 0
     far_uv, far_z = project(replace(cameras, world_from_camera=turned), points)
-    return torch.where(sky[:, None], far_uv, uv), torch.where(sky, far_z * torch.inf, z)
+    far = torch.where(far_z > 0, torch.inf, -torch.inf).to(z)
+    return torch.where(sky[..., None], far_uv, uv), torch.where(sky, far, z)
 
 
-def _points_or_sky(
+def points_or_sky(
     depth: Float[torch.Tensor, "*b 1 h w"], cameras: Cameras
 ) -> tuple[Float[torch.Tensor, "n 3"], Bool[torch.Tensor, "n"]]:
     """All pixels' world points, or unit directions where the pixel is sky, and which ones are."""
@@ -86,7 +88,8 @@ def _points_or_sky(
     return torch.where(sky, ray_map(cameras)[1], points).flatten(0, -2), sky.flatten()
 
 
-def _single(camera: Cameras) -> Cameras:
+def single_camera(camera: Cameras) -> Cameras:
+    """A camera of batch shape [] or [1] as one of []. Raises InputError for others."""
     if camera.shape not in ((), (1,)):
         raise InputError(f"warp into cameras of batch shape {tuple(camera.shape)}; expected a single camera")
     return camera[0] if camera.shape else camera
@@ -171,28 +174,43 @@ def _found(
     depth: torch.Tensor, target: Cameras, source_depth: torch.Tensor, sources: Cameras, tolerance: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Pixel positions [f, h, w, 2] in the sources of one camera's surface points, and where they are seen [f, h, w]."""
-    target = _single(target)
+    target = single_camera(target)
     frames, hw = len(sources), target.hw
     if depth.shape != (1, *hw) or source_depth.shape != (frames, 1, *sources.hw):
         raise InputError(
             f"visibility: depth {tuple(depth.shape)} for size {hw}, source depth {tuple(source_depth.shape)} for "
             f"{frames} cameras of size {sources.hw}; expected [1, h, w] and [f, 1, h, w] of the cameras' sizes"
         )
-    points, sky = _points_or_sky(depth, target)
-    uv, z = _project_or_sky(sources, points.expand(frames, -1, -1), sky)
-    size = uv.new_tensor([sources.hw[1], sources.hw[0]])
-    inside = (z > 0) & ((uv >= 0) & (uv < size)).all(-1) & (depth > 0).flatten()
-    grid = torch.where(inside[..., None], 2 * uv / size - 1, torch.zeros_like(uv))[:, None]
-
-    def look_up(values: torch.Tensor, mode: str) -> torch.Tensor:
-        picked = torch.nn.functional.grid_sample(values, grid, mode=mode, padding_mode="border", align_corners=False)
-        return picked[:, 0, 0]
-
-    known = (source_depth > 0).to(source_depth.dtype)
-    inverse = torch.where(source_depth > 0, 1 / source_depth, torch.zeros_like(source_depth))
+    points, sky = points_or_sky(depth, target)
+    uv, z = project_or_sky(sources, points.expand(frames, -1, -1), sky)
+    inside = (z > 0) & ((uv >= 0) & (uv < uv.new_tensor([sources.hw[1], sources.hw[0]]))).all(-1)
+    inside &= (depth > 0).flatten()
+    at = torch.where(inside[..., None], uv, torch.zeros_like(uv))
     agrees = torch.zeros_like(inside)
     for mode in ("nearest", "bilinear"):
-        there = look_up(inverse, mode)
-        same = torch.where(sky, there == 0, (there * z - 1).abs() <= tolerance)
-        agrees |= same & (look_up(known, mode) > 0.999)
+        there, known = depth_at(source_depth, at, mode)
+        agrees |= known & torch.where(sky, there.isinf(), (z / there - 1).abs() <= tolerance)
     return uv.unflatten(-2, hw), (inside & agrees).unflatten(-1, hw)
+
+
+def look_up(
+    values: Float[torch.Tensor, "*b c h w"], uv: Float[torch.Tensor, "*b n 2"], mode: str = "bilinear"
+) -> Float[torch.Tensor, "*b c n"]:
+    """What pictures show at pixel positions; outside, what their border does. `mode` as for `grid_sample`."""
+    height, width = values.shape[-2:]
+    count = values.shape[:-3].numel()
+    pictures = values.reshape(count, *values.shape[-3:])
+    grid = (2 * uv / uv.new_tensor([width, height]) - 1).reshape(count, 1, *uv.shape[-2:]).to(pictures)
+    found = torch.nn.functional.grid_sample(pictures, grid, mode, padding_mode="border", align_corners=False)
+    return found[:, :, 0].reshape(*values.shape[:-2], uv.shape[-2])
+
+
+def depth_at(
+    depth: Float[torch.Tensor, "*b 1 h w"], uv: Float[torch.Tensor, "*b n 2"], mode: str = "bilinear"
+) -> tuple[Float[torch.Tensor, "*b n"], Bool[torch.Tensor, "*b n"]]:
+    """Depth at pixel positions, and where it is known: the bilinear mean of inverse depths, which is exact on planes
+    however slanted, or the nearest pixel's. Sky is inf."""
+    known = depth > 0
+    inverse = torch.where(known, 1 / torch.where(known, depth, 1.0), 0.0)
+    there, share = look_up(torch.cat([inverse, known.to(depth)], -3), uv, mode).unbind(-2)
+    return torch.where(there > 0, 1 / torch.where(there > 0, there, 1.0), torch.inf), share > 0.999

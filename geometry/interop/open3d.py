@@ -1,7 +1,8 @@
-"""Meshes, point clouds and cameras to and from Open3D, and its fusion behind our signature."""
+"""Meshes, point clouds and cameras to and from Open3D, its fusion behind our signature, and its ICP."""
 
 import importlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -95,13 +96,69 @@ def to_open3d_points(cloud: PointCloud) -> Any:
     o3d = _open3d()
     made = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(_doubles(cloud.points)))
     made.colors = o3d.utility.Vector3dVector(_doubles(cloud.colours))
+    if cloud.normals is not None:
+        made.normals = o3d.utility.Vector3dVector(_doubles(cloud.normals))
     return made
 
 
 def from_open3d_points(cloud: Any) -> PointCloud:
     """An Open3D `PointCloud`, in float64; grey where it has no colours."""
     points = _tensor(cloud.points)
-    return PointCloud(points, _tensor(cloud.colors) if cloud.has_colors() else torch.full_like(points, GREY))
+    colours = _tensor(cloud.colors) if cloud.has_colors() else torch.full_like(points, GREY)
+    return PointCloud(points, colours, _tensor(cloud.normals) if cloud.has_normals() else None)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How one point cloud lies on another.
+
+    target_from_source  [4, 4] rigid, float64
+    fitness             share of the source's points that have one of the target's within the distance asked for
+    rmse_m              root mean square distance of those points to theirs, metres
+    """
+
+    target_from_source: Float[torch.Tensor, "4 4"]
+    fitness: float
+    rmse_m: float
+
+
+def icp_open3d(
+    source: PointCloud,
+    target: PointCloud,
+    max_distance_m: float,
+    target_from_source: Float[torch.Tensor, "4 4"] | None = None,
+    to_planes: bool = False,
+    iterations: int = 50,
+) -> Registration:
+    """The rigid motion of a point cloud onto another by iterated closest points (Besl and McKay 1992), by Open3D.
+
+    max_distance_m      points further than this from the other cloud do not count
+    target_from_source  where to start (default: no motion); only what is nearly right gets better
+    to_planes           bring points onto the planes of the target's normals rather than onto its points (Chen and
+                        Medioni 1992), which converges faster on smooth surfaces
+
+    Raises InputError for empty clouds, a distance that is not positive, a target without the normals it needs, and
+    where Open3D is missing or cannot be loaded.
+    """
+    o3d = _open3d()
+    if not len(source) or not len(target) or not max_distance_m > 0:
+        raise InputError(
+            f"ICP of {len(source)} onto {len(target)} points within {max_distance_m} m; expected some, and more than 0"
+        )
+    if to_planes and target.normals is None:
+        raise InputError("ICP onto planes: a target without normals; expected some (`geometry.estimate_normals`)")
+    estimation = o3d.pipelines.registration
+    found = estimation.registration_icp(
+        to_open3d_points(source),
+        to_open3d_points(target),
+        max_distance_m,
+        np.eye(4) if target_from_source is None else _doubles(target_from_source),
+        estimation.TransformationEstimationPointToPlane()
+        if to_planes
+        else estimation.TransformationEstimationPointToPoint(),
+        estimation.ICPConvergenceCriteria(max_iteration=iterations),
+    )
+    return Registration(_tensor(found.transformation), found.fitness, found.inlier_rmse)
 
 
 def to_open3d_cameras(cameras: Cameras, pixel_centre: float = 0.5) -> list[Any]:

@@ -77,9 +77,14 @@ def from_pytorch3d_meshes(meshes: Any) -> list[Mesh]:
 
 
 def to_pytorch3d_points(clouds: Sequence[PointCloud]) -> Any:
-    """PyTorch3D's `Pointclouds`, our colours as their features."""
+    """PyTorch3D's `Pointclouds`, our colours as their features. Raises InputError if only some have normals."""
+    normals = [cloud.normals.float() for cloud in clouds if cloud.normals is not None]
+    if normals and len(normals) < len(clouds):
+        raise InputError(f"{len(normals)} of {len(clouds)} point clouds with normals; expected all or none")
     return _pytorch3d("structures").Pointclouds(
-        points=[cloud.points.float() for cloud in clouds], features=[cloud.colours.float() for cloud in clouds]
+        points=[cloud.points.float() for cloud in clouds],
+        normals=normals or None,
+        features=[cloud.colours.float() for cloud in clouds],
     )
 
 
@@ -87,7 +92,8 @@ def from_pytorch3d_points(clouds: Any) -> list[PointCloud]:
     """Our point clouds of `Pointclouds` whose features are colours, or that have none: then grey."""
     points = clouds.points_list()
     colours = clouds.features_list() or [torch.full_like(part, GREY) for part in points]
-    return [PointCloud(part, colour) for part, colour in zip(points, colours)]
+    normals = clouds.normals_list() or [None] * len(points)
+    return [PointCloud(*parts) for parts in zip(points, colours, normals)]
 
 
 def rasterise_pytorch3d(mesh: Mesh, cameras: Cameras, near_m: float = 0.01) -> Raster:

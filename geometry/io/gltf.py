@@ -100,8 +100,9 @@ def _primitive(
     position = turn(points).contiguous().numpy()
     bounds = {"min": position.min(0).tolist(), "max": position.max(0).tolist()}
     attributes = {"POSITION": buffer.add(position, _FLOAT, "VEC3", _VERTICES, **bounds)}
-    if mesh is not None:
-        normal = turn(vertex_normals(mesh).detach().cpu().float())
+    normals = vertex_normals(shape) if isinstance(shape, Mesh) else shape.normals
+    if normals is not None:
+        normal = turn(torch.nn.functional.normalize(normals.detach().cpu().float(), dim=-1))
         attributes["NORMAL"] = buffer.add(normal.numpy(), _FLOAT, "VEC3", _VERTICES)
     if shape.colours is not None:
         light = linear_from_srgb(shape.colours.detach().cpu().float().nan_to_num().clamp(0, 1))

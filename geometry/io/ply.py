@@ -4,6 +4,7 @@ Written are binary little-endian files with float32 positions. Read are those of
 types, further vertex properties ignored.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ _TYPES = {
     **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
     **{"float": "f4", "double": "f8", "float32": "f4", "float64": "f8"},
 }
+_NORMAL = ("nx", "ny", "nz")
 _ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 
 
@@ -39,11 +41,17 @@ def write_ply(path: Path, shape: PointCloud | Mesh, comments: tuple[str, ...] = 
     header += ["comment right-handed, z up, metres; colours sRGB", *(f"comment {line}" for line in comments)]
     header += [f"element vertex {len(points)}", *(f"property float {axis}" for axis in "xyz")]
     fields: list[tuple[str, str, int]] = [("xyz", "<f4", 3)]
+    normals = shape.normals if isinstance(shape, PointCloud) else None
+    if normals is not None:
+        header += [f"property float {axis}" for axis in _NORMAL]
+        fields.append(("normal", "<f4", 3))
     if shape.colours is not None:
         header += [f"property uchar {name}" for name in ("red", "green", "blue")]
         fields.append(("rgb", "u1", 3))
     vertices = np.zeros(len(points), fields)
     vertices["xyz"] = points
+    if normals is not None:
+        vertices["normal"] = normals.detach().cpu().float().nan_to_num().numpy()
     if shape.colours is not None:
         colours = shape.colours.detach().cpu()
         vertices["rgb"] = (colours.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
@@ -59,7 +67,8 @@ def write_ply(path: Path, shape: PointCloud | Mesh, comments: tuple[str, ...] = 
 def read_ply(path: Path) -> PointCloud | Mesh:
     """Read a mesh where the file has faces (triangles only), else a point cloud (grey 0.7 where it has no colours).
 
-    Positions come as float32, colours from 8-bit red, green and blue as sRGB in 0..1.
+    Positions come as float32, colours from 8-bit red, green and blue as sRGB in 0..1, a cloud's normals from nx, ny and
+    nz.
     Raises InputError for a file that is missing, empty, no PLY, cut short, without x y z, with positions that are not
     finite, with faces that are not triangles or that name missing vertices.
     """
@@ -77,20 +86,27 @@ def read_ply(path: Path) -> PointCloud | Mesh:
     names = vertices.dtype.names if vertices is not None else None
     if vertices is None or not names or not {"x", "y", "z"} <= set(names):
         raise InputError(f"{path}: no vertices with x, y and z; expected a point cloud or mesh")
-    points = torch.from_numpy(np.stack([vertices[axis].astype(np.float32) for axis in "xyz"], -1))
-    if not bool(points.isfinite().all()):
-        raise InputError(f"{path}: positions with NaN or infinite numbers; expected finite ones")
+    points = _vectors(path, vertices, "xyz", "positions")
     colours = None
     if {"red", "green", "blue"} <= set(names) and vertices.dtype["red"].kind in "iu":
         rgb = np.stack([vertices[name].astype(np.float32) for name in ("red", "green", "blue")], -1)
         colours = (torch.from_numpy(rgb) / 255).clamp(0, 1)
     if "face" not in tables or not len(tables["face"]):
-        return PointCloud(points, torch.full_like(points, GREY) if colours is None else colours)
+        normals = _vectors(path, vertices, _NORMAL, "normals") if set(_NORMAL) <= set(names) else None
+        return PointCloud(points, torch.full_like(points, GREY) if colours is None else colours, normals)
     faces = torch.from_numpy(tables["face"]["list"].astype(np.int64))
     try:
         return Mesh(points, faces, colours)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def _vectors(path: Path, vertices: np.ndarray, names: Iterable[str], what: str) -> torch.Tensor:
+    """Three properties of the vertices as float32 [n, 3]."""
+    vectors = torch.from_numpy(np.stack([vertices[name].astype(np.float32) for name in names], -1))
+    if not bool(vectors.isfinite().all()):
+        raise InputError(f"{path}: {what} with NaN or infinite numbers; expected finite ones")
+    return vectors
 
 
 _Element = tuple[str, int, list[tuple[str, Any]]]

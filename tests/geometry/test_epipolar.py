@@ -9,13 +9,15 @@ from safetensors.torch import load_file
 from geometry.cameras import Cameras
 from geometry.epipolar import (
     epipolar_lines,
+    epipolar_mask,
     essential,
     fundamental,
     sampson_distance,
     symmetric_epipolar_distance,
     triangulate,
 )
-from geometry.projection import project
+from geometry.projection import project, unproject
+from geometry.rays import pixel_centres
 from geometry.transforms import invert_rigid, look_at
 
 
@@ -81,6 +83,52 @@ def test_a_point_seen_by_two_cameras_lies_on_both_lines_and_a_moved_one_as_far_o
     moved = (lines[:, :2] * off).sum(-1) + lines[:, 2]
     assert torch.allclose(moved, torch.full_like(moved, 2.0))
     assert (sampson_distance(F, uv[0], off) < 2).all() and (symmetric_epipolar_distance(F, uv[0], off) > 2).all()
+
+
+def test_masks_are_the_pixels_within_a_distance_of_the_line() -> None:
+    cameras = ring(4).resized((6, 8))
+    source, target = cameras[:2].reshape(1, 2), cameras[2:].reshape(1, 2)
+    mask = epipolar_mask(source, target, 1.2)
+    assert mask.shape == (1, 2, 6, 8, 6, 8) and 0.1 < mask.double().mean() < 0.6
+    uv = pixel_centres((6, 8), dtype=torch.float64).flatten(0, 1)
+    for i in range(2):
+        lines = epipolar_lines(fundamental(target[0, i], source[0, i]), uv)
+        distance = (lines[:, None, :2] * uv).sum(-1) + lines[:, None, 2]
+        assert torch.equal(mask[0, i].flatten(2, 3).flatten(0, 1), distance.abs() <= 1.2)
+    patches = epipolar_mask(source.resized((3, 4)), target.resized((3, 4)), 1.0)
+    assert patches.shape == (1, 2, 3, 4, 3, 4)
+
+
+@pytest.mark.parametrize("depths", [(1.0, 2.0), (2.5, torch.inf), (0.3, 4.0), (1.7, 1.7)])
+def test_masks_between_depths_are_the_pixels_near_where_the_ray_is_seen(depths) -> None:
+    """Against many points of each ray; the target stands beside the source, or before it and turned away."""
+    source = ring(2)[0].resized((6, 8))
+    beside, across = ring(2)[1], torch.eye(4, dtype=torch.float64)
+    across[:3, 3] = torch.tensor([0.3, -0.4, 0.5])
+    for pose in (beside.world_from_camera, across, source.world_from_camera):
+        target = Cameras(pose, beside.K, beside.hw).resized((6, 8))
+        mask = epipolar_mask(source, target, 1.0, depths)
+        inverse = torch.linspace(1 / depths[1], 1 / depths[0], 400, dtype=torch.float64).clamp_min(1e-9)
+        reach = unproject(target, torch.ones(1, 6, 8, dtype=torch.float64)) - target.centres
+        points = target.centres + reach / inverse[:, None, None, None]
+        uv, z = project(source, points.reshape(-1, 3))
+        apart = torch.cdist(uv, pixel_centres((6, 8), dtype=torch.float64).flatten(0, 1))
+        apart = torch.where(z[:, None] > 0, apart, torch.inf).view(400, 6, 8, 6, 8).amin(0)
+        clear = (apart - 1).abs() > 0.05
+        assert torch.equal(mask[clear], (apart <= 1)[clear])
+        assert mask.double().mean() < 0.6
+
+
+def test_cameras_in_one_place_and_what_is_behind_have_masks_too(refused) -> None:
+    camera = ring(1)[0].resized((6, 8))
+    assert bool(epipolar_mask(camera, camera, 0.1).all()), "no line is fixed"
+    own = epipolar_mask(camera, camera, 0.1, (1.0, 9.0)).flatten(2, 3).flatten(0, 1)
+    assert torch.equal(own, torch.eye(48).bool()), "but every depth falls on the same pixel"
+    away = Cameras(look_at(camera.centres, 2 * camera.centres), camera.K, camera.hw)
+    assert not epipolar_mask(camera, away, 9.0, (1.0, 9.0)).any()
+    for depths in ((0.0, 1.0), (2.0, 1.0)):
+        with refused("nearest <= furthest"):
+            epipolar_mask(camera, camera, 1.0, depths)
 
 
 def test_many_views_triangulate_better_than_two_and_one_is_refused(refused) -> None:

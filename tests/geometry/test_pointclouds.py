@@ -79,6 +79,18 @@ def test_each_occupied_voxel_keeps_the_mean_of_its_points(count, seed, voxel) ->
         assert torch.allclose(small.colours[place], colours[cells[key]].mean(0))
 
 
+def test_normals_go_with_their_points_and_are_averaged_to_unit_length() -> None:
+    points = torch.tensor([[0.1, 0.1, 0.1], [0.2, 0.2, 0.2], [1.5, 0.5, 0.5]])
+    cloud = PointCloud(points, points, torch.eye(3))
+    some = cloud[torch.tensor([False, True, True])]
+    assert some.normals is not None and torch.equal(some.normals, torch.eye(3)[1:])
+    assert cloud[:0].normals is not None and PointCloud(points, points)[:2].normals is None
+    small = voxel_downsample(cloud, 1.0)
+    half = math.sqrt(0.5)
+    assert small.normals is not None
+    assert torch.allclose(small.normals, torch.tensor([[half, half, 0.0], [0.0, 0.0, 1.0]]))
+
+
 def test_impossible_clouds_are_refused(refused, unchecked) -> None:
     cloud = PointCloud(torch.rand(4, 3), torch.rand(4, 3))
     for voxel in (0.0, -1.0, math.nan):
@@ -90,6 +102,8 @@ def test_impossible_clouds_are_refused(refused, unchecked) -> None:
         voxel_downsample(PointCloud(torch.full((4, 3), math.nan), cloud.colours), 1.0)
     with refused("(3, 3)"):
         PointCloud(torch.rand(4, 3), torch.rand(3, 3))
+    with refused("normals (4, 2)"):
+        PointCloud(torch.rand(4, 3), torch.rand(4, 3), torch.rand(4, 2))
     scene = sphere_scene(frames=1)
     with refused("points from depth"):
         points_from_depth(scene.rgb, scene.depth[:2], scene.cameras)

@@ -1,6 +1,7 @@
 """Similarities change worlds and come back."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -65,6 +66,10 @@ def test_points_are_normalised_and_come_back_in_metres() -> None:
     cloud = PointCloud(points.float(), torch.rand(50, 3))
     back = change.inverse().cloud(change.cloud(cloud))
     assert torch.allclose(back.points, cloud.points, atol=1e-4) and torch.equal(back.colours, cloud.colours)
+    turned, cloud = some((), 4), PointCloud(points, torch.rand(50, 3).double())
+    ahead = turned.points(points + cloud.colours) - turned.points(points)
+    normals = turned.cloud(replace(cloud, normals=cloud.colours)).normals
+    assert normals is not None and torch.allclose(turned.scale * normals, ahead, atol=1e-6)
     mesh = Mesh(points.float(), torch.tensor([[0, 1, 2]]))
     assert torch.allclose(change.inverse().mesh(change.mesh(mesh)).vertices, mesh.vertices, atol=1e-4)
     with pytest.raises(InputError, match="different places"):

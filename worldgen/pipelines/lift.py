@@ -31,7 +31,7 @@ def lift(clip: Clip, pivot: Float[Tensor, "3"], scale: float) -> Lifted:
     voxel = scale / _VOXELS_PER_SCALE
     cloud = points_from_depth(clip.rgb, clip.depth, clip.cameras)
     near = (cloud.points - pivot).norm(dim=-1) < _REACH * scale
-    cloud = voxel_downsample(PointCloud(cloud.points[near], cloud.colours[near]), voxel / 2)
+    cloud = voxel_downsample(cloud[near], voxel / 2)
     bounds = torch.stack([pivot - _REACH * scale, pivot + _REACH * scale])
     mesh = fuse_tsdf(clip.rgb, clip.depth, clip.cameras, voxel, bounds=bounds)
     return Lifted(cloud, largest_components(mesh, 0.01))

@@ -14,14 +14,17 @@ from geometry.interop.open3d import (
     from_open3d_mesh,
     from_open3d_points,
     fuse_tsdf_open3d,
+    icp_open3d,
     to_open3d_cameras,
     to_open3d_mesh,
     to_open3d_points,
 )
 from geometry.meshes import Mesh
+from geometry.neighbours import cloud_distance, estimate_normals, radius_outliers, statistical_outliers
 from geometry.pointclouds import PointCloud
 from geometry.projection import unproject
 from geometry.rasterising import rasterise
+from geometry.transforms import rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
 from tests.geometry.spheres import sphere_scene
 from tests.geometry.test_rasterising import around, soup
@@ -46,9 +49,7 @@ def test_our_fusion_and_open3ds_agree_within_a_twentieth_of_a_voxel(open3d, voxe
     scene = sphere_scene()
     ours = fuse_tsdf(scene.rgb, scene.depth, scene.cameras, voxel)
     theirs = fuse_tsdf_open3d(scene.rgb, scene.depth, scene.cameras, voxel)
-    distance = torch.cdist(ours.vertices, theirs.vertices)
-    chamfer = (distance.amin(0).mean() + distance.amin(1).mean()) / 2
-    assert chamfer < voxel / 20
+    assert cloud_distance(ours.vertices, theirs.vertices).chamfer < voxel / 20
     assert abs(len(ours.faces) - len(theirs.faces)) <= 0.01 * len(ours.faces)
     bounds = torch.stack([scene.centre - torch.tensor([1.0, 1.0, 0.0]), scene.centre + 1.0])
     upper = fuse_tsdf_open3d(scene.rgb, scene.depth, scene.cameras, voxel, bounds=bounds)
@@ -58,8 +59,13 @@ def test_our_fusion_and_open3ds_agree_within_a_twentieth_of_a_voxel(open3d, voxe
 def test_without_open3d_one_line_says_how_to_get_it(monkeypatch, refused) -> None:
     monkeypatch.setitem(sys.modules, "open3d", None)
     scene = sphere_scene(frames=1)
-    with refused("pip install 'worldgen[open3d]'", "libusb-1.0-0 libgl1 libegl1 libx11-6"):
-        fuse_tsdf_open3d(scene.rgb, scene.depth, scene.cameras, 0.1)
+    cloud = PointCloud(scene.centre[None], scene.centre[None])
+    for ask in (
+        lambda: fuse_tsdf_open3d(scene.rgb, scene.depth, scene.cameras, 0.1),
+        lambda: icp_open3d(cloud, cloud, 0.1),
+    ):
+        with refused("pip install 'worldgen[open3d]'", "libusb-1.0-0 libgl1 libegl1 libx11-6"):
+            ask()
 
 
 @pytest.mark.parametrize("pixel_centre", [0.0, 0.5])
@@ -113,5 +119,66 @@ def test_meshes_and_points_come_back_with_and_without_colours(open3d) -> None:
     assert from_open3d_mesh(to_open3d_mesh(Mesh(mesh.vertices, mesh.faces))).colours is None
     cloud = from_open3d_points(to_open3d_points(PointCloud(mesh.vertices, mesh.colours)))
     assert torch.equal(cloud.points, mesh.vertices) and torch.equal(cloud.colours, mesh.colours)
+    assert cloud.normals is None
+    normals = torch.nn.functional.normalize(mesh.vertices, dim=-1)
+    back = from_open3d_points(to_open3d_points(PointCloud(mesh.vertices, mesh.colours, normals)))
+    assert back.normals is not None and torch.equal(back.normals, normals)
     bare = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(mesh.vertices.numpy()))
     assert bool((from_open3d_points(bare).colours == 0.7).all())
+
+
+def wavy(count: int, seed: int) -> torch.Tensor:
+    """Points on a surface that fits onto itself in one way only."""
+    torch.manual_seed(seed)
+    x, y = torch.rand(2, count, dtype=torch.float64) * 4
+    return torch.stack([x, y, 0.3 * (2 * x).sin() + 0.2 * (3 * y).cos() + 0.1 * x * y], -1)
+
+
+@pytest.mark.parametrize("to_planes", [False, True])
+def test_icp_finds_the_motion_between_two_samples_of_a_surface(open3d, to_planes) -> None:
+    source, target = wavy(3000, 1), wavy(6000, 2)
+    axis, angle = torch.tensor([1.0, 2.0, 3.0]).double(), torch.tensor(0.05).double()
+    motion = rigid(rotation_about(axis, angle), torch.tensor([0.05, -0.04, 0.06]).double())
+    moved = transform_points(motion, target)
+    onto = estimate_normals(PointCloud(moved, torch.rand(6000, 3).double()), torch.tensor([2.0, 2.0, 9.0]).double())
+    found = icp_open3d(PointCloud(source, source), onto, 0.3, to_planes=to_planes)
+    error = transform_points(found.target_from_source, source) - transform_points(motion, source)
+    assert error.norm(dim=-1).max() < (0.003 if to_planes else 0.02)
+    assert found.fitness > 0.98
+    distance = cloud_distance(transform_points(found.target_from_source, source), moved).to_reference
+    within = distance[distance < 0.3]
+    assert found.fitness == pytest.approx(len(within) / len(source))
+    assert found.rmse_m == pytest.approx(float(within.square().mean().sqrt()), rel=1e-3)
+    started = icp_open3d(PointCloud(source, source), onto, 0.3, motion, to_planes, iterations=0)
+    assert torch.allclose(started.target_from_source, motion)
+
+
+def test_icp_without_points_or_the_normals_it_needs_is_refused(open3d, refused) -> None:
+    cloud = PointCloud(wavy(5, 0), wavy(5, 0))
+    with refused("0 onto 5 points"):
+        icp_open3d(cloud[:0], cloud, 0.1)
+    with refused("-1.0 m"):
+        icp_open3d(cloud, cloud, -1.0)
+    with refused("without normals"):
+        icp_open3d(cloud, cloud, 0.1, to_planes=True)
+
+
+def test_its_outliers_are_ours_though_it_counts_the_point_itself(open3d) -> None:
+    points = torch.randn(500, 3, dtype=torch.float64)
+    legacy = to_open3d_points(PointCloud(points, points.sigmoid()))
+    for kept, outliers in (
+        (legacy.remove_statistical_outlier(9, 1.5)[1], statistical_outliers(points, 8, 1.5)),
+        (legacy.remove_radius_outlier(4, 0.5)[1], radius_outliers(points, 0.5, 4)),
+    ):
+        assert 5 < outliers.sum() < 400
+        assert torch.equal((~outliers).nonzero()[:, 0], torch.tensor(np.asarray(kept)).sort().values)
+
+
+def test_its_normals_are_ours_but_for_their_sign(open3d) -> None:
+    cloud = PointCloud(wavy(800, 3), wavy(800, 3))
+    legacy = to_open3d_points(cloud)
+    legacy.estimate_normals(open3d.geometry.KDTreeSearchParamKNN(13))
+    ours = estimate_normals(cloud, torch.zeros(3).double(), 12).normals
+    theirs = from_open3d_points(legacy).normals
+    assert ours is not None and theirs is not None
+    assert ((ours * theirs).sum(-1).abs() > 1 - 1e-9).double().mean() > 0.995

@@ -1,6 +1,7 @@
 """What PyTorch3D is given and what its answers become, by a stand-in; by PyTorch3D itself where it is installed."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -43,8 +44,13 @@ class Meshes:
 
 
 class Pointclouds:
-    def __init__(self, points: list[torch.Tensor], features: list[torch.Tensor] | None = None) -> None:
-        self.points_list, self.features_list = lambda: points, lambda: features
+    def __init__(
+        self,
+        points: list[torch.Tensor],
+        normals: list[torch.Tensor] | None = None,
+        features: list[torch.Tensor] | None = None,
+    ) -> None:
+        self.points_list, self.normals_list, self.features_list = lambda: points, lambda: normals, lambda: features
 
 
 class MeshRasterizer:
@@ -128,6 +134,11 @@ def test_meshes_and_points_come_back_with_and_without_colours(stand_in, refused)
     clouds = [PointCloud(mesh.vertices, mesh.vertices.abs()) for mesh in meshes]
     for cloud, back in zip(clouds, from_pytorch3d_points(to_pytorch3d_points(clouds)), strict=True):
         assert torch.equal(back.points, cloud.points.float()) and torch.equal(back.colours, cloud.colours.float())
+    oriented = [replace(cloud, normals=cloud.points) for cloud in clouds]
+    for cloud, back in zip(oriented, from_pytorch3d_points(to_pytorch3d_points(oriented)), strict=True):
+        assert back.normals is not None and torch.equal(back.normals, cloud.points.float())
+    with refused("1 of 2 point clouds with normals"):
+        to_pytorch3d_points([oriented[0], clouds[1]])
     (grey,) = from_pytorch3d_points(Pointclouds([meshes[0].vertices]))
     assert bool((grey.colours == 0.7).all())
 

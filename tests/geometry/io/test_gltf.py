@@ -105,6 +105,18 @@ def test_trimesh_reads_the_same_points_with_the_colours_of_the_linear_rule(tmp_p
     assert np.abs(read.colors[:, :3] - linear_from_srgb(points.colours).numpy() * 255).max() <= 1
 
 
+def test_glb_points_keep_their_normals_turned_and_of_unit_length(tmp_path) -> None:
+    points = cloud()
+    for normals in (None, 3 * torch.randn(5, 3)):
+        write_glb(tmp_path / "a.glb", PointCloud(points.points, points.colours, normals))
+        document, binary = parsed(tmp_path / "a.glb")
+        attributes = document["meshes"][0]["primitives"][0]["attributes"]
+        assert ("NORMAL" in attributes) == (normals is not None)
+        if normals is not None:
+            unit = gltf_from_world(torch.nn.functional.normalize(normals, dim=-1))
+            assert np.allclose(values(document, binary, attributes["NORMAL"]), unit.numpy(), atol=1e-6)
+
+
 def test_glb_is_matt_named_and_keeps_extras(tmp_path) -> None:
     write_glb(tmp_path / "a.glb", house(), {"scale": "metric", "up": [0, 0, 1]})
     document, _ = parsed(tmp_path / "a.glb")
@@ -129,6 +141,7 @@ def test_the_khronos_validator_finds_no_error_and_no_warning(tmp_path) -> None:
         pytest.skip("node or its module gltf-validator is not here")
     stray = Mesh(torch.cat([house().vertices, torch.ones(1, 3)]), house().faces)  # a vertex without a face
     shapes = {"mesh": house(), "plain": house(coloured=False), "points": cloud(), "stray": stray}
+    shapes["normals"] = PointCloud(cloud().points, cloud().colours, torch.eye(3)[[0, 1, 2, 1, 0]])
     for name, shape in shapes.items():
         write_glb(tmp_path / f"{name}.glb", shape, {"scale": "metric"})
     files = [str(tmp_path / f"{name}.glb") for name in shapes]

@@ -1,5 +1,7 @@
 """PLY in and out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -30,6 +32,15 @@ def test_a_point_cloud_survives_exactly(tmp_path) -> None:
     assert torch.equal(after.points, before.points) and torch.equal(after.colours, before.colours)
     header = (tmp_path / "a.ply").read_bytes().split(b"end_header")[0]
     assert b"comment generator worldgen\n" in header and b"comment scale metric\n" in header
+
+
+def test_normals_survive_exactly_and_others_read_them(tmp_path) -> None:
+    normals = torch.nn.functional.normalize(torch.randn(20, 3), dim=-1)
+    write_ply(tmp_path / "a.ply", replace(cloud(), normals=normals))
+    after = read_ply(tmp_path / "a.ply")
+    assert isinstance(after, PointCloud) and after.normals is not None and torch.equal(after.normals, normals)
+    data = trimesh.load(tmp_path / "a.ply").metadata["_ply_raw"]["vertex"]["data"]
+    assert np.array_equal(np.stack([data[name] for name in ("nx", "ny", "nz")], -1).reshape(20, 3), normals.numpy())
 
 
 def test_colours_are_rounded_to_the_nearest_byte(tmp_path) -> None:
