@@ -48,10 +48,12 @@ from geometry.resampling import resample, resampling_map, undistort
 from geometry.rigs import Rig, RigCamera
 from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
 from geometry.similarity import Similarity
+from geometry.simplifying import simplify
 from geometry.soft_rasterising import soft_render_mesh, soft_silhouette
 from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
 from geometry.splats import Footprints, Splats, footprints
 from geometry.splatting import render_splats
+from geometry.texturing import TexturedMesh, bake, render_textured, unwrap
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
@@ -72,8 +74,10 @@ __all__ = [
     "RollingShutter",
     "Similarity",
     "Splats",
+    "TexturedMesh",
     "backward_visible",
     "backward_warp",
+    "bake",
     "cameras_from",
     "cameras_from_colmap",
     "cameras_from_pytorch3d",
@@ -115,6 +119,7 @@ __all__ = [
     "ray_map",
     "render_mesh",
     "render_splats",
+    "render_textured",
     "resample",
     "resampling_map",
     "rigid",
@@ -124,6 +129,7 @@ __all__ = [
     "rotation_about",
     "sampson_distance",
     "shade",
+    "simplify",
     "slerp",
     "soft_render_mesh",
     "soft_silhouette",
@@ -134,6 +140,7 @@ __all__ = [
     "triangulate",
     "undistort",
     "unproject",
+    "unwrap",
     "vertex_normals",
     "voxel_downsample",
     "world_from_gltf",
