@@ -26,9 +26,9 @@ def surface_points(mesh: Mesh, count: int, seed: int = 0) -> Float[Tensor, "coun
 
 def nearest_distance(points: Float[Tensor, "n 3"], others: Float[Tensor, "m 3"]) -> Float[Tensor, "n"]:
     """How far the nearest of the others is from each point, metres, float64."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    return torch.from_numpy(cKDTree(others.double().numpy()).query(points.double().numpy())[0])
+    return torch.from_numpy(KDTree(others.double().numpy()).query(points.double().numpy())[0])
 
 
 def chamfer(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"]) -> float:

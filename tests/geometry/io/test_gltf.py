@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,7 +147,7 @@ def test_colour_bars_are_srgb_bytes_in_a_texture_and_linear_in_vertices(tmp_path
 def test_trimesh_finds_the_textures_colours_where_they_are(tmp_path) -> None:
     bars = colour_bars()
     write_glb(tmp_path / "a.glb", card(bars))
-    read = trimesh.load_mesh(tmp_path / "a.glb", process=False)
+    read: Any = trimesh.load_mesh(tmp_path / "a.glb", process=False)
     assert np.asarray(read.visual.material.baseColorTexture).tolist() == (bars * 255).byte().movedim(0, -1).tolist()
     # trimesh turns v round: its textures have their origin at the lower left corner.
     assert np.allclose(read.visual.uv, card(bars).uv.numpy() * [1, -1] + [0, 1])

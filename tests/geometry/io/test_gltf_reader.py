@@ -51,17 +51,18 @@ def test_our_own_files_come_back(tmp_path) -> None:
     path = tmp_path / "a.glb"
     write_glb(path, house())
     mesh = read_glb(path)
-    assert isinstance(mesh, Mesh) and mesh.colours is not None and house().colours is not None
-    assert torch.equal(mesh.vertices, house().vertices) and torch.equal(mesh.faces, house().faces)
-    assert torch.allclose(mesh.colours, house().colours, atol=1e-6)
+    before = house()
+    assert isinstance(mesh, Mesh) and mesh.colours is not None and before.colours is not None
+    assert torch.equal(mesh.vertices, before.vertices) and torch.equal(mesh.faces, before.faces)
+    assert torch.allclose(mesh.colours, before.colours, atol=1e-6)
     write_glb(path, house(coloured=False))
     plain = read_glb(path)
     assert isinstance(plain, Mesh) and plain.colours is None
-    before = cloud()
-    write_glb(path, before)
+    scattered = cloud()
+    write_glb(path, scattered)
     points = read_glb(path)
-    assert isinstance(points, PointCloud) and torch.equal(points.points, before.points)
-    assert torch.allclose(points.colours, before.colours, atol=1e-6)
+    assert isinstance(points, PointCloud) and torch.equal(points.points, scattered.points)
+    assert torch.allclose(points.colours, scattered.colours, atol=1e-6)
     write_glb(path, card(colour_bars()))
     textured = read_glb(path)
     assert isinstance(textured, TexturedMesh) and torch.equal(textured.texture, colour_bars())
