@@ -45,7 +45,7 @@ from geometry.flow import (
 from geometry.lens_models import distort
 from geometry.lenses import Lens, LensKind
 from geometry.lint import describe, lint
-from geometry.meshes import Mesh, largest_components, vertex_normals
+from geometry.meshes import Mesh, largest_components, surface_points, vertex_normals
 from geometry.neighbours import (
     CloudDistance,
     cloud_distance,
@@ -74,11 +74,13 @@ from geometry.rotations import (
     six_d_from_matrix,
 )
 from geometry.similarity import Similarity
+from geometry.simplifying import simplify
 from geometry.soft_rasterising import soft_render_mesh, soft_silhouette
 from geometry.soft_warping import soft_forward_warp
 from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
 from geometry.splats import Footprints, Splats, footprints
 from geometry.splatting import render_splats
+from geometry.texturing import TexturedMesh, bake, render_textured, unwrap
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.trajectory_errors import ate, rpe, trajectory_errors
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
@@ -101,10 +103,12 @@ __all__ = [
     "RollingShutter",
     "Similarity",
     "Splats",
+    "TexturedMesh",
     "ate",
     "axis_angle_from_matrix",
     "backward_visible",
     "backward_warp",
+    "bake",
     "cameras_from",
     "cameras_from_colmap",
     "cameras_from_pytorch3d",
@@ -158,6 +162,7 @@ __all__ = [
     "ray_map",
     "render_mesh",
     "render_splats",
+    "render_textured",
     "resample",
     "resampling_map",
     "rigid",
@@ -171,6 +176,7 @@ __all__ = [
     "se3_exp",
     "se3_log",
     "shade",
+    "simplify",
     "six_d_from_matrix",
     "slerp",
     "soft_forward_warp",
@@ -179,12 +185,14 @@ __all__ = [
     "spherical_harmonics",
     "srgb_from_linear",
     "statistical_outliers",
+    "surface_points",
     "symmetric_epipolar_distance",
     "trajectory_errors",
     "transform_points",
     "triangulate",
     "undistort",
     "unproject",
+    "unwrap",
     "vertex_normals",
     "voxel_downsample",
     "warp_by_flow",

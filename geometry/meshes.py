@@ -77,3 +77,19 @@ def largest_components(mesh: Mesh, min_fraction: float = 0.05) -> Mesh:
     faces = mesh.faces[size[piece] >= min_fraction * int(size.max())]
     used, faces = faces.unique(return_inverse=True)
     return Mesh(mesh.vertices[used], faces, None if mesh.colours is None else mesh.colours[used])
+
+
+def surface_points(mesh: Mesh, count: int, seed: int = 0) -> Float[torch.Tensor, "count 3"]:
+    """Points spread evenly over a mesh's surface, at random: a face by its area, then uniformly in it. float64.
+
+    Raises InputError for a mesh without area.
+    """
+    a, b, c = mesh.vertices.double()[mesh.faces].unbind(1)
+    area = torch.linalg.cross(b - a, c - a).norm(dim=-1).cumsum(0)
+    if not len(area) or not float(area[-1]) > 0:
+        raise InputError(f"points on a mesh of {len(area)} faces; expected a surface of positive area")
+    u, v, w = torch.rand(3, count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    face = torch.searchsorted(area, w * area[-1], right=True).clamp_max(len(area) - 1)
+    fold = u + v > 1
+    u, v = torch.where(fold, 1 - u, u)[:, None], torch.where(fold, 1 - v, v)[:, None]
+    return a[face] + u * (b - a)[face] + v * (c - a)[face]

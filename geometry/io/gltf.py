@@ -1,4 +1,7 @@
-"""GLB (binary glTF 2.0): y up, metres, vertex colours in linear light."""
+"""GLB (binary glTF 2.0) written: y up, metres, vertex colours in linear light, textures as sRGB.
+
+`geometry.io.gltf_reader` reads it.
+"""
 
 import json
 import math
@@ -13,28 +16,42 @@ import torch
 from geometry.conventions import gltf_from_world, linear_from_srgb
 from geometry.errors import InputError
 from geometry.io.files import write_file
+from geometry.io.images import encode_png
 from geometry.meshes import Mesh, vertex_normals
 from geometry.pointclouds import PointCloud
 from geometry.shapes import Float
+from geometry.texturing import TexturedMesh
 
 _FLOAT, _UINT32 = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
 _POINTS, _TRIANGLES = 0, 4
+_LINEAR, _MIPMAPS, _CLAMP = 9729, 9987, 33071
 
 
-def write_glb(path: Path, shape: PointCloud | Mesh, extras: dict[str, Any] | None = None) -> None:
+def write_glb(path: Path, shape: PointCloud | Mesh | TexturedMesh, extras: dict[str, Any] | None = None) -> None:
     """Write a point cloud or mesh as one glTF 2.0 node, turned from z up to y up (`gltf_from_world`).
 
-    Colours become COLOR_0 in linear light as the standard asks (section 3.7.2.1), as floats. The material is unlit
+    Colours become COLOR_0 in linear light as the standard asks (section 3.7.2.1), as floats; a texture is embedded as a
+    PNG, whose bytes are sRGB (section 3.9.2) and whose origin is the upper left corner, as ours. The material is unlit
     (KHR_materials_unlit), since pictures carry their own light, with a rough non-metal for viewers that do not know it.
     `extras` (JSON values) are kept with the scene: scale, frame, provenance.
 
-    Raises InputError for an empty shape, NaN or infinite positions, or extras that are no JSON.
+    Raises InputError for an empty shape, NaN or infinite positions or texels, or extras that are no JSON.
     """
-    buffer = _Buffer()
-    primitive = _primitive(path, shape, buffer, gltf_from_world)
+    buffer, more = _Buffer(), {}
+    if isinstance(shape, TexturedMesh):
+        primitive = _primitive(path, Mesh(shape.mesh.vertices, shape.mesh.faces), buffer, gltf_from_world)
+        place = shape.uv.detach().cpu().float().numpy()
+        primitive["attributes"]["TEXCOORD_0"] = buffer.add(place, _FLOAT, "VEC2", _VERTICES)
+        more = {
+            "images": [{"bufferView": buffer.view(encode_png(shape.texture)), "mimeType": "image/png"}],
+            "samplers": [{"magFilter": _LINEAR, "minFilter": _MIPMAPS, "wrapS": _CLAMP, "wrapT": _CLAMP}],
+            "textures": [{"source": 0, "sampler": 0}],
+        }
+    else:
+        primitive = _primitive(path, shape, buffer, gltf_from_world)
     nodes = [{"mesh": 0, "name": "world"}]
-    _write(path, buffer, nodes, [{"primitives": [primitive]}], {}, extras)
+    _write(path, buffer, nodes, [{"primitives": [primitive]}], more, extras)
 
 
 @dataclass(frozen=True)
@@ -123,7 +140,8 @@ def _write(
     extras: dict[str, Any] | None,
 ) -> None:
     try:
-        document = json.dumps(_document(nodes, meshes, buffer, extras) | more, separators=(",", ":"), allow_nan=False)
+        whole = _document(nodes, meshes, buffer, extras, "textures" in more) | more
+        document = json.dumps(whole, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: extras that are no JSON ({error}); expected JSON values") from error
     write_file(path, _glb(document.encode(), bytes(buffer.data)))
@@ -139,13 +157,17 @@ class _Buffer:
 
     def add(self, values: np.ndarray, component: int, kind: str, target: int | None, **more: Any) -> int:
         """Append values of 4-byte aligned elements; the index of their accessor. Animations have no target."""
-        raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
+        view = self.view(values.astype(values.dtype.newbyteorder("<")).tobytes(), target)
+        accessor = {"bufferView": view, "componentType": component, "count": len(values), "type": kind}
+        self.accessors.append(accessor | more)
+        return len(self.accessors) - 1
+
+    def view(self, raw: bytes, target: int | None = None) -> int:
+        """Append bytes, so that what follows is aligned to 4; the index of their view."""
         view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(raw)}
         self.views.append(view | ({} if target is None else {"target": target}))
-        accessor = {"bufferView": len(self.views) - 1, "componentType": component, "count": len(values), "type": kind}
-        self.accessors.append(accessor | more)
-        self.data += raw
-        return len(self.accessors) - 1
+        self.data += raw + b"\0" * (-len(raw) % 4)
+        return len(self.views) - 1
 
 
 def _document(
@@ -153,8 +175,11 @@ def _document(
     meshes: list[dict[str, Any]],
     buffer: _Buffer,
     extras: dict[str, Any] | None,
+    textured: bool,
 ) -> dict[str, Any]:
-    surface = {"baseColorFactor": [1, 1, 1, 1], "metallicFactor": 0, "roughnessFactor": 1}
+    surface: dict[str, Any] = {"baseColorFactor": [1, 1, 1, 1], "metallicFactor": 0, "roughnessFactor": 1}
+    if textured:
+        surface["baseColorTexture"] = {"index": 0}
     return {
         "asset": {"version": "2.0", "generator": "worldgen"},
         "extensionsUsed": ["KHR_materials_unlit"],

@@ -143,6 +143,26 @@ def decode_png(data: bytes, where: str) -> Float[torch.Tensor, "3 h w"]:
     return torch.from_numpy(pixels).movedim(-1, 0).contiguous().float() / 255
 
 
+def decode_texture(data: bytes, where: str, max_side: int = 8192) -> Float[torch.Tensor, "3 h w"]:
+    """A PNG or JPEG of any size from 1x1 as sRGB in 0..1, as meshes have them: opacity is dropped.
+
+    Raises InputError, naming `where`, for anything else, and for sides above `max_side`, before anything is decoded.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is `max_side`
+            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
+                size = picture.size
+                pixels = np.array(picture.convert("RGB")) if max(size) <= max_side else None
+    except Exception as error:  # a decoder can raise nearly anything
+        raise InputError(f"{where}: damaged picture; expected a PNG or JPEG") from error
+    if pixels is None:
+        raise InputError(f"{where}: picture of {size[0]}x{size[1]}; expected sides of at most {max_side} pixels")
+    return torch.from_numpy(pixels).movedim(-1, 0).contiguous().float() / 255
+
+
 def _decoded(data: bytes, mode: str, where: str, max_side: int = 16384) -> np.ndarray:
     from PIL import Image
 

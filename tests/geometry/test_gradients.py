@@ -26,7 +26,9 @@ ELSEWHERE = {
     "matrix_from_6d": "rotations",
     "matrix_from_axis_angle": "rotations",
     "matrix_from_euler": "rotations",
+    "bake": "texturing",
     "rasterise": "rasterising",
+    "render_textured": "texturing",
     "render_splats": "splatting",
     "rolling_project": "rolling_shutter",
     "se3_exp": "rotations",
@@ -39,7 +41,8 @@ ELSEWHERE = {
 # Masks, words, integers and meshes cut from grids.
 NOT_DIFFERENTIABLE = {
     "backward_visible", "describe", "epipolar_mask", "estimate_normals", "forward_backward_visible", "fuse_tsdf",
-    "largest_components", "lens_mask", "lint", "nearest_neighbours", "radius_outliers", "statistical_outliers",
+    "largest_components", "lens_mask", "lint", "nearest_neighbours", "radius_outliers", "simplify",
+    "statistical_outliers", "surface_points", "unwrap",
 }  # fmt: skip
 
 

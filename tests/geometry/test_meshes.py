@@ -1,8 +1,10 @@
 """Triangle meshes."""
 
+import pytest
 import torch
 
-from geometry.meshes import Mesh, components, largest_components, vertex_normals
+from geometry.errors import InputError
+from geometry.meshes import Mesh, components, largest_components, surface_points, vertex_normals
 
 
 def strip(triangles: int, start: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> Mesh:
@@ -77,3 +79,16 @@ def test_faces_that_name_missing_vertices_are_refused(refused, unchecked) -> Non
         Mesh(torch.rand(3, 3), torch.tensor([[0, 1, 2]]), torch.rand(2, 3))
     with refused("(1, 4)"):
         Mesh(torch.rand(4, 3), torch.tensor([[0, 1, 2, 3]]))
+
+
+def test_points_lie_on_the_faces_by_their_area() -> None:
+    corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [3, 0, 1], [0, 1, 1]])
+    points = surface_points(Mesh(corners, torch.tensor([[0, 1, 2], [3, 4, 5]])), 20000)
+    high = points[:, 2] == 1
+    assert bool((high | (points[:, 2] == 0)).all()) and abs(float(high.double().mean()) - 0.75) < 0.02
+    low = points[~high]
+    assert bool((low[:, :2] >= 0).all()) and bool((low[:, :2].sum(-1) <= 1).all())
+    assert torch.allclose(low[:, :2].mean(0), torch.full((2,), 1 / 3).double(), atol=0.01)
+    assert torch.allclose(low[:, :2].var(0), torch.full((2,), 1 / 18).double(), atol=0.005)
+    with pytest.raises(InputError, match="positive area"):
+        surface_points(Mesh(torch.zeros(3, 3), torch.tensor([[0, 1, 2]])), 5)

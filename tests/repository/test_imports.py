@@ -15,6 +15,8 @@ HEAVY = [
     "av",
     "matplotlib",
     "skimage",
+    "xatlas",
+    "fast_simplification",
     "tyro",
     "tensorboard",
     "diffusers",

@@ -1,22 +1,26 @@
 """GLB out, read back by hand, by trimesh and by the Khronos validator."""
 
+import io
 import json
 import os
 import shutil
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import trimesh
+from PIL import Image
 from trimesh.visual import ColorVisuals
 
 from geometry.conventions import gltf_from_world, linear_from_srgb
 from geometry.io.gltf import write_glb
 from geometry.meshes import Mesh
 from geometry.pointclouds import PointCloud
+from geometry.texturing import TexturedMesh
 
 VALIDATE = """
 const fs = require("fs");
@@ -38,6 +42,19 @@ def cloud() -> PointCloud:
     return PointCloud(torch.randn(5, 3), torch.rand(5, 3))
 
 
+def colour_bars() -> torch.Tensor:
+    """White, yellow, cyan, green, magenta, red, blue, black at 75%: the eight columns [3, 4, 8] of a test card."""
+    columns = torch.tensor([[1, 1, 1], [1, 1, 0], [0, 1, 1], [0, 1, 0], [1, 0, 1], [1, 0, 0], [0, 0, 1], [0, 0, 0]])
+    return (191 / 255 * columns.float()).mT[:, None].expand(3, 4, 8).clone()
+
+
+def card(texture: torch.Tensor) -> TexturedMesh:
+    """An upright square facing -y that shows a texture unmirrored to who looks along +y: u to the right, v down."""
+    corners = torch.tensor([[0.0, 0, 1], [1, 0, 1], [1, 0, 0], [0, 0, 0]])
+    uv = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+    return TexturedMesh(Mesh(corners, torch.tensor([[0, 2, 1], [0, 3, 2]])), uv, texture)
+
+
 def parsed(path: Path) -> tuple[dict, bytes]:
     """The two chunks of a GLB, its container checked byte by byte (glTF 2.0, section 4.4)."""
     data = path.read_bytes()
@@ -54,7 +71,7 @@ def values(document: dict, binary: bytes, index: int) -> np.ndarray:
     accessor = document["accessors"][index]
     view = document["bufferViews"][accessor["bufferView"]]
     kind = {5126: "<f4", 5125: "<u4"}[accessor["componentType"]]
-    width = {"SCALAR": 1, "VEC3": 3}[accessor["type"]]
+    width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3}[accessor["type"]]
     assert view["byteOffset"] % 4 == 0
     array = np.frombuffer(binary[view["byteOffset"] : view["byteOffset"] + view["byteLength"]], kind)
     return array.reshape(accessor["count"], width)
@@ -117,6 +134,38 @@ def test_glb_points_keep_their_normals_turned_and_of_unit_length(tmp_path) -> No
             assert np.allclose(values(document, binary, attributes["NORMAL"]), unit.numpy(), atol=1e-6)
 
 
+def test_colour_bars_are_srgb_bytes_in_a_texture_and_linear_in_vertices(tmp_path) -> None:
+    bars = colour_bars()
+    write_glb(tmp_path / "texture.glb", card(bars))
+    document, binary = parsed(tmp_path / "texture.glb")
+    view = document["bufferViews"][document["images"][0]["bufferView"]]
+    png = binary[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]
+    pixels = np.array(Image.open(io.BytesIO(png)))
+    assert pixels.shape == (4, 8, 3)
+    assert pixels[0].tolist() == [[191 * on for on in bar] for bar in (bars[:, 0].mT > 0).int().tolist()]
+    sampler = document["samplers"][document["textures"][0]["sampler"]]
+    assert sampler == {"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}
+    assert document["images"][0]["mimeType"] == "image/png"
+    attributes = document["meshes"][0]["primitives"][0]["attributes"]
+    assert "COLOR_0" not in attributes  # it would be multiplied with the texture
+    assert values(document, binary, attributes["TEXCOORD_0"]).tolist() == card(bars).uv.tolist()
+    points = bars[:, 0].mT
+    write_glb(tmp_path / "points.glb", PointCloud(torch.randn(8, 3), points))
+    document, binary = parsed(tmp_path / "points.glb")
+    light = values(document, binary, document["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"])
+    assert np.abs(light - 0.5209956 * (points > 0).numpy()).max() < 1e-6  # ((191 / 255 + 0.055) / 1.055) ^ 2.4
+
+
+def test_trimesh_finds_the_textures_colours_where_they_are(tmp_path) -> None:
+    bars = colour_bars()
+    write_glb(tmp_path / "a.glb", card(bars))
+    read: Any = trimesh.load_mesh(tmp_path / "a.glb", process=False)
+    assert np.asarray(read.visual.material.baseColorTexture).tolist() == (bars * 255).byte().movedim(0, -1).tolist()
+    # trimesh turns v round: its textures have their origin at the lower left corner.
+    assert np.allclose(read.visual.uv, card(bars).uv.numpy() * [1, -1] + [0, 1])
+    assert np.array_equal(read.vertices.astype(np.float32), gltf_from_world(card(bars).mesh.vertices).numpy())
+
+
 def test_glb_is_matt_named_and_keeps_extras(tmp_path) -> None:
     write_glb(tmp_path / "a.glb", house(), {"scale": "metric", "up": [0, 0, 1]})
     document, _ = parsed(tmp_path / "a.glb")
@@ -142,6 +191,7 @@ def test_the_khronos_validator_finds_no_error_and_no_warning(tmp_path) -> None:
     stray = Mesh(torch.cat([house().vertices, torch.ones(1, 3)]), house().faces)  # a vertex without a face
     shapes = {"mesh": house(), "plain": house(coloured=False), "points": cloud(), "stray": stray}
     shapes["normals"] = PointCloud(cloud().points, cloud().colours, torch.eye(3)[[0, 1, 2, 1, 0]])
+    shapes |= {"texture": card(colour_bars()), "odd": card(torch.rand(3, 5, 7))}
     for name, shape in shapes.items():
         write_glb(tmp_path / f"{name}.glb", shape, {"scale": "metric"})
     files = [str(tmp_path / f"{name}.glb") for name in shapes]

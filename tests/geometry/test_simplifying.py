@@ -1,0 +1,52 @@
+"""Meshes of fewer triangles."""
+
+import sys
+
+import pytest
+import torch
+import trimesh
+
+from geometry.conventions import linear_from_srgb, srgb_from_linear
+from geometry.meshes import Mesh, components
+from geometry.simplifying import simplify
+
+pytest.importorskip("fast_simplification")
+
+
+def ball(colours: bool = True) -> Mesh:
+    """A fine sphere of radius 2 far from the origin, whose light grows with the height."""
+    made = trimesh.creation.icosphere(subdivisions=5, radius=2.0)
+    vertices = torch.tensor(made.vertices)
+    light = (vertices[:, 2:] / 4 + 0.5).expand(-1, 3).clamp(0, 1)
+    shift = torch.tensor([1e5, -3.0, 7.0], dtype=torch.float64)
+    return Mesh(vertices + shift, torch.tensor(made.faces), srgb_from_linear(light) if colours else None)
+
+
+def test_a_ball_stays_a_ball_with_the_colours_of_its_places() -> None:
+    mesh = ball()
+    small = simplify(mesh, 1000)
+    assert 900 <= len(small.faces) <= 1000 and len(small.vertices) - len(small.faces) // 2 == 2
+    assert len(components(small).unique()) == 1
+    centre = mesh.vertices.mean(0)
+    assert ((small.vertices - centre).norm(dim=-1) - 2).abs().max() < 0.02
+    assert small.colours is not None and small.vertices.dtype == small.colours.dtype == torch.float64
+    height = linear_from_srgb(small.colours)[:, 0] * 4 - 2
+    assert (height - (small.vertices - centre)[:, 2]).abs().mean() < 0.03
+    assert abs(float((height - (small.vertices - centre)[:, 2]).mean())) < 0.01  # no other vertex's colours
+
+
+def test_colours_are_optional_and_a_small_mesh_stays_as_it_is() -> None:
+    assert simplify(ball(False), 500).colours is None
+    mesh = Mesh(torch.eye(3), torch.tensor([[0, 1, 2]]))
+    assert simplify(mesh, 4) is mesh
+
+
+def test_what_cannot_be_simplified_is_refused(refused, monkeypatch) -> None:
+    mesh = ball()
+    with refused("3 faces"):
+        simplify(mesh, 3)
+    with refused("NaN"):
+        simplify(Mesh(mesh.vertices * torch.nan, mesh.faces), 100)
+    monkeypatch.setitem(sys.modules, "fast_simplification", None)
+    with refused("fast_simplification", "pip install 'worldgen[mesh]'"):
+        simplify(mesh, 100)
