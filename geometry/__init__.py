@@ -50,8 +50,10 @@ from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ra
 from geometry.similarity import Similarity
 from geometry.soft_rasterising import soft_render_mesh, soft_silhouette
 from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
+from geometry.splat_fitting import fit_splats
 from geometry.splats import Footprints, Splats, footprints
 from geometry.splatting import render_splats
+from geometry.ssim import ssim
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.tsdf import fuse_tsdf
@@ -89,6 +91,7 @@ __all__ = [
     "epipolar_lines",
     "essential",
     "fill_nearest",
+    "fit_splats",
     "footprints",
     "forward_warp",
     "fov_deg",
@@ -129,6 +132,7 @@ __all__ = [
     "soft_silhouette",
     "spherical_harmonics",
     "srgb_from_linear",
+    "ssim",
     "symmetric_epipolar_distance",
     "transform_points",
     "triangulate",

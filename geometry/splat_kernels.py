@@ -4,7 +4,7 @@ Both ways share what a Gaussian covers of a row and how opaque it is in a pixel,
 What a kernel is given last, `first` and `step`, says which tiles it does: every so many from one on.
 """
 
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
 from numba import njit
@@ -12,8 +12,8 @@ from numba import njit
 _TILE, _OPAQUE, _FAINT, _DARK = 16, np.float32(0.999), np.float32(1 / 255), np.float32(1e-4)
 _0, _1, _2, _HALF, _LN_FAINT = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5), np.float32(np.log(1 / 255))
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
-_inlined = njit(forceinline=True, **_OPTIONS)  # type: ignore[call-overload]
-_kernel = njit(cache=True, **_OPTIONS)  # type: ignore[call-overload]
+_inlined: Any = njit(forceinline=True, **_OPTIONS)
+_kernel: Any = njit(cache=True, **_OPTIONS)
 
 
 @no_type_check

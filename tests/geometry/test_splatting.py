@@ -13,8 +13,8 @@ from geometry.cameras import Cameras
 from geometry.splats import Splats
 from geometry.splatting import render_splats, tile_lists
 from geometry.trajectories import orbit
-from tests.geometry.all_pairs import all_pairs
 from tests.geometry.test_splats import golden_splats, some_splats
+from worldgen.benchmarks.splats import all_pairs
 
 needs_numba = pytest.mark.skipif(not fast_splatting.has_numba(), reason="needs the [fast] extra")
 BACKENDS = ["torch", pytest.param("numba", marks=needs_numba)]
