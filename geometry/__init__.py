@@ -78,8 +78,10 @@ from geometry.simplifying import simplify
 from geometry.soft_rasterising import soft_render_mesh, soft_silhouette
 from geometry.soft_warping import soft_forward_warp
 from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
+from geometry.splat_fitting import fit_splats
 from geometry.splats import Footprints, Splats, footprints
 from geometry.splatting import render_splats
+from geometry.ssim import ssim
 from geometry.texturing import TexturedMesh, bake, render_textured, unwrap
 from geometry.trajectories import nearest_point_to_axes, orbit
 from geometry.trajectory_errors import ate, rpe, trajectory_errors
@@ -128,6 +130,7 @@ __all__ = [
     "estimate_normals",
     "euler_from_matrix",
     "fill_nearest",
+    "fit_splats",
     "flow_from_depth",
     "footprints",
     "forward_backward_visible",
@@ -184,6 +187,7 @@ __all__ = [
     "soft_silhouette",
     "spherical_harmonics",
     "srgb_from_linear",
+    "ssim",
     "statistical_outliers",
     "surface_points",
     "symmetric_epipolar_distance",

@@ -12,6 +12,7 @@ from geometry.errors import InputError
 from geometry.shapes import Float
 
 COUNTS = (1, 4, 9, 16)  # functions up to degree 0, 1, 2 and 3
+CONSTANT = 0.5 / math.sqrt(math.pi)  # the function of degree 0
 
 
 def harmonic_basis(directions: Float[torch.Tensor, "*n 3"], degree: int) -> Float[torch.Tensor, "*n k"]:

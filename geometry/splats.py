@@ -1,9 +1,10 @@
 """`Splats`: a scene as 3D Gaussians, and how a camera sees each of them (Kerbl et al. 2023).
 
-Pictures of them are made by `geometry.splatting`.
+Pictures of them are made by `geometry.splatting`; they are fitted to pictures by `fit`, which is `geometry.fit_splats`.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -18,6 +19,15 @@ from geometry.transforms import transform_points
 NEAR_M = 0.01
 _BLUR_PX2 = 0.3  # variance of a pixel's own footprint
 _MARGIN = 0.3  # of half the field of view: how far outside the picture the projection is linearised
+
+
+def __getattr__(name: str) -> Any:
+    """`fit`, which imports this module, only when it is asked for."""
+    if name != "fit":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from geometry.splat_fitting import fit_splats
+
+    return fit_splats
 
 
 @dataclass(frozen=True)

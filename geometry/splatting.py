@@ -35,7 +35,7 @@ def render_splats(
 
     background   rgb behind the Gaussians (black by default)
     antialiased  Gaussians smaller than a pixel fade instead of growing (Yu et al. 2023, "Mip-Splatting")
-    backend      None = gsplat on CUDA; on a CPU in float32, without gradients, numba where it is installed; else torch
+    backend      None = gsplat on CUDA; numba on a CPU in float32 where it is installed; else torch
 
     Depth is the mean over what is seen, weighted by how much. A Gaussian counts in a pixel where its opacity there is
     1/255 or more, and hides at most 0.999; a pixel is finished before the Gaussian that would leave it a share of the
@@ -44,7 +44,7 @@ def render_splats(
     """
     cameras.check_pinhole("splats")
     cameras = cameras.to(splats.means.dtype).to(splats.means.device)
-    backend = backend or _backend_for(splats, cameras)
+    backend = backend or _backend_for(splats)
     flat = cameras.reshape(-1)
     if backend == "gsplat":
         from geometry.interop.gsplat import rasterise_gsplat
@@ -60,18 +60,13 @@ def render_splats(
     return rgb, depth / torch.where(alpha > 0, alpha, torch.ones_like(alpha)), alpha
 
 
-def _backend_for(splats: Splats, cameras: Cameras) -> Backend:
+def _backend_for(splats: Splats) -> Backend:
     from geometry.fast_splatting import has_numba
 
     if splats.means.device.type == "cuda":
         return "gsplat"
     plain = splats.means.device.type == "cpu" and splats.means.dtype == torch.float32
-    return "numba" if plain and has_numba() and not _needs_gradients(splats, cameras) else "torch"
-
-
-def _needs_gradients(splats: Splats, cameras: Cameras) -> bool:
-    parts = (*vars(splats).values(), cameras.world_from_camera, cameras.K)
-    return torch.is_grad_enabled() and any(part.requires_grad for part in parts)
+    return "numba" if plain and has_numba() else "torch"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ realestate10k  camera paths with their films
 nuscenes       the dataset's tables, or one frame as JSON
 ddad           DDAD and other scenes in TRI's DGP format
 ply            point clouds and meshes, coloured in sRGB
+splats         3D Gaussians, in INRIA's PLY and in .splat
 gltf           GLB: y up, colours in linear light, textures
 gltf_reader    the same read
 obj            meshes in OBJ, coloured or textured

@@ -16,7 +16,7 @@ from geometry.io.files import read_file, write_file
 from geometry.meshes import Mesh
 from geometry.pointclouds import GREY, PointCloud
 
-_MAX_BYTES = 4_000_000_000
+MAX_BYTES = 4_000_000_000
 _MAX_HEADER = 100_000
 _TYPES = {
     **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
@@ -72,16 +72,7 @@ def read_ply(path: Path) -> PointCloud | Mesh:
     Raises InputError for a file that is missing, empty, no PLY, cut short, without x y z, with positions that are not
     finite, with faces that are not triangles or that name missing vertices.
     """
-    data = read_file(path, "a PLY file", _MAX_BYTES)
-    order, elements, start = _header(path, data)
-    tables: dict[str, np.ndarray] = {}
-    body = data[start:].split() if order == "=" else data
-    position = 0 if order == "=" else start
-    for name, count, fields in elements:
-        if isinstance(body, list):
-            tables[name], position = _ascii_table(path, body, position, name, count, fields)
-        else:
-            tables[name], position = _binary_table(path, body, position, name, count, fields, order)
+    tables, _ = ply_tables(path)
     vertices = tables.get("vertex")
     names = vertices.dtype.names if vertices is not None else None
     if vertices is None or not names or not {"x", "y", "z"} <= set(names):
@@ -109,16 +100,31 @@ def _vectors(path: Path, vertices: np.ndarray, names: Iterable[str], what: str) 
     return vectors
 
 
+def ply_tables(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Every element's table by its name, and the header's comments. Raises InputError for all but a PLY file."""
+    data = read_file(path, "a PLY file", MAX_BYTES)
+    order, elements, comments, start = _header(path, data)
+    tables: dict[str, np.ndarray] = {}
+    body = data[start:].split() if order == "=" else data
+    position = 0 if order == "=" else start
+    for name, count, fields in elements:
+        if isinstance(body, list):
+            tables[name], position = _ascii_table(path, body, position, name, count, fields)
+        else:
+            tables[name], position = _binary_table(path, body, position, name, count, fields, order)
+    return tables, comments
+
+
 _Element = tuple[str, int, list[tuple[str, Any]]]
 
 
-def _header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
-    """Byte order ("=" for ASCII), elements with their fields, and where the body starts."""
+def _header(path: Path, data: bytes) -> tuple[str, list[_Element], list[str], int]:
+    """Byte order ("=" for ASCII), elements with their fields, comments, and where the body starts."""
     end = data.find(b"end_header", 0, _MAX_HEADER)
     start = data.find(b"\n", end) + 1 if end >= 0 else 0
     if not data.startswith(b"ply") or not start:
         raise InputError(f"{path}: no PLY header; expected a PLY file")
-    order, elements = "", []
+    order, elements, comments = "", [], []
     for line in data[:end].decode("ascii", "replace").splitlines()[1:]:
         match line.split():
             case ["format", kind, "1.0"] if kind in _ORDERS:
@@ -129,14 +135,16 @@ def _header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
                 elements[-1][2].append((name, _TYPES[kind]))
             case ["property", "list", size, kind, _] if size in _TYPES and kind in _TYPES and elements:
                 elements[-1][2].extend([("list count", _TYPES[size]), ("list", (_TYPES[kind], 3))])
-            case [] | ["comment" | "obj_info", *_]:
+            case ["comment", *words]:
+                comments.append(" ".join(words))
+            case [] | ["obj_info", *_]:
                 pass
             case _:
                 raise InputError(f"{path}: header line {line[:60]!r}; expected a PLY header")
     fields = [[name for name, _ in element[2]] for element in elements]
     if not order or any(not names or len(set(names)) != len(names) for names in fields):
         raise InputError(f"{path}: header without format or with repeated properties; expected a PLY header")
-    return order, elements, start
+    return order, elements, comments, start
 
 
 def _binary_table(

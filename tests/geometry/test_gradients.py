@@ -40,9 +40,9 @@ ELSEWHERE = {
 }
 # Masks, words, integers and meshes cut from grids.
 NOT_DIFFERENTIABLE = {
-    "backward_visible", "describe", "epipolar_mask", "estimate_normals", "forward_backward_visible", "fuse_tsdf",
-    "largest_components", "lens_mask", "lint", "nearest_neighbours", "radius_outliers", "simplify",
-    "statistical_outliers", "surface_points", "unwrap",
+    "backward_visible", "describe", "epipolar_mask", "estimate_normals", "fit_splats",
+    "forward_backward_visible", "fuse_tsdf", "largest_components", "lens_mask", "lint", "nearest_neighbours",
+    "radius_outliers", "simplify", "statistical_outliers", "surface_points", "unwrap",
 }  # fmt: skip
 
 
@@ -219,6 +219,7 @@ BATCHED: dict[str, Callable[[tuple[int, ...]], Case]] = {
     "resampling_map": lambda b: BATCHED["resample"](b),
     "ate": lambda b: of_paths(lambda found, true: [geometry.ate(found, true, a) for a in ("none", "rigid", "sim3")])(b),
     "rpe": lambda b: of_paths(geometry.rpe)(b),
+    "ssim": lambda b: (geometry.ssim, (uniform(*b, 1, 11, 12), uniform(*b, 1, 11, 12))),
     "trajectory_errors": lambda b: of_paths(lambda *paths: vars(geometry.trajectory_errors(*paths)))(b),
     "rigid": lambda b: (geometry.rigid, (normal(*b, 3, 3), normal(*b, 3))),
     "rolling_ray_map": lambda b: (shuttered, (*camera(*b), normal(*b, 3), normal(*b, 3), 0.1 * uniform(*b))),

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -12,13 +13,11 @@ from geometry.cameras import Cameras
 from geometry.splats import Splats
 from geometry.splatting import render_splats, tile_lists
 from geometry.trajectories import orbit
-from tests.geometry.all_pairs import all_pairs
 from tests.geometry.test_splats import golden_splats, some_splats
+from worldgen.benchmarks.splats import all_pairs
 
-BACKENDS = [
-    "torch",
-    pytest.param("numba", marks=pytest.mark.skipif(not fast_splatting.has_numba(), reason="needs the [fast] extra")),
-]
+needs_numba = pytest.mark.skipif(not fast_splatting.has_numba(), reason="needs the [fast] extra")
+BACKENDS = ["torch", pytest.param("numba", marks=needs_numba)]
 
 
 def some_cameras(count: int = 2, hw: tuple[int, int] = (37, 50), dtype: torch.dtype = torch.float64) -> Cameras:
@@ -116,7 +115,7 @@ def test_single_precision_gives_the_same_picture_to_rounding(backend, hw) -> Non
         assert off.max() < 0.02 and off.quantile(0.99) < 1e-5 and a.shape == b.shape
 
 
-@pytest.mark.skipif(not fast_splatting.has_numba(), reason="needs the [fast] extra")
+@needs_numba
 def test_numba_is_used_where_it_can_be_and_is_torch_to_rounding(monkeypatch) -> None:
     splats, cameras = some_splats(500, dtype=torch.float32), some_cameras(3, dtype=torch.float32)
     calls = []
@@ -127,8 +126,53 @@ def test_numba_is_used_where_it_can_be_and_is_torch_to_rounding(monkeypatch) -> 
     for a, b in zip(fast, render_splats(splats, cameras, backend="torch")):
         assert (a - b).abs().max() < 0.02 and (a - b).abs().quantile(0.99) < 1e-5
     render_splats(Splats(*parts(splats)), cameras)
+    assert len(calls) == 6
     render_splats(splats.to(torch.float64), cameras)
-    assert len(calls) == 3
+    assert len(calls) == 6
+
+
+def gradients(splats: Splats, cameras: Cameras, backend: Literal["torch", "numba"], dtype: torch.dtype) -> list:
+    """Of a random weighting of all that is seen, in every part of the Gaussians."""
+    leaves = parts(splats.to(dtype))
+    seen = render_splats(Splats(*leaves), cameras, torch.tensor([0.2, 0.4, 0.6]), backend=backend)
+    draw = torch.Generator().manual_seed(1)
+    sum((layer * torch.randn(layer.shape, generator=draw).to(dtype)).sum() for layer in seen).backward()  # type: ignore[union-attr]
+    return [leaf.grad for leaf in leaves]
+
+
+@needs_numba
+@pytest.mark.parametrize(("hw", "count"), [((37, 50), 100), ((64, 16), 800), ((5, 3), 50)])
+def test_gradients_of_numba_are_those_of_torch(hw, count) -> None:
+    splats, cameras = some_splats(count, dtype=torch.float32), some_cameras(2, hw, torch.float32)
+    splats.opacities[::7] = 1.0  # more than can be hidden, at their middles
+    numba = gradients(splats, cameras, "numba", torch.float32)
+    for dtype in (torch.float32, torch.float64):
+        for a, b in zip(numba, gradients(splats, cameras, "torch", dtype)):
+            assert (a - b).abs().max() < 1e-4 * b.abs().max() and (a - b).norm() < 1e-4 * b.norm()
+
+
+@needs_numba
+def test_gradients_of_numba_are_near_the_golden_ones_which_skip_nothing(golden) -> None:
+    splats, cameras = golden_splats(golden)
+    leaves = parts(splats.to(torch.float32))
+    rgb, _, alpha = render_splats(Splats(*leaves), cameras, backend="numba")
+    loss = (rgb.movedim(1, -1) * golden["loss_weight_rgb"]).sum() + (alpha[:, 0] * golden["loss_weight_alpha"]).sum()
+    loss.backward()
+    for leaf, name in zip(leaves, ("means", "quats", "scales", "opacities", "sh")):
+        expected = golden[f"grad_{name}"].float()
+        assert leaf.grad is not None and (leaf.grad - expected).norm() < 0.06 * expected.norm(), name
+
+
+@needs_numba
+def test_the_number_of_threads_changes_no_bit() -> None:
+    splats, cameras = some_splats(500, dtype=torch.float32), some_cameras(1, (80, 70), torch.float32)
+    one = [*render_splats(splats, cameras), *gradients(splats, cameras, "numba", torch.float32)]
+    torch.set_num_threads(3)
+    try:
+        three = [*render_splats(splats, cameras), *gradients(splats, cameras, "numba", torch.float32)]
+    finally:
+        torch.set_num_threads(1)
+    assert all(torch.equal(a, b) for a, b in zip(one, three))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

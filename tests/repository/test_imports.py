@@ -22,6 +22,7 @@ HEAVY = [
     "diffusers",
     "torchvision",
     "pytorch3d",
+    "numba",
 ]
 
 REPORT = """
@@ -32,7 +33,8 @@ seconds = time.process_time() - start
 light = sorted({{name.partition(".")[0] for name in sys.modules}})
 if {deep}:
     for module in pkgutil.walk_packages({package}.__path__, "{package}."):
-        __import__(module.name)
+        if module.name != "geometry.splat_kernels":  # compiled by numba, and loaded with it
+            __import__(module.name)
 deep = sorted({{name.partition(".")[0] for name in sys.modules}})
 print(json.dumps(dict(seconds=seconds, light=light, deep=deep)))
 """
