@@ -1,7 +1,9 @@
 """Scale as an object: similarities between worlds, which say how to come back."""
 
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -10,6 +12,12 @@ from geometry.errors import InputError
 from geometry.meshes import Mesh
 from geometry.pointclouds import PointCloud
 from geometry.shapes import Float
+from geometry.splats import Splats
+from geometry.texturing import TexturedMesh
+from geometry.transforms import rigid
+
+Moved = TypeVar("Moved", bound=Cameras | PointCloud | Mesh | TexturedMesh | Splats)
+_NAME = "stored_from_user"
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,50 @@ class Similarity:
     def mesh(self, mesh: Mesh) -> Mesh:
         """A mesh in the new world."""
         return replace(mesh, vertices=self.points(mesh.vertices))
+
+    def splats(self, splats: Splats) -> Splats:
+        """Gaussians in the new world; their harmonics turn."""
+        motion = rigid(self.rotation.double(), self.translation.double() / self.scale.double())
+        return splats.moved(motion).scaled(float(self.scale))
+
+    def textured(self, textured: TexturedMesh) -> TexturedMesh:
+        """A textured mesh in the new world."""
+        return replace(textured, mesh=self.mesh(textured.mesh))
+
+    def of(self, value: Moved) -> Moved:
+        """Any of these in the new world."""
+        move: dict[type, Callable[[Any], Any]] = {
+            Cameras: self.cameras, PointCloud: self.cloud, Mesh: self.mesh, TexturedMesh: self.textured,
+            Splats: self.splats,
+        }  # fmt: skip
+        return move[type(value)](value)
+
+    def undone(self, value: Moved) -> Moved:
+        """Something read from a file in the user's world again, its positions in float64: worlds may be large."""
+        exact: dict[type, Callable[[Any], Any]] = {
+            Cameras: lambda cameras: cameras.to(torch.float64),
+            PointCloud: lambda cloud: replace(cloud, points=cloud.points.double()),
+            Mesh: lambda mesh: replace(mesh, vertices=mesh.vertices.double()),
+            TexturedMesh: lambda painted: replace(painted, mesh=exact[Mesh](painted.mesh)),
+            Splats: lambda splats: splats.to(torch.float64),
+        }
+        return self.inverse().of(exact[type(value)](value))
+
+    def to_line(self) -> str:
+        """For the comments of a file; `from_lines` finds it there."""
+        return f"{_NAME} {json.dumps(self.to_json())}"
+
+    @staticmethod
+    def from_lines(lines: Iterable[str], where: str) -> "Similarity | None":
+        """What `to_line` gave, among other lines; None where there is none. Raises InputError as `from_json` does."""
+        found = next((line for line in lines if line.startswith(f"{_NAME} ")), None)
+        if found is None:
+            return None
+        try:
+            data = json.loads(found.removeprefix(_NAME))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{where}: comment {found[:60]!r}; expected a similarity in JSON") from error
+        return Similarity.from_json(data, where)
 
     def to_json(self) -> dict[str, Any]:
         """For a file; `from_json` gives it back bit for bit, as float64."""

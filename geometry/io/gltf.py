@@ -20,6 +20,7 @@ from geometry.io.images import encode_png
 from geometry.meshes import Mesh, vertex_normals
 from geometry.pointclouds import PointCloud
 from geometry.shapes import Float
+from geometry.similarity import Similarity
 from geometry.texturing import TexturedMesh
 
 _FLOAT, _UINT32 = 5126, 5125
@@ -28,16 +29,24 @@ _POINTS, _TRIANGLES = 0, 4
 _LINEAR, _MIPMAPS, _CLAMP = 9729, 9987, 33071
 
 
-def write_glb(path: Path, shape: PointCloud | Mesh | TexturedMesh, extras: dict[str, Any] | None = None) -> None:
+def write_glb(
+    path: Path,
+    shape: PointCloud | Mesh | TexturedMesh,
+    extras: dict[str, Any] | None = None,
+    stored_from_user: Similarity | None = None,
+) -> None:
     """Write a point cloud or mesh as one glTF 2.0 node, turned from z up to y up (`gltf_from_world`).
 
     Colours become COLOR_0 in linear light as the standard asks (section 3.7.2.1), as floats; a texture is embedded as a
     PNG, whose bytes are sRGB (section 3.9.2) and whose origin is the upper left corner, as ours. The material is unlit
     (KHR_materials_unlit), since pictures carry their own light, with a rough non-metal for viewers that do not know it.
-    `extras` (JSON values) are kept with the scene: scale, frame, provenance.
+    `extras` (JSON values) are kept with the scene: scale, frame, provenance; and so is the world to store it in, which
+    `read_glb` undoes.
 
     Raises InputError for an empty shape, NaN or infinite positions or texels, or extras that are no JSON.
     """
+    if stored_from_user is not None:
+        shape, extras = stored_from_user.of(shape), {**(extras or {}), "stored_from_user": stored_from_user.to_json()}
     buffer, more = _Buffer(), {}
     if isinstance(shape, TexturedMesh):
         primitive = _primitive(path, Mesh(shape.mesh.vertices, shape.mesh.faces), buffer, gltf_from_world)

@@ -20,6 +20,7 @@ from geometry.io.images import decode_texture
 from geometry.meshes import Mesh
 from geometry.pointclouds import GREY, PointCloud
 from geometry.quaternions import matrix_from_quaternion_wxyz
+from geometry.similarity import Similarity
 from geometry.texturing import TexturedMesh
 from geometry.transforms import transform_points
 
@@ -57,11 +58,15 @@ def read_glb(path: Path) -> PointCloud | Mesh | TexturedMesh:
     pictures, extensions that change the geometry, sparse accessors, strips, skins and morphing, lines, points beside
     triangles, several textures, textures that repeat or are coloured by vertices, and more than 20 million vertices and
     indices.
+
+    Where `write_glb` left a world to store in, it is undone, and positions are float64.
     """
     data = read_file(path, "a GLB file", _MAX_BYTES)
     try:
         document, binary = _chunks(data)
-        return _Reader(document, binary).shape()
+        reader = _Reader(document, binary)
+        shape, stored = reader.shape(), reader.stored_from_user()
+        return shape if stored is None else stored.undone(shape)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except RecursionError as error:
@@ -126,6 +131,13 @@ class _Reader:
         if factor != _WHITE:
             texture = srgb_from_linear(linear_from_srgb(texture) * torch.tensor(factor)[:, None, None])
         return TexturedMesh(Mesh(points, faces), torch.cat([p.uv for p in parts if p.uv is not None]), texture)
+
+    def stored_from_user(self) -> Similarity | None:
+        """The world that the scene is stored in, where `write_glb` left one."""
+        extras = self.item("scenes", self.document.get("scene", 0)).get("extras")
+        if not isinstance(extras, dict) or "stored_from_user" not in extras:
+            return None
+        return Similarity.from_json(extras["stored_from_user"], "stored_from_user")
 
     def nodes(self) -> list[tuple[dict[str, Any], torch.Tensor]]:
         """The scene's nodes with their transforms (float64) to the glTF world; each is in one place only (3.5.2)."""

@@ -17,18 +17,25 @@ from geometry.io.files import read_file, write_file
 from geometry.io.images import decode_texture, encode_png
 from geometry.meshes import Mesh
 from geometry.shapes import Float
+from geometry.similarity import Similarity
 from geometry.texturing import TexturedMesh
 
 _MAX_BYTES = 1_000_000_000
+_MAX_COMMENTS = 10_000  # bytes at the start, where the similarity is
 _MAX_CORNERS = 64  # of a polygon
 
 
-def write_obj(path: Path, shape: Mesh | TexturedMesh, up: str = "y") -> None:
+def write_obj(
+    path: Path, shape: Mesh | TexturedMesh, up: str = "y", stored_from_user: Similarity | None = None
+) -> None:
     """Write a mesh, and beside a textured one the files NAME.mtl and NAME.png for a path NAME.obj.
+
+    The world to store it in becomes a comment, and `read_obj` undoes it.
 
     Raises InputError for an empty mesh, positions or colours with NaN or infinity, names with spaces (which readers
     take for several), and directions up other than "y" and "z".
     """
+    shape = shape if stored_from_user is None else stored_from_user.of(shape)
     mesh = shape if isinstance(shape, Mesh) else shape.mesh
     colours = mesh.colours if isinstance(shape, Mesh) else None
     points = _turned(path, mesh.vertices.detach().cpu().double(), up, gltf_from_world)
@@ -38,6 +45,7 @@ def write_obj(path: Path, shape: Mesh | TexturedMesh, up: str = "y") -> None:
     if not bool(values.isfinite().all()):
         raise InputError(f"{path}: positions or colours with NaN or infinite numbers; expected finite ones")
     lines = [f"# worldgen: right-handed, {up} up, metres; colours sRGB"]
+    lines += [] if stored_from_user is None else [f"# {stored_from_user.to_line()}"]
     corner = "{0}"
     places: list[str] = []
     if isinstance(shape, TexturedMesh):
@@ -59,13 +67,21 @@ def read_obj(path: Path, up: str = "y") -> Mesh | TexturedMesh:
     """Read the polygons of an OBJ as triangles, float32, with the texture (map_Kd) of its material or vertex colours.
 
     Polygons are cut into fans from their first corner. Vertices with several positions in the texture are doubled.
-    Normals, groups, lines and all else that materials say are left out.
+    Normals, groups, lines and all else that materials say are left out. Where `write_obj` left a world to store in, it
+    is undone, and positions are float64.
 
     Raises InputError for a file that is missing or no OBJ, numbers that are not finite, faces that name missing
     vertices or have more than 64 corners, colours outside 0..1, textures that repeat, several textures, and files named
     in it that are not in its own folder or below.
     """
     data = read_file(path, "an OBJ file", _MAX_BYTES)
+    comments = (_text(line[1:]).strip() for line in data[:_MAX_COMMENTS].splitlines() if line.startswith(b"#"))
+    stored = Similarity.from_lines(comments, str(path))
+    shape = _shape(path, data, up)
+    return shape if stored is None else stored.undone(shape)
+
+
+def _shape(path: Path, data: bytes, up: str) -> Mesh | TexturedMesh:
     lines: dict[bytes, list[bytes]] = {key: [] for key in (b"v", b"vt", b"f", b"mtllib", b"usemtl")}
     before: list[tuple[int, int]] = []  # vertices and texture positions so far, at each face
     for line in data.replace(b"\\\n", b" ").splitlines():

@@ -15,6 +15,7 @@ from geometry.errors import InputError
 from geometry.io.files import read_file, write_file
 from geometry.meshes import Mesh
 from geometry.pointclouds import GREY, PointCloud
+from geometry.similarity import Similarity
 
 MAX_BYTES = 4_000_000_000
 _MAX_HEADER = 100_000
@@ -27,11 +28,19 @@ _NORMAL = ("nx", "ny", "nz")
 _ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 
 
-def write_ply(path: Path, shape: PointCloud | Mesh, comments: tuple[str, ...] = ()) -> None:
-    """Write a point cloud or mesh. `comments` become comment lines of the header, after the generator's.
+def write_ply(
+    path: Path,
+    shape: PointCloud | Mesh,
+    comments: tuple[str, ...] = (),
+    stored_from_user: Similarity | None = None,
+) -> None:
+    """Write a point cloud or mesh. `comments` become comment lines of the header, after the generator's, and so does
+    the world to store it in, which `read_ply` undoes.
 
     Raises InputError for NaN or infinite positions, or a comment that is not one line of ASCII.
     """
+    if stored_from_user is not None:
+        shape, comments = stored_from_user.of(shape), (*comments, stored_from_user.to_line())
     points = (shape.points if isinstance(shape, PointCloud) else shape.vertices).detach().cpu().float().numpy()
     if not np.isfinite(points).all():
         raise InputError(f"{path}: positions with NaN or infinite numbers; expected finite float32")
@@ -69,10 +78,17 @@ def read_ply(path: Path) -> PointCloud | Mesh:
 
     Positions come as float32, colours from 8-bit red, green and blue as sRGB in 0..1, a cloud's normals from nx, ny and
     nz.
+    Where `write_ply` left a world to store in, it is undone, and positions are float64.
     Raises InputError for a file that is missing, empty, no PLY, cut short, without x y z, with positions that are not
     finite, with faces that are not triangles or that name missing vertices.
     """
-    tables, _ = ply_tables(path)
+    tables, comments = ply_tables(path)
+    stored = Similarity.from_lines(comments, str(path))
+    shape = _shape(path, tables)
+    return shape if stored is None else stored.undone(shape)
+
+
+def _shape(path: Path, tables: dict[str, np.ndarray]) -> PointCloud | Mesh:
     vertices = tables.get("vertex")
     names = vertices.dtype.names if vertices is not None else None
     if vertices is None or not names or not {"x", "y", "z"} <= set(names):

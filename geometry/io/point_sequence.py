@@ -28,13 +28,11 @@ class PointSequence:
     time_s      when each was, seconds
     paths       their PLY files
     frame       the name of the world they are in ("map", "start of the drive"), if known
-    similarity  brings them to the user's own world and units, if known
     """
 
     time_s: tuple[float, ...]
     paths: tuple[Path, ...]
     frame: str | None = None
-    similarity: Similarity | None = None
 
     def __len__(self) -> int:
         """The number of moments."""
@@ -56,13 +54,13 @@ def write_point_sequence(
     folder: Path,
     clouds: Iterable[tuple[float, PointCloud]],
     frame: str | None = None,
-    similarity: Similarity | None = None,
+    stored_from_user: Similarity | None = None,
 ) -> None:
     """Write point clouds with their times (seconds, rising), one after another as they come, and then the index.
 
-    The folder holds a sequence only once all is written. `frame` and `similarity` as in `PointSequence`. Raises
-    InputError for a folder that holds a sequence already, no clouds, times that do not rise, and clouds that PLY
-    cannot hold.
+    The folder holds a sequence only once all is written. `frame` as in `PointSequence`, `stored_from_user` as for
+    `write_ply`. Raises InputError for a folder that holds a sequence already, no clouds, times that do not rise, and
+    clouds that PLY cannot hold.
     """
     if (folder / _INDEX).exists():
         raise InputError(f"{folder}: holds {_INDEX} already; expected a new folder")
@@ -70,11 +68,10 @@ def write_point_sequence(
     for n, (time_s, cloud) in enumerate(clouds):
         _check_time(time_s, frames, f"{folder}: cloud {n}")
         frames.append({"file": f"{n:06d}.ply", "time_s": float(time_s), "points": len(cloud)})
-        write_ply(folder / frames[-1]["file"], cloud)
+        write_ply(folder / frames[-1]["file"], cloud, (), stored_from_user)
     if not frames:
         raise InputError(f"{folder}: no point clouds; expected at least one")
-    index: dict[str, Any] = {"format": FORMAT, "convention": _CONVENTION, "frame": frame}
-    index |= {"similarity": similarity.to_json() if similarity else None, "frames": frames}
+    index = {"format": FORMAT, "convention": _CONVENTION, "frame": frame, "frames": frames}
     write_file(folder / _INDEX, (json.dumps(index, indent=1, allow_nan=False) + "\n").encode())
 
 
@@ -101,12 +98,7 @@ def read_point_sequence(folder: Path) -> PointSequence:
         paths.append(_inside(folder, item.get("file"), where))
         _check_time(item.get("time_s"), checked, where)
         checked.append({"time_s": float(item["time_s"])})
-    similarity = data.get("similarity")
-    try:
-        known = None if similarity is None else Similarity.from_json(similarity)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return PointSequence(tuple(item["time_s"] for item in checked), tuple(paths), frame, known)
+    return PointSequence(tuple(item["time_s"] for item in checked), tuple(paths), frame)
 
 
 def _check_time(time_s: Any, before: list[dict[str, Any]], where: str) -> None:

@@ -20,6 +20,7 @@ from einops import rearrange
 from geometry.errors import InputError
 from geometry.io.files import read_file, write_file
 from geometry.io.ply import MAX_BYTES, ply_tables
+from geometry.similarity import Similarity
 from geometry.spherical_harmonics import CONSTANT, COUNTS
 from geometry.splats import Splats
 
@@ -29,19 +30,22 @@ _CLEAR, _THIN_M = 1e-6, 1e-30  # where logits and logarithms end
 _RECORD = np.dtype([("place", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("turn", "u1", 4)])
 
 
-def write_splats(path: Path, splats: Splats, frame: Frame = "rdf") -> None:
+def write_splats(path: Path, splats: Splats, frame: Frame = "rdf", stored_from_user: Similarity | None = None) -> None:
     """Write Gaussians as `.ply` or `.splat`, by the name's suffix, in a frame; ours is z up.
 
     A PLY holds opacities of 1e-6 to 1 - 1e-6 and scales of 1e-30 m or more; what is beyond is moved there.
+    It says in a comment which world it is stored in, and `read_splats` undoes that; a `.splat` has no place for it.
     Raises InputError for another suffix, NaN or infinite numbers, scales below 0, quaternions of length 0, and for a
-    `.splat` without Gaussians.
+    `.splat` without Gaussians or with a world to store it in.
     """
     _check_format(path)
     _check(path, splats)
-    turned = splats.to("cpu").to(torch.float32)
+    if stored_from_user is not None and path.suffix == ".splat":
+        raise InputError(f"{path}: a world to store splats in; expected .ply, which has a place to say so")
+    turned = (splats if stored_from_user is None else stored_from_user.of(splats)).to("cpu").to(torch.float32)
     if frame == "rdf":
         turned = turned.moved(_rdf_from_world())
-    write_file(path, _ply(turned, frame) if path.suffix == ".ply" else _records(path, turned))
+    write_file(path, _ply(turned, frame, stored_from_user) if path.suffix == ".ply" else _records(path, turned))
 
 
 def read_splats(path: Path, frame: Frame | None = None) -> Splats:
@@ -53,10 +57,13 @@ def read_splats(path: Path, frame: Frame | None = None) -> Splats:
     infinite or beyond float32, and for quaternions of length 0.
     """
     _check_format(path)
-    found, said = _from_ply(path) if path.suffix == ".ply" else (_from_records(path), None)
+    found, said, stored = _from_ply(path) if path.suffix == ".ply" else (_from_records(path), None, None)
     _check(path, found)
     if (frame or said) != "z_up":
         found = found.moved(_rdf_from_world().T)
+        _check(path, found)
+    if stored is not None:
+        found = stored.undone(found)
         _check(path, found)
     return found
 
@@ -82,7 +89,7 @@ def _check(path: Path, splats: Splats) -> None:
         raise InputError(f"{path}: quaternions of length 0 or beyond float32; expected rotations")
 
 
-def _ply(splats: Splats, frame: Frame) -> bytes:
+def _ply(splats: Splats, frame: Frame, stored_from_user: Similarity | None) -> bytes:
     rest = rearrange(splats.harmonics[:, 1:], "n k c -> n (c k)")
     opacity = splats.opacities.clamp(_CLEAR, 1 - _CLEAR).logit()[:, None]
     scales = splats.scales.clamp_min(_THIN_M).log()
@@ -90,6 +97,7 @@ def _ply(splats: Splats, frame: Frame) -> bytes:
     table = torch.cat([*columns, splats.quaternions_wxyz], -1).detach().numpy()
     header = ["ply", "format binary_little_endian 1.0", "comment generator worldgen"]
     header += [f"comment frame {frame}: {_MEANING[frame]}", f"element vertex {len(splats)}"]
+    header[3:3] = [] if stored_from_user is None else [f"comment {stored_from_user.to_line()}"]
     header += [f"property float {name}" for name in _names(rest.shape[1])]
     return "\n".join([*header, "end_header", ""]).encode("ascii") + table.astype("<f4").tobytes()
 
@@ -100,7 +108,7 @@ def _names(rest: int) -> list[str]:
     return ["x", "y", "z", "nx", "ny", "nz", *(name.replace("opacity_0", "opacity") for name in numbered)]
 
 
-def _from_ply(path: Path) -> tuple[Splats, str | None]:
+def _from_ply(path: Path) -> tuple[Splats, str | None, Similarity | None]:
     tables, comments = ply_tables(path)
     vertices = tables.get("vertex")
     names = (vertices.dtype.names if vertices is not None else None) or ()
@@ -124,7 +132,7 @@ def _from_ply(path: Path) -> tuple[Splats, str | None]:
         torch.cat([first, rearrange(others, "n (c k) -> n k c", c=3)], 1),
     )
     said = [frame for frame in get_args(Frame) if any(line.startswith(f"frame {frame}:") for line in comments)]
-    return splats, said[0] if said else None
+    return splats, said[0] if said else None, Similarity.from_lines(comments, str(path))
 
 
 def _records(path: Path, splats: Splats) -> bytes:

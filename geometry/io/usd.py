@@ -5,6 +5,7 @@ other file, and what it holds is its own program's to say.
 """
 
 import importlib
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from geometry.io.gltf import MovingMesh
 from geometry.meshes import Mesh, vertex_normals
 from geometry.pointclouds import PointCloud
 from geometry.shapes import Float
+from geometry.similarity import Similarity
 from geometry.spherical_harmonics import degree_of
 from geometry.splats import Splats
 
@@ -31,13 +33,20 @@ _APERTURE = 36.0  # width of the film, in the tenths of units that USD's cameras
 Part = Mesh | Sequence[Mesh] | MovingMesh | PointCloud | Splats | Cameras
 
 
-def write_usd(path: Path, parts: Mapping[str, Part], fps: float = 24.0, point_width_m: float = 0.01) -> None:
+def write_usd(
+    path: Path,
+    parts: Mapping[str, Part],
+    fps: float = 24.0,
+    point_width_m: float = 0.01,
+    stored_from_user: Similarity | None = None,
+) -> None:
     """Write parts as /World/<name> of a stage: .usda is text, .usdc and .usd binary, .usdz a package of the binary.
 
     parts          a list of meshes with the same faces is one that changes its shape from frame to frame; cameras of
                    one `view` at several times are one moving camera, others one each
     fps            frames a second: time codes are seconds times this
     point_width_m  diameter at which points are drawn
+    stored_from_user  the world to store parts in (but for moving meshes); kept in the layer's customLayerData
 
     Raises InputError for another suffix, names USD does not allow, empty or non-finite parts, cameras with a lens or
     skewed pixels, and without usd-core.
@@ -54,6 +63,9 @@ def write_usd(path: Path, parts: Mapping[str, Part], fps: float = 24.0, point_wi
     pxr.UsdGeom.SetStageMetersPerUnit(stage, 1.0)
     stage.SetTimeCodesPerSecond(fps)
     stage.SetMetadata("comment", "generator worldgen; right-handed, z up, metres")
+    if stored_from_user is not None:
+        stage.GetRootLayer().customLayerData = {"stored_from_user": json.dumps(stored_from_user.to_json())}
+        parts = {name: _stored(stored_from_user, part, f"{path}: {name}") for name, part in parts.items()}
     codes: list[float] = []
     for name, part in parts.items():
         if not pxr.Sdf.Path.IsValidIdentifier(name):
@@ -65,6 +77,14 @@ def write_usd(path: Path, parts: Mapping[str, Part], fps: float = 24.0, point_wi
     with replacing(path) as temporary:
         if not _export(pxr, stage, temporary):
             raise InputError(f"{path}: cannot be written; expected a writable place")
+
+
+def _stored(stored_from_user: Similarity, part: Part, where: str) -> Part:
+    if isinstance(part, MovingMesh):
+        raise InputError(f"{where}: a moving mesh in another world; expected parts whose places are in their points")
+    if isinstance(part, Sequence):
+        return [stored_from_user.of(mesh) for mesh in part]
+    return stored_from_user.of(part)
 
 
 def _export(pxr: "_Pxr", stage: Any, path: Path) -> bool:
