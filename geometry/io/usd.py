@@ -18,19 +18,21 @@ from geometry.cameras import Cameras
 from geometry.conventions import linear_from_srgb, opencv_from_opengl
 from geometry.converters import check_unskewed
 from geometry.errors import InputError
-from geometry.io.files import replacing
+from geometry.io.files import replacing, write_file
 from geometry.io.gltf import MovingMesh
+from geometry.io.images import encode_png
 from geometry.meshes import Mesh, vertex_normals
 from geometry.pointclouds import PointCloud
 from geometry.shapes import Float
 from geometry.similarity import Similarity
 from geometry.spherical_harmonics import degree_of
 from geometry.splats import Splats
+from geometry.texturing import TexturedMesh
 
 _SUFFIXES = (".usda", ".usdc", ".usd", ".usdz")
 _APERTURE = 36.0  # width of the film, in the tenths of units that USD's cameras are given in
 
-Part = Mesh | Sequence[Mesh] | MovingMesh | PointCloud | Splats | Cameras
+Part = Mesh | Sequence[Mesh] | MovingMesh | TexturedMesh | PointCloud | Splats | Cameras
 
 
 def write_usd(
@@ -41,6 +43,8 @@ def write_usd(
     stored_from_user: Similarity | None = None,
 ) -> None:
     """Write parts as /World/<name> of a stage: .usda is text, .usdc and .usd binary, .usdz a package of the binary.
+
+    Textures of a mesh are PNG files beside the stage, named STAGE_PART.png, or in the package.
 
     parts          a list of meshes with the same faces is one that changes its shape from frame to frame; cameras of
                    one `view` at several times are one moving camera, others one each
@@ -67,15 +71,22 @@ def write_usd(
         stage.GetRootLayer().customLayerData = {"stored_from_user": json.dumps(stored_from_user.to_json())}
         parts = {name: _stored(stored_from_user, part, f"{path}: {name}") for name, part in parts.items()}
     codes: list[float] = []
+    textures = {f"{path.stem}_{name}.png": encode_png(part.texture) for name, part in parts.items()
+                if isinstance(part, TexturedMesh)}  # fmt: skip
     for name, part in parts.items():
         if not pxr.Sdf.Path.IsValidIdentifier(name):
             raise InputError(f"{path}: part {name[:60]!r}; expected letters, digits and _, and no digit first")
         codes += _define(pxr, stage, f"/World/{name}", part, fps, point_width_m, f"{path}: {name}")
+        if isinstance(part, TexturedMesh):
+            _paint(pxr, stage, f"/World/{name}", part, f"./{path.stem}_{name}.png", f"{path}: {name}")
     if codes:
         stage.SetStartTimeCode(min(codes))
         stage.SetEndTimeCode(max(codes))
+    if path.suffix != ".usdz":
+        for name, data in textures.items():
+            write_file(path.with_name(name), data)
     with replacing(path) as temporary:
-        if not _export(pxr, stage, temporary):
+        if not _export(pxr, stage, temporary, textures):
             raise InputError(f"{path}: cannot be written; expected a writable place")
 
 
@@ -87,10 +98,12 @@ def _stored(stored_from_user: Similarity, part: Part, where: str) -> Part:
     return stored_from_user.of(part)
 
 
-def _export(pxr: "_Pxr", stage: Any, path: Path) -> bool:
+def _export(pxr: "_Pxr", stage: Any, path: Path, textures: dict[str, bytes]) -> bool:
     if path.suffix != ".usdz":
         return stage.GetRootLayer().Export(str(path))
     with tempfile.TemporaryDirectory() as folder:
+        for name, data in textures.items():
+            (Path(folder) / name).write_bytes(data)
         binary = Path(folder) / f"{path.stem.strip('.')}.usdc"
         return stage.GetRootLayer().Export(str(binary)) and pxr.UsdUtils.CreateNewUsdzPackage(str(binary), str(path))
 
@@ -104,6 +117,9 @@ def _define(pxr: "_Pxr", stage: Any, at: str, part: Part, fps: float, width_m: f
         case MovingMesh():
             _mesh(pxr, stage, at, [part.mesh], where)
             return _move(pxr, stage, at, part, fps, where)
+        case TexturedMesh():
+            _mesh(pxr, stage, at, [Mesh(part.mesh.vertices, part.mesh.faces)], where)
+            return []
         case PointCloud():
             _points(pxr, stage, at, part, width_m, where)
             return []
@@ -138,6 +154,34 @@ def _mesh(pxr: "_Pxr", stage: Any, at: str, meshes: Sequence[Mesh], where: str) 
         extent.Set(prim.ComputeExtent(values), code)
     if meshes[0].colours is not None:
         _colour(pxr, prim, meshes[0].colours, where)
+
+
+def _paint(pxr: "_Pxr", stage: Any, at: str, textured: TexturedMesh, picture: str, where: str) -> None:
+    """A material with the texture; its positions have their origin at the lower left corner here."""
+    types, shade = pxr.Sdf.ValueTypeNames, pxr.UsdShade
+    prim = stage.GetPrimAtPath(at)
+    upright = torch.stack([textured.uv[:, 0], 1 - textured.uv[:, 1]], -1).detach().float().cpu().contiguous()
+    places = pxr.UsdGeom.PrimvarsAPI(prim).CreatePrimvar("st", types.TexCoord2fArray, pxr.UsdGeom.Tokens.vertex)
+    places.Set(pxr.Vt.Vec2fArray.FromNumpy(upright.numpy()))
+    material = shade.Material.Define(stage, f"{at}/material")
+    shaders = {}
+    for name, kind in (("surface", "UsdPreviewSurface"), ("st", "UsdPrimvarReader_float2"), ("image", "UsdUVTexture")):
+        shaders[name] = shade.Shader.Define(stage, f"{at}/material/{name}")
+        shaders[name].CreateIdAttr(kind)
+    shaders["st"].CreateInput("varname", types.String).Set("st")
+    for name, kind, value in (
+        ("file", types.Asset, picture), ("sourceColorSpace", types.Token, "sRGB"), ("wrapS", types.Token, "clamp"),
+        ("wrapT", types.Token, "clamp"),
+    ):  # fmt: skip
+        shaders["image"].CreateInput(name, kind).Set(value)
+    found = shaders["st"].CreateOutput("result", types.Float2)
+    shaders["image"].CreateInput("st", types.Float2).ConnectToSource(found)
+    colour = shaders["image"].CreateOutput("rgb", types.Float3)
+    shaders["surface"].CreateInput("diffuseColor", types.Color3f).ConnectToSource(colour)
+    shaders["surface"].CreateInput("roughness", types.Float).Set(1.0)
+    surface = shaders["surface"].CreateOutput("surface", types.Token)
+    material.CreateSurfaceOutput().ConnectToSource(surface)
+    shade.MaterialBindingAPI.Apply(prim).Bind(material)
 
 
 def _move(pxr: "_Pxr", stage: Any, at: str, moving: MovingMesh, fps: float, where: str) -> list[float]:
