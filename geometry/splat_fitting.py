@@ -71,8 +71,7 @@ def fit_splats(
         parameters.step(loss, share)
         if i % _RELOCATE_EVERY == _RELOCATE_EVERY - 1 and share < 0.7:
             parameters.relocate(draw)
-    with torch.no_grad():
-        return parameters.splats()
+    return Splats(*(part.detach() for part in vars(parameters.splats()).values()))
 
 
 def _shuffled(count: int, draw: torch.Generator) -> Iterator[int]:
