@@ -154,7 +154,7 @@ class Tally:
 
 def same(what: str, found: Any, wanted: torch.Tensor, limit: float = 1e-6) -> None:
     """Raise Wrong unless the numbers are those wanted, to a share of the largest."""
-    found = torch.as_tensor(np.array(found, np.float64))
+    found = torch.as_tensor(np.asarray(found).astype(np.float64))
     wanted = wanted.double()
     if found.shape != wanted.shape:
         raise Wrong(f"{what} of shape {tuple(found.shape)}; expected {tuple(wanted.shape)}")
@@ -176,17 +176,17 @@ def ply(some: Assets, folder: Path, tally: Tally) -> None:
     def by_plyfile() -> None:
         data = importlib.import_module("plyfile").PlyData.read(str(path))
         table = data["vertex"].data
-        same("positions", np.stack([table[axis] for axis in "xyz"], -1), points, 0)
+        same("positions", np.stack([table[axis] for axis in "xyz"], -1), points, 0.0)
         if shape.colours is not None:
-            same("colours", np.stack([table[c] for c in ("red", "green", "blue")], -1), _bytes(shape.colours), 0)
+            same("colours", np.stack([table[c] for c in ("red", "green", "blue")], -1), _bytes(shape.colours), 0.0)
         if isinstance(shape, Mesh):
-            same("faces", np.stack(data["face"].data["vertex_indices"]), shape.faces, 0)
+            same("faces", np.stack(data["face"].data["vertex_indices"]), shape.faces, 0.0)
 
     def by_trimesh() -> None:
         found = importlib.import_module("trimesh").load(path, process=False)
         same("positions", found.vertices, points)
         if isinstance(shape, Mesh):
-            same("faces", found.faces, shape.faces, 0)
+            same("faces", found.faces, shape.faces, 0.0)
 
     def by_open3d() -> None:
         io = importlib.import_module("open3d").io
@@ -211,7 +211,7 @@ def obj(some: Assets, folder: Path, tally: Tally) -> None:
         found = importlib.import_module("trimesh").load_mesh(path, process=False, maintain_order=True)
         same("corners", found.vertices[found.faces], gltf_from_world(mesh.vertices)[mesh.faces], 1e-5)
         if isinstance(shape, TexturedMesh):
-            same("texture", np.asarray(found.visual.material.image), _bytes(shape.texture).movedim(0, -1), 0)
+            same("texture", np.asarray(found.visual.material.image), _bytes(shape.texture).movedim(0, -1), 0.0)
 
     def by_open3d() -> None:
         found = importlib.import_module("open3d").io.read_triangle_mesh(str(path))
@@ -234,9 +234,8 @@ def glb(some: Assets, folder: Path, tally: Tally) -> None:
     def by_trimesh() -> None:
         found: Any = next(iter(importlib.import_module("trimesh").load_scene(path, process=False).geometry.values()))
         mesh = shape.mesh if isinstance(shape, TexturedMesh) else shape
-        same(
-            "positions", found.vertices, gltf_from_world(mesh.points if isinstance(mesh, PointCloud) else mesh.vertices)
-        )
+        places = mesh.points if isinstance(mesh, PointCloud) else mesh.vertices
+        same("positions", found.vertices, gltf_from_world(places))
         if isinstance(shape, PointCloud):  # trimesh keeps them as bytes, in linear light as the standard has them
             same("colours", np.asarray(found.colors)[:, :3], 255 * linear_from_srgb(shape.colours), 0.005)
 
@@ -260,13 +259,13 @@ def splats(some: Assets, folder: Path, tally: Tally) -> None:
 
     def by_plyfile() -> None:
         table = importlib.import_module("plyfile").PlyData.read(str(path))["vertex"].data
-        same("positions", np.stack([table[axis] for axis in "xyz"], -1), shape.means, 0)
+        same("positions", np.stack([table[axis] for axis in "xyz"], -1), shape.means, 0.0)
         same("scales", np.exp(np.stack([table[f"scale_{i}"] for i in range(3)], -1, dtype=np.float64)), shape.scales)
-        same("turns", np.stack([table[f"rot_{i}"] for i in range(4)], -1), shape.quaternions_wxyz, 0)
+        same("turns", np.stack([table[f"rot_{i}"] for i in range(4)], -1), shape.quaternions_wxyz, 0.0)
         rest = 3 * (shape.harmonics.shape[1] - 1)
         if rest:
             found = np.stack([table[f"f_rest_{i}"] for i in range(rest)], -1)
-            same("harmonics", found, shape.harmonics[:, 1:].transpose(1, 2).flatten(1), 0)
+            same("harmonics", found, shape.harmonics[:, 1:].transpose(1, 2).flatten(1), 0.0)
 
     tally.ask("plyfile", by_plyfile)
 
@@ -328,8 +327,8 @@ def transforms(some: Assets, folder: Path, tally: Tally) -> None:
 
     def by_ourselves() -> None:
         found = read_transforms(path, need_pictures=False).cameras
-        same("poses", found.world_from_camera, cameras.world_from_camera, 0)
-        same("intrinsics", found.K, cameras.K, 0)
+        same("poses", found.world_from_camera, cameras.world_from_camera, 0.0)
+        same("intrinsics", found.K, cameras.K, 0.0)
 
     tally.ask("read back exactly", by_ourselves)
 
@@ -358,7 +357,7 @@ def pictures(some: Assets, folder: Path, tally: Tally) -> None:
 
     def by_pillow() -> None:
         image = importlib.import_module("PIL.Image")
-        same("colours", np.asarray(image.open(folder / "a.png")), _bytes(rgb).movedim(0, -1), 0)
+        same("colours", np.asarray(image.open(folder / "a.png")), _bytes(rgb).movedim(0, -1), 0.0)
         same("depth", np.asarray(image.open(folder / "d.png")), (depth.double() / 0.001).round()[0], 2e-5)
 
     def by_pyav() -> None:

@@ -1,4 +1,4 @@
-"""Geometry beside the best installable peers: `python -m worldgen.benchmarks.geometry`.
+"""Geometry beside the best installable peers: `python -m worldgen.benchmarks.geometry` (4 minutes with all cases).
 
 One thread, contestants in turn, medians of CPU time, what they compute compared first. Peers that are not installed are
 left out with a line that names them (Open3D, evo; kornia and PyAV always are).
@@ -28,6 +28,7 @@ from geometry.trajectories import orbit
 from geometry.trajectory_errors import ate, rpe
 from geometry.tsdf import fuse_tsdf
 from geometry.warping import backward_warp, forward_warp
+from worldgen.benchmarks.splats import speed
 from worldgen.benchmarks.timing import Result, compare, table
 from worldgen.evaluation.image import ssim
 
@@ -252,6 +253,7 @@ def main() -> int:
     cases: dict[str, Callable[[int], list[Result]]] = {
         "plucker": plucker_maps, "unprojection": unprojection, "warp": warps, "points": fusion, "tsdf": surfaces,
         "trajectories": trajectories, "ssim": similarity, "mp4": films,
+        "splats": lambda repeats: [*speed(2000, repeats), *speed(20_000, min(repeats, 3))],
     }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="*", default=list(cases))
