@@ -54,7 +54,7 @@ def test_what_is_suspicious_is_said(script: Path, capsys) -> None:
     assert "suspicious: the inverse poses look at a common point" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["transforms.json", "cameras.json", "path.tum", "path.kitti", "colmap"])
+@pytest.mark.parametrize("name", ["transforms.json", "cameras.json", "path.tum", "path.kitti", "path.re10k", "colmap"])
 def test_a_path_goes_through_every_format(script: Path, name: str) -> None:
     target, wanted = script.parent / name, read_cameras(script)
     options = ["--size", "48", "64"]

@@ -9,11 +9,11 @@ import tyro
 from geometry.cameras import Cameras
 from geometry.errors import InputError
 
-_READ = "transforms.json, a COLMAP model's folder, a camera script (.yaml), .tum, .kitti or our own .json"
+_READ = "transforms.json, a COLMAP model's folder, a camera script (.yaml), .tum, .kitti, .re10k or our own .json"
 
 
 def read_cameras(path: Path, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 640)) -> Cameras:
-    """The cameras [n] in a file, by its name; `fov_deg` and `hw` are of formats that keep poses alone.
+    """The cameras [n] in a file, by its name; `fov_deg` and `hw` are of formats that keep no sizes or poses alone.
 
     Raises InputError for a file of another kind, or one that is not as it should be.
     """
@@ -22,6 +22,7 @@ def read_cameras(path: Path, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 
     from geometry.io.camera_script import read_camera_script
     from geometry.io.colmap import read_colmap
     from geometry.io.nerfstudio import read_transforms
+    from geometry.io.realestate10k import read_realestate10k
     from geometry.io.trajectories import read_cameras_json, read_kitti, read_tum
 
     if path.is_dir():
@@ -38,17 +39,20 @@ def read_cameras(path: Path, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 
     if path.suffix == ".kitti":
         poses = read_kitti(path)
         return replace(Cameras.from_fov(poses, fov_deg, hw), time_s=torch.arange(len(poses)).double())
+    if path.suffix == ".re10k":
+        return read_realestate10k(path, hw=hw).cameras
     raise InputError(f"{path}: cameras of an unknown kind; expected {_READ}")
 
 
 def write_cameras(path: Path, cameras: Cameras) -> None:
-    """Write cameras in the format a file's name says: transforms.json, .tum, .kitti, our own .json, or a folder (no
-    suffix) for a COLMAP model.
+    """Write cameras in the format a file's name says: transforms.json, .tum, .kitti, .re10k, our own .json, or a folder
+    (no suffix) for a COLMAP model.
 
     Raises InputError for another name.
     """
     from geometry.io.colmap_writer import colmap_model, write_colmap
     from geometry.io.nerfstudio import write_transforms
+    from geometry.io.realestate10k import write_realestate10k
     from geometry.io.trajectories import write_cameras_json, write_kitti, write_tum
 
     names = [f"frames/{n:05d}.png" for n in range(len(cameras))]
@@ -62,9 +66,11 @@ def write_cameras(path: Path, cameras: Cameras) -> None:
         write_tum(path, cameras.time_s, cameras.world_from_camera)
     elif path.suffix == ".kitti":
         write_kitti(path, cameras.world_from_camera)
+    elif path.suffix == ".re10k":
+        write_realestate10k(path, cameras)
     else:
         raise InputError(
-            f"{path}: cameras of an unknown kind; expected transforms.json, .json, .tum, .kitti or a folder"
+            f"{path}: cameras of an unknown kind; expected transforms.json, .json, .tum, .kitti, .re10k or a folder"
         )
 
 
@@ -73,7 +79,7 @@ class Show:
     """Draw cameras from above and from the side, say where they look, and what is suspicious about them."""
 
     file: tyro.conf.Positional[Path]
-    """transforms.json, a COLMAP model's folder, a camera script (.yaml), .tum, .kitti or our own .json."""
+    """transforms.json, a COLMAP model's folder, a camera script (.yaml), .tum, .kitti, .re10k or our own .json."""
     output: Path | None = None
     """PNG to draw to (default: say in words only)."""
     every: int = 0
@@ -100,9 +106,9 @@ class Convert:
     """Convert cameras between file formats, chosen by the files' names."""
 
     source: tyro.conf.Positional[Path]
-    """transforms.json, a COLMAP model's folder, a camera script (.yaml), .tum, .kitti or our own .json."""
+    """transforms.json, a COLMAP model's folder, a camera script (.yaml), .tum, .kitti, .re10k or our own .json."""
     target: tyro.conf.Positional[Path]
-    """transforms.json, .tum, .kitti, our own .json, or a new folder for a COLMAP model."""
+    """transforms.json, .tum, .kitti, .re10k, our own .json, or a new folder for a COLMAP model."""
     fov_deg: float = 50.0
     """Field of view over the shorter side, where the source keeps poses alone."""
     size: tuple[int, int] = (480, 640)

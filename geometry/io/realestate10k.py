@@ -5,13 +5,16 @@ two zeros, and the 3x4 camera-from-world matrix by rows, OpenCV axes. Units are 
 """
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 
+from geometry.cameras import Cameras
+from geometry.converters import cameras_to_realestate10k, check_unskewed
 from geometry.errors import InputError
 from geometry.io.entries import rigid_rows
-from geometry.io.files import read_file
+from geometry.io.files import read_file, write_file
 from geometry.io.images import image_hw
 from geometry.io.posed import PosedPicture, PosedPictures
 from geometry.io.video import film_times
@@ -69,6 +72,26 @@ def read_realestate10k(
             )
         )
     return PosedPictures(tuple(frames))
+
+
+def write_realestate10k(path: Path, cameras: Cameras, url: str = "") -> None:
+    """Write cameras [n] with their times, to a microsecond; `read_realestate10k` gives them back.
+
+    Raises InputError for none, times that don't rise or are negative, a URL of several words or lines, and cameras with
+    a lens, skewed or non-finite.
+    """
+    cameras = cameras.to(torch.float64).to("cpu")
+    check_unskewed(str(path), cameras)
+    times = [round(1e6 * time) for time in cameras.time_s.tolist()] if len(cameras.shape) == 1 else []
+    if not times or times[0] < 0 or any(after <= before for before, after in pairwise(times)):
+        raise InputError(f"{path}: {len(times)} cameras at {times[:4]} microseconds; expected some, at times that rise")
+    if len(url.split()) > 1 or "\n" in url:
+        raise InputError(f"{path}: URL {url[:60]!r}; expected one word or nothing")
+    rows = cameras_to_realestate10k(cameras)
+    if not bool(rows.isfinite().all()):
+        raise InputError(f"{path}: cameras with NaN or infinite numbers; expected finite ones")
+    lines = [" ".join([str(time), *(f"{value:.17g}" for value in row)]) for time, row in zip(times, rows.tolist())]
+    write_file(path, ("\n".join([url, *lines]) + "\n").encode())
 
 
 def _row(line: str, where: str) -> list[float]:

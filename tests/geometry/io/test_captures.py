@@ -9,6 +9,7 @@ import torch
 
 from geometry.cameras import Cameras
 from geometry.framing import square, square_camera, undistorted
+from geometry.io import realestate10k
 from geometry.io.colmap import read_colmap
 from geometry.io.ddad import read_ddad
 from geometry.io.nuscenes import nuscenes_scenes, read_nuscenes, read_nuscenes_frame
@@ -103,6 +104,26 @@ def test_what_colmap_can_not_mean_here_is_refused(tmp_path, refused) -> None:
     (tmp_path / "images.txt").write_text(images.replace("my picture 1", "../../my picture 1"))
     with refused("out of the file's folder"):
         read_colmap(tmp_path, tmp_path / "images")
+
+
+def test_realestate10k_is_written_as_it_is_read(tmp_path, refused) -> None:
+    write_realestate10k(tmp_path / "clip.txt")
+    cameras = read_realestate10k(tmp_path / "clip.txt", hw=HW).cameras
+    path = tmp_path / "again.txt"
+    realestate10k.write_realestate10k(path, cameras, "https://example.com/watch")
+    found = read_realestate10k(path, hw=HW).cameras
+    assert torch.allclose(found.world_from_camera, cameras.world_from_camera, atol=1e-14)
+    assert torch.allclose(found.K, cameras.K, rtol=1e-15) and torch.equal(found.time_s, cameras.time_s)
+    assert path.read_text().splitlines()[0] == "https://example.com/watch"
+    for bad, words in (
+        (cameras[[1, 0]], "times that rise"),
+        (cameras[:0], "0 cameras"),
+    ):
+        with refused(words):
+            realestate10k.write_realestate10k(tmp_path / "bad.txt", bad)
+    with refused("one word"):
+        realestate10k.write_realestate10k(tmp_path / "bad.txt", cameras, "two words")
+    assert not (tmp_path / "bad.txt").exists()
 
 
 def test_realestate10k_needs_a_size_or_takes_that_of_its_pictures_or_film(tmp_path, refused) -> None:
