@@ -39,7 +39,7 @@ def lint(cameras: Cameras) -> list[str]:
     Certain: numbers that are not finite, mirrors, axes that are not orthogonal, focal lengths of 0 or less. Likely:
     focal lengths swapped (their ratio is the picture's), a middle half a pixel off, poses that are the inverse of what
     is meant (the inverses look at a common point, these do not), and axes of OpenGL taken for OpenCV's (what they all
-    look at lies behind them).
+    look at lies behind them, and they are upside down).
     """
     flat = cameras.reshape(-1)
     try:
@@ -77,7 +77,9 @@ def _poses(cameras: Cameras) -> list[str]:
     inverse_miss, inverse_ahead = _convergence(torch.linalg.inv(poses))
     if inverse_miss < 0.1 and inverse_ahead > 0.9 and (miss > 3 * inverse_miss or ahead < 0.1):
         return ["the inverse poses look at a common point and these do not: camera_from_world for world_from_camera?"]
-    if miss < 0.1 and ahead < 0.1:
+    # Cameras that look outwards have what they share behind them too, but stand upright.
+    upside_down = float((poses[:, 2, 1] > 0).double().mean()) > 0.5
+    if miss < 0.1 and ahead < 0.1 and upside_down:
         return ["what all cameras have in common lies behind them: OpenGL axes (looking along -z) for OpenCV's?"]
     return []
 

@@ -88,13 +88,23 @@ def points_from_depth(
 
 
 def check_frames(what: str, rgb: torch.Tensor, depth: torch.Tensor, cameras: Cameras) -> None:
-    """Raise InputError unless rgb [f, 3, h, w], depth [f, 1, h, w] and cameras [f] of size (h, w) fit together."""
+    """Raise InputError unless rgb [f, 3, h, w], depth [f, 1, h, w] and cameras [f] of size (h, w) fit together, and the
+    colours are finite floats."""
     frames, hw = len(rgb), tuple(rgb.shape[-2:])
     if depth.shape != (frames, 1, *hw) or rgb.shape[1] != 3 or cameras.shape != (frames,) or cameras.hw != hw:
         raise InputError(
             f"{what}: rgb {tuple(rgb.shape)}, depth {tuple(depth.shape)}, cameras {tuple(cameras.shape)} of size "
             f"{cameras.hw}; expected [f, 3, h, w], [f, 1, h, w] and [f] of size (h, w)"
         )
+    check_colours(what, rgb)
+
+
+def check_colours(what: str, rgb: torch.Tensor) -> None:
+    """Raise InputError unless colours are finite floats, of any range: light may be brighter than 1."""
+    if not rgb.is_floating_point():
+        raise InputError(f"{what}: rgb of {rgb.dtype}; expected floats in 0..1")
+    if rgb.numel() and not all(bound.isfinite() for bound in rgb.detach().aminmax()):
+        raise InputError(f"{what}: rgb with NaN or infinite numbers; expected 0..1")
 
 
 def voxel_downsample(cloud: PointCloud, voxel_m: float) -> PointCloud:

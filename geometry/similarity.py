@@ -36,6 +36,16 @@ class Similarity:
     def __post_init__(self) -> None:
         if not bool((self.scale > 0).all() & self.scale.isfinite().all()):
             raise InputError(f"similarity of scale {self.scale.flatten()[:4].tolist()}; expected finite, more than 0")
+        b = self.scale.shape
+        if self.rotation.shape != (*b, 3, 3) or self.translation.shape != (*b, 3):
+            raise InputError(
+                f"similarity of scale {tuple(b)}, rotation {tuple(self.rotation.shape)}, translation "
+                f"{tuple(self.translation.shape)}; expected [*b], [*b, 3, 3] and [*b, 3]"
+            )
+        turn = self.rotation.detach().double()
+        off = (turn @ turn.mT - torch.eye(3, dtype=turn.dtype, device=turn.device)).abs()
+        if not bool((off < 1e-3).all() and (torch.linalg.det(turn) > 0).all() and self.translation.isfinite().all()):
+            raise InputError("similarity that mirrors, shears or is not finite; expected a rotation and a translation")
 
     @staticmethod
     def identity(dtype: torch.dtype = torch.float64) -> "Similarity":
@@ -177,7 +187,7 @@ class Similarity:
             raise InputError(f"{where}: {str(data)[:60]!r}; expected scale, rotation and translation") from error
         if scale.shape != () or rotation.shape != (3, 3) or shift.shape != (3,) or not bool(shift.isfinite().all()):
             raise InputError(f"{where}: {str(data)[:60]!r}; expected one number, 3x3 numbers and 3 numbers")
-        off = float((rotation @ rotation.T - torch.eye(3, dtype=torch.float64)).abs().max())
-        if not (off < 1e-6 and float(torch.linalg.det(rotation)) > 0):
-            raise InputError(f"{where}: a matrix that is off a rotation by {off:.2g}; expected a rotation")
-        return Similarity(scale, rotation, shift)
+        try:
+            return Similarity(scale, rotation, shift)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from error

@@ -1,13 +1,12 @@
 """Meshes of fewer triangles, by quadric error metrics (Garland and Heckbert 1997)."""
 
-import importlib
 from typing import Any
 
 import numpy as np
 import torch
 
 from geometry.conventions import linear_from_srgb, srgb_from_linear
-from geometry.errors import InputError
+from geometry.errors import InputError, optional
 from geometry.meshes import Mesh
 
 
@@ -37,6 +36,7 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
         return Mesh(vertices, left)
     light = linear_from_srgb(mesh.colours.detach().double())
     merged = torch.from_numpy(target.astype(np.int64)).to(light.device)
+    merged, light = merged[merged >= 0], light[merged >= 0]  # whole pieces may vanish
     total = light.new_zeros(len(vertices), 3).index_add(0, merged, light)
     count = torch.bincount(merged, minlength=len(vertices)).clamp_min(1)
     return Mesh(vertices, left, srgb_from_linear(total / count[:, None]).to(mesh.colours.dtype))
@@ -44,7 +44,4 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
 
 def mesh_library(name: str) -> Any:
     """A library of the extra `mesh`. Raises InputError where it is missing."""
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"{name} cannot be loaded; expected pip install 'worldgen[mesh]'") from error
+    return optional(name, name, "pip install 'worldgen[mesh]'")

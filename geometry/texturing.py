@@ -14,7 +14,7 @@ from geometry.cameras import Cameras
 from geometry.conventions import linear_from_srgb, srgb_from_linear
 from geometry.errors import InputError
 from geometry.meshes import Mesh
-from geometry.pointclouds import GREY, depth_edges
+from geometry.pointclouds import GREY, check_colours, depth_edges
 from geometry.projection import pixels_of
 from geometry.rasterising import Raster, interpolate, rasterise
 from geometry.shapes import Bool, Float, Int
@@ -100,6 +100,7 @@ def bake(textured: TexturedMesh, rgb: Float[torch.Tensor, "f 3 h w"], cameras: C
             f"baking: rgb {tuple(rgb.shape)}, cameras {tuple(cameras.shape)} of size {cameras.hw}; "
             "expected [f, 3, h, w] and [f] of size (h, w)"
         )
+    check_colours("baking", rgb)
     mesh, cameras = textured.mesh, cameras.to(torch.float64)
     chart = _texels(textured)
     on_chart = chart.face[0] >= 0

@@ -1,6 +1,5 @@
 """Meshes, point clouds and cameras to and from Open3D, its fusion behind our signature, and its ICP."""
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 
 from geometry.cameras import Cameras
 from geometry.converters import cameras_from, check_unskewed
-from geometry.errors import InputError
+from geometry.errors import InputError, optional
 from geometry.interop import one_size
 from geometry.meshes import Mesh
 from geometry.pointclouds import GREY, PointCloud, check_frames
@@ -193,13 +192,10 @@ def from_open3d_cameras(cameras: Sequence[Any], pixel_centre: float = 0.5) -> Ca
 
 
 def _open3d() -> Any:
-    try:
-        return importlib.import_module("open3d")
-    except (ImportError, OSError) as error:
-        raise InputError(
-            "Open3D cannot be loaded; expected pip install 'worldgen[open3d]' and, on Debian or Ubuntu, "
-            "apt-get install libusb-1.0-0 libgl1 libegl1 libx11-6"
-        ) from error
+    packages = "libusb-1.0-0 libgl1 libegl1 libx11-6"
+    return optional(
+        "open3d", "Open3D", f"pip install 'worldgen[open3d]' and, on Debian or Ubuntu, apt-get install {packages}"
+    )
 
 
 def _doubles(values: torch.Tensor) -> np.ndarray:

@@ -3,7 +3,6 @@
 PyTorch3D projects in single precision only, so everything goes there as float32.
 """
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 
 from geometry.cameras import Cameras
 from geometry.converters import cameras_from_pytorch3d, cameras_to_pytorch3d
-from geometry.errors import InputError
+from geometry.errors import InputError, optional
 from geometry.interop import one_size
 from geometry.meshes import Mesh
 from geometry.pointclouds import GREY, PointCloud
@@ -130,9 +129,5 @@ def rasterise_pytorch3d(mesh: Mesh, cameras: Cameras, near_m: float = 0.01) -> R
 
 
 def _pytorch3d(module: str) -> Any:
-    try:
-        return importlib.import_module(f"pytorch3d.{module}")
-    except (ImportError, OSError) as error:
-        raise InputError(
-            "PyTorch3D cannot be loaded; expected conda env create --file environment.yml: it has no wheels for pip"
-        ) from error
+    remedy = "conda env create --file environment.yml: it has no wheels for pip"
+    return optional(f"pytorch3d.{module}", "PyTorch3D", remedy)

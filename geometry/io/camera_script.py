@@ -88,8 +88,9 @@ _KINDS = {
 _RENAMED = {"around": "pivot", "shift": "metres"}
 
 
-def read_camera_script(path: Path) -> CameraScript:
+def read_camera_script(path: Path | str) -> CameraScript:
     """The script in a file. Raises InputError, naming file and line, for anything that is not as it should be."""
+    path = Path(path)
     check_file(path, "a camera script", _MOST_BYTES)
     try:
         text = path.read_text(encoding="utf-8")

@@ -72,7 +72,7 @@ class _Image:
     points: np.ndarray
 
 
-def read_colmap(folder: Path, pictures: Path | None = None, need_pictures: bool = True) -> ColmapModel:
+def read_colmap(folder: Path | str, pictures: Path | None = None, need_pictures: bool = True) -> ColmapModel:
     """Read the model in `folder` (binary where both are there).
 
     pictures       folder of the pictures; their names in the model may hold folders of their own
@@ -84,6 +84,7 @@ def read_colmap(folder: Path, pictures: Path | None = None, need_pictures: bool 
     Raises InputError, naming file and place, for files that are missing, truncated or otherwise wrong, lenses that
     `geometry.lenses` has not, unknown ids, and names out of the folder of the pictures.
     """
+    folder = Path(folder)
     cameras, images, points, paths = tables(folder)
     root = pictures.resolve() if pictures is not None else None
     order = sorted(images)

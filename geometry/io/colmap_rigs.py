@@ -14,11 +14,12 @@ import torch
 from geometry.cameras import Cameras
 from geometry.converters import cameras_to_colmap
 from geometry.errors import InputError
-from geometry.io.colmap import Bytes, parsed, pose_of, read_colmap, rows_of, suffix_of, tables
+from geometry.io.colmap import Bytes, parsed, pose_of, read_colmap, rows_of, similarity_of, suffix_of, tables
 from geometry.io.colmap_writer import colmap_model, line_of, write_colmap
 from geometry.io.files import read_file
 from geometry.rigs import Rig, RigCamera
 from geometry.shapes import Float, UInt8
+from geometry.similarity import Similarity
 from geometry.transforms import invert_rigid
 
 _MAX_BYTES = 2**31
@@ -45,12 +46,13 @@ class ColmapRig:
         return self.rig.cameras(self.world_from_rig, torch.arange(len(self.world_from_rig)).double())
 
 
-def read_colmap_rigs(folder: Path) -> tuple[ColmapRig, ...]:
+def read_colmap_rigs(folder: Path | str) -> tuple[ColmapRig, ...]:
     """The rigs of the model in `folder`, in the order of their ids; a camera on its own is a rig of one.
 
     Raises InputError as `read_colmap` does, for a model without rigs, ones led by another sensor than a camera, and
     cameras with pictures whose place in their rig is not known.
     """
+    folder = Path(folder)
     suffix = suffix_of(folder)
     paths = {part: folder / f"{part}{suffix}" for part in ("rigs", "frames")}
     if not all(path.is_file() for path in paths.values()):
@@ -60,7 +62,7 @@ def read_colmap_rigs(folder: Path) -> tuple[ColmapRig, ...]:
     rigs, frames = (parsed(*given) for given in zip(readers, data, paths.values()))
     images = tables(folder)[1]
     pictures = {picture.file_path: picture for picture in read_colmap(folder, need_pictures=False).pictures.frames}
-    found = []
+    stored, found = similarity_of(folder), []
     for number in sorted(rigs):
         mine = [frames[n] for n in sorted(frames) if frames[n][0] == number]
         taken = [_taken(frame, images, f"{paths['frames']}: a frame of rig {number}") for frame in mine]
@@ -73,30 +75,38 @@ def read_colmap_rigs(folder: Path) -> tuple[ColmapRig, ...]:
             continue
         names = _names(places, taken)
         looks = {camera: pictures[name] for names in taken for camera, name in names.items()}
+        for pose in places.values():
+            pose[:3, 3] /= 1 if stored is None else stored.scale
         rig = Rig(tuple(
             RigCamera(names[c], invert_rigid(pose), looks[c].K, looks[c].hw, looks[c].lens)
             for c, pose in places.items()
         ))  # fmt: skip
-        poses = [invert_rigid(pose_of(frame[1], f"{paths['frames']}: a frame of rig {number}")) for frame in mine]
-        found.append(ColmapRig(rig, torch.stack(poses), tuple(tuple(row.get(c) for c in places) for row in taken)))
+        poses = torch.stack(
+            [invert_rigid(pose_of(frame[1], f"{paths['frames']}: a frame of rig {number}")) for frame in mine]
+        )
+        poses = poses if stored is None else _moved(stored.inverse(), poses)
+        found.append(ColmapRig(rig, poses, tuple(tuple(row.get(c) for c in places) for row in taken)))
     return tuple(found)
 
 
 def write_colmap_rig(
-    folder: Path,
+    folder: Path | str,
     rig: Rig,
     world_from_rig: Float[torch.Tensor, "f 4 4"],
     pictures: Sequence[Sequence[str]] | None = None,
     points: Float[torch.Tensor, "n 3"] | None = None,
-    colours: UInt8[torch.Tensor, "n 3"] | None = None,
+    colours: UInt8[torch.Tensor, "n 3"] | Float[torch.Tensor, "n 3"] | None = None,
     binary: bool = True,
+    stored_from_user: Similarity | None = None,
 ) -> None:
     """Write a rig with its path as a COLMAP model, with rigs and frames, to a new or empty folder.
 
     pictures  f rows of a name for each camera; by default name of the camera/000000.png and so on
 
+    Lengths of the rig scale with the world it is stored in, which readers undo.
     Raises InputError as `write_colmap` does, and for cameras that don't see at the same time or differ in size.
     """
+    folder = Path(folder)
     late = [member.name for member in rig.members if member.time_offset_s]
     if late:
         raise InputError(f"{folder}: camera {late[0]!r} with a time offset; expected cameras that see at once")
@@ -105,16 +115,28 @@ def write_colmap_rig(
         pictures = [[f"{member.name}/{n:06d}.png" for member in rig.members] for n in range(frames)]
     if len(pictures) != frames or any(len(row) != count for row in pictures):
         raise InputError(f"{folder}: {len(pictures)} rows of names for {frames} poses of {count} cameras; expected all")
+    if not bool(world_from_rig.isfinite().all()):
+        raise InputError(f"{folder}: poses with NaN or infinite numbers; expected finite ones")
     path = world_from_rig.double().cpu()
     cameras = rig.cameras(path, torch.arange(frames).double())
     order = torch.arange(frames * count).view(frames, count).T.flatten()  # one camera's pictures after another's
     names = [pictures[int(n) // count][int(n) % count] for n in order]
     first = rig.members[0].rig_from_camera.double().cpu()
-    turned = [first.inverse() @ member.rig_from_camera.double().cpu() for member in rig.members[1:]]
-    sensors = [_seven(pose, member) for pose, member in zip(turned, rig.members[1:])]
-    moments = [_seven(pose, rig.members[0]) for pose in path @ first]
+    turned = torch.stack([first.inverse() @ member.rig_from_camera.double().cpu() for member in rig.members])
+    stored = path @ first
+    if stored_from_user is not None:
+        turned[:, :3, 3] *= stored_from_user.scale.to(turned)
+        stored = _moved(stored_from_user, stored)
+    sensors = [_seven(pose, member) for pose, member in zip(turned[1:], rig.members[1:])]
+    moments = [_seven(pose, rig.members[0]) for pose in stored]
     more = _binary(sensors, moments) if binary else _text(sensors, moments)
-    write_colmap(folder, colmap_model(cameras[order], names, points, colours), binary, more)
+    model = colmap_model(cameras[order], names, points, colours, stored_from_user)
+    write_colmap(folder, model, binary, more)
+
+
+def _moved(similarity: Similarity, poses: Float[torch.Tensor, "f 4 4"]) -> Float[torch.Tensor, "f 4 4"]:
+    plain = Cameras(poses, torch.eye(3, dtype=poses.dtype).expand(len(poses), 3, 3), (1, 1))
+    return similarity.cameras(plain).world_from_camera
 
 
 def _seven(pose: Float[torch.Tensor, "4 4"], member: RigCamera) -> list[float]:

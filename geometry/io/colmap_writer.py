@@ -17,6 +17,7 @@ from geometry.io.colmap import SIMILARITY, ColmapModel
 from geometry.io.posed import PosedPicture, PosedPictures
 from geometry.lenses import LensKind
 from geometry.shapes import Float, UInt8
+from geometry.similarity import Similarity
 
 _NUMBERS = {"PINHOLE": 1, "OPENCV": 4, "OPENCV_FISHEYE": 5, "FULL_OPENCV": 6}
 _Camera = tuple[int, str, tuple[int, int], tuple[float, ...]]
@@ -26,11 +27,15 @@ def colmap_model(
     cameras: Cameras,
     names: Sequence[str],
     points: Float[torch.Tensor, "n 3"] | None = None,
-    colours: UInt8[torch.Tensor, "n 3"] | None = None,
+    colours: UInt8[torch.Tensor, "n 3"] | Float[torch.Tensor, "n 3"] | None = None,
+    stored_from_user: Similarity | None = None,
 ) -> ColmapModel:
     """A model of cameras [f] with the names of their pictures, and points that no picture is said to have seen.
 
-    colours  sRGB 0..255, grey by default. Raises InputError for names that are not one for each camera.
+    colours           sRGB, as floats in 0..1 or as bytes; grey by default
+    stored_from_user  the world that `write_colmap` stores it in
+
+    Raises InputError for names that are not one for each camera, and colours that are not one for each point.
     """
     if cameras.shape != (len(names),) or len(set(names)) != len(names):
         raise InputError(f"{len(names)} names for cameras {tuple(cameras.shape)}; expected one different name for each")
@@ -41,12 +46,17 @@ def colmap_model(
     )
     points = torch.zeros(0, 3, dtype=torch.float64) if points is None else points.double().cpu()
     colours = torch.full((len(points), 3), 128, dtype=torch.uint8) if colours is None else colours.cpu()
+    if colours.shape != points.shape:
+        raise InputError(f"{tuple(colours.shape)} colours for {tuple(points.shape)} points; expected one each")
+    if colours.is_floating_point():
+        colours = (colours.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
     none = tuple(torch.zeros(0, 2, dtype=torch.float64) for _ in names)
-    return ColmapModel(PosedPictures(frames), points, colours, none, tuple(torch.zeros(0).long() for _ in names))
+    pictures = PosedPictures(frames, stored_from_user or Similarity.identity())
+    return ColmapModel(pictures, points, colours, none, tuple(torch.zeros(0).long() for _ in names))
 
 
 def write_colmap(
-    folder: Path, model: ColmapModel, binary: bool = True, more: Mapping[str, bytes] = MappingProxyType({})
+    folder: Path | str, model: ColmapModel, binary: bool = True, more: Mapping[str, bytes] = MappingProxyType({})
 ) -> None:
     """Write cameras, images and points3D to a new or empty folder; `read_colmap` gives the model back.
 
@@ -56,6 +66,7 @@ def write_colmap(
     Raises InputError for a folder with something in it, lenses that COLMAP has no model for, and names with line
     breaks, or spaces as text.
     """
+    folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: there is something already; expected a new or empty folder")
     frames, places, stored = model.pictures.frames, model.points, model.pictures.stored_from_user
@@ -63,6 +74,8 @@ def write_colmap(
         frames, places = tuple(frame.moved(stored) for frame in frames), stored.points(places)
         more = {**more, SIMILARITY: json.dumps(stored.to_json(), indent=1).encode()}
     for frame in frames:
+        if not bool(frame.world_from_camera.isfinite().all() and frame.K.isfinite().all()):
+            raise InputError(f"{folder}: camera of {frame.file_path[:60]!r} is not finite; expected finite numbers")
         if "\n" in frame.file_path or "\0" in frame.file_path or not frame.file_path.strip():
             raise InputError(f"{folder}: picture {frame.file_path[:60]!r}; expected a name of one line")
         if not binary and len(frame.file_path.split()) > 1:

@@ -29,7 +29,7 @@ from geometry.transforms import invert_rigid
 _LENS = ("fx", "fy", "cx", "cy", "skew")
 
 
-def read_ddad(path: Path) -> PosedPictures:
+def read_ddad(path: Path | str) -> PosedPictures:
     """All pictures of a scene by time and, within a time, by camera name; `view` numbers the names.
 
     path  a DGP `scene_*.json` with its `calibration` folder beside it, or one JSON file that holds all, matrices 4x4 by
@@ -38,6 +38,7 @@ def read_ddad(path: Path) -> PosedPictures:
 
     Raises InputError, naming the place, for files that are no such scene and for missing or wrong pictures.
     """
+    path = Path(path)
     meta = read_json(path, "a DDAD scene", 2**30)
     if isinstance(meta, dict) and "samples" in meta:
         frames = _from_dgp(meta, path)

@@ -3,7 +3,6 @@
 Channels R, G, B are linear light with the primaries of sRGB, Z is z-depth: 0 = unknown, inf = sky.
 """
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 
 from geometry.conventions import linear_from_srgb, srgb_from_linear
-from geometry.errors import InputError
+from geometry.errors import InputError, optional
 from geometry.io.files import check_file, replacing
 from geometry.shapes import Float
 
@@ -19,13 +18,19 @@ _NOTE = "RGB in linear light; Z is z-depth in metres, 0 = unknown, inf = sky"
 
 
 def write_exr(
-    path: Path, rgb: Float[torch.Tensor, "3 h w"] | None = None, depth: Float[torch.Tensor, "1 h2 w2"] | None = None
+    path: Path | str,
+    rgb: Float[torch.Tensor, "3 h w"] | None = None,
+    depth: Float[torch.Tensor, "1 h2 w2"] | None = None,
 ) -> None:
     """Write a picture (sRGB, values above 1 as they are), a depth map, or both, as 32-bit floats, losslessly.
 
     Raises InputError for neither, different sizes, NaN, infinite colours, negative depth, and without OpenEXR.
     """
+    path = Path(path)
     exr = _openexr()
+    for values, channels_wanted in ((rgb, 3), (depth, 1)):
+        if values is not None and (values.ndim != 3 or len(values) != channels_wanted):
+            raise InputError(f"{path}: picture of shape {tuple(values.shape)}; expected [{channels_wanted}, h, w]")
     sizes = {tuple(values.shape[-2:]) for values in (rgb, depth) if values is not None}
     if len(sizes) != 1:
         raise InputError(f"{path}: pictures of sizes {sorted(sizes)} (height, width); expected one size")
@@ -48,7 +53,7 @@ def write_exr(
 
 
 def read_exr(
-    path: Path, max_side: int = 16384
+    path: Path | str, max_side: int = 16384
 ) -> tuple[Float[torch.Tensor, "3 h w"] | None, Float[torch.Tensor, "1 h w"] | None]:
     """The picture (sRGB) and the depth map of a file, float32; None for what it does not hold.
 
@@ -56,6 +61,7 @@ def read_exr(
     Raises InputError for a file that is missing, damaged, larger than `max_side`, subsampled, without these channels,
     with NaN, infinite colours or negative depth, and without OpenEXR.
     """
+    path = Path(path)
     exr = _openexr()
     check_file(path, "an OpenEXR picture", 2**31)
     try:
@@ -87,7 +93,4 @@ def read_exr(
 
 
 def _openexr() -> Any:
-    try:
-        return importlib.import_module("OpenEXR")
-    except ImportError as error:
-        raise InputError("OpenEXR is not installed; expected pip install 'worldgen[exr]'") from error
+    return optional("OpenEXR", "OpenEXR", "pip install 'worldgen[exr]'")

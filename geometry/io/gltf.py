@@ -30,7 +30,7 @@ _LINEAR, _MIPMAPS, _CLAMP = 9729, 9987, 33071
 
 
 def write_glb(
-    path: Path,
+    path: Path | str,
     shape: PointCloud | Mesh | TexturedMesh,
     extras: dict[str, Any] | None = None,
     stored_from_user: Similarity | None = None,
@@ -45,6 +45,7 @@ def write_glb(
 
     Raises InputError for an empty shape, NaN or infinite positions or texels, or extras that are no JSON.
     """
+    path = Path(path)
     if stored_from_user is not None:
         shape, extras = stored_from_user.of(shape), {**(extras or {}), "stored_from_user": stored_from_user.to_json()}
     buffer, more = _Buffer(), {}
@@ -79,12 +80,13 @@ class MovingMesh:
     rotation: Float[torch.Tensor, "k 4"]
 
 
-def write_moving_glb(path: Path, meshes: Sequence[MovingMesh], extras: dict[str, Any] | None = None) -> None:
+def write_moving_glb(path: Path | str, meshes: Sequence[MovingMesh], extras: dict[str, Any] | None = None) -> None:
     """Write moving meshes as one glTF 2.0 scene whose animation is their motion.
 
     Each mesh is a node below one that turns z up to y up. Positions are interpolated linearly and rotations along the
     shorter arc (section 3.11), from the first moment to the last. Colours and errors as for `write_glb`.
     """
+    path = Path(path)
     if not meshes:
         raise InputError(f"{path}: nothing to write; expected at least one mesh")
     buffer, samplers, channels = _Buffer(), [], []

@@ -48,7 +48,7 @@ class _Part:
     texture: tuple[int, tuple[float, ...]] | None
 
 
-def read_glb(path: Path) -> PointCloud | Mesh | TexturedMesh:
+def read_glb(path: Path | str) -> PointCloud | Mesh | TexturedMesh:
     """What a GLB's scene shows, as one shape in our frame (`world_from_gltf`), float32: nodes' transforms are applied.
 
     COLOR_0 and base colours go from linear light to sRGB; opacity, normals, lights and animations (everything is where
@@ -61,6 +61,7 @@ def read_glb(path: Path) -> PointCloud | Mesh | TexturedMesh:
 
     Where `write_glb` left a world to store in, it is undone, and positions are float64.
     """
+    path = Path(path)
     data = read_file(path, "a GLB file", _MAX_BYTES)
     try:
         document, binary = _chunks(data)

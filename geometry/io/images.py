@@ -65,7 +65,7 @@ def _turned(picture: "Image.Image") -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def read_image(path: Path, max_side: int = 16384, upright: bool = True) -> Float[torch.Tensor, "3 h w"]:
+def read_image(path: Path | str, max_side: int = 16384, upright: bool = True) -> Float[torch.Tensor, "3 h w"]:
     """The picture in `path` as float32 sRGB in 0..1; the first frame of an animation.
 
     Transparent pixels are shown over white, as a browser would. `upright` turns the picture as its EXIF orientation
@@ -74,6 +74,7 @@ def read_image(path: Path, max_side: int = 16384, upright: bool = True) -> Float
     Raises InputError for a file that is missing, empty, truncated or no picture, and for sides below 8 or above
     `max_side` pixels, which the header tells before anything is decoded.
     """
+    path = Path(path)
     from PIL import Image, ImageOps
 
     with _opened(path, max_side) as picture:
@@ -91,18 +92,20 @@ def read_image(path: Path, max_side: int = 16384, upright: bool = True) -> Float
     return torch.from_numpy(pixels).movedim(-1, 0).contiguous().float() / 255
 
 
-def image_hw(path: Path, max_side: int = 16384, upright: bool = True) -> tuple[int, int]:
+def image_hw(path: Path | str, max_side: int = 16384, upright: bool = True) -> tuple[int, int]:
     """Height and width in pixels of what `read_image` returns, from the file's header. Raises InputError likewise."""
+    path = Path(path)
     with _opened(path, max_side) as picture:
         width, height = picture.size
         return (width, height) if upright and _turned(picture) >= 5 else (height, width)
 
 
-def read_exif_fov(path: Path) -> float | None:
+def read_exif_fov(path: Path | str) -> float | None:
     """The field of view over the shorter side in degrees, from the EXIF tag FocalLengthIn35mmFilm; None without it.
 
     The 35 mm equivalent compares diagonals (CIPA DCG-001): f_px = f_35 * picture's diagonal / 43.27 mm.
     """
+    path = Path(path)
     with _opened(path) as picture:
         try:
             focal_mm = float(picture.getexif().get_ifd(_EXIF_IFD).get(_EXIF_FOCAL_35MM, 0))
@@ -115,11 +118,12 @@ def read_exif_fov(path: Path) -> float | None:
     return math.degrees(2 * math.atan(min(width, height) / 2 / focal_px))
 
 
-def write_png(path: Path, rgb: Float[torch.Tensor, "3 h w"]) -> None:
+def write_png(path: Path | str, rgb: Float[torch.Tensor, "3 h w"]) -> None:
     """Write sRGB in 0..1 (clamped) as an 8-bit PNG. Equal pictures give equal bytes.
 
     Raises InputError for NaN or infinity.
     """
+    path = Path(path)
     if not bool(rgb.isfinite().all()):
         raise InputError(f"{path}: picture with NaN or infinite values; expected 0..1")
     write_file(path, encode_png(rgb))
@@ -185,12 +189,13 @@ def depth_unit(depth: Float[torch.Tensor, "*b"]) -> float:
     return 0.001 if largest < 65 else largest / (_SKY - 1)
 
 
-def write_depth_png(path: Path, depth: Float[torch.Tensor, "1 h w"], metres_per_unit: float) -> None:
+def write_depth_png(path: Path | str, depth: Float[torch.Tensor, "1 h w"], metres_per_unit: float) -> None:
     """Write z-depth in metres as a 16-bit PNG: 0 = unknown, 65535 = sky (inf), else depth / metres_per_unit rounded.
 
     Known depths below one unit are written as 1. The unit is not stored in the file: keep it beside.
     Raises InputError for negative or NaN depth, a unit that is not positive, or a depth beyond 65534 units.
     """
+    path = Path(path)
     write_file(path, encode_depth_png(depth, metres_per_unit, f"{path}: "))
 
 
@@ -218,11 +223,12 @@ def decode_depth_png(data: bytes, metres_per_unit: float, where: str) -> Float[t
     return _metres(_decoded(data, "I", where), metres_per_unit)
 
 
-def read_depth_png(path: Path, metres_per_unit: float, max_side: int = 16384) -> Float[torch.Tensor, "1 h w"]:
+def read_depth_png(path: Path | str, metres_per_unit: float, max_side: int = 16384) -> Float[torch.Tensor, "1 h w"]:
     """Depth in metres from a 16-bit grey PNG: 0 = unknown, 65535 -> inf (sky).
 
     Raises InputError as `read_image` does, and for a picture that is not 16-bit grey or a unit that is not positive.
     """
+    path = Path(path)
     if not (metres_per_unit > 0 and math.isfinite(metres_per_unit)):
         raise InputError(f"{path}: {metres_per_unit} metres per unit; expected more than 0")
     with _opened(path, max_side) as picture:

@@ -33,7 +33,7 @@ _DISTORTION, _ANGULAR = ("k1", "k2", "p1", "p2", "k3"), ("k1", "k2", "k3", "k4")
 _INHERITED = (*_FOCAL, *_DISTORTION, "k4", "cx", "cy", "w", "h", "camera_model", "is_fisheye")
 
 
-def read_transforms(path: Path, need_pictures: bool = True) -> PosedPictures:
+def read_transforms(path: Path | str, need_pictures: bool = True) -> PosedPictures:
     """Read a transforms.json; pictures are looked for in its folder, with the usual suffixes where none is written.
 
     With `need_pictures` every picture must exist and have the size the file states; without, missing ones get None.
@@ -44,6 +44,7 @@ def read_transforms(path: Path, need_pictures: bool = True) -> PosedPictures:
     not positive; lenses other than OPENCV, OPENCV_FISHEYE, EQUIRECTANGULAR and their simpler forms; repeated pictures;
     and pictures outside the file's folder.
     """
+    path = Path(path)
     meta = read_json(path, "a transforms.json", _MAX_BYTES)
     if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list) or not meta["frames"]:
         raise InputError(f'{path}: no frames; expected a JSON object with a list "frames" of at least one')
@@ -65,7 +66,7 @@ def read_transforms(path: Path, need_pictures: bool = True) -> PosedPictures:
 
 
 def write_transforms(
-    path: Path,
+    path: Path | str,
     cameras: Cameras,
     file_paths: Sequence[str],
     depth_file_paths: Sequence[str] | None = None,
@@ -82,6 +83,7 @@ def write_transforms(
     Raises InputError for lengths that differ, repeated or climbing paths, skewed or non-finite cameras, lenses the
     format has not (f-theta, k4 to k6 of OPENCV), and an extra that would replace one of our entries.
     """
+    path = Path(path)
     count = len(cameras) if len(cameras.shape) == 1 else 0
     paths = [list(file_paths), list(depth_file_paths)] if depth_file_paths is not None else [list(file_paths)]
     if not count or any(len(names) != count or len(set(names)) != count for names in paths):

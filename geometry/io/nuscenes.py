@@ -36,7 +36,7 @@ def nuscenes_scenes(root: Path) -> list[str]:
     return [str(row.get("name")) for row in _table(_version(root), "scene")]
 
 
-def read_nuscenes(root: Path, scene: str) -> PosedPictures:
+def read_nuscenes(root: Path | str, scene: str) -> PosedPictures:
     """The key frames of a scene: six pictures at each time in the order of `CAMERAS`, with the LiDAR sweep of that
     time; `view` is the place in CAMERAS, the caption the scene's description.
 
@@ -45,16 +45,18 @@ def read_nuscenes(root: Path, scene: str) -> PosedPictures:
     To read many scenes, read the tables once: `NuscenesTables.read(root).scene(name)`. Raises InputError for a scene
     that is not there, tables that lack what they name, and missing pictures.
     """
+    root = Path(root)
     return NuscenesTables.read(root).scene(scene)
 
 
-def read_nuscenes_frame(path: Path) -> PosedPictures:
+def read_nuscenes_frame(path: Path | str) -> PosedPictures:
     """One frame from a JSON file of this form, files named from its folder, matrices 4x4 by rows:
 
     {"ego2global", "timestamp", "lidar": {"file", "columns", "lidar2ego"}, "cameras": {name: {"image", "width",
     "height", "intrinsics", "cam2ego", "lidar2cam", "timestamp"}}}; ego2global at the LiDAR's time, lidar2cam with the
     car's motion between the two. Raises InputError as `read_nuscenes` does.
     """
+    path = Path(path)
     meta = read_json(path, "a nuScenes frame")
     where = str(path)
     lidar = entry(meta, "lidar", dict, where)

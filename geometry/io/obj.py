@@ -26,15 +26,18 @@ _MAX_CORNERS = 64  # of a polygon
 
 
 def write_obj(
-    path: Path, shape: Mesh | TexturedMesh, up: str = "y", stored_from_user: Similarity | None = None
+    path: Path | str, shape: Mesh | TexturedMesh, up: str = "y", stored_from_user: Similarity | None = None
 ) -> None:
-    """Write a mesh, and beside a textured one the files NAME.mtl and NAME.png for a path NAME.obj.
+    """Write a mesh, and beside a textured one the files NAME.mtl and NAME_texture.png for a path NAME.obj.
 
     The world to store it in becomes a comment, and `read_obj` undoes it.
 
     Raises InputError for an empty mesh, positions or colours with NaN or infinity, names with spaces (which readers
     take for several), and directions up other than "y" and "z".
     """
+    path = Path(path)
+    if path.suffix.lower() != ".obj" or path.is_dir():
+        raise InputError(f"{path}: not the name of an OBJ file; expected NAME.obj")
     shape = shape if stored_from_user is None else stored_from_user.of(shape)
     mesh = shape if isinstance(shape, Mesh) else shape.mesh
     colours = mesh.colours if isinstance(shape, Mesh) else None
@@ -49,21 +52,21 @@ def write_obj(
     corner = "{0}"
     places: list[str] = []
     if isinstance(shape, TexturedMesh):
-        if path.stem.split() != [path.stem]:
-            raise InputError(f"{path}: a name with spaces; expected one without, for its material and texture")
+        if path.stem.split() != [path.stem] or "#" in path.stem:
+            raise InputError(f"{path}: a name with spaces or #; expected one without, for its material and texture")
         lines += [f"mtllib {path.stem}.mtl", "usemtl surface"]
         uv = shape.uv.detach().cpu().double()
         places = [f"vt {u:.9g} {v:.9g}" for u, v in torch.stack([uv[:, 0], 1 - uv[:, 1]], -1).tolist()]
         corner = "{0}/{0}"
-        material = f"newmtl surface\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {path.stem}.png\n"
-        write_file(path.with_suffix(".png"), encode_png(shape.texture))
+        material = f"newmtl surface\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {path.stem}_texture.png\n"
+        write_file(path.with_name(f"{path.stem}_texture.png"), encode_png(shape.texture))
         write_file(path.with_suffix(".mtl"), material.encode())
     lines += ["v " + " ".join(f"{value:.9g}" for value in row) for row in values.tolist()] + places
     lines += ["f " + " ".join(corner.format(index + 1) for index in face) for face in mesh.faces.cpu().tolist()]
     write_file(path, ("\n".join(lines) + "\n").encode())
 
 
-def read_obj(path: Path, up: str = "y") -> Mesh | TexturedMesh:
+def read_obj(path: Path | str, up: str = "y") -> Mesh | TexturedMesh:
     """Read the polygons of an OBJ as triangles, float32, with the texture (map_Kd) of its material or vertex colours.
 
     Polygons are cut into fans from their first corner. Vertices with several positions in the texture are doubled.
@@ -74,6 +77,7 @@ def read_obj(path: Path, up: str = "y") -> Mesh | TexturedMesh:
     vertices or have more than 64 corners, colours outside 0..1, textures that repeat, several textures, and files named
     in it that are not in its own folder or below.
     """
+    path = Path(path)
     data = read_file(path, "an OBJ file", _MAX_BYTES)
     comments = (_text(line[1:]).strip() for line in data[:_MAX_COMMENTS].splitlines() if line.startswith(b"#"))
     stored = Similarity.from_lines(comments, str(path))

@@ -29,7 +29,7 @@ _ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 
 
 def write_ply(
-    path: Path,
+    path: Path | str,
     shape: PointCloud | Mesh,
     comments: tuple[str, ...] = (),
     stored_from_user: Similarity | None = None,
@@ -39,6 +39,7 @@ def write_ply(
 
     Raises InputError for NaN or infinite positions, or a comment that is not one line of ASCII.
     """
+    path = Path(path)
     if stored_from_user is not None:
         shape, comments = stored_from_user.of(shape), (*comments, stored_from_user.to_line())
     points = (shape.points if isinstance(shape, PointCloud) else shape.vertices).detach().cpu().float().numpy()
@@ -73,15 +74,16 @@ def write_ply(
     write_file(path, "\n".join([*header, "end_header", ""]).encode("ascii") + data)
 
 
-def read_ply(path: Path) -> PointCloud | Mesh:
+def read_ply(path: Path | str) -> PointCloud | Mesh:
     """Read a mesh where the file has faces (triangles only), else a point cloud (grey 0.7 where it has no colours).
 
-    Positions come as float32, colours from 8-bit red, green and blue as sRGB in 0..1, a cloud's normals from nx, ny and
-    nz.
+    Positions come as float32, colours from 8-bit red, green and blue, or floats in 0..1, as sRGB in 0..1, a cloud's
+    normals from nx, ny and nz.
     Where `write_ply` left a world to store in, it is undone, and positions are float64.
     Raises InputError for a file that is missing, empty, no PLY, cut short, without x y z, with positions that are not
     finite, with faces that are not triangles or that name missing vertices.
     """
+    path = Path(path)
     tables, comments = ply_tables(path)
     stored = Similarity.from_lines(comments, str(path))
     shape = _shape(path, tables)
@@ -95,9 +97,12 @@ def _shape(path: Path, tables: dict[str, np.ndarray]) -> PointCloud | Mesh:
         raise InputError(f"{path}: no vertices with x, y and z; expected a point cloud or mesh")
     points = _vectors(path, vertices, "xyz", "positions")
     colours = None
-    if {"red", "green", "blue"} <= set(names) and vertices.dtype["red"].kind in "iu":
+    if {"f_dc_0", "opacity", "scale_0", "rot_0"} <= set(names):
+        raise InputError(f"{path}: 3D Gaussians; expected points or a mesh (geometry.io.splats.read_splats)")
+    if {"red", "green", "blue"} <= set(names):
         rgb = np.stack([vertices[name].astype(np.float32) for name in ("red", "green", "blue")], -1)
-        colours = (torch.from_numpy(rgb) / 255).clamp(0, 1)
+        whole = vertices.dtype["red"].kind in "iu"
+        colours = (torch.from_numpy(rgb).nan_to_num() / (255 if whole else 1)).clamp(0, 1)
     if "face" not in tables or not len(tables["face"]):
         normals = _vectors(path, vertices, _NORMAL, "normals") if set(_NORMAL) <= set(names) else None
         return PointCloud(points, torch.full_like(points, GREY) if colours is None else colours, normals)
@@ -158,6 +163,8 @@ def _header(path: Path, data: bytes) -> tuple[str, list[_Element], list[str], in
             case _:
                 raise InputError(f"{path}: header line {line[:60]!r}; expected a PLY header")
     fields = [[name for name, _ in element[2]] for element in elements]
+    if any(names.count("list") > 1 for names in fields):
+        raise InputError(f"{path}: several lists in an element; expected triangles' corners alone")
     if not order or any(not names or len(set(names)) != len(names) for names in fields):
         raise InputError(f"{path}: header without format or with repeated properties; expected a PLY header")
     return order, elements, comments, start

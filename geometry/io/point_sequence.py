@@ -51,7 +51,7 @@ class PointSequence:
 
 
 def write_point_sequence(
-    folder: Path,
+    folder: Path | str,
     clouds: Iterable[tuple[float, PointCloud]],
     frame: str | None = None,
     stored_from_user: Similarity | None = None,
@@ -62,6 +62,7 @@ def write_point_sequence(
     `write_ply`. Raises InputError for a folder that holds a sequence already, no clouds, times that do not rise, and
     clouds that PLY cannot hold.
     """
+    folder = Path(folder)
     if (folder / _INDEX).exists():
         raise InputError(f"{folder}: holds {_INDEX} already; expected a new folder")
     frames: list[dict[str, Any]] = []
@@ -75,12 +76,13 @@ def write_point_sequence(
     write_file(folder / _INDEX, (json.dumps(index, indent=1, allow_nan=False) + "\n").encode())
 
 
-def read_point_sequence(folder: Path) -> PointSequence:
+def read_point_sequence(folder: Path | str) -> PointSequence:
     """The sequence in a folder. Only the index is read at first.
 
     Raises InputError, naming file and place, for anything else, times that do not rise, and names of files that are
     missing or not below the folder.
     """
+    folder = Path(folder)
     path = folder / _INDEX
     data = read_json(path, "an index of point clouds")
     if not isinstance(data, dict) or data.get("format") != FORMAT:

@@ -26,7 +26,7 @@ _SUFFIXES = (".jpg", ".png", ".jpeg", ".webp")
 
 
 def read_realestate10k(
-    path: Path, media: Path | None = None, hw: tuple[int, int] | None = None, film_start_s: float = 0.0
+    path: Path | str, media: Path | None = None, hw: tuple[int, int] | None = None, film_start_s: float = 0.0
 ) -> PosedPictures:
     """Read a RealEstate10K text file with its pictures.
 
@@ -37,6 +37,7 @@ def read_realestate10k(
     Without pictures the frames have no `path`. A film's frames get `film_s`. Times in seconds.
     Raises InputError, naming the line, for anything but such a file, and for pictures or film that do not fit it.
     """
+    path = Path(path)
     lines = read_file(path, "a RealEstate10K text file", _MAX_BYTES).decode("utf-8", "replace").splitlines()
     first = 1 if lines and len(lines[0].split()) != 19 else 0
     rows = [_row(line, f"{path}: line {n}") for n, line in enumerate(lines[first:], first + 1) if line.strip()]
@@ -74,12 +75,13 @@ def read_realestate10k(
     return PosedPictures(tuple(frames))
 
 
-def write_realestate10k(path: Path, cameras: Cameras, url: str = "") -> None:
+def write_realestate10k(path: Path | str, cameras: Cameras, url: str = "") -> None:
     """Write cameras [n] with their times, to a microsecond; `read_realestate10k` gives them back.
 
     Raises InputError for none, times that don't rise or are negative, a URL of several words or lines, and cameras with
     a lens, skewed or non-finite.
     """
+    path = Path(path)
     cameras = cameras.to(torch.float64).to("cpu")
     check_unskewed(str(path), cameras)
     times = [round(1e6 * time) for time in cameras.time_s.tolist()] if len(cameras.shape) == 1 else []

@@ -30,7 +30,9 @@ _CLEAR, _THIN_M = 1e-6, 1e-30  # where logits and logarithms end
 _RECORD = np.dtype([("place", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("turn", "u1", 4)])
 
 
-def write_splats(path: Path, splats: Splats, frame: Frame = "rdf", stored_from_user: Similarity | None = None) -> None:
+def write_splats(
+    path: Path | str, splats: Splats, frame: Frame = "rdf", stored_from_user: Similarity | None = None
+) -> None:
     """Write Gaussians as `.ply` or `.splat`, by the name's suffix, in a frame; ours is z up.
 
     A PLY holds opacities of 1e-6 to 1 - 1e-6 and scales of 1e-30 m or more; what is beyond is moved there.
@@ -38,7 +40,8 @@ def write_splats(path: Path, splats: Splats, frame: Frame = "rdf", stored_from_u
     Raises InputError for another suffix, NaN or infinite numbers, scales below 0, quaternions of length 0, and for a
     `.splat` without Gaussians or with a world to store it in.
     """
-    _check_format(path)
+    path = Path(path)
+    _check_format(path, frame)
     _check(path, splats)
     if stored_from_user is not None and path.suffix == ".splat":
         raise InputError(f"{path}: a world to store splats in; expected .ply, which has a place to say so")
@@ -48,7 +51,7 @@ def write_splats(path: Path, splats: Splats, frame: Frame = "rdf", stored_from_u
     write_file(path, _ply(turned, frame, stored_from_user) if path.suffix == ".ply" else _records(path, turned))
 
 
-def read_splats(path: Path, frame: Frame | None = None) -> Splats:
+def read_splats(path: Path | str, frame: Frame | None = None) -> Splats:
     """Read Gaussians of a `.ply` or `.splat` into our world, z up; float32.
 
     frame  what the file's axes mean; None = what a PLY of ours says of itself, and "rdf" for all others
@@ -56,7 +59,8 @@ def read_splats(path: Path, frame: Frame | None = None) -> Splats:
     Raises InputError for a file that is missing, empty, cut short or of another format, for numbers that are NaN,
     infinite or beyond float32, and for quaternions of length 0.
     """
-    _check_format(path)
+    path = Path(path)
+    _check_format(path, frame)
     found, said, stored = _from_ply(path) if path.suffix == ".ply" else (_from_records(path), None, None)
     _check(path, found)
     if (frame or said) != "z_up":
@@ -73,9 +77,11 @@ def _rdf_from_world() -> torch.Tensor:
     return torch.tensor([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
 
 
-def _check_format(path: Path) -> None:
+def _check_format(path: Path, frame: str | None) -> None:
     if path.suffix not in (".ply", ".splat"):
         raise InputError(f"{path}: splats in a file {path.suffix!r}; expected .ply or .splat")
+    if frame not in (None, *get_args(Frame)):
+        raise InputError(f"{path}: frame {frame!r}; expected one of {', '.join(get_args(Frame))}")
 
 
 def _check(path: Path, splats: Splats) -> None:

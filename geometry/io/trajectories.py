@@ -30,12 +30,13 @@ _MOST_BYTES = 1 << 28
 _NONE = torch.zeros(0, dtype=torch.float64)
 
 
-def read_tum(path: Path) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n 4 4"]]:
+def read_tum(path: Path | str) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n 4 4"]]:
     """Times (s) and poses `world_from_camera`, float64. Quaternions are brought to unit length.
 
     Raises InputError, naming file and line, for lines that are not eight numbers, quaternions far from unit length, and
     files without a pose.
     """
+    path = Path(path)
     times, poses = [], []
     for where, values in _rows(path, 8):
         quaternion = torch.tensor([values[7], *values[4:7]], dtype=torch.float64)
@@ -46,11 +47,14 @@ def read_tum(path: Path) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, 
     return torch.tensor(times, dtype=torch.float64), torch.stack(poses)
 
 
-def write_tum(path: Path, time_s: Float[torch.Tensor, "n"], world_from_camera: Float[torch.Tensor, "n 4 4"]) -> None:
+def write_tum(
+    path: Path | str, time_s: Float[torch.Tensor, "n"], world_from_camera: Float[torch.Tensor, "n 4 4"]
+) -> None:
     """Write times and poses; `read_tum` gives them back to the last digit but for the quaternions' rounding.
 
     Raises InputError for poses that are no rigid motions.
     """
+    path = Path(path)
     check_rigid(world_from_camera, "TUM poses")
     wxyz = quaternion_wxyz_from_matrix(world_from_camera[:, :3, :3].double())
     rows = torch.cat([time_s.double()[:, None], world_from_camera[:, :3, 3].double(), wxyz[:, [1, 2, 3, 0]]], -1)
@@ -58,23 +62,26 @@ def write_tum(path: Path, time_s: Float[torch.Tensor, "n"], world_from_camera: F
     write_file(path, (head + _lines(rows)).encode())
 
 
-def read_kitti(path: Path) -> Float[torch.Tensor, "n 4 4"]:
+def read_kitti(path: Path | str) -> Float[torch.Tensor, "n 4 4"]:
     """Poses `world_from_camera`, float64. Raises InputError, naming file and line, for what is no rigid motion."""
+    path = Path(path)
     poses = [rigid_rows([values[n : n + 4] for n in (0, 4, 8)], where) for where, values in _rows(path, 12)]
     return torch.stack(poses)
 
 
-def write_kitti(path: Path, world_from_camera: Float[torch.Tensor, "n 4 4"]) -> None:
+def write_kitti(path: Path | str, world_from_camera: Float[torch.Tensor, "n 4 4"]) -> None:
     """Write poses. Raises InputError for poses that are no rigid motions."""
+    path = Path(path)
     check_rigid(world_from_camera, "KITTI poses")
     write_file(path, _lines(world_from_camera[:, :3].double().flatten(1)).encode())
 
 
-def read_cameras_json(path: Path) -> Cameras:
+def read_cameras_json(path: Path | str) -> Cameras:
     """The cameras [n] in a file of `write_cameras_json`, float64 and exact.
 
     Raises InputError, naming file and place, for anything else.
     """
+    path = Path(path)
     check_file(path, "cameras in JSON", _MOST_BYTES)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -108,9 +115,10 @@ def read_cameras_json(path: Path) -> Cameras:
     return stored.inverse().cameras(cameras)
 
 
-def write_cameras_json(path: Path, cameras: Cameras, stored_from_user: Similarity | None = None) -> None:
+def write_cameras_json(path: Path | str, cameras: Cameras, stored_from_user: Similarity | None = None) -> None:
     """Write cameras [n] with everything they are, in the user's world or one that readers undo. Raises InputError for
     poses that are no rigid motions."""
+    path = Path(path)
     cameras = cameras if stored_from_user is None else stored_from_user.cameras(cameras)
     flat = cameras_from("worldgen", cameras.world_from_camera, cameras.K, cameras.hw)
     frames = [

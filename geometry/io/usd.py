@@ -4,7 +4,6 @@ Colours are written in linear light, as USD's displayColor is. Files are written
 other file, and what it holds is its own program's to say.
 """
 
-import importlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ import torch
 from geometry.cameras import Cameras
 from geometry.conventions import linear_from_srgb, opencv_from_opengl
 from geometry.converters import check_unskewed
-from geometry.errors import InputError
+from geometry.errors import InputError, optional
 from geometry.io.files import replacing, write_file
 from geometry.io.gltf import MovingMesh
 from geometry.io.images import encode_png
@@ -36,7 +35,7 @@ Part = Mesh | Sequence[Mesh] | MovingMesh | TexturedMesh | PointCloud | Splats |
 
 
 def write_usd(
-    path: Path,
+    path: Path | str,
     parts: Mapping[str, Part],
     fps: float = 24.0,
     point_width_m: float = 0.01,
@@ -55,6 +54,7 @@ def write_usd(
     Raises InputError for another suffix, names USD does not allow, empty or non-finite parts, cameras with a lens or
     skewed pixels, and without usd-core.
     """
+    path = Path(path)
     pxr = _Pxr()
     if path.suffix not in _SUFFIXES:
         raise InputError(f"{path}: suffix {path.suffix!r}; expected one of {', '.join(_SUFFIXES)}")
@@ -278,10 +278,7 @@ class _Pxr:
     """The modules of USD, loaded when first asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return importlib.import_module(f"pxr.{name}")
-        except ImportError as error:
-            raise InputError("USD is not installed; expected pip install 'worldgen[usd]'") from error
+        return optional(f"pxr.{name}", "USD", "pip install 'worldgen[usd]'")
 
     def vectors(self, values: Float[torch.Tensor, "n 3"], where: str) -> Any:
         """Vectors as USD keeps them. Raises InputError for NaN and infinity."""

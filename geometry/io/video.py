@@ -25,7 +25,7 @@ _MAX_SIDE = 16384
 
 
 def write_mp4(
-    path: Path, rgb: Float[torch.Tensor, "f 3 h w"], fps: float, scale: int = 1, codec: str | None = None
+    path: Path | str, rgb: Float[torch.Tensor, "f 3 h w"], fps: float, scale: int = 1, codec: str | None = None
 ) -> None:
     """Write frames of sRGB in 0..1 (clamped) at `fps` frames per second.
 
@@ -35,6 +35,7 @@ def write_mp4(
     Odd sizes are padded to even by repeating the last row or column.
     Raises InputError for no frames, NaN, a rate or scale that is not positive, or an encoder that is missing.
     """
+    path = Path(path)
     from fractions import Fraction
 
     import av
@@ -70,12 +71,13 @@ def write_mp4(
         container.mux(stream.encode(None))
 
 
-def read_mp4(path: Path, max_frames: int = 4096) -> Float[torch.Tensor, "f 3 h w"]:
+def read_mp4(path: Path | str, max_frames: int = 4096) -> Float[torch.Tensor, "f 3 h w"]:
     """All frames of the first video stream, sRGB in 0..1, turned upright where the file says how it was held.
 
     The matrix and range the file states are used; unspecified means BT.709 from 720 lines up, BT.601 below, tv range.
     Raises InputError for a file that is missing, empty, no video, truncated, or of more than `max_frames` frames.
     """
+    path = Path(path)
     frames: list[torch.Tensor] = []
     for _, frame in _frames(path):
         if len(frames) == max_frames:
@@ -100,12 +102,13 @@ def film_times(path: Path, max_frames: int = 10**6) -> tuple[list[float], tuple[
     return times, hw
 
 
-def read_mp4_at(path: Path, times_s: Sequence[float]) -> list[Float[torch.Tensor, "3 h w"]]:
+def read_mp4_at(path: Path | str, times_s: Sequence[float]) -> list[Float[torch.Tensor, "3 h w"]]:
     """The frames shown at given times, in seconds from the first one, in one pass over the film.
 
     The frame whose time is nearest is taken, and must lie within 0.1 s. Raises InputError otherwise, and as
     `read_mp4` does.
     """
+    path = Path(path)
     if not all(math.isfinite(t) for t in times_s):
         raise InputError(f"{path}: times {list(times_s)}; expected finite seconds")
     nearest: list[tuple[float, torch.Tensor | None]] = [(math.inf, None)] * len(times_s)

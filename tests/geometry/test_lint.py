@@ -103,3 +103,10 @@ def test_the_field_of_view_of_a_fisheye_is_its_angle() -> None:
     lens = Lens.of(LensKind.FISHEYE, torch.zeros(0))
     angles = fov_deg(Cameras(torch.eye(4), K, (20, 40), lens=lens))
     assert torch.allclose(angles, torch.rad2deg(torch.tensor([2.0, 1.0])), atol=1e-4)
+
+
+def test_cameras_that_look_outwards_are_not_suspicious() -> None:
+    ring = orbit(torch.zeros(3), 2.0, 10.0, 12)
+    outwards = ring @ torch.diag(torch.tensor([-1.0, 1, -1, 1]))  # about their own upright axis
+    assert lint(Cameras.from_fov(outwards, 50.0, (30, 40))) == []
+    assert lint(Cameras.from_fov(opencv_from_opengl(ring), 50.0, (30, 40))) != []

@@ -8,8 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geometry.cameras import Cameras
+from geometry.errors import InputError
 from geometry.pointclouds import PointCloud, depth_edges, points_from_depth, voxel_downsample
 from geometry.rays import pixel_centres
+from geometry.trajectories import orbit
+from geometry.tsdf import fuse_tsdf
+from geometry.warping import forward_warp
 from tests.geometry.spheres import sphere_scene
 
 
@@ -107,3 +111,13 @@ def test_impossible_clouds_are_refused(refused, unchecked) -> None:
     scene = sphere_scene(frames=1)
     with refused("points from depth"):
         points_from_depth(scene.rgb, scene.depth[:2], scene.cameras)
+
+
+def test_colours_that_are_bytes_or_not_finite_are_refused_everywhere(unchecked) -> None:
+    cameras = Cameras.from_fov(orbit(torch.zeros(3), 2.0, 20.0, 1), 50.0, (12, 12))
+    depth, rgb = torch.full((1, 1, 12, 12), 2.0), torch.rand(1, 3, 12, 12)
+    calls = (points_from_depth, lambda a, b, c: forward_warp(a, b, c, cameras), lambda a, b, c: fuse_tsdf(a, b, c, 0.1))
+    for bad, words in (((rgb * 255).byte(), "uint8"), (rgb * torch.nan, "NaN")):
+        for call in calls:
+            with pytest.raises(InputError, match=words):
+                call(bad, depth, cameras)

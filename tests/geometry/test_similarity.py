@@ -112,3 +112,16 @@ def test_a_world_of_another_unit_keeps_the_pictures_of_its_cameras() -> None:
     cameras = Cameras.from_fov(torch.eye(4)[None], 50.0, (4, 4))
     feet = Similarity(torch.tensor(3.28), torch.eye(3), torch.zeros(3))
     assert torch.equal(feet.cameras(cameras).K, cameras.K)
+
+
+def test_what_is_no_similarity_is_refused(unchecked: None) -> None:
+    one, turn, still = torch.ones(()), torch.eye(3), torch.zeros(3)
+    for parts, words in (
+        ((-one, turn, still), "more than 0"),
+        ((one, torch.diag(torch.tensor([1.0, 1, -1])), still), "mirrors"),
+        ((one, 2 * turn, still), "mirrors, shears"),
+        ((one, torch.eye(4), still), "expected"),
+        ((one, turn, still * torch.nan), "not finite"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Similarity(*parts)

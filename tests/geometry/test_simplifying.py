@@ -50,3 +50,14 @@ def test_what_cannot_be_simplified_is_refused(refused, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "fast_simplification", None)
     with refused("fast_simplification", "pip install 'worldgen[mesh]'"):
         simplify(mesh, 100)
+
+
+def test_pieces_may_vanish_whole() -> None:
+    tiny = trimesh.creation.icosphere(subdivisions=1, radius=0.1)
+    places = torch.tensor(tiny.vertices) + torch.tensor([[[3.0 * n, 0, 0]] for n in range(9)])
+    faces = torch.tensor(tiny.faces) + len(tiny.vertices) * torch.arange(9)[:, None, None]
+    mesh = Mesh(places.flatten(0, 1), faces.flatten(0, 1), torch.rand(9 * len(tiny.vertices), 3))
+    for most in (4, 12, 100):
+        small = simplify(mesh, most)
+        assert 0 < len(small.faces) < len(mesh.faces)
+        assert small.colours is not None and 0 <= float(small.colours.min()) <= float(small.colours.max()) <= 1

@@ -11,6 +11,7 @@ from geometry.io.colmap import read_colmap
 from geometry.io.colmap_rigs import ColmapRig, read_colmap_rigs, write_colmap_rig
 from geometry.lenses import Lens, LensKind
 from geometry.rigs import Rig, RigCamera
+from geometry.similarity import Similarity
 from tests.geometry.test_cameras import some_cameras
 
 HW = (30, 50)
@@ -117,3 +118,20 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="names"):
         write_colmap_rig(tmp_path / "late", a_rig(), path(), [["a", "b", "c"]])
     assert not (tmp_path / "late").exists()
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_a_world_to_store_it_in_is_undone(binary: bool, tmp_path: Path) -> None:
+    stored = Similarity(
+        torch.tensor(2.5).double(), some_cameras((1,), HW, 8).world_from_camera[0, :3, :3], torch.ones(3).double()
+    )
+    write_colmap_rig(tmp_path / "model", a_rig(), path(), None, torch.rand(4, 3), torch.rand(4, 3), binary, stored)
+    (found,) = read_colmap_rigs(tmp_path / "model")
+    assert same(found)
+    model = read_colmap(tmp_path / "model", need_pictures=False)
+    there = found.cameras().world_from_camera.view(4, 3, 4, 4)[:, 1]
+    assert torch.allclose(torch.stack([f.world_from_camera for f in model.pictures.frames[4:8]]), there, atol=1e-12)
+    (tmp_path / "model" / "stored_from_user.json").unlink()
+    (bare,) = read_colmap_rigs(tmp_path / "model")
+    apart = [rig.rig.members[1].rig_from_camera[:3, 3].norm() for rig in (bare, found)]
+    assert float(apart[0] / apart[1]) == pytest.approx(2.5)

@@ -125,3 +125,16 @@ def test_what_colmap_can_not_hold_is_refused_and_nothing_is_left(tmp_path: Path)
         write_colmap(tmp_path / "text", a_model("a 1.png"), binary=False)
     with pytest.raises(InputError, match="one different name"):
         colmap_model(some_cameras((2,), (3, 5), 0), ["a", "a"])
+
+
+def test_colours_are_bytes_or_floats_and_one_for_each_point(tmp_path: Path, unchecked: None) -> None:
+    cameras, points = some_cameras((1,), (3, 5), 0), torch.rand(2, 3)
+    cameras = replace(cameras, K=cameras.K * torch.tensor([[1.0, 0, 1], [0, 1, 1], [0, 0, 1]]))
+    light = torch.tensor([[0.0, 0.5, 1.0], [2.0, -1.0, torch.nan]])
+    assert colmap_model(cameras, ["a"], points, light).colours.tolist() == [[0, 128, 255], [255, 0, 0]]
+    with pytest.raises(InputError, match="one each"):
+        colmap_model(cameras, ["a"], points, light[:1])
+    broken = replace(cameras, world_from_camera=cameras.world_from_camera * torch.nan)
+    with pytest.raises(InputError, match="not finite"):
+        write_colmap(tmp_path / "model", colmap_model(broken, ["a"]))
+    assert not list(tmp_path.iterdir())

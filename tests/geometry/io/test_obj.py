@@ -83,13 +83,13 @@ def test_a_texture_is_found_below_the_folder_only(tmp_path, refused) -> None:
     place = tmp_path / "here"
     write_obj(place / "a.obj", card(colour_bars()))
     (place / "maps").mkdir()
-    (place / "a.png").rename(place / "maps" / "b.png")
+    (place / "a_texture.png").rename(place / "maps" / "b.png")
     (tmp_path / "out.png").write_bytes((place / "maps" / "b.png").read_bytes())
     (place / "link.png").symlink_to(tmp_path / "out.png")
     material = (place / "a.mtl").read_text()
 
     def with_texture(name: str) -> Path:
-        (place / "a.mtl").write_text(material.replace("a.png", name))
+        (place / "a.mtl").write_text(material.replace("a_texture.png", name))
         return place / "a.obj"
 
     for name in ("maps/b.png", r"maps\b.png"):
@@ -100,7 +100,7 @@ def test_a_texture_is_found_below_the_folder_only(tmp_path, refused) -> None:
             read_obj(with_texture(name))
     with refused("no such file"):
         read_obj(with_texture("gone.png"))
-    (place / "a.mtl").write_text(material + material.replace("a.png", "c.png"))
+    (place / "a.mtl").write_text(material + material.replace("a_texture.png", "c.png"))
     with refused("2 textures"):
         read_obj(place / "a.obj")
     (place / "a.obj").write_text("mtllib ../a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
@@ -147,3 +147,15 @@ def test_what_the_format_cannot_hold_is_not_written_or_read(tmp_path, refused) -
     (tmp_path / "d.obj").write_text((tmp_path / "d.obj").read_text().replace("vt 1 1", "vt 2 1"))
     with refused("repeats"):
         read_obj(tmp_path / "d.obj")
+
+
+def test_only_files_named_obj_are_written_and_pictures_of_the_same_name_stay(tmp_path, refused) -> None:
+    (tmp_path / "a.png").write_bytes(b"mine")
+    write_obj(tmp_path / "a.obj", card(colour_bars()))
+    assert (tmp_path / "a.png").read_bytes() == b"mine" and isinstance(read_obj(tmp_path / "a.obj"), TexturedMesh)
+    (tmp_path / "folder.obj").mkdir()
+    before = sorted(tmp_path.iterdir())
+    for name in ("a.png", "a.mtl", "folder.obj", "a#b.obj"):
+        with refused(name):
+            write_obj(tmp_path / name, card(colour_bars()))
+    assert sorted(tmp_path.iterdir()) == before

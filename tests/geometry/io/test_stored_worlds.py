@@ -115,3 +115,10 @@ def test_a_usd_stage_keeps_it_with_its_layer(tmp_path: Path) -> None:
     seen = torch.tensor(stage.GetPrimAtPath("/World/mesh").GetAttribute("points").Get()).double()
     back = found.inverse().points(seen) - FAR
     assert float(back.min()) > -1e-3 and float(back.max()) < 20.001
+
+
+@pytest.mark.parametrize(("name", "make", "write", "read"), CASES)
+def test_a_name_may_be_a_string(name: str, make: Any, write: Any, read: Any, tmp_path: Path) -> None:
+    shape = make()
+    write(str(tmp_path / name), shape)
+    assert type(read(str(tmp_path / name))) is type(shape)
