@@ -52,7 +52,7 @@ def run_of(**train) -> RunConfig:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("options", [(), ("train.checkpointing=true",)])
+@pytest.mark.parametrize("options", [(), pytest.param(("train.checkpointing=true",), marks=pytest.mark.slow)])
 def test_the_planned_memory_of_a_step_is_what_it_takes_within_15_percent(root: Path, options: tuple[str, ...]) -> None:
     command = [
         sys.executable,
@@ -82,6 +82,7 @@ def test_parameters_and_flops_are_counted() -> None:
     assert plan(run_of(batch=4)).step_flops == pytest.approx(2 * found.step_flops, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_recomputing_blocks_takes_less_memory_and_more_work() -> None:
     deep = run_of(batch=8)
     deep = replace(deep, model=replace(deep.model, network=replace(deep.model.network, attention=("full",) * 8)))
