@@ -4,9 +4,7 @@ One thread, contestants in turn, medians of CPU time, what they compute compared
 left out with a line that names them (Open3D, evo; kornia and PyAV always are).
 """
 
-import argparse
 import importlib
-import json
 import math
 import sys
 import tempfile
@@ -19,7 +17,6 @@ import numpy as np
 import torch
 
 from geometry.cameras import Cameras
-from geometry.io.files import write_file
 from geometry.io.video import read_mp4, write_mp4
 from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.projection import project, unproject
@@ -29,7 +26,7 @@ from geometry.trajectory_errors import ate, rpe
 from geometry.tsdf import fuse_tsdf
 from geometry.warping import backward_warp, forward_warp
 from worldgen.benchmarks.splats import speed
-from worldgen.benchmarks.timing import Result, compare, table
+from worldgen.benchmarks.timing import Result, compare, run_cases
 from worldgen.evaluation.image import ssim
 
 _CENTRE = torch.tensor([0.0, 0.0, 0.5])
@@ -255,24 +252,7 @@ def main() -> int:
         "trajectories": trajectories, "ssim": similarity, "mp4": films,
         "splats": lambda repeats: [*speed(2000, repeats), *speed(20_000, min(repeats, 1))],
     }  # fmt: skip
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="*", default=list(cases))
-    parser.add_argument("--repeats", type=int, default=9, help="measured turns of every contestant (default 9)")
-    parser.add_argument("--output", type=Path, help="write the results as JSON")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    if unknown := set(arguments.cases) - set(cases):
-        parser.error(f"cases {sorted(unknown)}; expected some of {', '.join(cases)}")
-    results = []
-    for name in arguments.cases:
-        try:
-            results += cases[name](arguments.repeats)
-        except ImportError as error:
-            print(f"{name}: left out, {error}", file=sys.stderr)
-    print(table(results))
-    if arguments.output:
-        write_file(arguments.output, json.dumps([result.as_row() for result in results], indent=2).encode())
-    return int(any(result.missed for result in results))
+    return run_cases(__doc__ or "", cases, repeats=9)
 
 
 if __name__ == "__main__":

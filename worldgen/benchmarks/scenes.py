@@ -4,21 +4,17 @@ One process, one thread each, in turn; results must agree before anything is tim
 missed by more than a fifth.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from geometry.cameras import Cameras
-from geometry.io.files import write_file
 from geometry.rays import ray_map
 from geometry.transforms import look_at
-from worldgen.benchmarks.timing import Result, compare, table
+from worldgen.benchmarks.timing import Result, compare, run_cases
 from worldgen.scenes.building import Builder, height_field, plain
 from worldgen.scenes.families import FAMILIES, draw
 from worldgen.scenes.render import picture_bundles, render
@@ -187,40 +183,23 @@ def on_gpu(repeats: int) -> list[Result]:
 
 def main() -> int:
     """Run the cases asked for, print the table, write it as JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="*", default=["solids", "curved", "shaded", "families", "gpu"])
-    parser.add_argument("--repeats", type=int, default=7, help="measured turns of every contestant (default 7)")
-    parser.add_argument("--output", type=Path, help="write the results as JSON")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    cases: dict[str, Callable[[], list[Result]]] = {
-        "solids": lambda: primary(
+    cases: dict[str, Callable[[int], list[Result]]] = {
+        "solids": lambda repeats: primary(
             "24 solids", random_scene([CLOSED_FORM[n % 5] for n in range(24)]), {"numba": 2.0, "torch": 0.5},
-            arguments.repeats, 40, 0.995,
+            repeats, 40, 0.995,
         ),
-        "curved": lambda: [
+        "curved": lambda repeats: [
             result
             for kind, least in ((Shape.TORUS, 0.99), (Shape.SUPERQUADRIC, 0.99))
             for result in primary(
-                f"24 {kind.name.lower()}", random_scene([kind] * 24), {}, arguments.repeats, 40, least
+                f"24 {kind.name.lower()}", random_scene([kind] * 24), {}, repeats, 40, least
             )
-        ] + primary("height field", random_scene([], terrain=True), {}, arguments.repeats, 8, 0.999),
-        "shaded": lambda: shaded(arguments.repeats),
-        "families": lambda: [result for name in FAMILIES for result in family(name, arguments.repeats)],
-        "gpu": lambda: on_gpu(arguments.repeats) if torch.cuda.is_available() else [],
+        ] + primary("height field", random_scene([], terrain=True), {}, repeats, 8, 0.999),
+        "shaded": shaded,
+        "families": lambda repeats: [result for name in FAMILIES for result in family(name, repeats)],
+        "gpu": lambda repeats: on_gpu(repeats) if torch.cuda.is_available() else [],
     }  # fmt: skip
-    if unknown := set(arguments.cases) - set(cases):
-        parser.error(f"cases {sorted(unknown)}; expected some of {', '.join(cases)}")
-    results = []
-    for name in arguments.cases:
-        try:
-            results += cases[name]()
-        except ImportError as error:
-            print(f"{name}: left out, {error}", file=sys.stderr)
-    print(table(results))
-    if arguments.output:
-        write_file(arguments.output, json.dumps([result.as_row() for result in results], indent=2).encode())
-    return int(any(result.missed for result in results))
+    return run_cases(__doc__ or "", cases, repeats=7)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,18 @@
 """Fair ratios on a noisy machine: rivals take turns in one process, and medians of CPU time are compared."""
 
+import argparse
+import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any
+
+import torch
+
+from geometry.io.files import write_file
 
 
 @dataclass(frozen=True)
@@ -87,3 +95,28 @@ def table(results: list[Result]) -> str:
         )
     notes = [f"{r.case}: {r.note}" for r in results if r.note]
     return "\n".join([*lines, "", *dict.fromkeys(notes)])
+
+
+def run_cases(about: str, cases: Mapping[str, Callable[[int], list[Result]]], repeats: int) -> int:
+    """A benchmark's command: run the cases asked for on one thread, print the table, write it as JSON if asked.
+
+    Cases whose peers are not installed are left out with a line. Returns 1 where a promised ratio is missed, else 0.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="*", default=list(cases), help=f"some of {', '.join(cases)}")
+    parser.add_argument("--repeats", type=int, default=repeats, help="measured turns of every contestant")
+    parser.add_argument("--output", type=Path, help="write the results as JSON")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if unknown := set(arguments.cases) - set(cases):
+        parser.error(f"cases {sorted(unknown)}; expected some of {', '.join(cases)}")
+    results = []
+    for name in arguments.cases:
+        try:
+            results += cases[name](arguments.repeats)
+        except ImportError as error:
+            print(f"{name}: left out, {error}", file=sys.stderr)
+    print(table(results))
+    if arguments.output:
+        write_file(arguments.output, json.dumps([result.as_row() for result in results], indent=2).encode())
+    return int(any(result.missed for result in results))
