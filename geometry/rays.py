@@ -78,7 +78,7 @@ def plucker(cameras: Cameras) -> Float[torch.Tensor, "*b 6 h w"]:
     both = torch.cat([direction, cross_matrix(cameras.centres) @ direction], -2)
     maps = pixel_map(both, cameras.hw)
     x, y, z = maps[..., :3, :, :].unbind(-3)
-    inverse = torch.addcmul(torch.addcmul(x * x, y, y), z, z).rsqrt()[..., None, :, :]
+    inverse = (x * x).addcmul_(y, y).addcmul_(z, z).rsqrt_()[..., None, :, :]
     return maps * inverse if maps.requires_grad else maps.mul_(inverse)
 
 
