@@ -72,7 +72,7 @@ class Conditioning:
         """The same with every text dropped."""
         return replace(self, text_mask=None if self.text_mask is None else torch.zeros_like(self.text_mask))
 
-    def frames(self, index: slice) -> "Conditioning":
+    def frames(self, index: slice | list[int]) -> "Conditioning":
         """Conditioning of some of the frames."""
         return replace(
             self,

@@ -14,7 +14,7 @@ from geometry.errors import InputError
 from geometry.transforms import invert_rigid, look_at, rigid, rotation_about
 from worldgen.conditioning import Conditioning
 from worldgen.models.diffusers_denoiser import DiffusersDenoiser
-from worldgen.sampling import Euler, Flow, Levels, guide_given, sample
+from worldgen.sampling import Euler, Flow, Guidance, Levels, guide, sample
 
 diffusers: Any = pytest.importorskip("diffusers")
 C, F, H, W, TEXT = 4, 3, 4, 6, 16
@@ -58,7 +58,7 @@ def test_the_sampler_and_its_guidance_run_on_a_foreign_network(make: Callable[[]
     denoiser, (known, _) = DiffusersDenoiser(make()), latents()
     noise = torch.randn_like(known)
     given = torch.tensor([[True], [False], [False]])
-    guided = guide_given(denoiser, 2.0, noise, (C,))
+    guided = guide(denoiser, Guidance(image=2.0), noise, {"rgb": C})
     levels = Levels.given(given, 4)
     *_, last = sample(guided, known, noise, levels, Conditioning.of(cameras()), Euler(), (C,))
     assert torch.equal(last.x[:, 0], known[:, 0])

@@ -1,23 +1,69 @@
-"""Guidance: another branch of levels."""
+"""Guidance: what is asked beside the question itself, and how the answers are put together."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 from torch import Tensor
 
-from tests.oracles import Gaussian, blank
+from geometry.errors import InputError
 from worldgen.conditioning import Conditioning
-from worldgen.sampling.guidance import guide_given
+from worldgen.sampling.guidance import (
+    Guidance,
+    History,
+    Prompt,
+    autoguide,
+    compose,
+    guide,
+    guide_by_energy,
+    guide_history,
+    within,
+)
+from worldgen.sampling.oracles import Gaussian, blank
+from worldgen.sampling.process import Denoiser
 
 CHANNELS = (2, 1)
+MODALITIES = {"rgb": 2, "depth": 1}
 LEVEL = torch.tensor([[[0.0, 0.0], [0.6, 0.0], [0.6, 0.6]]]).double().expand(2, -1, -1)
+PARTS = ("text", "image", "camera", "layout", "memory")
+
+
+def everything(batch: int = 2) -> Conditioning:
+    """Conditioning that knows cameras, words and a memory."""
+    plain = replace(blank(batch, 3), cameras_known=torch.ones(batch, dtype=torch.bool))
+    return replace(
+        plain,
+        memory=torch.ones(batch, 3, 1, 1, 1),
+        text=torch.ones(batch, 1, 4),
+        text_mask=torch.ones(batch, 1, dtype=torch.bool),
+    )
+
+
+class Asked:
+    """A denoiser whose answer says what it was told, and that counts its calls and its clips."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        self.batches.append(len(x))
+        told = 1.0 * (level[..., 0] == 0).sum(1) + 100.0 * conditioning.cameras_known
+        if conditioning.text is not None and conditioning.text_mask is not None:
+            told = told + 100_000.0 * (conditioning.text_mask[..., None] * conditioning.text).sum((1, 2))
+        if conditioning.memory is not None:
+            told = told + 0.25 * conditioning.memory.flatten(1).sum(1)
+        return x + told[:, None, None, None, None]
 
 
 def guided(scale: float, x: Tensor, noise: Tensor, gaussian: Gaussian) -> Tensor:
-    return guide_given(gaussian.denoise, scale, noise, CHANNELS)(x, LEVEL, blank(2, 3))
+    return guide(gaussian.denoise, Guidance(image=scale), noise, MODALITIES)(x, LEVEL, blank(2, 3))
 
 
 def test_scale_1_is_the_denoiser_itself() -> None:
     denoiser = Gaussian.random(3, CHANNELS).denoise
-    assert guide_given(denoiser, 1.0, torch.zeros(1), CHANNELS) is denoiser
+    assert guide(denoiser, Guidance(), torch.zeros(1), MODALITIES) == denoiser
+    assert autoguide(denoiser, denoiser, 1.0) == denoiser
+    assert guide_by_energy(denoiser, lambda x: x.sum(), 0.0) == denoiser
 
 
 def test_guidance_is_linear_in_its_scale_between_the_blind_and_the_seeing_branch() -> None:
@@ -35,8 +81,8 @@ def test_the_blind_branch_depends_on_nothing_that_is_given() -> None:
     x, noise = (gaussian.framed(torch.randn(2, 9).double()) for _ in range(2))
     given = gaussian.framed(gaussian.spread(LEVEL)) == 0
     other = torch.where(given, torch.randn_like(x), x)
-    assert torch.equal(guided(0.0, x, noise, gaussian), guided(0.0, other, noise, gaussian))
-    assert not torch.equal(guided(0.5, x, noise, gaussian), guided(0.5, other, noise, gaussian))
+    assert torch.allclose(guided(0.0, x, noise, gaussian), guided(0.0, other, noise, gaussian), atol=1e-12)
+    assert not torch.allclose(guided(0.5, x, noise, gaussian), guided(0.5, other, noise, gaussian), atol=1e-6)
 
 
 def test_both_branches_are_one_call_with_the_given_at_level_1_as_its_own_noise() -> None:
@@ -47,7 +93,7 @@ def test_both_branches_are_one_call_with_the_given_at_level_1_as_its_own_noise()
         return x
 
     x, noise = torch.randn(2, 3, 3, 4, 4).double(), torch.randn(1, 3, 3, 4, 4).double()
-    guide_given(denoiser, 2.0, noise, CHANNELS)(x, LEVEL, blank(2, 3))
+    guide(denoiser, Guidance(image=2.0), noise, MODALITIES)(x, LEVEL, blank(2, 3))
     ((both, level, conditioning),) = calls
     assert torch.equal(both[:2], x) and torch.equal(level[:2], LEVEL)
     assert torch.equal(level[2:], torch.where(LEVEL == 0, 1.0, LEVEL))
@@ -55,13 +101,159 @@ def test_both_branches_are_one_call_with_the_given_at_level_1_as_its_own_noise()
     assert conditioning.cameras.shape == (4, 3)
 
 
-def test_with_nothing_given_there_is_one_branch_at_its_plain_cost() -> None:
-    calls = []
+@pytest.mark.parametrize(("part", "worth"), [("camera", 100.0), ("text", 400_000.0), ("memory", 0.75), ("image", 1.0)])
+def test_each_scale_weighs_one_thing_alone(part: str, worth: float) -> None:
+    """Scale 3 adds twice what the thing says, and the other things stay as they are."""
+    asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
+    plain = asked(x, LEVEL, everything())
+    out = guide(asked, Guidance(**{part: 3.0}), torch.ones(1).double(), MODALITIES)(x, LEVEL, everything())
+    moved = (out - plain)[:, 2]
+    assert torch.allclose(moved, torch.full_like(moved, 2 * worth), atol=1e-9), part
+    assert asked.batches == [2, 4]
+
+
+def test_scales_add_up_in_one_call() -> None:
+    asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
+    plain = asked(x, LEVEL, everything())
+    out = guide(asked, Guidance(camera=2.0, text=0.5), torch.ones(1).double(), MODALITIES)(x, LEVEL, everything())
+    assert torch.allclose((out - plain)[:, 2], torch.tensor(100.0 - 200_000.0).double())
+    assert asked.batches == [2, 6]
+
+
+def test_layout_is_guided_apart_from_pictures() -> None:
+    modalities = {"rgb": 2, "layout": 1}
+    asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
+    level = torch.tensor([[[0.6, 0.0]] * 3]).double().expand(2, -1, -1)
+    guide(asked, Guidance(image=2.0), torch.ones(1).double(), modalities)(x, level, blank(2, 3))
+    guide(asked, Guidance(layout=2.0), torch.ones(1).double(), modalities)(x, level, blank(2, 3))
+    assert asked.batches == [2, 4], "no picture is given, a layout is"
+
+
+def test_what_is_not_there_is_not_asked_about_and_costs_nothing() -> None:
+    asked, x = Asked(), torch.randn(2, 3, 3, 4, 4)
+    guidance = Guidance(text=2.0, image=2.0, camera=2.0, layout=2.0, memory=2.0)
+    level = torch.full((2, 3, 2), 0.5)
+    out = guide(asked, guidance, x, MODALITIES)(x, level, blank(2, 3))
+    assert torch.equal(out, asked(x, level, blank(2, 3))) and asked.batches == [2, 2]
+
+
+def test_a_scale_may_hold_at_some_levels_only_and_costs_nothing_at_others() -> None:
+    asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
+    denoiser = guide(asked, Guidance(camera=within(3.0, 0.5, 0.8)), x, MODALITIES)
+    for level, batch, moved in ((0.9, 2, 0.0), (0.6, 4, 200.0), (0.3, 2, 0.0)):
+        levels = torch.full((2, 3, 2), level).double()
+        out = denoiser(x, levels, everything())
+        assert asked.batches[-1] == batch
+        assert torch.allclose(out - asked(x, levels, everything()), torch.tensor(moved).double())
+
+
+def test_a_scale_may_be_one_a_frame() -> None:
+    gaussian = Gaussian.random(3, CHANNELS)
+    x, noise = (gaussian.framed(torch.randn(2, 9).double()) for _ in range(2))
+    out = guide(gaussian.denoise, Guidance(image=torch.tensor([1.0, 1.0, 4.0])), noise, MODALITIES)(
+        x, LEVEL, blank(2, 3)
+    )
+    plain, four = gaussian.denoise(x, LEVEL, blank(2, 3)), guided(4.0, x, noise, gaussian)
+    assert torch.allclose(out[:, :2], plain[:, :2], atol=1e-12)
+    assert torch.allclose(out[:, 2], four[:, 2])
+    with pytest.raises(InputError, match="one a frame"):
+        guide(gaussian.denoise, Guidance(image=torch.ones(2)), noise, MODALITIES)(x, LEVEL, blank(2, 3))
+
+
+def test_rescaling_gives_each_frame_the_spread_of_the_plain_estimate() -> None:
+    gain = torch.tensor([1.0, 2.0, 5.0]).double()[None, :, None, None, None]
 
     def denoiser(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
-        calls.append(len(x))
-        return 2 * x
+        return torch.where((level[:, :, :1, None, None] == 1), 0.0, gain * x)
 
-    x = torch.randn(2, 3, 3, 4, 4)
-    out = guide_given(denoiser, 2.0, x, CHANNELS)(x, torch.full((2, 3, 2), 0.5), blank(2, 3))
-    assert torch.equal(out, 2 * x) and calls == [2]
+    x, noise = torch.randn(2, 3, 3, 8, 8).double(), torch.randn(2, 3, 3, 8, 8).double()
+    level = torch.zeros(2, 3, 2).double()
+    plain = denoiser(x, level, blank(2, 3))
+    for share in (0.0, 0.7, 1.0):
+        out = guide(denoiser, Guidance(image=3.0, rescale=share), noise, MODALITIES)(x, level, blank(2, 3))
+        expected = 3 * plain.std((-3, -2, -1)) * (share / 3 + 1 - share)
+        assert torch.allclose(out.std((-3, -2, -1)), expected)
+
+
+def test_one_whole_history_is_guidance_by_pictures_and_parts_of_it_add_up() -> None:
+    gaussian = Gaussian.random(3, CHANNELS)
+    x, noise = (gaussian.framed(torch.randn(2, 9).double()) for _ in range(2))
+    whole = guide_history(gaussian.denoise, [History(2.5)], noise, CHANNELS)(x, LEVEL, blank(2, 3))
+    assert torch.allclose(whole, guided(2.5, x, noise, gaussian))
+    parts = [History(1.5, (0,)), History(0.5, (1,)), History(-0.5, None, 0.3)]
+    out = guide_history(gaussian.denoise, parts, noise, CHANNELS)(x, LEVEL, blank(2, 3))
+    blind = guided(0.0, x, noise, gaussian)
+    single = [
+        guide_history(gaussian.denoise, [replace(p, weight=1.0)], noise, CHANNELS)(x, LEVEL, blank(2, 3)) for p in parts
+    ]
+    expected = blind + sum(p.weight * (answer - blind) for p, answer in zip(parts, single))
+    assert torch.allclose(out, expected)
+    assert not torch.allclose(single[0], single[1], atol=1e-3) and not torch.allclose(single[0], single[2], atol=1e-3)
+
+
+def test_half_noised_history_is_seen_at_its_level() -> None:
+    seen = []
+
+    def denoiser(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        seen.append((x, level))
+        return x
+
+    x, noise = torch.randn(2, 3, 3, 2, 2).double(), torch.randn(2, 3, 3, 2, 2).double()
+    guide_history(denoiser, [History(1.0, (0,), 0.25)], noise, CHANNELS)(x, LEVEL, blank(2, 3))
+    ((both, level),) = seen
+    assert torch.allclose(both[2:, 0], 0.75 * x[:, 0] + 0.25 * noise[:, 0])
+    assert level[2, :, 1].tolist() == pytest.approx([0.25, 1.0, 0.6]), (
+        "frame 1's depth is a part of the history that is not shown"
+    )
+
+
+def test_autoguidance_goes_away_from_the_weaker_network() -> None:
+    strong, weak = Gaussian.random(3, CHANNELS), Gaussian.random(3, CHANNELS)
+    x = strong.framed(torch.randn(2, 9).double())
+    out = autoguide(strong.denoise, weak.denoise, 2.0)(x, LEVEL, blank(2, 3))
+    better, worse = (g.denoise(x, LEVEL, blank(2, 3)) for g in (strong, weak))
+    assert torch.allclose(out, 2 * better - worse)
+
+
+def test_prompts_compose_linearly_and_one_can_be_avoided() -> None:
+    asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
+    mask = torch.ones(2, 1, dtype=torch.bool)
+    red, big, bad = (torch.full((2, 1, 4), value) for value in (1.0, 2.0, 0.5))
+    prompts = [Prompt(red, mask, 2.0), Prompt(big, mask, -1.0)]
+    level = torch.full((2, 3, 2), 0.5).double()
+    out = compose(asked, prompts)(x, level, blank(2, 3))
+    assert torch.allclose(out, torch.tensor(2 * 400_000.0 - 800_000.0).double())
+    out = compose(asked, [Prompt(red, mask, 3.0)], avoid=Prompt(bad, mask, 1.0))(x, level, blank(2, 3))
+    assert torch.allclose(out, torch.tensor(200_000.0 + 3 * 200_000.0).double())
+    assert asked.batches == [6, 4]
+    with pytest.raises(InputError, match="at least one"):
+        compose(asked, [])
+
+
+def test_energy_moves_the_estimate_down_its_slope_also_in_inference_mode() -> None:
+    def energy(x0: Tensor) -> Tensor:
+        return (x0 - 3).square().flatten(1).sum(1) / 2
+
+    def zero(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        return torch.zeros_like(x)
+
+    x, level = torch.randn(2, 3, 3, 1, 1), torch.full((2, 3, 2), 0.5)
+    denoiser: Denoiser = guide_by_energy(zero, energy, 0.5, repeats=2)
+    with torch.inference_mode():
+        assert torch.allclose(denoiser(x, level, blank(2, 3)), torch.tensor(2.25))
+    assert torch.equal(guide_by_energy(zero, energy, 0.5, low=0.5)(x, level, blank(2, 3)), torch.zeros_like(x))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Guidance(text=1000.0),
+        lambda: Guidance(rescale=1.5),
+        lambda: within(2.0, 0.8, 0.5),
+        lambda: guide_history(Asked(), [], torch.zeros(1), CHANNELS),
+        lambda: guide_history(Asked(), [History(1.0, None, 1.0)], torch.zeros(1), CHANNELS),
+    ],
+)
+def test_guidance_out_of_range_is_refused(wrong) -> None:
+    with pytest.raises(InputError, match="expected"):
+        wrong()

@@ -1,10 +1,15 @@
-"""Levels: what a schedule may be."""
+"""Levels: what a schedule may be, and what every mode's is."""
+
+import json
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from geometry.errors import InputError
-from worldgen.sampling.levels import Levels
+from worldgen.sampling.levels import Levels, latent_frame
+from worldgen.sampling.ramps import shifted
 
 
 def column(*values: float) -> torch.Tensor:
@@ -39,19 +44,19 @@ def test_anything_else_is_refused_in_one_line(matrix: torch.Tensor, word: str) -
     assert word in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_one_bad_column_among_good_ones_is_found() -> None:
+def test_the_place_where_levels_rise_is_named() -> None:
+    matrix = Levels.full_sequence(3, 2, 4).matrix.clone()
+    matrix[2, 1, 1] = 0.9
+    with pytest.raises(InputError, match=r"frame 1, modality 1, from 0.75 to 0.9 in row 2"):
+        Levels(matrix)
+
+
+def test_one_bad_column_among_good_ones_is_found_unless_another_stage_follows() -> None:
     matrix = Levels.full_sequence(3, 2, 4).matrix.clone()
     matrix[-1, 2, 1] = 0.1
     with pytest.raises(InputError):
         Levels(matrix)
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"steps": -1}, {"steps": 4, "shift": 0.0}, {"steps": 4, "shift": -1.0}]
-)
-def test_no_steps_or_no_shift_are_refused(wrong: dict) -> None:
-    with pytest.raises(InputError, match="expected"):
-        Levels.full_sequence(2, 2, **wrong)
+    assert Levels(matrix, partial=True).matrix[-1, 2, 1] == pytest.approx(0.1)
 
 
 def test_full_sequence_is_one_even_ramp_for_every_column() -> None:
@@ -68,13 +73,165 @@ def test_given_columns_are_0_in_every_row_and_still() -> None:
     assert torch.equal(levels.still, known)
 
 
-def test_a_shift_keeps_both_ends_and_spends_more_steps_at_high_levels() -> None:
-    plain, shifted = (Levels.full_sequence(1, 1, 8, shift).matrix.flatten() for shift in (1.0, 3.0))
-    assert (shifted[0], shifted[-1]) == (1, 0)
-    assert bool((shifted[1:-1] > plain[1:-1]).all())
-    assert shifted[4] == pytest.approx(3 * 0.5 / (1 + 2 * 0.5))
+def test_a_ramp_of_one_s_own_is_taken_as_it_is() -> None:
+    assert torch.equal(Levels.full_sequence(2, 1, shifted(5, 3.0)).matrix[:, 0, 0], shifted(5, 3.0).float())
+
+
+def lines(levels: Levels) -> list[str]:
+    return [line.split("  ")[1] for line in str(levels).splitlines()]
+
+
+def test_the_modes_look_as_they_should() -> None:
+    """One line a frame, one digit a row; # is 1."""
+    assert lines(Levels.autoregressive(4, 1, 2, chunk=2)) == ["#5000", "#5000", "###50", "###50"]
+    assert lines(Levels.rolling(3, 1, 4, lag=2)) == ["#75200000", "###752000", "#####7520"]
+    assert lines(Levels.keyframes(6, 1, 1, (4, 2))) == ["#000", "###0", "##00", "###0", "#000", "#000"]
+    assert lines(Levels.keyframes(4, 1, 1, [[0, 3], [1]])) == ["#000", "##00", "###0", "#000"]
+    assert lines(Levels.temporal_super_resolution(4, 1, 2, 2)) == ["000", "#50", "000", "#50"]
+    assert lines(Levels.refine(2, 1, 2, start=0.6)) == ["630", "630"]
+    assert lines(Levels.by_modality(1, (2, 1, 0), 2)) == ["###50", "#5000", "00000"]
+
+
+def test_what_is_given_takes_no_time() -> None:
+    known = torch.tensor([[True], [True], [False], [False]])
+    assert lines(Levels.autoregressive(4, 1, 2, known=known)) == ["00000", "00000", "#5000", "###50"]
+    assert lines(Levels.keyframes(4, 1, 2, (3,), known=torch.tensor([[True], [False], [False], [True]])))[1] == "#50"
+
+
+def test_stabilised_history_is_seen_at_its_level() -> None:
+    levels = Levels.stabilised(torch.tensor([[True], [False]]), 2)
+    assert levels.matrix[:, 0, 0].tolist() == pytest.approx([0.02] * 3)
+    assert levels.still.flatten().tolist() == [True, False]
+
+
+FRAMES, MODALITIES, STEPS = st.integers(1, 40), st.integers(1, 5), st.integers(1, 12)
+
+
+@st.composite
+def any_mode(draw: st.DrawFn) -> tuple[str, Levels, torch.Tensor, int]:
+    """A constructor's name, its levels, what is known, and the steps of a ramp."""
+    frames, modalities, steps = draw(FRAMES), draw(MODALITIES), draw(STEPS)
+    bits = draw(st.lists(st.booleans(), min_size=frames * modalities, max_size=frames * modalities))
+    known = torch.tensor(bits).view(frames, modalities)
+    if bool(known.all()):
+        known[0, 0] = False
+    name = draw(
+        st.sampled_from(["full", "given", "autoregressive", "rolling", "keyframes", "super", "refine", "turns"])
+    )
+    none = torch.zeros_like(known)
+    if name == "full":
+        return name, Levels.full_sequence(frames, modalities, steps), none, steps
+    if name == "given":
+        return name, Levels.given(known, steps), known, steps
+    if name == "autoregressive":
+        return name, Levels.autoregressive(frames, modalities, steps, draw(st.integers(1, 9)), known), known, steps
+    if name == "rolling":
+        return name, Levels.rolling(frames, modalities, steps, draw(st.integers(1, steps)), known), known, steps
+    if name == "keyframes":
+        strides = sorted(draw(st.sets(st.integers(1, 16), max_size=4)), reverse=True)
+        return name, Levels.keyframes(frames, modalities, steps, strides, known), known, steps
+    if name == "super":
+        stride = draw(st.integers(2, 8))
+        every = (torch.arange(frames)[:, None] % stride == 0).expand(-1, modalities)
+        return name, Levels.temporal_super_resolution(frames, modalities, steps, stride), every, steps
+    if name == "refine":
+        return name, Levels.refine(frames, modalities, steps, draw(st.floats(0.05, 1)), known), known, steps
+    turns = draw(st.lists(st.integers(0, 4), min_size=modalities, max_size=modalities))
+    given_ones = (torch.tensor(turns) == 0).expand(frames, -1)
+    return name, Levels.by_modality(frames, turns, steps), given_ones, steps
+
+
+@given(any_mode())
+def test_every_mode_is_made_of_whole_ramps_and_of_what_is_given(made) -> None:
+    name, levels, known, steps = made
+    matrix = levels.matrix
+    assert bool((matrix[:, known] == 0).all()), "what is given is at 0"
+    moving = matrix[:, ~known]
+    if moving.shape[1]:
+        assert bool((moving[-1] == 0).all()) and bool((moving[0] > 0).all())
+        changes = moving.diff(dim=0) != 0
+        assert bool((changes.sum(0) == steps).all()), "each column makes every step of its ramp"
+        first, last = changes.float().argmax(0), len(changes) - changes.flip(0).float().argmax(0)
+        assert bool((last - first == steps).all()), "without a pause"
+        assert bool(changes.any(1).all()), "no row in which nothing moves"
+        assert bool((moving[0] == (1 if name != "refine" else moving[0].max())).all())
+    if name in ("autoregressive", "rolling"):
+        late = matrix.clone()
+        late[:, known] = float("nan")
+        for m in range(matrix.shape[2]):
+            kept = matrix[:, ~known[:, m], m]
+            assert bool((kept.diff(dim=1) >= 0).all()), "later frames are never ahead"
+    if name == "autoregressive":
+        chunks = ((moving > 0) & (moving < 1)).any(1)
+        assert len(chunks) == len(matrix)
+
+
+@given(any_mode())
+def test_levels_survive_json_bit_for_bit(made) -> None:
+    again = Levels.from_json(made[1].to_json())
+    assert torch.equal(again.matrix, made[1].matrix) and again.partial == made[1].partial
+
+
+@given(frames=st.integers(1, 40), group=st.integers(1, 8))
+def test_a_picture_ends_a_latent_frame_or_is_refused(frames: int, group: int) -> None:
+    pictures = 1 + (frames - 1) * group
+    for picture in range(pictures):
+        if picture % group:
+            with pytest.raises(InputError, match=f"keyframe {picture} with {group} pictures"):
+                latent_frame(picture, group, frames)
+        else:
+            assert latent_frame(picture, group, frames) == picture // group
+    with pytest.raises(InputError, match="expected"):
+        latent_frame(pictures + group - 1 if group == 1 else pictures - 1 + group, group, frames)
+
+
+def test_keyframes_are_named_in_pictures_where_a_codec_groups_them() -> None:
+    assert lines(Levels.keyframes(4, 1, 1, [[0, 8]], group=4)) == ["#00", "##0", "#00", "##0"]
+    with pytest.raises(InputError, match="keyframe 6 with 4 pictures in a latent frame"):
+        Levels.keyframes(4, 1, 1, [[0, 6]], group=4)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: Levels.full_sequence(2, 2, 0),
+        lambda: Levels.full_sequence(0, 2, 4),
+        lambda: Levels.autoregressive(4, 1, 3, chunk=0),
+        lambda: Levels.rolling(4, 1, 3, lag=0),
+        lambda: Levels.rolling(4, 1, 3, lag=4),
+        lambda: Levels.keyframes(4, 1, 3, (2, 4)),
+        lambda: Levels.keyframes(4, 1, 3, [[0, 4]]),
+        lambda: Levels.temporal_super_resolution(4, 1, 3, 1),
+        lambda: Levels.refine(4, 1, 3, start=0.0),
+        lambda: Levels.stabilised(torch.tensor([[True]]), 3, history=1.0),
+        lambda: Levels.by_modality(4, (1, -1), 3),
+        lambda: Levels.autoregressive(4, 1, 3, known=torch.zeros(3, 1, dtype=torch.bool)),
+        lambda: Levels.from_json("{}"),
+        lambda: Levels.from_json("[1]"),
+        lambda: Levels.from_json("no"),
+        lambda: Levels.from_json(json.dumps({"levels": [[[1.0]], [[2.0]]]})),
+        lambda: Levels.full_sequence(2, 2, 3).plot(["rgb"]),
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_impossible_modes_are_refused_in_one_line(wrong) -> None:
+    with pytest.raises(InputError, match="expected") as caught:
+        wrong()
+    assert "\n" not in str(caught.value)
 
 
 def test_printed_levels_have_a_line_a_column_and_a_digit_a_row() -> None:
     text = str(Levels.given(torch.tensor([[True, False]]), 4))
     assert text == "frame 0 modality 0  00000\nframe 0 modality 1  #7520"
+
+
+def test_a_plot_is_light_where_frames_are_known_and_dark_where_they_are_not() -> None:
+    levels = Levels.autoregressive(2, 2, 4)
+    picture = levels.plot(["rgb", "depth"])
+    assert picture.shape[0] == 3 and bool(((picture >= 0) & (picture <= 1)).all())
+    height = picture.shape[1] // 2
+    first, second = picture[:, 18], picture[:, 28]  # lines of the first block, below its name
+    assert first[:, 2].mean() < 0.3 and first[:, -2].mean() > 0.8
+    middle = picture.shape[2] // 2
+    assert first[:, middle].mean() > 0.8 and second[:, middle - picture.shape[2] // 9].mean() < 0.5
+    assert torch.equal(picture[:, 15:height], picture[:, height + 15 :])

@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.oracles import Gaussian, blank
+from worldgen.sampling.oracles import Gaussian, blank
 
 
 def test_the_oracle_is_the_regression_of_clean_on_noised_numbers() -> None:
@@ -31,6 +31,6 @@ def test_the_oracle_with_given_columns_is_the_conditional_mean() -> None:
     given = torch.tensor([[True, False], [False, True], [False, False]])
     level = (~given)[None].double()
     values = torch.randn(9, dtype=torch.float64)
-    mean, _ = gaussian.conditioned(gaussian.spread(given[None]).squeeze(0), values)
+    mean, _ = gaussian.conditioned(gaussian.spread(given[None].double()).squeeze(0) > 0, values)
     estimate = gaussian.denoise(gaussian.framed(values[None]), level, blank(1, 3))
     assert torch.allclose(estimate.flatten(), mean, atol=1e-9)

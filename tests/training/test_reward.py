@@ -17,7 +17,7 @@ from worldgen.clip import Clip
 from worldgen.gauge import clip_scale
 from worldgen.model import WorldModel
 from worldgen.pipelines.views import Sampling, generate_views
-from worldgen.sampling.sampler import keyed_noise
+from worldgen.sampling.noise import keyed_noise
 from worldgen.scenes.render import render
 from worldgen.scenes.tabletop import tabletop
 from worldgen.scenes.viewpoints import NUMBERS, ring

@@ -24,7 +24,7 @@ from worldgen.conditioning import Conditioning
 from worldgen.config import load
 from worldgen.models.attention import positions
 from worldgen.models.dit import Block, DiTConfig, MultiViewDiT
-from worldgen.sampling import Euler, Flow, Levels, guide_given, sample
+from worldgen.sampling import Euler, Flow, Guidance, Levels, guide, sample
 from worldgen.training.config import RunConfig
 from worldgen.training.plan import Allocations
 
@@ -125,14 +125,14 @@ def our_sampling(cameras: bool) -> Callable[[], Tensor]:
     x = torch.randn(1, FRAMES, sum(CHANNELS), SIDE, SIDE)
     given = torch.zeros(FRAMES, 2, dtype=torch.bool)
     given[0] = True
-    plain = shown()
+    plain, modalities = shown(), {"rgb": CHANNELS[0], "depth": CHANNELS[1]}
     words = torch.zeros(1, 1, WIDTH)
     conditioning = Conditioning(
         plain.cameras, plain.cameras_known, text=words, text_mask=torch.ones(1, 1, dtype=torch.bool)
     )
 
     def run() -> Tensor:
-        guided, y = guide_given(denoiser, GUIDANCE, x, CHANNELS), x
+        guided, y = guide(denoiser, Guidance(image=GUIDANCE), x, modalities), x
         for state in sample(guided, x, x, Levels.given(given, STEPS), conditioning, Euler(), CHANNELS):
             y = state.x
         return y

@@ -13,9 +13,11 @@ from worldgen.clip import Clip
 from worldgen.conditioning import Conditioning
 from worldgen.gauge import Gauge
 from worldgen.model import WorldModel
-from worldgen.sampling.guidance import guide_given
+from worldgen.sampling.guidance import Guidance, guide
 from worldgen.sampling.levels import Levels
-from worldgen.sampling.sampler import keyed_noise, sample
+from worldgen.sampling.noise import KeyedNoise
+from worldgen.sampling.ramps import shifted
+from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import SOLVERS
 
 
@@ -85,12 +87,12 @@ def generate_views(
     given = torch.zeros(frames, len(model.channels), dtype=torch.bool)
     given[:count, 0] = True
     given[:count, 1] = has_depth.cpu()
-    levels = Levels.given(given, sampling.steps, sampling.shift)
+    levels = Levels.given(given, shifted(sampling.steps, sampling.shift))
     grid = (signal.shape[-2], signal.shape[-1])
     ids = list(range(frames)) if frame_ids is None else frame_ids
-    noise = torch.cat([keyed_noise(sampling.seed, ids, model.channels, grid, b) for b in range(len(rgb))])
-    noise = noise.to(device)
-    denoiser = guide_given(model.denoiser(), sampling.guidance, noise, model.channels)
+    keyed = KeyedNoise(sampling.seed, tuple(range(len(rgb))), tuple(ids), model.channels, grid)
+    noise = keyed.start().to(device)
+    denoiser = guide(model.denoiser(), Guidance(image=sampling.guidance), noise, model.config.network.modalities)
     x = signal
     with torch.inference_mode():
         for state in sample(
@@ -99,9 +101,10 @@ def generate_views(
             noise,
             levels,
             conditioning,
-            SOLVERS[sampling.solver](),
+            SOLVERS[sampling.solver],
             model.channels,
             model.config.process,
+            fresh=keyed,
         ):
             x = state.x
             if on_step is not None:

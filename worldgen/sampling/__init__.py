@@ -1,19 +1,65 @@
-"""Levels, solvers, guidance and the one loop that runs every mode."""
+"""Levels, processes, solvers, guidance and the one loop that runs every mode.
 
-from worldgen.sampling.guidance import guide_given
+process    how a level mixes signal and noise
+ramps      how a column comes down from 1 to 0
+levels     every mode as a matrix of levels
+solvers    from one row to the next
+sampler    the loop
+noise      keyed by seed, clip, frame and modality
+windows    which frames the network sees
+guidance   denoisers made of denoisers
+"""
+
+from worldgen.sampling.guidance import (
+    Guidance,
+    History,
+    Prompt,
+    autoguide,
+    compose,
+    guide,
+    guide_by_energy,
+    guide_history,
+    within,
+)
 from worldgen.sampling.levels import Levels
-from worldgen.sampling.process import Denoiser, Flow
-from worldgen.sampling.sampler import State, keyed_noise, sample
-from worldgen.sampling.solvers import Euler, Heun
+from worldgen.sampling.noise import KeyedNoise, keyed_noise
+from worldgen.sampling.process import EDM, VP, Denoiser, Flow, Process
+from worldgen.sampling.sampler import State, invert, reflow_pairs, sample
+from worldgen.sampling.solvers import DDIM, DDPM, DPM2M, SOLVERS, Consistency, Euler, Heun, Solver, UniPC
+from worldgen.sampling.windows import Window, nearness, overlap
 
 __all__ = [
+    "DDIM",
+    "DDPM",
+    "DPM2M",
+    "EDM",
+    "SOLVERS",
+    "VP",
+    "Consistency",
     "Denoiser",
     "Euler",
     "Flow",
+    "Guidance",
     "Heun",
+    "History",
+    "KeyedNoise",
     "Levels",
+    "Process",
+    "Prompt",
+    "Solver",
     "State",
-    "guide_given",
+    "UniPC",
+    "Window",
+    "autoguide",
+    "compose",
+    "guide",
+    "guide_by_energy",
+    "guide_history",
+    "invert",
     "keyed_noise",
+    "nearness",
+    "overlap",
+    "reflow_pairs",
     "sample",
+    "within",
 ]

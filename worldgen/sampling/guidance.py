@@ -1,32 +1,262 @@
-"""Classifier-free guidance: the other branch is a pattern of levels."""
+"""Guidance: denoisers made of one denoiser asked several things, or of a stronger and a weaker one.
+
+All branches of a call run as one batch. What has scale 1 is not asked, and where nothing else is, the guided denoiser
+says bit for bit what the plain one says.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from geometry.errors import InputError
+from geometry.shapes import Float
 from worldgen.conditioning import Conditioning
 from worldgen.sampling.process import Denoiser, per_channel
 
+# A number; one a frame [f]; or a function of the level [b, f, m] with as many values.
+Scale = float | Tensor | Callable[[Tensor], Tensor]
+Question = tuple[Tensor, Tensor, Conditioning]
 
-def guide_given(denoiser: Denoiser, scale: float, noise: Tensor, channels: tuple[int, ...]) -> Denoiser:
-    """Guide towards the given columns: x0 = other + scale (x0 - other).
 
-    The other branch sees what is given (level 0) at level 1, replaced by that column's own noise: the same network
-    knowing nothing (Ho & Salimans 2022, eq. 6, with levels in place of a null label). Both branches run as one batch.
-    scale 1 is the plain denoiser, at no cost.
+def within(scale: float, low: float, high: float) -> Scale:
+    """A scale at levels from `low` to `high`, and 1 elsewhere (Kynkäänniemi et al. 2024)."""
+    if not 0 <= low < high <= 1:
+        raise InputError(f"guidance at levels {low} to {high}; expected 0 <= low < high <= 1")
+    return lambda level: torch.where((level >= low) & (level <= high), scale, 1.0)
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance (Ho & Salimans 2022), a scale for each thing that can be left out; 1 = none.
+
+    text, camera, memory  without the words, the cameras, or what the 3D memory shows
+    image    the given pictures and depth at level 1 instead of 0, replaced by their columns' own noise: the same
+             network knowing nothing of them
+    layout   the same of the given layout
+    rescale  0 to 1: how far each frame's spread is brought back to that of the plain estimate (Lin et al. 2023, eq. 16)
+    given    the level at and below which a column counts as given
+
+    x0 = plain + sum over the parts of (scale - 1) (plain - without it).
     """
+
+    text: Scale = 1.0
+    image: Scale = 1.0
+    camera: Scale = 1.0
+    layout: Scale = 1.0
+    memory: Scale = 1.0
+    rescale: float = 0.0
+    given: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, scale in self.scales().items():
+            if isinstance(scale, (int, float)) and not -100 <= scale <= 100:
+                raise InputError(f"guidance {name} {scale}; expected -100 to 100")
+        if not 0 <= self.rescale <= 1:
+            raise InputError(f"guidance rescale {self.rescale}; expected 0 to 1")
+
+    def scales(self) -> dict[str, Scale]:
+        """By the name of what is left out."""
+        return {name: getattr(self, name) for name in ("text", "image", "camera", "layout", "memory")}
+
+
+def guide(denoiser: Denoiser, guidance: Guidance, noise: Tensor, modalities: Mapping[str, int]) -> Denoiser:
+    """The guided denoiser; `denoiser` itself where every scale is the number 1.
+
+    noise       standard normal [b or 1, f, c, h, w] to hide what is given with
+    modalities  channels of each, in order, by name
+    """
+    scales = {name: s for name, s in guidance.scales().items() if not (isinstance(s, (int, float)) and s == 1)}
+    if not scales:
+        return denoiser
+    channels = tuple(modalities.values())
+
+    def guided(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        plain: Question = (x, level, conditioning)
+        others: list[tuple[float | Tensor, Question]] = []
+        for name, scale in scales.items():
+            amount = _amount(scale, level)
+            question = _without(name, plain, noise, modalities, guidance.given)
+            wanted = bool((amount != 1).any()) if isinstance(amount, Tensor) else amount != 1
+            if question is not None and wanted:
+                others.append((amount, question))
+        if not others:
+            return denoiser(x, level, conditioning)
+        seeing, *blind = ask(denoiser, [plain, *(question for _, question in others)])
+        total = seeing
+        for (amount, _), estimate in zip(others, blind):
+            gain = per_channel(amount - 1, channels).to(seeing) if isinstance(amount, Tensor) else amount - 1
+            total = total + gain * (seeing - estimate)
+        return total if guidance.rescale == 0 else rescaled(total, seeing, guidance.rescale)
+
+    return guided
+
+
+def ask(denoiser: Denoiser, questions: Sequence[Question]) -> tuple[Tensor, ...]:
+    """The answers to several questions of as many clips each, in one call."""
+    xs, levels, conditionings = zip(*questions)
+    return denoiser(torch.cat(xs), torch.cat(levels), Conditioning.cat(conditionings)).chunk(len(questions))
+
+
+def rescaled(guided: Tensor, plain: Tensor, share: float) -> Tensor:
+    """Each frame with its standard deviation brought back to the plain estimate's, by a share."""
+    ratio = plain.std((-3, -2, -1), keepdim=True) / guided.std((-3, -2, -1), keepdim=True).clamp_min(1e-12)
+    return guided * (share * ratio + 1 - share)
+
+
+def _amount(scale: Scale, level: Tensor) -> float | Tensor:
+    """A number, or one for each of [b, f, m]."""
+    if callable(scale):
+        return scale(level)
+    if isinstance(scale, Tensor):
+        if scale.shape != level.shape[1:2]:
+            raise InputError(f"guidance scales {tuple(scale.shape)} for {level.shape[1]} frames; expected one a frame")
+        return scale.to(level)[None, :, None].expand_as(level)
+    return float(scale)
+
+
+def _without(name: str, plain: Question, noise: Tensor, modalities: Mapping[str, int], given: float) -> Question | None:
+    """The question with one thing left out; None where it is not there anyway."""
+    x, level, conditioning = plain
+    if name in ("image", "layout"):
+        hidden = level <= given
+        hidden = hidden & torch.tensor([(m == "layout") == (name == "layout") for m in modalities], device=level.device)
+        return hide(plain, hidden, noise, tuple(modalities.values())) if bool(hidden.any()) else None
+    there = {
+        "text": conditioning.text_mask,
+        "camera": conditioning.cameras_known,
+        "memory": conditioning.memory,
+    }[name]
+    if there is None or not bool(there.any()):
+        return None
+    drop = {"text": Conditioning.without_text, "camera": Conditioning.without_cameras,
+            "memory": Conditioning.without_memory}[name]  # fmt: skip
+    return x, level, drop(conditioning)
+
+
+def hide(question: Question, hidden: Tensor, noise: Tensor, channels: tuple[int, ...], to: float = 1.0) -> Question:
+    """The question with the columns `hidden` [b, f, m] raised to a level: at 1 they are their own noise, below it
+    noised so far as flow has it."""
+    x, level, conditioning = question
+    wide = per_channel(hidden.to(x), channels) > 0
+    noised = noise if to == 1 else (1 - to) * x + to * noise
+    return torch.where(wide, noised.expand_as(x), x), torch.where(hidden, to, level), conditioning
+
+
+@dataclass(frozen=True)
+class History:
+    """A part of what is given, and how much it weighs.
+
+    frames  which given frames are seen; None = all of them
+    level   how much they are noised: more keeps only what is coarse ("fractional" history)
+    """
+
+    weight: float
+    frames: tuple[int, ...] | None = None
+    level: float = 0.0
+
+
+def guide_history(
+    denoiser: Denoiser, histories: Sequence[History], noise: Tensor, channels: tuple[int, ...], given: float = 0.0
+) -> Denoiser:
+    """Guide towards several views of the history (Song et al. 2025, "History-Guided Video Diffusion", eq. 5):
+
+    x0 = blind + sum of weight (with that history - blind), where blind sees no history. One history of all frames at
+    level 0 is `Guidance(image=weight)`.
+    """
+    if not histories or any(not 0 <= h.level < 1 for h in histories):
+        raise InputError(f"histories {list(histories)}; expected at least one, at levels from 0 to less than 1")
+
+    def guided(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        plain: Question = (x, level, conditioning)
+        known = level <= given
+        if not bool(known.any()):
+            return denoiser(x, level, conditioning)
+        questions = [hide(plain, known, noise, channels)]
+        for history in histories:
+            frames = torch.zeros_like(known)
+            frames[:, slice(None) if history.frames is None else list(history.frames)] = True
+            question = plain if history.level == 0 else hide(plain, known, noise, channels, history.level)
+            questions.append(hide(question, known & ~frames, noise, channels))
+        blind, *seeing = ask(denoiser, questions)
+        total = blind
+        for history, estimate in zip(histories, seeing):
+            total = total + history.weight * (estimate - blind)
+        return total
+
+    return guided
+
+
+def autoguide(denoiser: Denoiser, weaker: Denoiser, scale: float) -> Denoiser:
+    """Away from what a weaker network says, such as an earlier or smaller one (Karras et al. 2024, "Guiding a diffusion
+    model with a bad version of itself", eq. 4). Scale 1 is the denoiser itself."""
     if scale == 1:
         return denoiser
 
     def guided(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
-        given = level == 0
-        if not bool(given.any()):
-            return denoiser(x, level, conditioning)
-        blind_level = torch.where(given, 1.0, level)
-        blind_x = torch.where(per_channel(given.to(x), channels) > 0, noise.expand_as(x), x)
-        both = denoiser(
-            torch.cat([x, blind_x]), torch.cat([level, blind_level]), Conditioning.cat([conditioning, conditioning])
-        )
-        seeing, blind = both.chunk(2)
-        return blind + scale * (seeing - blind)
+        weak = weaker(x, level, conditioning)
+        return weak + scale * (denoiser(x, level, conditioning) - weak)
+
+    return guided
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Words, and how much they are wanted; a negative weight avoids them."""
+
+    text: Float[Tensor, "b t e"]
+    text_mask: Tensor
+    weight: float
+
+
+def compose(denoiser: Denoiser, prompts: Sequence[Prompt], avoid: Prompt | None = None) -> Denoiser:
+    """Several prompts at once (Liu et al. 2022, "Compositional Visual Generation", eq. 11):
+
+    x0 = base + sum of weight (with the prompt - base), where base has no words, or those to `avoid` (a negative
+    prompt). The words of the conditioning it is called with are not looked at. Raises InputError for no prompt.
+    """
+    if not prompts:
+        raise InputError("no prompts; expected at least one")
+
+    def composed(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        first = prompts[0]
+        base = replace(conditioning, text=first.text, text_mask=first.text_mask).without_text()
+        if avoid is not None:
+            base = replace(conditioning, text=avoid.text, text_mask=avoid.text_mask)
+        asked = [replace(conditioning, text=p.text, text_mask=p.text_mask) for p in prompts]
+        plain, *wanted = ask(denoiser, [(x, level, c) for c in (base, *asked)])
+        total = plain
+        for prompt, estimate in zip(prompts, wanted):
+            total = total + prompt.weight * (estimate - plain)
+        return total
+
+    return composed
+
+
+def guide_by_energy(
+    denoiser: Denoiser, energy: Callable[[Tensor], Tensor], step: float, repeats: int = 1, low: float = 0.0
+) -> Denoiser:
+    """Move each clean estimate down an energy [b] of it (`worldgen.sampling.energies`): x0 - step grad energy(x0).
+
+    repeats  so many steps down in each call
+    low      not at levels up to this one, where details are settled
+
+    The gradient is that of the estimate alone, not through the network (as in Bansal et al. 2023, "Universal guidance",
+    backward guidance, 3.2). Step 0 is the denoiser itself.
+    """
+    if step == 0:
+        return denoiser
+
+    def guided(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        x0 = denoiser(x, level, conditioning)
+        if float(level.max()) <= low:
+            return x0
+        with torch.inference_mode(False), torch.enable_grad():
+            for _ in range(repeats):
+                leaf = x0.detach().clone().requires_grad_()
+                (slope,) = torch.autograd.grad(energy(leaf).sum(), leaf)
+                x0 = leaf.detach() - step * slope
+        return x0
 
     return guided

@@ -1,12 +1,17 @@
 """`Levels`: a schedule as a matrix. Every mode of the model is a constructor of it."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from geometry.errors import InputError
-from geometry.shapes import Bool, Float
+from geometry.shapes import Bool, Float, Int
+from worldgen.sampling.ramps import Ramp, as_ramp
+
+HISTORY = 0.02  # the level at which stabilised history is shown
 
 
 @dataclass(frozen=True)
@@ -14,10 +19,17 @@ class Levels:
     """matrix [rows, frames, modalities]: what is known of each (frame, modality); 0 = given and clean, 1 = unknown.
 
     From one row to the next is one solver step. Columns never rise, and each is constant or ends at 0.
+
+    partial  columns may also end above 0: a stage that another one follows (`worldgen.sampling.pyramid`)
+
+    Every constructor takes a `ramp`: a number of even steps, or one of `worldgen.sampling.ramps`; and `known` [f, m],
+    the columns that are given (default: none).
+
     Raises InputError when that does not hold.
     """
 
     matrix: Float[Tensor, "r f m"]
+    partial: bool = False
 
     def __post_init__(self) -> None:
         m = self.matrix
@@ -27,34 +39,164 @@ class Levels:
             )
         if not bool(((m >= 0) & (m <= 1)).all()):
             raise InputError(f"levels from {float(m.min())} to {float(m.max())}; expected all in 0..1, none NaN")
-        if bool((m.diff(dim=0) > 0).any()):
-            raise InputError("levels that rise from one row to the next; expected columns that only fall")
-        if not bool(((m[-1] == 0) | (m == m[0]).all(0)).all()):
+        rises = m.diff(dim=0) > 0
+        if bool(rises.any()):
+            row, frame, modality = rises.nonzero()[0].tolist()
+            raise InputError(
+                f"levels that rise from one row to the next (frame {frame}, modality {modality}, from "
+                f"{float(m[row, frame, modality]):g} to {float(m[row + 1, frame, modality]):g} in row {row + 1}); "
+                "expected columns that only fall"
+            )
+        if not self.partial and not bool(((m[-1] == 0) | (m == m[0]).all(0)).all()):
             raise InputError("levels that fall but do not reach 0; expected columns that are constant or end at 0")
 
     @staticmethod
-    def full_sequence(frames: int, modalities: int, steps: int, shift: float = 1.0) -> "Levels":
-        """Everything unknown, denoised together."""
-        return Levels.given(torch.zeros(frames, modalities, dtype=torch.bool), steps, shift)
+    def staggered(start: Int[Tensor, "f m"], ramp: int | Ramp, known: Bool[Tensor, "f m"] | None = None) -> "Levels":
+        """Each column begins its ramp in the row `start`: of this all the others are made."""
+        down = as_ramp(ramp).float()
+        known = torch.zeros_like(start, dtype=torch.bool) if known is None else known
+        if known.shape != start.shape:
+            raise InputError(
+                f"known columns {tuple(known.shape)}; expected {tuple(start.shape)}, frames and modalities"
+            )
+        start = torch.where(known, 0, start)
+        rows = torch.arange(int(start.max()) + len(down))[:, None, None]
+        return Levels(torch.where(known, 0.0, down[(rows - start).clamp(0, len(down) - 1)]))
 
     @staticmethod
-    def given(known: Bool[Tensor, "f m"], steps: int, shift: float = 1.0) -> "Levels":
-        """Known columns stay at 0; all others ramp together from 1 to 0 in so many steps.
+    def full_sequence(frames: int, modalities: int, ramp: int | Ramp) -> "Levels":
+        """Everything unknown, denoised together."""
+        return Levels.staggered(_zeros(frames, modalities), ramp)
 
-        shift > 1 spends more of the steps at high levels: t -> s t / (1 + (s - 1) t) (Esser et al. 2024, eq. 23).
+    @staticmethod
+    def given(known: Bool[Tensor, "f m"], ramp: int | Ramp) -> "Levels":
+        """Known columns stay at 0; all others come down together. Pictures to views, prediction, interpolation."""
+        return Levels.staggered(torch.zeros_like(known, dtype=torch.long), ramp, known)
+
+    @staticmethod
+    def stabilised(known: Bool[Tensor, "f m"], ramp: int | Ramp, history: float = HISTORY) -> "Levels":
+        """As `given`, but the network sees what is known a little noised, and so mistrusts its errors (Chen et al.
+        2024, "Diffusion Forcing", 3.3). The known columns are returned as they came."""
+        if not 0 <= history < 1:
+            raise InputError(f"history at level {history}; expected 0 to less than 1")
+        return Levels(torch.where(known, history, Levels.given(known, ramp).matrix))
+
+    @staticmethod
+    def autoregressive(
+        frames: int, modalities: int, ramp: int | Ramp, chunk: int = 1, known: Bool[Tensor, "f m"] | None = None
+    ) -> "Levels":
+        """Chunk after chunk of frames, each begun when the one before is clean."""
+        if chunk < 1:
+            raise InputError(f"chunks of {chunk} frames; expected at least 1")
+        return Levels._in_turn(torch.arange(frames) // chunk, modalities, ramp, None, known)
+
+    @staticmethod
+    def rolling(
+        frames: int, modalities: int, ramp: int | Ramp, lag: int, known: Bool[Tensor, "f m"] | None = None
+    ) -> "Levels":
+        """Each frame begins `lag` rows after the one before it, while that is still on its way (progressive: Xie et al.
+        2024; rolling diffusion: Ruhe et al. 2024). steps / lag frames move at once; lag = steps is autoregressive."""
+        if not 1 <= lag <= len(as_ramp(ramp)) - 1:
+            raise InputError(f"a lag of {lag} rows; expected 1 to the number of steps {len(as_ramp(ramp)) - 1}")
+        return Levels._in_turn(torch.arange(frames), modalities, ramp, lag, known)
+
+    @staticmethod
+    def keyframes(
+        frames: int,
+        modalities: int,
+        ramp: int | Ramp,
+        tiers: Sequence[int] | Sequence[Sequence[int]],
+        known: Bool[Tensor, "f m"] | None = None,
+        group: int = 1,
+    ) -> "Levels":
+        """Keyframes first, then the frames between them, over any number of tiers.
+
+        tiers  strides that fall, such as (8, 2): every 8th frame and the last, then every 2nd, then the rest; or the
+               numbers of each tier's frames
+        group  pictures in a latent frame after the first (`Codec.group`): frames are then counted in latent ones, and
+               tiers of numbers name pictures, each of which must be the last of its latent frame
         """
-        if steps < 1:
-            raise InputError(f"{steps} sampling steps; expected at least 1")
-        if not shift > 0:
-            raise InputError(f"level shift {shift}; expected more than 0")
-        t = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
-        ramp = (shift * t / (1 + (shift - 1) * t)).float()
-        return Levels(torch.where(known, 0.0, ramp[:, None, None]))
+        turn = torch.full((frames,), len(tiers))
+        for n in reversed(range(len(tiers))):
+            tier = tiers[n]
+            if isinstance(tier, int):
+                if tier < 1 or (n and tier >= tiers[n - 1]):  # type: ignore[operator]
+                    raise InputError(f"tiers of strides {list(tiers)}; expected strides that fall, of 1 or more")
+                turn[::tier] = n
+                turn[-1] = 0
+            else:
+                for frame in tier:
+                    turn[latent_frame(frame, group, frames)] = n
+        return Levels._in_turn(turn, modalities, ramp, None, known)
+
+    @staticmethod
+    def temporal_super_resolution(frames: int, modalities: int, ramp: int | Ramp, stride: int) -> "Levels":
+        """Every `stride`-th frame is given, in all modalities."""
+        if stride < 2:
+            raise InputError(f"every {stride}-th frame given; expected 2 or more")
+        known = torch.arange(frames)[:, None] % stride == 0
+        return Levels.given(known.expand(-1, modalities), ramp)
+
+    @staticmethod
+    def refine(
+        frames: int, modalities: int, ramp: int | Ramp, start: float = 0.6, known: Bool[Tensor, "f m"] | None = None
+    ) -> "Levels":
+        """From a rendered or rough clip, noised to the level `start` (Meng et al. 2021, "SDEdit")."""
+        if not 0 < start <= 1:
+            raise InputError(f"refinement from level {start}; expected more than 0, to 1")
+        return Levels.staggered(_zeros(frames, modalities), start * as_ramp(ramp), known)
+
+    @staticmethod
+    def by_modality(frames: int, turns: Sequence[int], ramp: int | Ramp) -> "Levels":
+        """Modalities after each other: 0 = given, those of turn 1 come first, then those of turn 2.
+
+        For rgb, depth and layout: (0, 1, 0) is depth from pictures, (1, 1, 0) a layout to pictures and depth, (1, 1, 1)
+        joint, (2, 1, 0) depth before pictures.
+        """
+        if not turns or min(turns) < 0:
+            raise InputError(f"turns of modalities {list(turns)}; expected 0 (given), 1, 2, ... for each")
+        turn = torch.tensor(turns).expand(frames, -1)
+        steps = len(as_ramp(ramp)) - 1
+        return Levels.staggered(steps * (_ranks(turn, turn == 0)), ramp, turn == 0)
+
+    @staticmethod
+    def _in_turn(
+        turn: Int[Tensor, "f"], modalities: int, ramp: int | Ramp, lag: int | None, known: Bool[Tensor, "f m"] | None
+    ) -> "Levels":
+        """Frames of the next turn begin `lag` rows later, by default when the last turn's are done; turns in which
+        nothing is unknown take no time."""
+        wide = turn[:, None].expand(-1, modalities)
+        known = torch.zeros_like(wide, dtype=torch.bool) if known is None else known
+        if known.shape != wide.shape:
+            raise InputError(f"known columns {tuple(known.shape)}; expected {tuple(wide.shape)}, frames and modalities")
+        lag = len(as_ramp(ramp)) - 1 if lag is None else lag
+        return Levels.staggered(lag * _ranks(wide, known), ramp, known)
 
     @property
     def still(self) -> Bool[Tensor, "f m"]:
         """Columns that never change: given, and returned as they came."""
         return (self.matrix == self.matrix[0]).all(0)
+
+    def to_json(self) -> str:
+        """As JSON: {"levels": [[[...]]]}, rows of frames of modalities."""
+        return json.dumps({"levels": self.matrix.tolist(), "partial": self.partial})
+
+    @staticmethod
+    def from_json(text: str) -> "Levels":
+        """Read them back, bit for bit. Raises InputError for anything else."""
+        try:
+            facts = json.loads(text)
+            return Levels(torch.tensor(facts["levels"], dtype=torch.float32), bool(facts.get("partial", False)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"levels as JSON: {error}; expected {{'levels': rows of frames of modalities}}") from error
+
+    def plot(self, modalities: Sequence[str] | None = None) -> Float[Tensor, "3 h w"]:
+        """A picture: time to the right, a line a frame, a block a modality; light is known, dark is unknown."""
+        from worldgen.sampling.plots import draw_levels
+
+        return draw_levels(self.matrix, modalities)
 
     def __len__(self) -> int:
         return len(self.matrix)
@@ -64,3 +206,30 @@ class Levels:
         digits = [["#" if v >= 1 else str(int(v * 10)) for v in column] for column in self.matrix.flatten(1).T.tolist()]
         names = [f"frame {f} modality {m}" for f in range(self.matrix.shape[1]) for m in range(self.matrix.shape[2])]
         return "\n".join(f"{name}  {''.join(row)}" for name, row in zip(names, digits))
+
+
+def latent_frame(frame: int, group: int, frames: int) -> int:
+    """The latent frame that a picture ends: the first is alone, then `group` share one.
+
+    Raises InputError for a picture inside a latent frame, or beyond the last of `frames`.
+    """
+    if frame % group:
+        raise InputError(
+            f"keyframe {frame} with {group} pictures in a latent frame; expected 0 or a multiple of {group}, the last "
+            "picture of its latent frame"
+        )
+    if not 0 <= frame // group < frames:
+        raise InputError(f"keyframe {frame} of {1 + (frames - 1) * group} frames; expected one of them")
+    return frame // group
+
+
+def _zeros(frames: int, modalities: int) -> Tensor:
+    if frames < 1 or modalities < 1:
+        raise InputError(f"{frames} frames of {modalities} modalities; expected at least 1")
+    return torch.zeros(frames, modalities, dtype=torch.long)
+
+
+def _ranks(turn: Int[Tensor, "f m"], known: Bool[Tensor, "f m"]) -> Int[Tensor, "f m"]:
+    """The place of each column's turn among those in which something is unknown."""
+    taken = turn[~known].unique()
+    return torch.searchsorted(taken, turn.contiguous())

@@ -1,28 +1,64 @@
 """The one sampling loop. What it does is decided by the matrix of levels it is given."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
 
+import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.io.files import write_file
 from geometry.shapes import Float
 from worldgen.conditioning import Conditioning
 from worldgen.sampling.levels import Levels
-from worldgen.sampling.process import Denoiser, Flow, per_channel
+from worldgen.sampling.noise import KeyedNoise
+from worldgen.sampling.path import Path
+from worldgen.sampling.process import Denoiser, Flow, Process, per_channel
 from worldgen.sampling.solvers import Solver
-from worldgen.seeds import Domain, normal
+from worldgen.sampling.steps import Steps
+from worldgen.sampling.windows import Window, looking
+
+_FLOW = Flow()
 
 
 @dataclass(frozen=True)
 class State:
-    """After a step: x [b, f, c, h, w] at the levels of `row`, and the clean estimate that step was made with."""
+    """After a step: x [b, f, c, h, w] at the levels of `row`, and the clean estimate that step was made with.
+
+    memory  what the solver's next steps need
+    run     which matrix, solver and process it belongs to
+    """
 
     row: int
     x: Tensor
     x0: Tensor
+    memory: tuple[Tensor, ...] = ()
+    run: str = field(default="", repr=False)
+
+    def save(self, path: FilePath | str) -> None:
+        """Write it as safetensors, to go on from later (`sample(..., state=State.load(path))`), bit for bit."""
+        tensors = {"x": self.x, "x0": self.x0} | {f"memory.{n}": value for n, value in enumerate(self.memory)}
+        facts = {"state": json.dumps({"row": self.row, "memory": len(self.memory), "run": self.run})}
+        # Two names may share one tensor, which safetensors does not allow.
+        own = {name: value.cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+        write_file(FilePath(path), save(own, facts))
+
+    @staticmethod
+    def load(path: FilePath | str) -> "State":
+        """Read one. Raises InputError for a file that holds none."""
+        try:
+            with safe_open(str(path), "pt") as file:
+                facts = json.loads((file.metadata() or {})["state"])
+                memory = tuple(file.get_tensor(f"memory.{n}") for n in range(facts["memory"]))
+                return State(facts["row"], file.get_tensor("x"), file.get_tensor("x0"), memory, facts["run"])
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise InputError(f"{path}: {type(error).__name__}; expected a state of the sampler") from error
 
 
 def sample(
@@ -33,16 +69,28 @@ def sample(
     conditioning: Conditioning,
     solver: Solver,
     channels: tuple[int, ...],
-    process: Flow = Flow(),  # noqa: B008 - frozen
+    process: Process = _FLOW,
+    *,
+    fresh: KeyedNoise | Callable[[np.ndarray], Tensor] | None = None,
+    window: Window | None = None,
+    state: State | None = None,
 ) -> Iterator[State]:
     """Follow the rows of `levels`, yielding the state after every step; the last one's x is the result.
 
-    known     signals of what is given; unknown columns may hold anything finite
-    noise     standard normal
+    known     signals of what is given; unknown columns may hold anything finite, but what starts between 0 and 1 is
+              noised from here
+    noise     standard normal; where a column starts at level 1 it starts from this alone
     channels  channels of each modality, in order
+    fresh     noise for stochastic solvers: `KeyedNoise`, or a function of how often each column moved [f, m]
+    window    which frames the network sees in each row, for more frames than it takes (`worldgen.sampling.windows`)
+    state     go on from here rather than from the first row; `noise` is not looked at then
 
-    Columns whose level does not change in a step are not touched, bit for bit. Progress, previews and stopping early
-    belong to the caller.
+    Columns whose level does not change in a step are not touched, bit for bit. A denoiser that can remember finished
+    frames (`worldgen.sampling.windows.Remembering`) is called with the others only. Progress, previews and stopping
+    early belong to the caller.
+
+    Raises InputError for shapes that do not agree, a stochastic solver without fresh noise, and the state of another
+    run.
     """
     frames, modalities = levels.matrix.shape[1:]
     if known.shape[1] != frames or known.shape[2] != sum(channels) or len(channels) != modalities:
@@ -50,25 +98,94 @@ def sample(
             f"levels of {frames} frames and {modalities} modalities for frames of shape {tuple(known.shape)} with "
             f"modalities of {channels} channels; expected them to agree"
         )
-    matrix = levels.matrix.to(known).expand(known.shape[0], *levels.matrix.shape).transpose(0, 1)
-    x = process.add_noise(known, noise, per_channel(matrix[0], channels))
-    for row, (now, after) in enumerate(pairwise(matrix), start=1):
-        now_wide, after_wide = per_channel(now, channels), per_channel(after, channels)
-
-        def estimate(y: Tensor, later: bool, now: Tensor = now, after: Tensor = after) -> Tensor:
-            return denoiser(y, after if later else now, conditioning)
-
-        y, x0 = solver.step(estimate, x, now_wide, after_wide)
-        x = torch.where(after_wide == now_wide, x, y)
-        yield State(row, x, x0)
+    if state is None:
+        first = per_channel(levels.matrix[0].to(known), channels)
+        state = begin(process.add_noise(known, noise, first).expand_as(known), levels, solver, process)
+    return _follow(denoiser, state, levels.matrix, conditioning, solver, channels, process, fresh, window, known)
 
 
-def keyed_noise(
-    seed: int, frames: list[int], channels: tuple[int, ...], hw: tuple[int, int], clip: int = 0
-) -> Float[Tensor, "1 f c h w"]:
-    """Standard normal noise of one clip, keyed by (seed, clip, frame, modality): the same however it is chunked."""
-    parts = [
-        torch.cat([normal(Domain.SAMPLING, seed, (clip, f, m), (c, *hw)) for m, c in enumerate(channels)])
-        for f in frames
-    ]
-    return torch.stack(parts)[None]
+def begin(x: Float[Tensor, "b f c h w"], levels: Levels, solver: Solver, process: Process = _FLOW) -> State:
+    """The state before the first step, with an x of one's own, for `sample(..., state=begin(...))`."""
+    return State(0, x, x, (x,) * solver.memory, _run_name(solver, process, levels.matrix))
+
+
+def invert(
+    denoiser: Denoiser,
+    x: Float[Tensor, "b f c h w"],
+    levels: Levels,
+    conditioning: Conditioning,
+    solver: Solver,
+    channels: tuple[int, ...],
+    process: Process = _FLOW,
+) -> Iterator[State]:
+    """Follow the rows backwards from clean frames, to the noise that would have led to them (Song et al. 2020, 4.3).
+
+    The last state's x is that noise. With many rows, `sample` from it returns the frames. Raises InputError for a
+    stochastic solver.
+    """
+    if solver.stochastic:
+        raise InputError(f"inversion with {solver}; expected a solver without fresh noise")
+    matrix = levels.matrix.flip(0)
+    start = State(0, x, x, (x,) * solver.memory, _run_name(solver, process, matrix))
+    return _follow(denoiser, start, matrix, conditioning, solver, channels, process, None, None, None)
+
+
+def reflow_pairs(
+    denoiser: Denoiser,
+    noise: Float[Tensor, "b f c h w"],
+    levels: Levels,
+    conditioning: Conditioning,
+    solver: Solver,
+    channels: tuple[int, ...],
+    process: Process = _FLOW,
+) -> tuple[Float[Tensor, "b f c h w"], Float[Tensor, "b f c h w"]]:
+    """Noise and the frames it leads to, which a network learns straighter paths from (Liu et al. 2022, algorithm 1)."""
+    *_, last = sample(denoiser, torch.zeros_like(noise), noise, levels, conditioning, solver, channels, process)
+    return noise, last.x
+
+
+def _run_name(solver: Solver, process: Process, matrix: Tensor) -> str:
+    digest = hashlib.sha256(matrix.detach().double().cpu().numpy().tobytes())
+    digest.update(f"{solver} {process} {tuple(matrix.shape)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _follow(
+    denoiser: Denoiser,
+    state: State,
+    matrix: Tensor,
+    conditioning: Conditioning,
+    solver: Solver,
+    channels: tuple[int, ...],
+    process: Process,
+    fresh: KeyedNoise | Callable[[np.ndarray], Tensor] | None,
+    window: Window | None,
+    known: Tensor | None,
+) -> Iterator[State]:
+    """The loop. At the end, columns that stood between 0 and 1 are returned as they are known."""
+    if state.run != _run_name(solver, process, matrix):
+        raise InputError(f"a state in row {state.row} of another run; expected the same levels, solver and process")
+    if solver.stochastic and fresh is None:
+        raise InputError(f"{solver} takes fresh noise; expected `fresh`, such as KeyedNoise(...)")
+    draw = fresh.fresh if isinstance(fresh, KeyedNoise) else fresh
+    steps = Steps.of(solver, Path.of(process, matrix), channels, state.x)
+    look = looking(denoiser, matrix, conditioning, window)
+    levels = matrix.to(state.x).expand(state.x.shape[0], *matrix.shape).unbind(1)
+    x, memory, run = state.x, state.memory, state.run
+    for row in range(state.row, len(matrix) - 1):
+        moving, c, noise = steps.moving[row], steps.coefficients(row), None
+        x0 = look(x, levels[row], row)
+        if draw is not None and solver.stochastic:
+            noise = draw(np.where(steps.path.moving[row], steps.path.done[row] + 1, -1)).to(x)
+        remembered, y = solver.step(memory, x, x0, noise, c)
+        if moving is not None:
+            y = torch.where(moving, y, x)
+            remembered = tuple(torch.where(moving, new, old) for new, old in zip(remembered, memory))
+        if solver.corrects and steps.goes_on[row]:
+            better = solver.correct(x, x0, y, look(y, levels[row + 1], row), c)
+            y = better if moving is None else torch.where(moving, better, x)
+        if row == len(matrix) - 2 and known is not None:
+            history = (matrix == matrix[0]).all(0) & (matrix[0] > 0) & (matrix[0] < 1)
+            y = torch.where(per_channel(history.to(y), channels) > 0, known, y) if bool(history.any()) else y
+        x, memory = y, remembered
+        yield State(row + 1, x, x0, memory, run)

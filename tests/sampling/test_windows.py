@@ -1,0 +1,138 @@
+"""Which frames the network sees: windows over long matrices, and finished frames that are remembered."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from geometry.cameras import Cameras
+from geometry.errors import InputError
+from geometry.trajectories import orbit
+from worldgen.conditioning import Conditioning
+from worldgen.models.dit import DiTConfig, MultiViewDiT
+from worldgen.sampling.causal import CausalDenoiser
+from worldgen.sampling.levels import Levels
+from worldgen.sampling.oracles import blank
+from worldgen.sampling.process import Flow
+from worldgen.sampling.sampler import sample
+from worldgen.sampling.solvers import DPM2M, Euler, Heun, UniPC
+from worldgen.sampling.windows import Window, nearness, overlap
+
+
+def numbered(frames: int) -> Conditioning:
+    """Conditioning whose frames can be told by their time."""
+    conditioning = blank(1, frames)
+    return replace(conditioning, cameras=replace(conditioning.cameras, time_s=torch.arange(frames).float()[None]))
+
+
+def seen_frames(levels: Levels, window: Window) -> list[list[int]]:
+    """The frames of every call of a run."""
+    calls = []
+
+    def denoiser(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        calls.append(conditioning.cameras.time_s[0].int().tolist())
+        assert x.shape[1] == level.shape[1] == len(calls[-1])
+        return x / 2
+
+    frames = levels.matrix.shape[1]
+    x = torch.randn(1, frames, 1, 1, 1)
+    [*sample(denoiser, x, x, levels, numbered(frames), Euler(), (1,), window=window)]
+    return calls
+
+
+def test_a_window_has_the_moving_frames_and_the_finished_ones_nearest_in_time() -> None:
+    calls = seen_frames(Levels.autoregressive(6, 1, 1), Window(3, nearness(torch.arange(6.0))))
+    assert calls == [[0], [0, 1], [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]]
+
+
+def test_rolling_frames_are_all_in_the_window_and_those_that_wait_are_not() -> None:
+    calls = seen_frames(Levels.rolling(8, 1, 4, lag=2), Window(4, nearness(torch.arange(8.0))))
+    assert max(len(call) for call in calls) == 4
+    assert calls[0] == [0] and calls[2] == [0, 1]
+    assert calls[8] == [1, 2, 3, 4] or {3, 4} <= set(calls[8])
+
+
+def test_a_window_may_prefer_frames_that_see_the_same() -> None:
+    """Once round: the last frame's neighbours in space are the first ones, in time those before it."""
+    poses = orbit(torch.zeros(3), 2.0, 20.0, 12)
+    cameras = Cameras.from_fov(poses, 50.0, (32, 32))
+    shared = overlap(cameras, scale=2.0)
+    assert torch.allclose(shared.diagonal(), torch.ones(12))
+    assert shared[0, 1] > shared[0, 3] > shared[0, 6]
+    assert shared[11, 0] == pytest.approx(float(shared[11, 10]), abs=0.02)
+    levels = Levels.autoregressive(12, 1, 1)
+    by_time = seen_frames(levels, Window(3, nearness(torch.arange(12.0))))[-1]
+    by_both = seen_frames(levels, Window(3, shared + nearness(torch.arange(12.0))))[-1]
+    by_view = seen_frames(levels, Window(3, shared))[-1]
+    assert by_time == [9, 10, 11] and by_view == [0, 10, 11] and 10 in by_both
+
+
+def test_the_limit_of_the_network_is_respected_or_refused() -> None:
+    window = Window(3, nearness(torch.arange(6.0)))
+    with pytest.raises(InputError, match=r"6 frames move in one row and the network takes 3; expected .*rolling"):
+        seen_frames(Levels.full_sequence(6, 1, 2), window)
+    with pytest.raises(InputError, match="window over 6 frames; expected 4"):
+        seen_frames(Levels.full_sequence(4, 1, 2), window)
+    with pytest.raises(InputError, match="expected"):
+        Window(0, torch.eye(2))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_closeness_is_square() -> None:
+    with pytest.raises(InputError, match="expected"):
+        Window(2, torch.ones(2, 3))
+
+
+@pytest.fixture(scope="module")
+def network() -> MultiViewDiT:
+    """Untrained, with weights that are not zero."""
+    torch.manual_seed(3)
+    net = MultiViewDiT(DiTConfig({"rgb": 4, "depth": 2}, 32, 4, 48, 16, ("full", "frame", "full")))
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return net.eval().requires_grad_(False)
+
+
+def orbiting(frames: int) -> Conditioning:
+    cameras = Cameras.from_fov(orbit(torch.zeros(3), 1.0, 20.0, 3 * frames)[:frames], 50.0, (16, 16))
+    return Conditioning.of(cameras[None])
+
+
+@pytest.mark.parametrize("solver", [Euler(), Heun(), DPM2M(), UniPC()], ids=str)
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_remembering_finished_frames_changes_nothing_and_they_are_not_computed_again(
+    solver, chunk: int, network: MultiViewDiT
+) -> None:
+    frames, channels, process = 6, (4, 2), Flow()
+    conditioning = orbiting(frames).causal(chunk)
+    known = torch.zeros(frames, 2, dtype=torch.bool)
+    known[:chunk] = True
+    levels = Levels.autoregressive(frames, 2, 3, chunk, known)
+    x, noise = torch.randn(1, frames, 6, 4, 4), torch.randn(1, frames, 6, 4, 4)
+    sizes = []
+    network_calls = network.register_forward_hook(lambda module, inputs, output: sizes.append(inputs[0].shape[1]))
+    *_, plain = sample(
+        process.precondition(network, channels), x, noise, levels, conditioning, solver, channels
+    )  # fmt: skip
+    assert set(sizes) == {frames}
+    sizes.clear()
+    *_, cached = sample(CausalDenoiser(network, process, channels), x, noise, levels, conditioning, solver, channels)
+    network_calls.remove()
+    assert set(sizes) == {chunk}
+    assert (plain.x - cached.x).abs().max() < 1e-5
+    assert torch.equal(cached.x[:, :chunk], x[:, :chunk])
+
+
+def test_a_denoiser_that_remembers_needs_an_order_and_levels_that_keep_it(network: MultiViewDiT) -> None:
+    x, channels = torch.randn(1, 4, 6, 4, 4), (4, 2)
+    causal = CausalDenoiser(network, Flow(), channels)
+    levels = Levels.autoregressive(4, 2, 2)
+    with pytest.raises(InputError, match="frames in no order"):
+        next(sample(causal, x, x, levels, orbiting(4), Euler(), channels))
+    with pytest.raises(InputError, match="expected one of them"):
+        window = Window(2, torch.eye(4))
+        next(sample(causal, x, x, levels, orbiting(4).causal(), Euler(), channels, window=window))
+    backwards = Levels(levels.matrix.flip(1))
+    with pytest.raises(InputError, match="in their causal order"):
+        [*sample(causal, x, x, backwards, orbiting(4).causal(), Euler(), channels)]

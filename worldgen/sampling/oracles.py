@@ -1,0 +1,140 @@
+"""Closed-form truth for samplers: frames whose clean estimate at any mixture of levels is a formula, no network.
+
+Whatever is sampled with one of them can be compared with the law it should have.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geometry.cameras import Cameras
+from geometry.shapes import Float
+from worldgen.conditioning import Conditioning
+from worldgen.sampling.process import Flow, Process, per_channel
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Correlated frames [frames, sum(channels), 1, 1], flattened to vectors of n numbers; float64.
+
+    mean        [n]
+    covariance  [n, n], positive definite
+    channels    of each modality
+    """
+
+    mean: Float[Tensor, "n"]
+    covariance: Float[Tensor, "n n"]
+    frames: int
+    channels: tuple[int, ...]
+    process: Process = Flow()  # noqa: RUF009 - frozen
+
+    @staticmethod
+    def random(frames: int, channels: tuple[int, ...], process: Process = Flow()) -> "Gaussian":  # noqa: B008 - frozen
+        """A mean and a covariance from torch's global generator, standard deviations about 0.5."""
+        n = frames * sum(channels)
+        root = torch.randn(n, n, dtype=torch.float64) / n**0.5
+        covariance = 0.2 * root @ root.T + 0.05 * torch.eye(n, dtype=torch.float64)
+        return Gaussian(torch.randn(n, dtype=torch.float64) / 2, covariance, frames, channels, process)
+
+    def spread(self, level: Float[Tensor, "b f m"]) -> Float[Tensor, "b n"]:
+        """The level of each of the n numbers."""
+        return per_channel(level, self.channels).flatten(1)
+
+    def framed(self, vectors: Float[Tensor, "b n"]) -> Float[Tensor, "b f c 1 1"]:
+        """Vectors as frames."""
+        return vectors.unflatten(-1, (self.frames, -1, 1, 1))
+
+    def denoise(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        """E[x0 | x] for x = A x0 + S noise, A = diag(alpha), S = diag(sigma); a `Denoiser`.
+
+        x0 = mean + C A (A C A + S^2)^-1 (x - A mean)
+        """
+        return self.framed(self.posterior(x.flatten(1), self.spread(level))[0])
+
+    def posterior(self, x: Float[Tensor, "b n"], level: Float[Tensor, "b n"]) -> tuple[Tensor, Tensor]:
+        """E[x0 | x] [b, n], and the log density of x [b]."""
+        if bool((level == level[:1]).all()):
+            level = level[:1]  # one matrix for the whole batch
+        mean, seen, keep = self._seen(level)
+        factor = torch.linalg.cholesky(seen)
+        residual = x - mean
+        solved = (residual[:, None] @ torch.cholesky_inverse(factor)).squeeze(1)
+        log = -(residual * solved).sum(-1) / 2 - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return self.mean + (keep * solved) @ self.covariance, log
+
+    def law(self, level: Float[Tensor, "f m"]) -> tuple[Float[Tensor, "n"], Float[Tensor, "n n"]]:
+        """Mean and covariance of x at a row of levels."""
+        mean, seen, _ = self._seen(self.spread(level[None].double()))
+        return mean[0], seen[0]
+
+    def _seen(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        alpha, sigma = self.process.alpha_sigma(level.double())
+        noise = torch.diag_embed(sigma.square())
+        return alpha * self.mean, alpha[..., None] * self.covariance * alpha[..., None, :] + noise, alpha
+
+    def conditioned(self, known: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean [n] and covariance [n, n] given the numbers where `known` [n]; those have their value and no spread."""
+        free = ~known
+        gain = self.covariance[free][:, known] @ torch.linalg.inv(self.covariance[known][:, known])
+        mean, covariance = values.clone(), torch.zeros_like(self.covariance)
+        mean[free] = self.mean[free] + gain @ (values - self.mean)[known]
+        inner = self.covariance[free][:, free] - gain @ self.covariance[known][:, free]
+        covariance[free.nonzero(), free.nonzero().T] = inner
+        return mean, covariance
+
+    def end_of_path(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        """Where the path through x ends at level 0, all columns being at one level: what a consistency model says.
+
+        mean + C^1/2 (alpha^2 C + sigma^2)^-1/2 (x - alpha mean), for these commute.
+        """
+        assert bool((level == level.flatten()[0]).all()), "columns at different levels"
+        alpha, sigma = self.process.alpha_sigma(level.flatten()[0].double())
+        power, directions = torch.linalg.eigh(self.covariance)
+        gain = (power / (alpha**2 * power + sigma**2)).sqrt()
+        away = (x.flatten(1) - alpha * self.mean) @ directions
+        return self.framed(self.mean + (gain * away) @ directions.T)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Frames that come from one of several Gaussians of equal shape: more than one answer.
+
+    weights  [k] of each, summing to 1
+    """
+
+    parts: tuple[Gaussian, ...]
+    weights: Float[Tensor, "k"]
+
+    @staticmethod
+    def random(
+        count: int,
+        frames: int,
+        channels: tuple[int, ...],
+        process: Process = Flow(),  # noqa: B008 - frozen
+    ) -> "Mixture":
+        """Parts from torch's global generator, far enough apart to be told."""
+        parts = [Gaussian.random(frames, channels, process) for _ in range(count)]
+        apart = tuple(Gaussian(2 * p.mean, p.covariance / 2, frames, channels, process) for p in parts)
+        return Mixture(apart, torch.softmax(torch.randn(count, dtype=torch.float64) / 2, 0))
+
+    def denoise(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        """E[x0 | x]: each part's answer, by how probable x is in it; a `Denoiser`."""
+        first = self.parts[0]
+        answers, logs = zip(*(part.posterior(x.flatten(1), first.spread(level)) for part in self.parts))
+        share = (torch.stack(logs) + self.weights.log()[:, None]).softmax(0)
+        return first.framed((share[..., None] * torch.stack(answers)).sum(0))
+
+    def moments(self) -> tuple[Float[Tensor, "n"], Float[Tensor, "n n"]]:
+        """Mean and covariance of the clean frames."""
+        means = torch.stack([part.mean for part in self.parts])
+        mean = self.weights @ means
+        within = (self.weights[:, None, None] * torch.stack([part.covariance for part in self.parts])).sum(0)
+        away = means - mean
+        return mean, within + (self.weights[:, None] * away).T @ away
+
+
+def blank(batch: int, frames: int) -> Conditioning:
+    """Conditioning that says nothing, for denoisers that do not look at it."""
+    pose = torch.eye(4).expand(batch, frames, 4, 4)
+    return Conditioning.of(Cameras.from_fov(pose, 60.0, (1, 1))).without_cameras()

@@ -1,0 +1,154 @@
+"""UniPC: the next estimate also corrects the step before (Zhao et al. 2023), at no further call of the denoiser."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geometry.errors import InputError
+from worldgen.sampling.path import Path
+
+
+def blend(coefficients: Sequence[float | Tensor], tensors: Sequence[Tensor]) -> Tensor:
+    """The sum of tensors, each times its coefficient: all of them numbers, or all tensors."""
+    first, *others = coefficients
+    if isinstance(first, Tensor):
+        total = first * tensors[0]
+        for coefficient, tensor in zip(others, tensors[1:]):
+            total.addcmul_(coefficient, tensor)  # type: ignore[arg-type]
+        return total
+    if len(others) == 1 and abs(first + others[0] - 1) < 1e-12:
+        return torch.lerp(tensors[1], tensors[0], first)  # half the passes over memory
+    total = first * tensors[0]
+    for coefficient, tensor in zip(others, tensors[1:]):
+        if coefficient != 0:
+            total.add_(tensor, alpha=coefficient)  # type: ignore[arg-type]
+    return total
+
+
+@dataclass(frozen=True)
+class UniPC:
+    """The unified predictor-corrector in its data-prediction form (algorithms 7 and 8 there), of order 1 to 3.
+
+    kind  "bh1" or "bh2": B(h) is h, or e^h - 1
+
+    A column's first steps, and its last, have fewer estimates to build on, so its order rises from 1 and falls to 1;
+    what starts at an infinite log(alpha / sigma) is a first-order step that is not corrected.
+    """
+
+    order: int = 2
+    kind: str = "bh2"
+    corrects = False
+    stochastic = False
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2, 3) or self.kind not in ("bh1", "bh2"):
+            raise InputError(f"UniPC of order {self.order}, {self.kind!r}; expected 1, 2 or 3 and bh1 or bh2")
+
+    @property
+    def memory(self) -> int:
+        """x at the start of the last move, and the estimates of the last `order` moves."""
+        return 1 + self.order
+
+    def coefficients(self, path: Path) -> np.ndarray:
+        """Of the corrected x: x itself, the memory, x0; then of the prediction: corrected x, x0, estimates before."""
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            orders = self._orders(path)
+            return np.concatenate([self._correction(path, orders), self._prediction(path, orders)])
+
+    def _orders(self, path: Path) -> np.ndarray:
+        """The order of each step's prediction."""
+        order = np.minimum(np.minimum(self.order, path.done + 1), path.left + 1)
+        finite = np.isfinite(path.log_ratio)
+        order = np.where(finite[:-1] & finite[1:], order, 1)
+        for moves in range(1, self.order):
+            order = np.where(np.isfinite(path.earlier(moves)[1]), order, np.minimum(order, moves))
+        return np.where(path.moving, order, 1)
+
+    def _prediction(self, path: Path, orders: np.ndarray) -> np.ndarray:
+        a, b = path.linear()
+        log_ratio = path.log_ratio
+        h = np.diff(log_ratio, axis=0)
+        terms = np.zeros((1 + self.order, *a.shape))
+        terms[:2] = a, b
+        for order in range(2, self.order + 1):
+            # Where earlier estimates were made, in steps from here: negative.
+            where = [(path.earlier(k)[1] - log_ratio[:-1]) / h for k in range(1, order)]
+            chosen = orders == order
+            weights = self._weights(np.stack([w[chosen] for w in where], -1), h[chosen])
+            self._add(terms[1:], chosen, path.alpha[1:], h, weights, np.stack([w[chosen] for w in where], -1))
+        return terms
+
+    def _correction(self, path: Path, orders: np.ndarray) -> np.ndarray:
+        """Terms of x, the x before, the estimates before (newest first), and the new one."""
+        log_ratio = path.log_ratio[:-1]
+        alpha_before, start = path.earlier(1)
+        h = log_ratio - start
+        terms = np.zeros((3 + self.order, *h.shape))
+        corrected = path.moving & np.isfinite(h) & (path.done > 0)
+        terms[0] = ~corrected
+        ratio = np.exp(start - log_ratio) * path.alpha[:-1] / alpha_before
+        a = np.where(corrected, ratio, 0)
+        terms[1], terms[2] = a, np.where(corrected, path.alpha[:-1] * (1 - np.exp(-h)), 0)
+        taken = self._taken(path, orders)
+        for order in range(1, self.order + 1):
+            chosen = corrected & (taken == order)
+            where = [((path.earlier(k)[1] - start) / h)[chosen] for k in range(2, order + 1)]
+            places = np.stack([*where, np.ones_like(h[chosen])], -1)
+            weights = self._weights(places, h[chosen])
+            # The new estimate's share goes to the last term, those of earlier ones behind the newest.
+            self._add(terms[2:-1], chosen, path.alpha[:-1], h, weights[:, :-1], places[:, :-1])
+            gain = path.alpha[:-1][chosen] * -self._scale(h[chosen]) * weights[:, -1]
+            terms[2][chosen] -= gain
+            terms[-1][chosen] += gain
+        return terms
+
+    def _taken(self, path: Path, orders: np.ndarray) -> np.ndarray:
+        """The order of each column's last step."""
+        taken, current = np.ones_like(orders), np.ones_like(orders[0])
+        for row in range(len(orders)):
+            taken[row] = current
+            current = np.where(path.moving[row], orders[row], current)
+        return taken
+
+    def _add(
+        self, terms: np.ndarray, chosen: np.ndarray, alpha: np.ndarray, h: np.ndarray, weights: np.ndarray,
+        places: np.ndarray,
+    ) -> None:  # fmt: skip
+        """Add alpha -B(h) sum_k weight_k (estimate_k - estimate_0) / place_k to the terms of estimates 0, 1, ..."""
+        for k in range(weights.shape[1]):
+            gain = alpha[chosen] * -self._scale(h[chosen]) * weights[:, k] / places[:, k]
+            terms[0][chosen] -= gain
+            terms[1 + k][chosen] += gain
+
+    def _scale(self, h: np.ndarray) -> np.ndarray:
+        return -h if self.kind == "bh1" else np.expm1(-h)
+
+    def _weights(self, places: np.ndarray, h: np.ndarray) -> np.ndarray:
+        """Weights [n, k] of k differences, which make the step exact for estimates polynomial in lambda (eq. 11)."""
+        count = places.shape[1]
+        if count == 1:
+            return np.full_like(places, 0.5)
+        phi, factorial, right = np.expm1(-h) / -h - 1, 1.0, []
+        for n in range(1, count + 1):
+            right.append(phi * factorial / self._scale(h))
+            factorial *= n + 1
+            phi = phi / -h - 1 / factorial
+        rows = np.stack([places**n for n in range(count)], 1)
+        return np.linalg.solve(rows, np.stack(right, 1)[..., None])[..., 0]
+
+    def step(
+        self, memory: tuple[Tensor, ...], x: Tensor, x0: Tensor, fresh: Tensor | None, c: Sequence[float | Tensor]
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Correct x with the new estimate, then predict."""
+        middle = 3 + self.order
+        if not (isinstance(c[0], float) and c[0] == 1):
+            x = blend(c[:middle], (x, *memory, x0))
+        y = blend(c[middle:], (x, x0, *memory[1 : self.order]))
+        return (x, x0, *memory[1 : self.order]), y
+
+    def correct(self, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, c: Sequence[float | Tensor]) -> Tensor:
+        """Not called: the correction is part of the next step."""
+        raise AssertionError("UniPC corrects in its next step")

@@ -1,0 +1,147 @@
+"""Which frames the network sees in a row of levels: windows over long matrices, and memories of finished frames."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from geometry.cameras import Cameras
+from geometry.errors import InputError
+from geometry.projection import project, unproject
+from geometry.shapes import Float
+from worldgen.conditioning import Conditioning
+from worldgen.sampling.process import Denoiser
+
+_GRID, _DEPTHS = 8, (0.5, 1.0, 2.0, 4.0)
+
+
+@dataclass(frozen=True)
+class Window:
+    """At most `limit` frames at once: those that move, and of the finished ones those closest to them.
+
+    closeness  [f, f] how much it helps frame i to see frame j; such as `nearness`, `overlap` or their sum
+    """
+
+    limit: int
+    closeness: Float[Tensor, "f f"]
+
+    def __post_init__(self) -> None:
+        if self.limit < 1:
+            raise InputError(f"a window of {self.limit} frames; expected at least 1")
+        if self.closeness.ndim != 2 or self.closeness.shape[0] != self.closeness.shape[1]:
+            raise InputError(f"closeness {tuple(self.closeness.shape)}; expected [frames, frames]")
+
+    def seen(self, moving: list[int], finished: list[int]) -> list[int]:
+        """The frames of one call, in their order. Raises InputError when more move than the network takes."""
+        if len(moving) > self.limit:
+            raise InputError(
+                f"{len(moving)} frames move in one row and the network takes {self.limit}; expected levels that move "
+                "fewer at once, such as Levels.rolling, Levels.autoregressive or Levels.keyframes in several tiers"
+            )
+        closest = self.closeness[moving][:, finished].amax(0).argsort(descending=True, stable=True)
+        return sorted([*moving, *(finished[int(i)] for i in closest[: self.limit - len(moving)])])
+
+
+def nearness(time: Float[Tensor, "f"]) -> Float[Tensor, "f f"]:
+    """Closeness in time, in 0..1: exp(-|difference| / the median step between neighbours)."""
+    gap = (time[:, None] - time[None]).abs()
+    step = time.sort().values.diff().median() if len(time) > 1 else time.new_ones(())
+    return torch.exp(-gap / step.clamp_min(1e-9))
+
+
+def overlap(cameras: Cameras, scale: float = 1.0) -> Float[Tensor, "f f"]:
+    """The share of what camera i [f] may see, at depths around `scale`, that camera j sees too, times the cosine of the
+    angle between them (0 from behind: the same place, but another side of what is there)."""
+    frames, (height, width) = len(cameras), cameras.hw
+    small = cameras.resized((_GRID, _GRID))
+    depths = scale * torch.tensor(_DEPTHS, dtype=cameras.K.dtype, device=cameras.K.device)
+    points = torch.stack([unproject(small, depth.expand(frames, 1, _GRID, _GRID)) for depth in depths], 1)
+    points = points.flatten(1, -2)  # [f, p, 3]
+    rows = []
+    for j in range(frames):
+        uv, z = project(cameras[[j] * frames], points)
+        inside = (z.reshape(frames, -1) > 0) & (uv >= 0).all(-1) & (uv[..., 0] < width) & (uv[..., 1] < height)
+        rows.append(inside.to(points).mean(-1))
+    return torch.stack(rows, 1) * (cameras.forward @ cameras.forward.T).clamp_min(0)
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A denoiser that keeps keys and values of finished frames, so that they are not computed again."""
+
+    def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor: ...
+
+    def remember(self, x: Tensor, conditioning: Conditioning) -> "Remembering":
+        """The same, knowing these clean frames as well."""
+        ...
+
+
+# (x, level, row) -> the clean estimate of all frames; of those the row does not move it is x
+Look = Callable[[Tensor, Tensor, int], Tensor]
+
+
+def looking(denoiser: Denoiser, matrix: Tensor, conditioning: Conditioning, window: Window | None) -> Look:
+    """The denoiser as it is called in each row of a matrix of levels [rows, f, m]."""
+    if isinstance(denoiser, Remembering):
+        if window is not None:
+            raise InputError("a window with a denoiser that remembers; expected one of them")
+        return _remembering(denoiser, matrix, conditioning)
+    if window is None:
+        return lambda x, level, row: denoiser(x, level, conditioning)
+    if len(window.closeness) != matrix.shape[1]:
+        raise InputError(f"a window over {len(window.closeness)} frames; expected {matrix.shape[1]}, as the levels")
+    seen = [window.seen(*_parts(matrix, row)) for row in range(len(matrix) - 1)]
+
+    def look(x: Tensor, level: Tensor, row: int) -> Tensor:
+        frames = seen[row]
+        return _only(denoiser, x, level, conditioning, frames)
+
+    return look
+
+
+def _only(denoiser: Denoiser, x: Tensor, level: Tensor, conditioning: Conditioning, frames: list[int]) -> Tensor:
+    """The estimate from some of the frames alone; the others stay as they are."""
+    if len(frames) == x.shape[1]:
+        return denoiser(x, level, conditioning)
+    x0 = x.clone()
+    x0[:, frames] = denoiser(x[:, frames], level[:, frames], conditioning.frames(frames))
+    return x0
+
+
+def _parts(matrix: Tensor, row: int) -> tuple[list[int], list[int]]:
+    """The frames on their way in a row, and those that are as they will stay; others wait and say nothing."""
+    frame, rest = matrix[row], matrix[row:]
+    still = (rest == frame).all(0).all(-1)
+    begun = (matrix[: row + 1] != matrix[0]).any(0).any(-1) | (matrix[row + 1] != frame).any(-1)
+    moving = ~still & begun
+    known = still & (frame < 1).any(-1)
+    return moving.nonzero().flatten().tolist(), known.nonzero().flatten().tolist()
+
+
+def _remembering(denoiser: Remembering, matrix: Tensor, conditioning: Conditioning) -> Look:
+    """Calls with what is not remembered yet; frames that are clean in all modalities, and stay so, are remembered."""
+    if conditioning.order is None:
+        raise InputError("a denoiser that remembers, with frames in no order; expected Conditioning.causal(...)")
+    order = conditioning.order[0].tolist()
+    done: list[int] = []
+
+    def look(x: Tensor, level: Tensor, row: int) -> Tensor:
+        nonlocal denoiser
+        moving, known = _parts(matrix, row)
+        clean = [f for f in known if bool((matrix[row, f] == 0).all()) and f not in done]
+        others = [*moving, *(f for f in known if f not in done and f not in clean)]
+        if clean and max(order[f] for f in clean) > min((order[f] for f in moving), default=len(order)):
+            raise InputError(
+                f"frames {clean} are finished before frames {moving}, which they may see; expected levels that finish "
+                "frames in their causal order, a chunk at a time"
+            )
+        if clean:
+            denoiser = denoiser.remember(x[:, clean], conditioning.frames(clean))
+            done.extend(clean)
+        x0 = x.clone()
+        x0[:, others] = denoiser(x[:, others], level[:, others], conditioning.frames(others))
+        return x0
+
+    return look
