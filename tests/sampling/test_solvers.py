@@ -1,5 +1,6 @@
 """Solvers against closed forms: the law they sample, the order at which they get there, their noise, their memory."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -172,14 +173,11 @@ def test_a_column_that_waits_keeps_its_own_past() -> None:
         assert torch.allclose(paused, plain, atol=1e-12), solver
 
 
-def test_a_path_knows_where_each_column_was_moves_ago() -> None:
-    matrix = torch.tensor([1.0, 0.8, 0.8, 0.5, 0.0]).double()[:, None, None]
-    path = Path.of(Flow(), matrix)
-    assert path.moving[:, 0, 0].tolist() == [True, False, True, True]
-    assert path.done[:, 0, 0].tolist() == [0, 1, 1, 2] and path.left[:, 0, 0].tolist() == [2, 2, 1, 0]
-    alpha, _ = path.earlier(1)
-    assert alpha[2:, 0, 0] == pytest.approx([0.0, 0.2]) and alpha[:1].shape == (1, 1, 1)
-    assert path.earlier(2)[0][3, 0, 0] == pytest.approx(0.0)
+def test_a_path_knows_where_it_was_moves_ago() -> None:
+    path = Path.of(Flow(), np.array([1.0, 0.8, 0.5, 0.0]))
+    assert len(path) == 3
+    assert path.earlier(1)[0][1:] == pytest.approx([0.0, 0.2]) and np.isnan(path.earlier(1)[0][0])
+    assert path.earlier(2)[0][2] == 0 and np.isnan(path.earlier(5)[0]).all()
 
 
 @pytest.mark.parametrize("wrong", [lambda: DDIM(1.5), lambda: DDPM(variance="huge"), lambda: UniPC(4)])

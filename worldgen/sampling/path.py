@@ -1,23 +1,18 @@
-"""`Path`: where each column of a matrix of levels comes from and goes to, for the formulas of solvers."""
+"""`Path`: the moves of one column down its ramp, for the formulas of solvers."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor
+import torch
 
-from geometry.shapes import Float
 from worldgen.sampling.process import Process
-
-Numbers = np.ndarray  # float64 [rows - 1, frames, modalities]
 
 
 @dataclass(frozen=True)
 class Path:
-    """The steps of a matrix of levels: arrays [rows - 1, frames, modalities], a number a step and column.
+    """The levels of a column, without the rows in which it waits, and what a process makes of them; float64.
 
-    level, alpha, sigma, clock, d_alpha, d_sigma   of every row [rows, frames, modalities] (`Process.motion`)
-    moving      whether the column changes in this step
-    done, left  how often it did before, and will after
+    level, alpha, sigma, clock, d_alpha, d_sigma   [moves + 1] each, as in `Process`
     """
 
     level: np.ndarray
@@ -26,39 +21,31 @@ class Path:
     clock: np.ndarray
     d_alpha: np.ndarray
     d_sigma: np.ndarray
-    moving: np.ndarray
-    done: np.ndarray
-    left: np.ndarray
 
     @staticmethod
-    def of(process: Process, matrix: Float[Tensor, "r f m"]) -> "Path":
-        """The path of a process through the rows of a matrix, which may rise (for inversion)."""
-        level = matrix.detach().double().cpu()
-        alpha, sigma = process.alpha_sigma(level)
-        clock, d_alpha, d_sigma = process.motion(level)
-        parts = (part.numpy() for part in (level, alpha, sigma, clock, d_alpha, d_sigma))
-        moving = (level[1:] != level[:-1]).numpy()
-        count = np.cumsum(moving, 0)
-        return Path(*parts, moving=moving, done=count - moving, left=count[-1:] - count)
+    def of(process: Process, level: np.ndarray) -> "Path":
+        """The path through levels, which may rise (for inversion)."""
+        t = torch.from_numpy(level.astype(np.float64))
+        parts = (t, *process.alpha_sigma(t), *process.motion(t))
+        return Path(*(part.numpy() for part in parts))
 
-    def earlier(self, moves: int) -> tuple[Numbers, Numbers]:
-        """alpha and log(alpha / sigma) at the start of the column's moves-th last move; NaN where there is none."""
-        last = np.where(self.moving, np.arange(len(self.moving))[:, None, None], -1)
-        last = np.concatenate([np.full_like(last[:1], -1), np.maximum.accumulate(last, 0)[:-1]])
-        at = np.broadcast_to(np.arange(len(self.moving))[:, None, None], last.shape)
-        for _ in range(moves):
-            at = np.where(at >= 0, np.take_along_axis(last, np.maximum(at, 0), 0), -1)
-        found = (np.take_along_axis(part, np.maximum(at, 0), 0) for part in (self.alpha, self.log_ratio))
-        alpha, log_ratio = (np.where(at >= 0, part, np.nan) for part in found)
-        return alpha, log_ratio
+    def __len__(self) -> int:
+        """The number of moves."""
+        return len(self.level) - 1
 
     @property
     def log_ratio(self) -> np.ndarray:
-        """lambda = log(alpha / sigma), half the log of the signal-to-noise ratio, of every row; -inf to inf."""
+        """lambda = log(alpha / sigma), half the log of the signal-to-noise ratio; -inf to inf."""
         with np.errstate(divide="ignore"):
             return np.log(self.alpha) - np.log(self.sigma)
 
-    def linear(self) -> tuple[Numbers, Numbers]:
+    def earlier(self, moves: int) -> tuple[np.ndarray, np.ndarray]:
+        """alpha and log(alpha / sigma) at the start of the moves-th move before each; NaN where there is none."""
+        blank = np.full(min(moves, len(self)), np.nan)
+        alpha, log_ratio = (np.concatenate([blank, part])[: len(self)] for part in (self.alpha, self.log_ratio))
+        return alpha, log_ratio
+
+    def linear(self) -> tuple[np.ndarray, np.ndarray]:
         """a, b of x' = a x + b x0, exact where the clean estimate is constant over the step.
 
         a = sigma' / sigma, b = alpha' - alpha a: for any process this is DDIM (Song et al. 2020, eq. 12 with eta 0),

@@ -98,10 +98,9 @@ def optimised(steps: int, process: Process, variances: Float[Tensor, "n"], order
         return np.concatenate([[1.0], 1 - np.cumsum(shares / shares.sum())[:-1], [0.0]])
 
     def error(logits: np.ndarray) -> float:
-        levels = torch.from_numpy(ramp(logits))
-        path = Path.of(process, levels[:, None, None])
-        terms = solver.coefficients(path)[:, :, 0, 0]
-        alpha, sigma = path.alpha[:-1, 0, 0], path.sigma[:-1, 0, 0]
+        path = Path.of(process, ramp(logits))
+        terms = solver.coefficients(path)
+        alpha, sigma = path.alpha[:-1], path.sigma[:-1]
         gain = alpha[:, None] * power / (alpha[:, None] ** 2 * power + sigma[:, None] ** 2)
         x, before = np.full_like(power, sigma[0]), np.zeros_like(power)
         for row in range(steps):

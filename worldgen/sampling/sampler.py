@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path as FilePath
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from geometry.shapes import Float
 from worldgen.conditioning import Conditioning
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
-from worldgen.sampling.path import Path
 from worldgen.sampling.process import Denoiser, Flow, Process, per_channel
 from worldgen.sampling.solvers import Solver
 from worldgen.sampling.steps import Steps
@@ -27,8 +26,7 @@ from worldgen.sampling.windows import Window, looking
 _FLOW = Flow()
 
 
-@dataclass(frozen=True)
-class State:
+class State(NamedTuple):
     """After a step: x [b, f, c, h, w] at the levels of `row`, and the clean estimate that step was made with.
 
     memory  what the solver's next steps need
@@ -39,7 +37,7 @@ class State:
     x: Tensor
     x0: Tensor
     memory: tuple[Tensor, ...] = ()
-    run: str = field(default="", repr=False)
+    run: str = ""
 
     def save(self, path: FilePath | str) -> None:
         """Write it as safetensors, to go on from later (`sample(..., state=State.load(path))`), bit for bit."""
@@ -127,7 +125,7 @@ def invert(
         raise InputError(f"inversion with {solver}; expected a solver without fresh noise")
     matrix = levels.matrix.flip(0)
     start = State(0, x, x, (x,) * solver.memory, _run_name(solver, process, matrix))
-    return _follow(denoiser, start, matrix, conditioning, solver, channels, process, None, None, None)
+    return _follow(denoiser, start, matrix, conditioning, solver, channels, process)
 
 
 def reflow_pairs(
@@ -158,34 +156,40 @@ def _follow(
     solver: Solver,
     channels: tuple[int, ...],
     process: Process,
-    fresh: KeyedNoise | Callable[[np.ndarray], Tensor] | None,
-    window: Window | None,
-    known: Tensor | None,
+    fresh: KeyedNoise | Callable[[np.ndarray], Tensor] | None = None,
+    window: Window | None = None,
+    known: Tensor | None = None,
 ) -> Iterator[State]:
-    """The loop. At the end, columns that stood between 0 and 1 are returned as they are known."""
+    """Work everything out before the first step."""
     if state.run != _run_name(solver, process, matrix):
         raise InputError(f"a state in row {state.row} of another run; expected the same levels, solver and process")
     if solver.stochastic and fresh is None:
         raise InputError(f"{solver} takes fresh noise; expected `fresh`, such as KeyedNoise(...)")
-    draw = fresh.fresh if isinstance(fresh, KeyedNoise) else fresh
-    steps = Steps.of(solver, Path.of(process, matrix), channels, state.x)
+    steps = Steps.of(solver, process, matrix, channels, state.x)
     look = looking(denoiser, matrix, conditioning, window)
     levels = matrix.to(state.x).expand(state.x.shape[0], *matrix.shape).unbind(1)
-    x, memory, run = state.x, state.memory, state.run
-    for row in range(state.row, len(matrix) - 1):
-        moving, c, noise = steps.moving[row], steps.coefficients(row), None
-        x0 = look(x, levels[row], row)
-        if draw is not None and solver.stochastic:
-            noise = draw(np.where(steps.path.moving[row], steps.path.done[row] + 1, -1)).to(x)
-        remembered, y = solver.step(memory, x, x0, noise, c)
-        if moving is not None:
-            y = torch.where(moving, y, x)
-            remembered = tuple(torch.where(moving, new, old) for new, old in zip(remembered, memory))
-        if solver.corrects and steps.goes_on[row]:
-            better = solver.correct(x, x0, y, look(y, levels[row + 1], row), c)
-            y = better if moving is None else torch.where(moving, better, x)
-        if row == len(matrix) - 2 and known is not None:
-            history = (matrix == matrix[0]).all(0) & (matrix[0] > 0) & (matrix[0] < 1)
-            y = torch.where(per_channel(history.to(y), channels) > 0, known, y) if bool(history.any()) else y
-        x, memory = y, remembered
-        yield State(row + 1, x, x0, memory, run)
+    history = (matrix == matrix[0]).all(0) & (matrix[0] > 0) & (matrix[0] < 1)
+    shown = per_channel(history.to(state.x), channels) > 0 if known is not None and bool(history.any()) else None
+    draw = (fresh.fresh if isinstance(fresh, KeyedNoise) else fresh) if solver.stochastic else None
+
+    def loop(x: Tensor, memory: tuple[Tensor, ...]) -> Iterator[State]:
+        """At the end, columns that stood between 0 and 1 are returned as they are known."""
+        noise, last, step, corrects, run = None, len(levels) - 2, solver.step, solver.corrects, state.run
+        for row in range(state.row, last + 1):
+            x0 = look(x, levels[row], row)
+            c, moving = steps.of_row(row)
+            if draw is not None:
+                noise = draw(steps.counts(row)).to(x)
+            remembered, y = step(memory, x, x0, noise, c)
+            if moving is not None:
+                y = torch.where(moving, y, x)
+                remembered = tuple(torch.where(moving, new, old) for new, old in zip(remembered, memory))
+            if corrects and steps.goes_on[row]:
+                better = solver.correct(x, x0, y, look(y, levels[row + 1], row), c)
+                y = better if moving is None else torch.where(moving, better, x)
+            if row == last and shown is not None:
+                y = torch.where(shown, known, y)  # type: ignore[arg-type] - known is there where anything is shown
+            x, memory = y, remembered
+            yield State(row + 1, x, x0, memory, run)
+
+    return loop(state.x, state.memory)

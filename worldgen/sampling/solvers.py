@@ -43,7 +43,7 @@ class Solver(Protocol):
     def stochastic(self) -> bool: ...
 
     def coefficients(self, path: Path) -> np.ndarray:
-        """[terms, rows - 1, frames, modalities], all finite, whatever a column that does not move."""
+        """[terms, moves], all finite."""
         ...
 
     def step(
@@ -182,7 +182,7 @@ class Heun(_OneCall):
 
         The velocity is d_alpha x0 + d_sigma (x - alpha x0) / sigma, at both ends.
         """
-        half = np.diff(path.clock, axis=0) / 2
+        half = np.diff(path.clock) / 2
         slope = np.divide(path.d_sigma, path.sigma, out=np.zeros_like(path.sigma), where=path.sigma > 0)
         rest = path.d_alpha - slope * path.alpha
         ends = path.sigma[1:] == 0
@@ -216,9 +216,9 @@ class DPM2M(_OneCall):
         _, before = path.earlier(1)
         log_ratio = path.log_ratio
         with np.errstate(invalid="ignore", divide="ignore"):
-            weight = np.diff(log_ratio, axis=0) / (2 * (log_ratio[:-1] - before))
+            weight = np.diff(log_ratio) / (2 * (log_ratio[:-1] - before))
         usable = np.isfinite(weight) & np.isfinite(before) & np.isfinite(log_ratio[:-1]) & np.isfinite(log_ratio[1:])
-        return np.stack([a, b, 1 + np.where(usable & path.moving, weight, 0)])
+        return np.stack([a, b, 1 + np.where(usable, weight, 0)])
 
     def step(
         self, memory: Memory, x: Tensor, x0: Tensor, fresh: Tensor | None, c: Sequence[Coefficient]

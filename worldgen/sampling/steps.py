@@ -7,7 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geometry.shapes import Float
 from worldgen.sampling.path import Path
+from worldgen.sampling.process import Process
 from worldgen.sampling.solvers import Coefficient, Solver
 
 
@@ -15,42 +17,74 @@ from worldgen.sampling.solvers import Coefficient, Solver
 class Steps:
     """All that a matrix of levels means for a solver, worked out before the first step.
 
-    numbers  of each row the coefficients, where all columns have the same; else None
-    table    [rows - 1, terms, f, m] all coefficients, in x's type and on its device
-    channel  [c] the modality of each channel
-    moving   of each row which columns move, [f, c, 1, 1]; None = all
+    A column's k-th move is the same whatever the row it is made in, and most columns come down one ramp: so there are
+    coefficients for each move of each different ramp, and for each cell of the matrix the number of its move.
+
+    numbers  of each move its coefficients
+    table    the same [moves + 1, terms] in x's type and on its device, zeros behind the last
+    move     [rows - 1, f, m] which of them each column makes; -1 = it waits
+    done     [rows - 1, f, m] how often it moved before
+    whole    of each row the move that all columns make; -1 = not all the same
     goes_on  of each row whether a column that moves has not reached level 0 then
+    channel  [c] the modality of each channel
     """
 
-    path: Path
-    numbers: tuple[tuple[float, ...] | None, ...]
-    table: Tensor | None
-    channel: Tensor
-    moving: tuple[Tensor | None, ...]
+    numbers: tuple[tuple[float, ...], ...]
+    table: Tensor
+    move: np.ndarray
+    done: np.ndarray
+    whole: tuple[int, ...]
     goes_on: tuple[bool, ...]
+    channel: Tensor
 
     @staticmethod
-    def of(solver: Solver, path: Path, channels: tuple[int, ...], like: Tensor) -> "Steps":
-        """Those of a path, for frames like these."""
-        table = solver.coefficients(path)
-        assert np.isfinite(table).all(), f"{solver}: coefficients that are no numbers"
-        flat = table.reshape(*table.shape[:2], -1)
-        every = np.all(path.moving, axis=(1, 2))
-        same = every & np.all(flat == flat[..., :1], axis=(0, 2))
-        numbers = tuple(tuple(row) if s else None for row, s in zip(flat[..., 0].T.tolist(), same.tolist()))
-        channel = torch.repeat_interleave(torch.tensor(channels)).to(like.device)
-        moving = tuple(
-            None if e else torch.from_numpy(row).to(like.device)[:, channel, None, None]
-            for e, row in zip(every.tolist(), path.moving)
+    def of(
+        solver: Solver, process: Process, matrix: Float[Tensor, "r f m"], channels: tuple[int, ...], like: Tensor
+    ) -> "Steps":
+        """Those of a matrix, for frames like these."""
+        level = matrix.detach().double().cpu().numpy()
+        moving = level[1:] != level[:-1]
+        count = np.cumsum(moving, 0, dtype=np.int32)
+        columns, moves = level.reshape(len(level), -1), moving.reshape(len(moving), -1)
+        ramps: dict[bytes, int] = {}
+        terms: list[np.ndarray] = []
+        first = np.empty(columns.shape[1], dtype=np.int32)
+        for n in range(columns.shape[1]):
+            if n and np.array_equal(columns[:, n], columns[:, n - 1]):
+                first[n] = first[n - 1]
+                continue
+            ramp = np.concatenate([columns[:1, n], columns[1:, n][moves[:, n]]])
+            key = ramp.tobytes()
+            if key not in ramps:
+                ramps[key] = sum(map(len, terms))
+                terms.append(solver.coefficients(Path.of(process, ramp)).T)
+                assert np.isfinite(terms[-1]).all(), f"{solver}: coefficients that are no numbers"
+            first[n] = ramps[key]
+        done = count - moving
+        move = np.where(moving, first.reshape(moving.shape[1:]) + done, -1)
+        flat = move.reshape(len(move), -1)
+        whole = np.where((flat == flat[:, :1]).all(1), flat[:, 0], -1)
+        goes_on = np.any(moving & (level[1:] > 0), axis=(1, 2))
+        table = np.concatenate([*terms, np.zeros((1, terms[0].shape[1]))])
+        return Steps(
+            tuple(map(tuple, table.tolist())),
+            torch.from_numpy(table).to(like),
+            move,
+            done,
+            tuple(whole.tolist()),
+            tuple(goes_on.tolist()),
+            torch.repeat_interleave(torch.tensor(channels)).to(like.device),
         )
-        goes_on = np.any(path.moving & (path.level[1:] > 0), axis=(1, 2))
-        shared = None if same.all() else torch.from_numpy(table).to(like).transpose(0, 1).contiguous()
-        return Steps(path, numbers, shared, channel, moving, tuple(goes_on.tolist()))
 
-    def coefficients(self, row: int) -> Sequence[Coefficient]:
-        """Of one row: numbers, or tensors [f, c, 1, 1]."""
-        numbers = self.numbers[row]
-        if numbers is not None:
-            return numbers
-        assert self.table is not None, "rows without one number have a table"
-        return self.table[row][..., self.channel, None, None].unbind(0)
+    def of_row(self, row: int) -> tuple[Sequence[Coefficient], Tensor | None]:
+        """The coefficients, as numbers with None where all columns make the same move; else as tensors [f, c, 1, 1],
+        with which columns move [f, c, 1, 1]."""
+        whole = self.whole[row]
+        if whole >= 0:
+            return self.numbers[whole], None
+        move = torch.from_numpy(self.move[row]).to(self.channel.device)[:, self.channel]
+        return self.table[move][..., None, None].unbind(2), (move >= 0)[..., None, None]
+
+    def counts(self, row: int) -> np.ndarray:
+        """[f, m] how often each column will have moved after a row; -1 where it does not move in it."""
+        return np.where(self.move[row] >= 0, self.done[row] + 1, -1)

@@ -13,16 +13,16 @@ from worldgen.sampling.path import Path
 
 def blend(coefficients: Sequence[float | Tensor], tensors: Sequence[Tensor]) -> Tensor:
     """The sum of tensors, each times its coefficient: all of them numbers, or all tensors."""
-    first, *others = coefficients
-    if isinstance(first, Tensor):
+    first = coefficients[0]
+    if type(first) is not float:
         total = first * tensors[0]
-        for coefficient, tensor in zip(others, tensors[1:]):
+        for coefficient, tensor in zip(coefficients[1:], tensors[1:]):
             total.addcmul_(coefficient, tensor)  # type: ignore[arg-type]
         return total
-    if len(others) == 1 and abs(first + others[0] - 1) < 1e-12:
+    if len(coefficients) == 2 and -1e-12 < first + coefficients[1] - 1 < 1e-12:
         return torch.lerp(tensors[1], tensors[0], first)  # half the passes over memory
     total = first * tensors[0]
-    for coefficient, tensor in zip(others, tensors[1:]):
+    for coefficient, tensor in zip(coefficients[1:], tensors[1:]):
         if coefficient != 0:
             total.add_(tensor, alpha=coefficient)  # type: ignore[arg-type]
     return total
@@ -60,17 +60,18 @@ class UniPC:
 
     def _orders(self, path: Path) -> np.ndarray:
         """The order of each step's prediction."""
-        order = np.minimum(np.minimum(self.order, path.done + 1), path.left + 1)
+        done = np.arange(len(path))
+        order = np.minimum(np.minimum(self.order, done + 1), len(path) - done)
         finite = np.isfinite(path.log_ratio)
         order = np.where(finite[:-1] & finite[1:], order, 1)
         for moves in range(1, self.order):
             order = np.where(np.isfinite(path.earlier(moves)[1]), order, np.minimum(order, moves))
-        return np.where(path.moving, order, 1)
+        return order
 
     def _prediction(self, path: Path, orders: np.ndarray) -> np.ndarray:
         a, b = path.linear()
         log_ratio = path.log_ratio
-        h = np.diff(log_ratio, axis=0)
+        h = np.diff(log_ratio)
         terms = np.zeros((1 + self.order, *a.shape))
         terms[:2] = a, b
         for order in range(2, self.order + 1):
@@ -87,12 +88,12 @@ class UniPC:
         alpha_before, start = path.earlier(1)
         h = log_ratio - start
         terms = np.zeros((3 + self.order, *h.shape))
-        corrected = path.moving & np.isfinite(h) & (path.done > 0)
+        corrected = np.isfinite(h)
         terms[0] = ~corrected
         ratio = np.exp(start - log_ratio) * path.alpha[:-1] / alpha_before
         a = np.where(corrected, ratio, 0)
         terms[1], terms[2] = a, np.where(corrected, path.alpha[:-1] * (1 - np.exp(-h)), 0)
-        taken = self._taken(path, orders)
+        taken = np.concatenate([orders[:1], orders[:-1]])  # the order of the step that is corrected
         for order in range(1, self.order + 1):
             chosen = corrected & (taken == order)
             where = [((path.earlier(k)[1] - start) / h)[chosen] for k in range(2, order + 1)]
@@ -104,14 +105,6 @@ class UniPC:
             terms[2][chosen] -= gain
             terms[-1][chosen] += gain
         return terms
-
-    def _taken(self, path: Path, orders: np.ndarray) -> np.ndarray:
-        """The order of each column's last step."""
-        taken, current = np.ones_like(orders), np.ones_like(orders[0])
-        for row in range(len(orders)):
-            taken[row] = current
-            current = np.where(path.moving[row], orders[row], current)
-        return taken
 
     def _add(
         self, terms: np.ndarray, chosen: np.ndarray, alpha: np.ndarray, h: np.ndarray, weights: np.ndarray,
