@@ -27,8 +27,8 @@ class Restoration:
 
     steps  calls of the network
     start  the level the operator's guess is taken to be at: higher where more has to be invented. What is wrong with
-           the guess stands for the noise there and none is added, so that the same detail comes out for every seed and
-           nearer to the truth (`docs/RESULTS.md`)
+           the guess stands for the noise there and none is added: repeated at one level, consistent estimates then end
+           at the mean given the measurement (proved on a Gaussian in the tests), not in a draw around it
     seed   of the noise that depth and missing frames start from
     """
 
@@ -56,8 +56,8 @@ def restore(
 
     Frames help each other through their cameras. Those of which everything was measured are given to the network
     (level 0), those of which nothing was are unknown (level 1), the others start at `how.start`. The result has the
-    measurement (`measurement_residual` under 2e-4) if any pictures in 0..1 have it; what A declares unmeasured, such as
-    values of missing pixels, is ignored.
+    measurement as nearly as `displayable` gets (2e-4 in all figures of `docs/RESULTS.md`; ask `measurement_residual`);
+    what no A x has, such as values of missing pixels or frequencies that a blur removes, is ignored.
 
     measured  by `operator.apply` of pictures of the cameras' size
     cameras   batch shape [f], at most as many as the model was trained for
@@ -94,7 +94,8 @@ def denoise(
     """Pictures [f] without the normal noise of standard deviation `sigma` that was added to them, and their depth.
 
     The noised pictures are the sampler's state at the level that has so much noise, so it goes on from there: one step
-    gives the posterior mean, more a sharper sample. `how.start` has no part in it.
+    gives the posterior mean, more a sharper sample. `how.start` has no part in it. A network that leaves an error of
+    its own is no help against less noise than that (`docs/RESULTS.md`: `tiny` below 0.05).
 
     noised  colours in 0..1 before the noise, not clamped after it
 

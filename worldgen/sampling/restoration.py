@@ -139,15 +139,15 @@ class Blur:
     A mirror because pictures do not wrap, as circular boundaries would have it, and because together with symmetry it
     makes A diagonal in the cosine basis (DCT-II; Strang 1999), so that its exact pseudo-inverse costs four small
     products and no decomposition. Frequencies of which less than `least` passes count as not measured: A is without
-    them, which changes no pixel of a measurement visibly, and its inverse does not blow up their rounding.
+    them, and its inverse does not blow up their noise.
 
     kernel  [k, l], odd sides
-    least   share of a frequency's amplitude that passes, of the largest; raise it for noisy pictures, since A+ makes
-            their noise 1 / least times larger
+    least   share of a frequency's amplitude that passes, of the largest. A+ makes noise up to 1 / least times larger:
+            the default suits the rounding of 8 bits, noisy pictures want more, exact ones can do with 1e-3
     """
 
     kernel: Float[Tensor, "k l"]
-    least: float = 1e-3
+    least: float = 0.02
 
     def __post_init__(self) -> None:
         kernel = self.kernel
@@ -160,7 +160,7 @@ class Blur:
             raise InputError(f"least {self.least}; expected more than 0 and less than 1")
 
     @staticmethod
-    def gaussian(sigma_px: float, least: float = 1e-3) -> "Blur":
+    def gaussian(sigma_px: float, least: float = 0.02) -> "Blur":
         """A Gaussian of standard deviation `sigma_px`, cut at four of them."""
         if not 0 < sigma_px < 100:
             raise InputError(f"a blur of {sigma_px} pixels; expected more than 0 and less than 100")
