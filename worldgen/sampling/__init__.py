@@ -8,6 +8,7 @@ sampler    the loop
 noise      keyed by seed, clip, frame and modality
 windows    which frames the network sees
 guidance   denoisers made of denoisers
+restoration  estimates that agree with what was measured
 """
 
 from worldgen.sampling.guidance import (
@@ -24,6 +25,18 @@ from worldgen.sampling.guidance import (
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise, keyed_noise
 from worldgen.sampling.process import EDM, VP, Denoiser, Flow, Process
+from worldgen.sampling.restoration import (
+    Blur,
+    Downsample,
+    Grey,
+    Inpaint,
+    LinearOperator,
+    consistent,
+    displayable,
+    level_of_noise,
+    measurement_residual,
+    project,
+)
 from worldgen.sampling.sampler import State, invert, reflow_pairs, sample
 from worldgen.sampling.solvers import DDIM, DDPM, DPM2M, SOLVERS, Consistency, Euler, Heun, Solver, UniPC
 from worldgen.sampling.windows import Window, nearness, overlap
@@ -35,15 +48,20 @@ __all__ = [
     "EDM",
     "SOLVERS",
     "VP",
+    "Blur",
     "Consistency",
     "Denoiser",
+    "Downsample",
     "Euler",
     "Flow",
+    "Grey",
     "Guidance",
     "Heun",
     "History",
+    "Inpaint",
     "KeyedNoise",
     "Levels",
+    "LinearOperator",
     "Process",
     "Prompt",
     "Solver",
@@ -52,13 +70,18 @@ __all__ = [
     "Window",
     "autoguide",
     "compose",
+    "consistent",
+    "displayable",
     "guide",
     "guide_by_energy",
     "guide_history",
     "invert",
     "keyed_noise",
+    "level_of_noise",
+    "measurement_residual",
     "nearness",
     "overlap",
+    "project",
     "reflow_pairs",
     "sample",
     "within",
