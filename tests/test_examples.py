@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from types import ModuleType
 
+from geometry.io.images import read_image
 from tests.data.films import filmed, write_film
 
 
@@ -27,3 +28,16 @@ def test_the_model_trains_on_a_folder_of_posed_pictures_and_is_scored_on_those_h
     assert before != after, "two steps change what it says"
     assert "3 held-out pictures from the 4 nearest others" in capsys.readouterr().out
     assert (tmp_path / "out" / "run" / "model" / "weights.safetensors").exists()
+
+
+def test_every_mode_is_drawn_beside_what_it_generates(root: Path, tmp_path: Path, capsys) -> None:
+    modes = example(root, "03_modes")
+    scores = modes.main(tmp_path, 1, 9)
+    assert len(scores) == 12
+    for name, (psnr_db, depth_error) in scores.items():
+        assert name == "depth from pictures" or 10 < psnr_db < 40, name
+        assert 0 < depth_error < 1, name
+    assert scores["interpolation"][0] > scores["from nothing"][0]
+    height, width = read_image(tmp_path / "modes.png").shape[1:]
+    assert height > 12 * 200 and width >= 9 * 64
+    assert "keyframes" in capsys.readouterr().out

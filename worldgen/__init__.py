@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from geometry.errors import InputError
     from worldgen.clip import Clip
     from worldgen.model import WorldModel
+    from worldgen.pipelines.generate import generate
     from worldgen.pipelines.orbit import orbit
     from worldgen.world import World
 
 __version__ = "0.1.0"
 
-__all__ = ["Cameras", "Clip", "InputError", "World", "WorldModel", "orbit"]
+__all__ = ["Cameras", "Clip", "InputError", "World", "WorldModel", "generate", "orbit"]
 
 _HOMES = {
     "Cameras": "geometry.cameras",
@@ -24,6 +25,7 @@ _HOMES = {
     "InputError": "geometry.errors",
     "World": "worldgen.world",
     "WorldModel": "worldgen.model",
+    "generate": "worldgen.pipelines.generate",
     "orbit": "worldgen.pipelines.orbit",
 }
 

@@ -12,6 +12,7 @@ from geometry.trajectories import orbit
 from worldgen.conditioning import Conditioning
 from worldgen.models.dit import DiTConfig, MultiViewDiT
 from worldgen.sampling.causal import CausalDenoiser
+from worldgen.sampling.guidance import Guidance, History, guide, guide_history
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.oracles import blank
 from worldgen.sampling.process import Flow
@@ -66,6 +67,26 @@ def test_a_window_may_prefer_frames_that_see_the_same() -> None:
     by_both = seen_frames(levels, Window(3, shared + nearness(torch.arange(12.0))))[-1]
     by_view = seen_frames(levels, Window(3, shared))[-1]
     assert by_time == [9, 10, 11] and by_view == [0, 10, 11] and 10 in by_both
+
+
+def test_guidance_goes_through_a_window_with_each_frame_s_own_scale_and_noise() -> None:
+    """Frames that do not see each other, guided in a window, are what they are when all are looked at."""
+
+    def alone(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        return torch.tanh(x) * (1 - level[..., None, None] / 2)
+
+    frames = 5
+    x, noise = torch.randn(1, frames, 1, 2, 2), torch.randn(1, frames, 1, 2, 2)
+    scale = torch.linspace(1.5, 3, frames)
+    levels = Levels.autoregressive(frames, 1, 3)
+    for guided in (
+        guide(alone, Guidance(image=scale), noise, {"rgb": 1}),
+        guide_history(alone, [History(1.5), History(0.5, (1, 2))], noise, (1,)),
+    ):
+        arguments = (x, x, levels, numbered(frames), Euler(), (1,))
+        *_, whole = sample(guided, *arguments)
+        *_, seen = sample(guided, *arguments, window=Window(frames - 1, nearness(torch.arange(frames).float())))
+        assert torch.allclose(whole.x, seen.x, atol=1e-6)
 
 
 def test_the_limit_of_the_network_is_respected_or_refused() -> None:

@@ -25,6 +25,7 @@ from worldgen.sampling.guidance import (
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise, keyed_noise
 from worldgen.sampling.process import EDM, VP, Denoiser, Flow, Process
+from worldgen.sampling.pyramid import Pyramid, sample_pyramid
 from worldgen.sampling.restoration import (
     Blur,
     Downsample,
@@ -37,7 +38,7 @@ from worldgen.sampling.restoration import (
     measurement_residual,
     project,
 )
-from worldgen.sampling.sampler import State, invert, reflow_pairs, sample
+from worldgen.sampling.sampler import State, begin, invert, reflow_pairs, sample
 from worldgen.sampling.solvers import DDIM, DDPM, DPM2M, SOLVERS, Consistency, Euler, Heun, Solver, UniPC
 from worldgen.sampling.windows import Window, nearness, overlap
 
@@ -64,11 +65,13 @@ __all__ = [
     "LinearOperator",
     "Process",
     "Prompt",
+    "Pyramid",
     "Solver",
     "State",
     "UniPC",
     "Window",
     "autoguide",
+    "begin",
     "compose",
     "consistent",
     "displayable",
@@ -84,5 +87,6 @@ __all__ = [
     "project",
     "reflow_pairs",
     "sample",
+    "sample_pyramid",
     "within",
 ]

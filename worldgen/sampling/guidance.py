@@ -14,6 +14,7 @@ from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.conditioning import Conditioning
 from worldgen.sampling.process import Denoiser, per_channel
+from worldgen.sampling.windows import of_frames
 
 # A number; one a frame [f]; or a function of the level [b, f, m] with as many values.
 Scale = float | Tensor | Callable[[Tensor], Tensor]
@@ -68,29 +69,40 @@ def guide(denoiser: Denoiser, guidance: Guidance, noise: Tensor, modalities: Map
     modalities  channels of each, in order, by name
     """
     scales = {name: s for name, s in guidance.scales().items() if not (isinstance(s, (int, float)) and s == 1)}
-    if not scales:
-        return denoiser
-    channels = tuple(modalities.values())
+    return _Guided(denoiser, guidance, scales, noise, modalities) if scales else denoiser
 
-    def guided(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+
+@dataclass(frozen=True)
+class _Guided:
+    denoiser: Denoiser
+    guidance: Guidance
+    scales: Mapping[str, Scale]
+    noise: Tensor
+    modalities: Mapping[str, int]
+
+    def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         plain: Question = (x, level, conditioning)
         others: list[tuple[float | Tensor, Question]] = []
-        for name, scale in scales.items():
+        for name, scale in self.scales.items():
             amount = _amount(scale, level)
-            question = _without(name, plain, noise, modalities, guidance.given)
+            question = _without(name, plain, self.noise, self.modalities, self.guidance.given)
             wanted = bool((amount != 1).any()) if isinstance(amount, Tensor) else amount != 1
             if question is not None and wanted:
                 others.append((amount, question))
         if not others:
-            return denoiser(x, level, conditioning)
-        seeing, *blind = ask(denoiser, [plain, *(question for _, question in others)])
-        total = seeing
+            return self.denoiser(x, level, conditioning)
+        seeing, *blind = ask(self.denoiser, [plain, *(question for _, question in others)])
+        total, channels = seeing, tuple(self.modalities.values())
         for (amount, _), estimate in zip(others, blind):
             gain = per_channel(amount - 1, channels).to(seeing) if isinstance(amount, Tensor) else amount - 1
             total = total + gain * (seeing - estimate)
-        return total if guidance.rescale == 0 else rescaled(total, seeing, guidance.rescale)
+        return total if self.guidance.rescale == 0 else rescaled(total, seeing, self.guidance.rescale)
 
-    return guided
+    def frames(self, chosen: list[int]) -> Denoiser:
+        """The same for some of the frames (`worldgen.sampling.windows`)."""
+        scales = {name: s[chosen] if isinstance(s, Tensor) else s for name, s in self.scales.items()}
+        inner = of_frames(self.denoiser, chosen)
+        return replace(self, denoiser=inner, scales=scales, noise=self.noise[:, chosen])
 
 
 def ask(denoiser: Denoiser, questions: Sequence[Question]) -> tuple[Tensor, ...]:
@@ -167,25 +179,41 @@ def guide_history(
     """
     if not histories or any(not 0 <= h.level < 1 for h in histories):
         raise InputError(f"histories {list(histories)}; expected at least one, at levels from 0 to less than 1")
+    return _HistoryGuided(denoiser, tuple(histories), noise, channels, given)
 
-    def guided(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+
+@dataclass(frozen=True)
+class _HistoryGuided:
+    denoiser: Denoiser
+    histories: tuple[History, ...]
+    noise: Tensor
+    channels: tuple[int, ...]
+    given: float
+
+    def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         plain: Question = (x, level, conditioning)
-        known = level <= given
+        known = level <= self.given
         if not bool(known.any()):
-            return denoiser(x, level, conditioning)
-        questions = [hide(plain, known, noise, channels)]
-        for history in histories:
+            return self.denoiser(x, level, conditioning)
+        questions = [hide(plain, known, self.noise, self.channels)]
+        for history in self.histories:
             frames = torch.zeros_like(known)
             frames[:, slice(None) if history.frames is None else list(history.frames)] = True
-            question = plain if history.level == 0 else hide(plain, known, noise, channels, history.level)
-            questions.append(hide(question, known & ~frames, noise, channels))
-        blind, *seeing = ask(denoiser, questions)
+            question = plain if history.level == 0 else hide(plain, known, self.noise, self.channels, history.level)
+            questions.append(hide(question, known & ~frames, self.noise, self.channels))
+        blind, *seeing = ask(self.denoiser, questions)
         total = blind
-        for history, estimate in zip(histories, seeing):
+        for history, estimate in zip(self.histories, seeing):
             total = total + history.weight * (estimate - blind)
         return total
 
-    return guided
+    def frames(self, chosen: list[int]) -> Denoiser:
+        """The same for some of the frames (`worldgen.sampling.windows`)."""
+        kept = tuple(
+            h if h.frames is None else replace(h, frames=tuple(chosen.index(f) for f in h.frames if f in chosen))
+            for h in self.histories
+        )
+        return replace(self, denoiser=of_frames(self.denoiser, chosen), histories=kept, noise=self.noise[:, chosen])
 
 
 def autoguide(denoiser: Denoiser, weaker: Denoiser, scale: float) -> Denoiser:

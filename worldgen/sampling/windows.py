@@ -78,6 +78,20 @@ class Remembering(Protocol):
         ...
 
 
+@runtime_checkable
+class Selectable(Protocol):
+    """A denoiser with something of its own for each frame, such as noise to hide it with."""
+
+    def frames(self, chosen: list[int]) -> Denoiser:
+        """The denoiser of some of the frames."""
+        ...
+
+
+def of_frames(denoiser: Denoiser, chosen: list[int]) -> Denoiser:
+    """The denoiser of some of the frames, as which those without anything of each frame's own will do."""
+    return denoiser.frames(chosen) if isinstance(denoiser, Selectable) else denoiser
+
+
 # (x, level, row) -> the clean estimate of all frames; of those the row does not move it is x
 Look = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -106,7 +120,8 @@ def _only(denoiser: Denoiser, x: Tensor, level: Tensor, conditioning: Conditioni
     if len(frames) == x.shape[1]:
         return denoiser(x, level, conditioning)
     x0 = x.clone()
-    x0[:, frames] = denoiser(x[:, frames], level[:, frames], conditioning.frames(frames))
+    some = of_frames(denoiser, frames)
+    x0[:, frames] = some(x[:, frames], level[:, frames], conditioning.frames(frames))
     return x0
 
 

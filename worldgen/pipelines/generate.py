@@ -1,0 +1,95 @@
+"""Any mode: a clip of what is known, and a matrix of levels that says how the rest comes into being."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from geometry.errors import InputError
+from geometry.shapes import Float
+from worldgen.clip import Clip
+from worldgen.conditioning import Conditioning
+from worldgen.gauge import Gauge, clip_scale
+from worldgen.model import WorldModel
+from worldgen.sampling.guidance import Guidance, guide
+from worldgen.sampling.levels import Levels
+from worldgen.sampling.noise import KeyedNoise
+from worldgen.sampling.process import Denoiser
+from worldgen.sampling.sampler import State, sample
+from worldgen.sampling.solvers import SOLVERS
+from worldgen.sampling.windows import Window, nearness, overlap
+
+_PLAIN = Guidance()
+
+
+def generate(
+    model: WorldModel,
+    clip: Clip,
+    levels: Levels,
+    *,
+    scale: Float[Tensor, "b"] | None = None,
+    solver: str = "euler",
+    guidance: Guidance = _PLAIN,
+    seed: int = 0,
+    frame_ids: list[int] | None = None,
+    window: Window | None = None,
+    wrap: Callable[[Denoiser, Conditioning], Denoiser] | None = None,
+    on_step: Callable[[State], None] | None = None,
+) -> Clip:
+    """The clip [b, f] with all that the levels bring into being; what is given comes back as it was.
+
+    clip       pictures and depth of the columns that are given, or start below level 1; the others may hold anything.
+               Depth that is not known (0) counts as far away where it has to be noised
+    levels     [rows, f, modalities] in the model's order of modalities
+    scale      [b] metres a network unit (default: from the cameras; `worldgen.gauge`)
+    frame_ids  numbers of the frames, which key their noise (default 0, 1, ...)
+    window     default, for more frames than the model was trained for: frames near in time that see the same
+    wrap       a last say in the denoiser, such as `guide_by_energy`
+    on_step    called with every state
+
+    Depth is 0 where its level never leaves 1. Raises InputError for levels, sizes or options that do not fit.
+    """
+    if solver not in SOLVERS:
+        raise InputError(f"solver {solver!r}; expected one of {', '.join(SOLVERS)}")
+    frames, modalities, device = clip.cameras.shape[1], list(model.config.network.modalities), model.device
+    if levels.matrix.shape[1:] != (frames, len(modalities)):
+        raise InputError(
+            f"levels of {levels.matrix.shape[1]} frames and {levels.matrix.shape[2]} modalities; expected {frames} and "
+            f"{len(modalities)} ({', '.join(modalities)})"
+        )
+    clip = clip.to(device)
+    gauge = Gauge.of(clip.cameras, clip_scale(clip) if scale is None else scale.to(device))
+    conditioning = Conditioning.of(gauge.normalise(clip.cameras))
+    signals = {"rgb": clip.rgb, "depth": gauge.signal_from_depth(torch.where(clip.depth > 0, clip.depth, torch.inf))}
+    known = model.codec.encode(signals | ({} if clip.layout is None else {"layout": clip.layout}))
+    ids = tuple(range(frames) if frame_ids is None else frame_ids)
+    noise = KeyedNoise(seed, tuple(range(len(known))), ids, model.channels, (known.shape[-2], known.shape[-1]))
+    start = noise.start().to(device)
+    if window is None and frames > model.config.frames:
+        cameras = conditioning.cameras[0]
+        closeness = overlap(cameras) + nearness(torch.arange(frames).to(cameras.K))
+        window = Window(model.config.frames, closeness)
+    denoiser = guide(model.denoiser(), guidance, start, model.config.network.modalities)
+    denoiser = denoiser if wrap is None else wrap(denoiser, conditioning)
+    x = known
+    with torch.inference_mode():
+        for state in sample(
+            denoiser, known, start, levels, conditioning, SOLVERS[solver], model.channels, model.config.process,
+            fresh=noise, window=window,
+        ):  # fmt: skip
+            x = state.x
+            if on_step is not None:
+                on_step(state)
+    return _answer(model, clip, levels, gauge, x.clone())
+
+
+def _answer(model: WorldModel, clip: Clip, levels: Levels, gauge: Gauge, x: Tensor) -> Clip:
+    """What was generated, and the caller's own pixels where they were given."""
+    out = model.codec.decode(x)
+    rgb, depth = out["rgb"].clamp(0, 1), gauge.depth_from_signal(out["depth"])
+    given = levels.still & (levels.matrix[0] < 1)
+    unknown = levels.still & (levels.matrix[0] == 1)
+    wide = [part.T.to(rgb.device)[..., None, None, None] for part in (given, unknown)]
+    rgb = torch.where(wide[0][0], clip.rgb, rgb)
+    depth = torch.where(wide[0][1] & (clip.depth > 0), clip.depth, torch.where(wide[1][1], 0.0, depth))
+    return Clip(rgb, depth, clip.cameras)
