@@ -8,8 +8,10 @@ sampler    the loop
 noise      keyed by seed, clip, frame and modality
 windows    which frames the network sees
 guidance   denoisers made of denoisers
+energies   what estimates are moved towards
 """
 
+from worldgen.sampling.energies import Energy, camera_energy, flow_energy, mask_energy, reprojection_energy
 from worldgen.sampling.guidance import (
     Guidance,
     History,
@@ -37,6 +39,7 @@ __all__ = [
     "VP",
     "Consistency",
     "Denoiser",
+    "Energy",
     "Euler",
     "Flow",
     "Guidance",
@@ -51,15 +54,19 @@ __all__ = [
     "UniPC",
     "Window",
     "autoguide",
+    "camera_energy",
     "compose",
+    "flow_energy",
     "guide",
     "guide_by_energy",
     "guide_history",
     "invert",
     "keyed_noise",
+    "mask_energy",
     "nearness",
     "overlap",
     "reflow_pairs",
+    "reprojection_energy",
     "sample",
     "within",
 ]
