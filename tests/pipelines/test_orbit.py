@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 import worldgen
 from geometry.io.images import read_depth_png, read_image
@@ -15,10 +16,13 @@ from geometry.pointclouds import PointCloud
 from geometry.projection import project
 from tests.pipelines.conftest import PIVOT
 from worldgen.clip import Clip
+from worldgen.conditioning import Conditioning
 from worldgen.evaluation.image import psnr
 from worldgen.gauge import batch_scale
 from worldgen.model import WorldModel
-from worldgen.pipelines.views import ONE_CALL, Sampling, generate_views
+from worldgen.pipelines.views import ONE_CALL, Sampling, Wrap, generate_views
+from worldgen.sampling.guidance import Guidance
+from worldgen.sampling.process import Denoiser
 from worldgen.scenes.render import render
 from worldgen.scenes.tabletop import tabletop
 from worldgen.scenes.viewpoints import NUMBERS, ring
@@ -140,3 +144,24 @@ def test_guidance_changes_what_is_made_but_not_what_is_given(tiny: WorldModel, t
     )
     assert torch.equal(plain.rgb[:, :1], guided.rgb[:, :1])
     assert not torch.equal(plain.rgb[:, 1:], guided.rgb[:, 1:])
+
+
+def test_views_take_every_scale_and_a_wrapper_of_the_denoiser(tiny: WorldModel, truth: Clip) -> None:
+    """The image scale of a guidance is that of the sampling; a wrapper is told the cameras in the network's gauge."""
+    cameras = truth.cameras.cropped(0, 4, (64, 64))[None, :3]
+    known = Clip(truth.rgb[None, :1, :, :, 4:68], torch.zeros(1, 1, 1, 64, 64), cameras[:, :1])
+    told = []
+
+    def constant(denoiser: Denoiser, conditioning: Conditioning) -> Denoiser:
+        told.append(conditioning.cameras)
+        return lambda x, level, _: torch.zeros_like(x)
+
+    def made(guidance: Guidance | None, scale: float = 1.0, wrap: Wrap | None = None) -> Tensor:
+        sampling = Sampling(steps=2, guidance=scale)
+        size = torch.tensor([3.3])
+        return generate_views(tiny, known, cameras[:, 1:], size, sampling, guidance=guidance, wrap=wrap).rgb[:, 1:]
+
+    assert torch.equal(made(None, 3.0), made(Guidance(image=3.0)))
+    assert not torch.equal(made(Guidance()), made(Guidance(camera=2.0)))
+    assert torch.allclose(made(None, wrap=constant), torch.tensor(0.5))
+    assert torch.allclose(told[0].world_from_camera[0, 0], torch.eye(4), atol=1e-5)

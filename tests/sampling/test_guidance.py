@@ -244,6 +244,16 @@ def test_energy_moves_the_estimate_down_its_slope_also_in_inference_mode() -> No
     assert torch.equal(guide_by_energy(zero, energy, 0.5, low=0.5)(x, level, blank(2, 3)), torch.zeros_like(x))
 
 
+def test_energy_leaves_what_is_given_as_it_is() -> None:
+    def same(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        return x
+
+    x = torch.randn(2, 3, 3, 1, 1).double()
+    guided = guide_by_energy(same, lambda x0: x0.square().flatten(1).sum(1) / 2, 1.0, channels=CHANNELS)
+    moved = guided(x, LEVEL, blank(2, 3)) == 0
+    assert torch.equal(moved[..., 0, 0], torch.repeat_interleave(LEVEL > 0, torch.tensor(CHANNELS), -1))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

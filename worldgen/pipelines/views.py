@@ -16,6 +16,7 @@ from worldgen.model import WorldModel
 from worldgen.sampling.guidance import Guidance, guide
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
+from worldgen.sampling.process import Denoiser
 from worldgen.sampling.ramps import shifted
 from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import SOLVERS
@@ -45,6 +46,9 @@ class Sampling:
             raise InputError(f"{self.steps} sampling steps; expected 1 to 1000")
 
 
+# The guided denoiser and what it is told, to the one that is sampled from.
+Wrap = Callable[[Denoiser, Conditioning], Denoiser]
+
 ONE_CALL = Sampling(steps=1, guidance=1.0)
 
 
@@ -56,6 +60,8 @@ def generate_views(
     sampling: Sampling,
     frame_ids: list[int] | None = None,
     on_step: Callable[[], None] | None = None,
+    guidance: Guidance | None = None,
+    wrap: Wrap | None = None,
 ) -> Clip:
     """The known frames [b, k], unchanged, followed by what the targets' cameras [b, t] see.
 
@@ -63,6 +69,8 @@ def generate_views(
     scale      [b] metres a network unit: the scene scale (`worldgen.gauge`)
     frame_ids  numbers of all k + t frames, which key their noise (default 0, 1, ...)
     on_step    called after every sampling step
+    guidance   every scale (default: `sampling.guidance` for the given pictures, 1 for the rest)
+    wrap       puts something around the guided denoiser, such as `guide_by_energy`
 
     Raises InputError for no known frame, more frames than the model was trained for, or another picture size.
     """
@@ -92,7 +100,10 @@ def generate_views(
     ids = list(range(frames)) if frame_ids is None else frame_ids
     keyed = KeyedNoise(sampling.seed, tuple(range(len(rgb))), tuple(ids), model.channels, grid)
     noise = keyed.start().to(device)
-    denoiser = guide(model.denoiser(), Guidance(image=sampling.guidance), noise, model.config.network.modalities)
+    guidance = Guidance(image=sampling.guidance) if guidance is None else guidance
+    denoiser = guide(model.denoiser(), guidance, noise, model.config.network.modalities)
+    if wrap is not None:
+        denoiser = wrap(denoiser, conditioning)
     x = signal
     with torch.inference_mode():
         for state in sample(

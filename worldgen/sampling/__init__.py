@@ -9,8 +9,10 @@ noise      keyed by seed, clip, frame and modality
 windows    which frames the network sees
 guidance   denoisers made of denoisers
 restoration  estimates that agree with what was measured
+energies   what estimates are moved towards
 """
 
+from worldgen.sampling.energies import Energy, camera_energy, flow_energy, mask_energy, reprojection_energy
 from worldgen.sampling.guidance import (
     Guidance,
     History,
@@ -53,6 +55,7 @@ __all__ = [
     "Consistency",
     "Denoiser",
     "Downsample",
+    "Energy",
     "Euler",
     "Flow",
     "Grey",
@@ -72,20 +75,24 @@ __all__ = [
     "Window",
     "autoguide",
     "begin",
+    "camera_energy",
     "compose",
     "consistent",
     "displayable",
+    "flow_energy",
     "guide",
     "guide_by_energy",
     "guide_history",
     "invert",
     "keyed_noise",
     "level_of_noise",
+    "mask_energy",
     "measurement_residual",
     "nearness",
     "overlap",
     "project",
     "reflow_pairs",
+    "reprojection_energy",
     "sample",
     "sample_pyramid",
     "within",

@@ -263,12 +263,19 @@ def compose(denoiser: Denoiser, prompts: Sequence[Prompt], avoid: Prompt | None 
 
 
 def guide_by_energy(
-    denoiser: Denoiser, energy: Callable[[Tensor], Tensor], step: float, repeats: int = 1, low: float = 0.0
+    denoiser: Denoiser,
+    energy: Callable[[Tensor], Tensor],
+    step: float,
+    repeats: int = 1,
+    low: float = 0.0,
+    channels: tuple[int, ...] | None = None,
 ) -> Denoiser:
     """Move each clean estimate down an energy [b] of it (`worldgen.sampling.energies`): x0 - step grad energy(x0).
 
-    repeats  so many steps down in each call
-    low      not at levels up to this one, where details are settled
+    repeats   so many steps down in each call
+    low       not at levels up to this one, where details are settled
+    channels  of each modality: columns at levels up to `low`, such as what is given, stay while others move (default:
+              all move until the last is there)
 
     The gradient is that of the estimate alone, not through the network (as in Bansal et al. 2023, "Universal guidance",
     backward guidance, 3.2). Step 0 is the denoiser itself.
@@ -280,11 +287,12 @@ def guide_by_energy(
         x0 = denoiser(x, level, conditioning)
         if float(level.max()) <= low:
             return x0
+        pace = step if channels is None else step * per_channel((level > low).to(x0), channels)
         with torch.inference_mode(False), torch.enable_grad():
             for _ in range(repeats):
                 leaf = x0.detach().clone().requires_grad_()
                 (slope,) = torch.autograd.grad(energy(leaf).sum(), leaf)
-                x0 = leaf.detach() - step * slope
+                x0 = leaf.detach() - pace * slope
         return x0
 
     return guided
