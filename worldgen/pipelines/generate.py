@@ -19,6 +19,8 @@ from worldgen.sampling.sampler import State, sample
 from worldgen.sampling.solvers import SOLVERS
 from worldgen.sampling.windows import Window, nearness, overlap
 
+# The guided denoiser and what it is told, to the one that is sampled from.
+Wrap = Callable[[Denoiser, Conditioning], Denoiser]
 _PLAIN = Guidance()
 
 
@@ -33,7 +35,7 @@ def generate(
     seed: int = 0,
     frame_ids: list[int] | None = None,
     window: Window | None = None,
-    wrap: Callable[[Denoiser, Conditioning], Denoiser] | None = None,
+    wrap: Wrap | None = None,
     on_step: Callable[[State], None] | None = None,
 ) -> Clip:
     """The clip [b, f] with all that the levels bring into being; what is given comes back as it was.

@@ -1,7 +1,7 @@
 """Known frames in, new views out: one call of the sampler, for a batch of clips."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,15 +10,11 @@ from geometry.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.clip import Clip
-from worldgen.conditioning import Conditioning
-from worldgen.gauge import Gauge
 from worldgen.model import WorldModel
-from worldgen.sampling.guidance import Guidance, guide
+from worldgen.pipelines.generate import Wrap, generate
+from worldgen.sampling.guidance import Guidance
 from worldgen.sampling.levels import Levels
-from worldgen.sampling.noise import KeyedNoise
-from worldgen.sampling.process import Denoiser
 from worldgen.sampling.ramps import shifted
-from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import SOLVERS
 
 
@@ -45,9 +41,6 @@ class Sampling:
         if not 1 <= self.steps <= 1000:
             raise InputError(f"{self.steps} sampling steps; expected 1 to 1000")
 
-
-# The guided denoiser and what it is told, to the one that is sampled from.
-Wrap = Callable[[Denoiser, Conditioning], Denoiser]
 
 ONE_CALL = Sampling(steps=1, guidance=1.0)
 
@@ -81,47 +74,22 @@ def generate_views(
             f"{count} known and {new} new frames of sizes {hw} and {targets.hw}; expected at least 1 known, at most "
             f"{model.config.frames} in all, and one size"
         )
-    device = model.device
-    cameras = Cameras.cat([known.cameras, targets]).to(device)
-    gauge = Gauge.of(cameras, scale.to(device))
-    conditioning = Conditioning.of(gauge.normalise(cameras))
-    known, codec = known.to(device), model.codec
     pad = (0, 0, 0, 0, 0, 0, 0, new)
-    rgb = torch.nn.functional.pad(known.rgb, pad)
-    has_depth = (known.depth > 0).flatten(2).all(-1).all(0)
-    depth = torch.nn.functional.pad(torch.where(known.depth > 0, known.depth, torch.inf), pad, value=torch.inf)
-    signal = codec.encode({"rgb": rgb, "depth": gauge.signal_from_depth(depth)})
-
+    rgb, depth = (torch.nn.functional.pad(part, pad) for part in (known.rgb, known.depth))
+    clip = Clip(rgb, depth, Cameras.cat([known.cameras, targets])).to(model.device)
     given = torch.zeros(frames, len(model.channels), dtype=torch.bool)
     given[:count, 0] = True
-    given[:count, 1] = has_depth.cpu()
-    levels = Levels.given(given, shifted(sampling.steps, sampling.shift))
-    grid = (signal.shape[-2], signal.shape[-1])
-    ids = list(range(frames)) if frame_ids is None else frame_ids
-    keyed = KeyedNoise(sampling.seed, tuple(range(len(rgb))), tuple(ids), model.channels, grid)
-    noise = keyed.start().to(device)
-    guidance = Guidance(image=sampling.guidance) if guidance is None else guidance
-    denoiser = guide(model.denoiser(), guidance, noise, model.config.network.modalities)
-    if wrap is not None:
-        denoiser = wrap(denoiser, conditioning)
-    x = signal
-    with torch.inference_mode():
-        for state in sample(
-            denoiser,
-            signal,
-            noise,
-            levels,
-            conditioning,
-            SOLVERS[sampling.solver],
-            model.channels,
-            model.config.process,
-            fresh=keyed,
-        ):
-            x = state.x
-            if on_step is not None:
-                on_step()
-    pictures = codec.decode(x.clone())
-    out_depth = gauge.depth_from_signal(pictures["depth"])
-    out_depth[:, :count] = torch.where(known.depth > 0, known.depth, out_depth[:, :count])
-    out_rgb = torch.cat([known.rgb, pictures["rgb"][:, count:].clamp(0, 1)], 1)
-    return Clip(out_rgb, out_depth, cameras)
+    given[:, 1] = (depth > 0).flatten(2).all(-1).all(0).cpu()
+    made = generate(
+        model,
+        clip,
+        Levels.given(given, shifted(sampling.steps, sampling.shift)),
+        scale=scale,
+        solver=sampling.solver,
+        guidance=Guidance(image=sampling.guidance) if guidance is None else guidance,
+        seed=sampling.seed,
+        frame_ids=frame_ids,
+        wrap=wrap,
+        on_step=None if on_step is None else lambda _: on_step(),
+    )
+    return replace(made, depth=torch.where(clip.depth > 0, clip.depth, made.depth))
