@@ -40,6 +40,8 @@ class Orbit:
     """Sampling steps."""
     guidance: float = 1.5
     """Guidance towards the given pictures; 1 = none."""
+    solver: str = "euler"
+    """euler, heun, ddim, ddpm, dpm++2m, unipc or consistency."""
     seed: int = 0
     model: str = "tiny"
     """Name of embedded weights, or a folder."""
@@ -59,7 +61,7 @@ class Orbit:
             world = orbit(
                 model, self.pictures, self.cameras, self.frames, self.seed, elevation_deg=self.elevation_deg,
                 radius=self.radius, fov_deg=self.fov_deg, views=self.views, fit=self.fit, size_px=self.size_px,
-                steps=self.steps, guidance=self.guidance, on_start=bar.start, on_step=bar.step,
+                steps=self.steps, guidance=self.guidance, solver=self.solver, on_start=bar.start, on_step=bar.step,
             )  # fmt: skip
         world.save(self.output, self.overwrite)
         print(f"{len(world.clip)} frames, {len(world.points)} points, {len(world.mesh.faces)} triangles: {self.output}")

@@ -93,3 +93,18 @@ def test_levels_and_solvers_that_do_not_fit_are_refused(model: WorldModel, clip:
         generate(model, clip, Levels.full_sequence(4, 2, 2))
     with pytest.raises(InputError, match="solver 'magic'; expected one of euler"):
         generate(model, clip, Levels.full_sequence(F, 2, 2), solver="magic")
+
+
+def test_clips_of_a_batch_are_what_they_are_alone(model: WorldModel, clip: Clip) -> None:
+    """Each clip has its own number, and with it its own noise, whatever stands beside it."""
+    scale = torch.tensor([3.0])
+    levels = Levels.keyframes(F, 2, 2, (2,), known((0, 0)))
+    both = Clip(
+        clip.rgb.repeat(2, 1, 1, 1, 1),
+        clip.depth.repeat(2, 1, 1, 1, 1),
+        Cameras.cat([clip.cameras[0]] * 2).reshape(2, F),
+    )
+    together = generate(model, both, levels, scale=scale.expand(2), solver="unipc")
+    alone = generate(model, clip, levels, scale=scale, solver="unipc")
+    assert torch.allclose(together.rgb[:1], alone.rgb, atol=1e-5)
+    assert not torch.allclose(together.rgb[1:], alone.rgb, atol=1e-2)

@@ -66,6 +66,7 @@ def orbit(
     size_px: int | None = None,
     steps: int = 20,
     guidance: float = 1.5,
+    solver: str = "euler",
     on_start: Callable[[int], None] | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> World:
@@ -80,7 +81,8 @@ def orbit(
                `radius`
     views      transforms.json or Cameras [n] to render instead of an orbit
     fit        "crop" or "pad" to a square; size_px  side of the frames (default: the model's)
-    steps, guidance  of the sampler; on_start is called with the number of sampling steps to come, on_step after each
+    steps, guidance, solver  of the sampler (`worldgen.sampling.SOLVERS`)
+    on_start   is called with the number of sampling steps to come, on_step after each
 
     Raises InputError for anything that does not fit together.
     """
@@ -93,7 +95,7 @@ def orbit(
     for name, value in (("radius", radius), ("field of view", fov_deg)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} {value}; expected more than 0")
-    sampling = Sampling(steps=steps, guidance=guidance, seed=seed)
+    sampling = Sampling(steps=steps, guidance=guidance, solver=solver, seed=seed)
     inputs = read_inputs(pictures, cameras, fov_deg, fit, size)
     read = time.perf_counter()
     path = _path(model, inputs, frames, elevation_deg, radius, views, fit, size, sampling)

@@ -174,10 +174,17 @@ def _follow(
 
     def loop(x: Tensor, memory: tuple[Tensor, ...]) -> Iterator[State]:
         """At the end, columns that stood between 0 and 1 are returned as they are known."""
-        noise, last, step, corrects, run = None, len(levels) - 2, solver.step, solver.corrects, state.run
+        noise, last, whole, step, corrects, run = (
+            None,
+            len(levels) - 2,
+            steps.whole,
+            solver.step,
+            solver.corrects,
+            state.run,
+        )
         for row in range(state.row, last + 1):
             x0 = look(x, levels[row], row)
-            c, moving = steps.of_row(row)
+            c, moving = whole[row] or steps.of_row(row)
             if draw is not None:
                 noise = draw(steps.counts(row)).to(x)
             remembered, y = step(memory, x, x0, noise, c)

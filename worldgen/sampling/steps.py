@@ -20,20 +20,18 @@ class Steps:
     A column's k-th move is the same whatever the row it is made in, and most columns come down one ramp: so there are
     coefficients for each move of each different ramp, and for each cell of the matrix the number of its move.
 
-    numbers  of each move its coefficients
-    table    the same [moves + 1, terms] in x's type and on its device, zeros behind the last
+    table    [moves + 1, terms] in x's type and on its device, zeros behind the last
     move     [rows - 1, f, m] which of them each column makes; -1 = it waits
     done     [rows - 1, f, m] how often it moved before
-    whole    of each row the move that all columns make; -1 = not all the same
+    whole    of each row where all columns make the same move, what `of_row` answers; else None
     goes_on  of each row whether a column that moves has not reached level 0 then
     channel  [c] the modality of each channel
     """
 
-    numbers: tuple[tuple[float, ...], ...]
     table: Tensor
     move: np.ndarray
     done: np.ndarray
-    whole: tuple[int, ...]
+    whole: tuple[tuple[tuple[float, ...], None] | None, ...]
     goes_on: tuple[bool, ...]
     channel: Tensor
 
@@ -63,15 +61,15 @@ class Steps:
         done = count - moving
         move = np.where(moving, first.reshape(moving.shape[1:]) + done, -1)
         flat = move.reshape(len(move), -1)
-        whole = np.where((flat == flat[:, :1]).all(1), flat[:, 0], -1)
+        whole = np.where((flat == flat[:, :1]).all(1), flat[:, 0], -1).tolist()
         goes_on = np.any(moving & (level[1:] > 0), axis=(1, 2))
         table = np.concatenate([*terms, np.zeros((1, terms[0].shape[1]))])
+        numbers = [(tuple(row), None) for row in table.tolist()]
         return Steps(
-            tuple(map(tuple, table.tolist())),
             torch.from_numpy(table).to(like),
             move,
             done,
-            tuple(whole.tolist()),
+            tuple(numbers[move] if move >= 0 else None for move in whole),
             tuple(goes_on.tolist()),
             torch.repeat_interleave(torch.tensor(channels)).to(like.device),
         )
@@ -80,8 +78,8 @@ class Steps:
         """The coefficients, as numbers with None where all columns make the same move; else as tensors [f, c, 1, 1],
         with which columns move [f, c, 1, 1]."""
         whole = self.whole[row]
-        if whole >= 0:
-            return self.numbers[whole], None
+        if whole is not None:
+            return whole
         move = torch.from_numpy(self.move[row]).to(self.channel.device)[:, self.channel]
         return self.table[move][..., None, None].unbind(2), (move >= 0)[..., None, None]
 

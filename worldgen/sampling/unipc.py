@@ -14,7 +14,7 @@ from worldgen.sampling.path import Path
 def blend(coefficients: Sequence[float | Tensor], tensors: Sequence[Tensor]) -> Tensor:
     """The sum of tensors, each times its coefficient: all of them numbers, or all tensors."""
     first = coefficients[0]
-    if type(first) is not float:
+    if isinstance(first, Tensor):
         total = first * tensors[0]
         for coefficient, tensor in zip(coefficients[1:], tensors[1:]):
             total.addcmul_(coefficient, tensor)  # type: ignore[arg-type]
