@@ -1,5 +1,7 @@
 """Any mode from a clip and a matrix of levels."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -45,7 +47,7 @@ def test_what_is_given_comes_back_as_it_was_and_the_rest_is_made(model: WorldMod
 def test_unknown_columns_may_hold_anything(model: WorldModel, clip: Clip) -> None:
     levels = Levels.given(known((0, 0)), 2)
     other = Clip(clip.rgb.clone(), torch.rand_like(clip.depth), clip.cameras)
-    other.rgb[:, 1:] = torch.rand_like(other.rgb[:, 1:])
+    other.rgb[:, 1:] = torch.nan
     scale = torch.tensor([3.0])
     first, second = (generate(model, c, levels, scale=scale) for c in (clip, other))
     assert torch.equal(first.rgb, second.rgb) and torch.equal(first.depth, second.depth)
@@ -93,6 +95,14 @@ def test_levels_and_solvers_that_do_not_fit_are_refused(model: WorldModel, clip:
         generate(model, clip, Levels.full_sequence(4, 2, 2))
     with pytest.raises(InputError, match="solver 'magic'; expected one of euler"):
         generate(model, clip, Levels.full_sequence(F, 2, 2), solver="magic")
+    cases: list[dict[str, Any]] = [
+        {"frame_ids": [0]}, {"clip_ids": [0, 1]}, {"scale": torch.zeros(1)}, {"scale": torch.ones(2)},
+    ]  # fmt: skip
+    for wrong in cases:
+        with pytest.raises(InputError, match="expected"):
+            generate(model, clip, Levels.full_sequence(F, 2, 2), **wrong)
+    with pytest.raises(InputError, match="batch of clips"):
+        generate(model, clip[0], Levels.full_sequence(F, 2, 2))
 
 
 def test_clips_of_a_batch_are_what_they_are_alone(model: WorldModel, clip: Clip) -> None:
@@ -108,3 +118,5 @@ def test_clips_of_a_batch_are_what_they_are_alone(model: WorldModel, clip: Clip)
     alone = generate(model, clip, levels, scale=scale, solver="unipc")
     assert torch.allclose(together.rgb[:1], alone.rgb, atol=1e-5)
     assert not torch.allclose(together.rgb[1:], alone.rgb, atol=1e-2)
+    second = generate(model, clip, levels, scale=scale, solver="unipc", clip_ids=[1])
+    assert torch.allclose(together.rgb[1:], second.rgb, atol=1e-5)

@@ -145,7 +145,7 @@ def test_masks_are_cross_entropy_where_a_class_is_wanted() -> None:
 def test_going_down_each_energy_lowers_it_for_every_clip(still: Clip, name: str) -> None:
     x0, _ = encoded(still)
     noisy, energy = x0 + 0.05 * torch.randn_like(x0), energies(still)[name]
-    denoiser = guide_by_energy(lambda x, level, conditioning: x, energy, 0.5, repeats=3)
+    denoiser = guide_by_energy(lambda x, level, conditioning: x, energy, 0.5, (48, 16), repeats=3)
     with torch.inference_mode():
         after = denoiser(noisy, torch.ones(2, 3, 2), blank(2, 3))
         assert bool((energy(after) < 0.9 * energy(noisy)).all())

@@ -20,7 +20,7 @@ from worldgen.sampling.guidance import (
     within,
 )
 from worldgen.sampling.oracles import Gaussian, blank
-from worldgen.sampling.process import Denoiser
+from worldgen.sampling.process import EDM, VP, Denoiser, Flow, Process
 
 CHANNELS = (2, 1)
 MODALITIES = {"rgb": 2, "depth": 1}
@@ -62,8 +62,8 @@ def guided(scale: float, x: Tensor, noise: Tensor, gaussian: Gaussian) -> Tensor
 def test_scale_1_is_the_denoiser_itself() -> None:
     denoiser = Gaussian.random(3, CHANNELS).denoise
     assert guide(denoiser, Guidance(), torch.zeros(1), MODALITIES) == denoiser
-    assert autoguide(denoiser, denoiser, 1.0) == denoiser
-    assert guide_by_energy(denoiser, lambda x: x.sum(), 0.0) == denoiser
+    assert autoguide(denoiser, denoiser, 1.0, CHANNELS) == denoiser
+    assert guide_by_energy(denoiser, lambda x: x.sum(), 0.0, CHANNELS) == denoiser
 
 
 def test_guidance_is_linear_in_its_scale_between_the_blind_and_the_seeing_branch() -> None:
@@ -81,8 +81,10 @@ def test_the_blind_branch_depends_on_nothing_that_is_given() -> None:
     x, noise = (gaussian.framed(torch.randn(2, 9).double()) for _ in range(2))
     given = gaussian.framed(gaussian.spread(LEVEL)) == 0
     other = torch.where(given, torch.randn_like(x), x)
-    assert torch.allclose(guided(0.0, x, noise, gaussian), guided(0.0, other, noise, gaussian), atol=1e-12)
-    assert not torch.allclose(guided(0.5, x, noise, gaussian), guided(0.5, other, noise, gaussian), atol=1e-6)
+    blind, same = (guided(0.0, y, noise, gaussian)[~given] for y in (x, other))
+    assert torch.allclose(blind, same, atol=1e-12)
+    half, different = (guided(0.5, y, noise, gaussian)[~given] for y in (x, other))
+    assert not torch.allclose(half, different, atol=1e-6)
 
 
 def test_both_branches_are_one_call_with_the_given_at_level_1_as_its_own_noise() -> None:
@@ -160,17 +162,69 @@ def test_a_scale_may_be_one_a_frame() -> None:
         guide(gaussian.denoise, Guidance(image=torch.ones(2)), noise, MODALITIES)(x, LEVEL, blank(2, 3))
 
 
+@pytest.mark.parametrize("process", [Flow(), EDM(), VP()], ids=str)
+def test_what_is_hidden_is_as_noisy_as_the_process_has_it(process: Process) -> None:
+    seen = []
+
+    def denoiser(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        seen.append(x)
+        return x
+
+    x, noise = torch.randn(1, 3, 3, 16, 16).double(), torch.randn(1, 3, 3, 16, 16).double()
+    guide(denoiser, Guidance(image=2.0), noise, MODALITIES, process)(x, LEVEL[:1], blank(1, 3))
+    sigma = float(process.alpha_sigma(torch.ones(1).double())[1])
+    assert float(seen[0][1, 0].std()) == pytest.approx(sigma, rel=0.1)
+
+
+def test_what_is_given_stays_in_the_guided_estimate_which_energies_and_previews_see() -> None:
+    gaussian = Gaussian.random(3, CHANNELS)
+    x, noise = (gaussian.framed(torch.randn(2, 9).double()) for _ in range(2))
+    given = gaussian.framed(gaussian.spread(LEVEL)) == 0
+    for denoiser in (
+        guide(gaussian.denoise, Guidance(image=3.0), noise, MODALITIES),
+        guide_history(gaussian.denoise, [History(3.0), History(0.5, (0,))], noise, CHANNELS),
+    ):
+        assert torch.allclose(denoiser(x, LEVEL, blank(2, 3))[given], x[given], atol=1e-8)
+
+
+def test_weight_1_alone_is_the_plain_answer_at_its_plain_cost() -> None:
+    asked, x = Asked(), torch.randn(2, 3, 3, 1, 1).double()
+    mask = torch.ones(2, 1, dtype=torch.bool)
+    assert guide_history(asked, [History(1.0)], x, CHANNELS) == asked
+    prompt = Prompt(torch.ones(2, 1, 4), mask, 1.0)
+    composed = compose(asked, [prompt], CHANNELS)(x, LEVEL, blank(2, 3))
+    told = replace(blank(2, 3), text=prompt.text, text_mask=mask)
+    assert torch.equal(composed, asked(x, LEVEL, told)) and asked.batches == [2, 2]
+
+
+def test_every_weight_may_be_one_a_frame_or_a_function_of_the_level() -> None:
+    strong, weak = Gaussian.random(3, CHANNELS), Gaussian.random(3, CHANNELS)
+    x, noise = (strong.framed(torch.randn(2, 9).double()) for _ in range(2))
+    level, scale = torch.full((2, 3, 2), 0.5).double(), torch.tensor([1.0, 2.0, 3.0])
+    better, worse = (g.denoise(x, level, blank(2, 3)) for g in (strong, weak))
+    wide = scale.double()[None, :, None, None, None]
+    out = autoguide(strong.denoise, weak.denoise, scale, CHANNELS)(x, level, blank(2, 3))
+    assert torch.allclose(out, worse + wide * (better - worse))
+    out = autoguide(strong.denoise, weak.denoise, within(3.0, 0.6, 0.9), CHANNELS)(x, level, blank(2, 3))
+    assert torch.allclose(out, better), "1 at this level"
+    by_frame, by_three = (
+        guide_history(strong.denoise, [History(w)], noise, CHANNELS)(x, LEVEL, blank(2, 3)) for w in (scale, 3.0)
+    )
+    assert torch.allclose(by_frame[:, 2], by_three[:, 2])
+    moved = guide_by_energy(strong.denoise, lambda x0: x0.flatten(1).sum(1), scale, CHANNELS)(x, level, blank(2, 3))
+    assert torch.allclose(moved, better - wide)
+
+
 def test_rescaling_gives_each_frame_the_spread_of_the_plain_estimate() -> None:
     gain = torch.tensor([1.0, 2.0, 5.0]).double()[None, :, None, None, None]
 
     def denoiser(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
-        return torch.where((level[:, :, :1, None, None] == 1), 0.0, gain * x)
+        return torch.where(conditioning.cameras_known[:, None, None, None, None], gain * x, 0.0)
 
-    x, noise = torch.randn(2, 3, 3, 8, 8).double(), torch.randn(2, 3, 3, 8, 8).double()
-    level = torch.zeros(2, 3, 2).double()
-    plain = denoiser(x, level, blank(2, 3))
+    x, level = torch.randn(2, 3, 3, 8, 8).double(), torch.full((2, 3, 2), 0.5).double()
+    plain = denoiser(x, level, everything())
     for share in (0.0, 0.7, 1.0):
-        out = guide(denoiser, Guidance(image=3.0, rescale=share), noise, MODALITIES)(x, level, blank(2, 3))
+        out = guide(denoiser, Guidance(camera=3.0, rescale=share), x, MODALITIES)(x, level, everything())
         expected = 3 * plain.std((-3, -2, -1)) * (share / 3 + 1 - share)
         assert torch.allclose(out.std((-3, -2, -1)), expected)
 
@@ -186,7 +240,8 @@ def test_one_whole_history_is_guidance_by_pictures_and_parts_of_it_add_up() -> N
     single = [
         guide_history(gaussian.denoise, [replace(p, weight=1.0)], noise, CHANNELS)(x, LEVEL, blank(2, 3)) for p in parts
     ]
-    expected = blind + sum(p.weight * (answer - blind) for p, answer in zip(parts, single))
+    weights = (1.5, 0.5, -0.5)
+    expected = blind + sum(w * (answer - blind) for w, answer in zip(weights, single))
     assert torch.allclose(out, expected)
     assert not torch.allclose(single[0], single[1], atol=1e-3) and not torch.allclose(single[0], single[2], atol=1e-3)
 
@@ -210,7 +265,7 @@ def test_half_noised_history_is_seen_at_its_level() -> None:
 def test_autoguidance_goes_away_from_the_weaker_network() -> None:
     strong, weak = Gaussian.random(3, CHANNELS), Gaussian.random(3, CHANNELS)
     x = strong.framed(torch.randn(2, 9).double())
-    out = autoguide(strong.denoise, weak.denoise, 2.0)(x, LEVEL, blank(2, 3))
+    out = autoguide(strong.denoise, weak.denoise, 2.0, CHANNELS)(x, LEVEL, blank(2, 3))
     better, worse = (g.denoise(x, LEVEL, blank(2, 3)) for g in (strong, weak))
     assert torch.allclose(out, 2 * better - worse)
 
@@ -221,13 +276,13 @@ def test_prompts_compose_linearly_and_one_can_be_avoided() -> None:
     red, big, bad = (torch.full((2, 1, 4), value) for value in (1.0, 2.0, 0.5))
     prompts = [Prompt(red, mask, 2.0), Prompt(big, mask, -1.0)]
     level = torch.full((2, 3, 2), 0.5).double()
-    out = compose(asked, prompts)(x, level, blank(2, 3))
+    out = compose(asked, prompts, CHANNELS)(x, level, blank(2, 3))
     assert torch.allclose(out, torch.tensor(2 * 400_000.0 - 800_000.0).double())
-    out = compose(asked, [Prompt(red, mask, 3.0)], avoid=Prompt(bad, mask, 1.0))(x, level, blank(2, 3))
+    out = compose(asked, [Prompt(red, mask, 3.0)], CHANNELS, Prompt(bad, mask, 1.0))(x, level, blank(2, 3))
     assert torch.allclose(out, torch.tensor(200_000.0 + 3 * 200_000.0).double())
     assert asked.batches == [6, 4]
     with pytest.raises(InputError, match="at least one"):
-        compose(asked, [])
+        compose(asked, [], CHANNELS)
 
 
 def test_energy_moves_the_estimate_down_its_slope_also_in_inference_mode() -> None:
@@ -238,10 +293,12 @@ def test_energy_moves_the_estimate_down_its_slope_also_in_inference_mode() -> No
         return torch.zeros_like(x)
 
     x, level = torch.randn(2, 3, 3, 1, 1), torch.full((2, 3, 2), 0.5)
-    denoiser: Denoiser = guide_by_energy(zero, energy, 0.5, repeats=2)
+    denoiser: Denoiser = guide_by_energy(zero, energy, 0.5, CHANNELS, repeats=2)
     with torch.inference_mode():
         assert torch.allclose(denoiser(x, level, blank(2, 3)), torch.tensor(2.25))
-    assert torch.equal(guide_by_energy(zero, energy, 0.5, low=0.5)(x, level, blank(2, 3)), torch.zeros_like(x))
+    assert torch.equal(
+        guide_by_energy(zero, energy, 0.5, CHANNELS, low=0.5)(x, level, blank(2, 3)), torch.zeros_like(x)
+    )
 
 
 def test_energy_leaves_what_is_given_as_it_is() -> None:
@@ -249,7 +306,7 @@ def test_energy_leaves_what_is_given_as_it_is() -> None:
         return x
 
     x = torch.randn(2, 3, 3, 1, 1).double()
-    guided = guide_by_energy(same, lambda x0: x0.square().flatten(1).sum(1) / 2, 1.0, channels=CHANNELS)
+    guided = guide_by_energy(same, lambda x0: x0.square().flatten(1).sum(1) / 2, 1.0, CHANNELS)
     moved = guided(x, LEVEL, blank(2, 3)) == 0
     assert torch.equal(moved[..., 0, 0], torch.repeat_interleave(LEVEL > 0, torch.tensor(CHANNELS), -1))
 

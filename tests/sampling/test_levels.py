@@ -129,7 +129,11 @@ def any_mode(draw: st.DrawFn) -> tuple[str, Levels, torch.Tensor, int]:
         return name, Levels.rolling(frames, modalities, steps, draw(st.integers(1, steps)), known), known, steps
     if name == "keyframes":
         strides = sorted(draw(st.sets(st.integers(1, 16), max_size=4)), reverse=True)
-        return name, Levels.keyframes(frames, modalities, steps, strides, known), known, steps
+        most = draw(st.none() | st.integers(1, 9))
+        levels = Levels.keyframes(frames, modalities, steps, strides, known, most=most)
+        moving = (levels.matrix.diff(dim=0) != 0).any(-1).sum(1)
+        assert most is None or int(moving.max()) <= most
+        return name, levels, known, steps
     if name == "super":
         stride = draw(st.integers(2, 8))
         every = (torch.arange(frames)[:, None] % stride == 0).expand(-1, modalities)
@@ -201,6 +205,13 @@ def test_keyframes_are_named_in_pictures_where_a_codec_groups_them() -> None:
         lambda: Levels.rolling(4, 1, 3, lag=4),
         lambda: Levels.keyframes(4, 1, 3, (2, 4)),
         lambda: Levels.keyframes(4, 1, 3, [[0, 4]]),
+        lambda: Levels.keyframes(4, 1, 3, (2,), most=0),
+        lambda: Levels.keyframes(0, 1, 3, (2,)),
+        lambda: Levels.keyframes(4, 1, 3, ([0], 2)),  # type: ignore[arg-type]
+        lambda: Levels.autoregressive(0, 1, 3),
+        lambda: Levels.by_modality(0, (1,), 3),
+        lambda: Levels.full_sequence(2, 1, 2.5),  # type: ignore[arg-type]
+        lambda: Levels.given(torch.zeros(3, dtype=torch.bool), 3),
         lambda: Levels.temporal_super_resolution(4, 1, 3, 1),
         lambda: Levels.refine(4, 1, 3, start=0.0),
         lambda: Levels.stabilised(torch.tensor([[True]]), 3, history=1.0),

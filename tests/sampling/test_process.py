@@ -128,7 +128,15 @@ def test_a_preconditioned_network_sees_unit_variance(process: Process) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda: Flow(target="mu"), lambda: Flow(0.0), lambda: EDM(sigma_max=0.0), lambda: VP(schedule="square")]
+    "wrong",
+    [
+        lambda: Flow(target="mu"),
+        lambda: Flow(0.0),
+        lambda: EDM(sigma_max=0.0),
+        lambda: VP(schedule="square"),
+        lambda: Flow(target="eps"),
+        lambda: VP(target="score", schedule="cosine"),
+    ],
 )
 def test_processes_of_impossible_options_are_refused(wrong) -> None:
     with pytest.raises(InputError, match="expected"):

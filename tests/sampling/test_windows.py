@@ -89,6 +89,36 @@ def test_guidance_goes_through_a_window_with_each_frame_s_own_scale_and_noise() 
         assert torch.allclose(whole.x, seen.x, atol=1e-6)
 
 
+def test_a_given_picture_is_seen_while_its_depth_waits_and_rows_without_motion_call_nothing() -> None:
+    known = torch.zeros(6, 2, dtype=torch.bool)
+    known[3, 0] = True
+    levels = Levels.autoregressive(6, 2, 1, known=known)
+    idle = Levels(torch.cat([levels.matrix[:2], levels.matrix[1:]]))
+    calls = []
+
+    def denoiser(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        calls.append(conditioning.cameras.time_s[0].int().tolist())
+        return x / 2
+
+    x = torch.randn(1, 6, 2, 1, 1)
+    window = Window(2, torch.eye(6) + nearness(torch.arange(6.0)))
+    rows = [*sample(denoiser, x, x, idle, numbered(6), Euler(), (1, 1), window=window)]
+    assert len(rows) == 7 and len(calls) == 6
+    assert calls[0] == [0, 3], "the given picture is all that is known"
+    assert [
+        *sample(denoiser, x, x, Levels.given(torch.ones_like(known), 1), numbered(6), Euler(), (1, 1), window=window)
+    ]
+    assert len(calls) == 6, "where all is given, nothing is asked"
+
+
+def test_frames_that_begin_must_have_room_to_see_what_is_known() -> None:
+    levels = Levels.autoregressive(6, 1, 2, chunk=3)
+    with pytest.raises(InputError, match="3 frames begin in row 2 and the network takes 3"):
+        seen_frames(levels, Window(3, nearness(torch.arange(6.0))))
+    split = Levels.keyframes(9, 1, 1, (4, 2), most=2)
+    assert max(len(call) for call in seen_frames(split, Window(4, nearness(torch.arange(9.0))))) == 4
+
+
 def test_the_limit_of_the_network_is_respected_or_refused() -> None:
     window = Window(3, nearness(torch.arange(6.0)))
     with pytest.raises(InputError, match=r"6 frames move in one row and the network takes 3; expected .*rolling"):
@@ -145,7 +175,7 @@ def test_remembering_finished_frames_changes_nothing_and_they_are_not_computed_a
     assert torch.equal(cached.x[:, :chunk], x[:, :chunk])
 
 
-def test_a_denoiser_that_remembers_needs_an_order_and_levels_that_keep_it(network: MultiViewDiT) -> None:
+def test_a_denoiser_that_remembers_needs_an_order_and_no_window(network: MultiViewDiT) -> None:
     x, channels = torch.randn(1, 4, 6, 4, 4), (4, 2)
     causal = CausalDenoiser(network, Flow(), channels)
     levels = Levels.autoregressive(4, 2, 2)
@@ -154,6 +184,29 @@ def test_a_denoiser_that_remembers_needs_an_order_and_levels_that_keep_it(networ
     with pytest.raises(InputError, match="expected one of them"):
         window = Window(2, torch.eye(4))
         next(sample(causal, x, x, levels, orbiting(4).causal(), Euler(), channels, window=window))
-    backwards = Levels(levels.matrix.flip(1))
-    with pytest.raises(InputError, match="in their causal order"):
-        [*sample(causal, x, x, backwards, orbiting(4).causal(), Euler(), channels)]
+
+
+@pytest.mark.parametrize(
+    "case", ["first frame given", "frame by frame", "backwards", "one stays unknown", "an idle row", "all given"]
+)
+def test_remembering_is_exact_also_where_chunks_are_finished_in_parts(case: str, network: MultiViewDiT) -> None:
+    """What a frame may see decides when it can be remembered."""
+    frames, channels, process = 4, (4, 2), Flow()
+    known = torch.zeros(frames, 2, dtype=torch.bool)
+    known[0] = case == "first frame given"
+    levels = Levels.autoregressive(frames, 2, 2, 2 if case == "first frame given" else 1, known)
+    if case == "backwards":
+        levels = Levels(levels.matrix.flip(1))
+    if case == "one stays unknown":
+        levels = Levels(torch.where(torch.arange(frames)[:, None] == 1, 1.0, levels.matrix))
+    if case == "an idle row":
+        levels = Levels(torch.cat([levels.matrix[:3], levels.matrix[2:]]))
+    if case == "all given":
+        levels = Levels.given(torch.ones_like(known), 2)
+    x, noise = torch.randn(1, frames, 6, 4, 4), torch.randn(1, frames, 6, 4, 4)
+    arguments = (x, noise, levels, orbiting(frames).causal(2), Euler(), channels)
+    *_, plain = sample(process.precondition(network, channels), *arguments)
+    cached = [*sample(CausalDenoiser(network, process, channels), *arguments)]
+    assert (plain.x - cached[-1].x).abs().max() < 1e-5
+    again = [*sample(CausalDenoiser(network, process, channels), *arguments, state=cached[len(cached) // 2 - 1])]
+    assert torch.equal(again[-1].x, cached[-1].x), "resumed bit for bit"

@@ -86,7 +86,7 @@ def variants(model: WorldModel, truth: Clip) -> dict[str, Clip]:
         return lambda x, level, conditioning: denoiser(x, level, conditioning.without_cameras())
 
     def down(denoiser: Denoiser, energy: Energy) -> Denoiser:
-        return guide_by_energy(denoiser, energy, STEP, REPEATS, channels=channels)
+        return guide_by_energy(denoiser, energy, STEP, channels, REPEATS)
 
     assert truth.flow is not None and truth.visibility is not None
     motion = flow_energy(codec, truth.flow, truth.visibility)

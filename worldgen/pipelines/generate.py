@@ -34,6 +34,7 @@ def generate(
     guidance: Guidance = _PLAIN,
     seed: int = 0,
     frame_ids: list[int] | None = None,
+    clip_ids: list[int] | None = None,
     window: Window | None = None,
     wrap: Wrap | None = None,
     on_step: Callable[[State], None] | None = None,
@@ -44,7 +45,7 @@ def generate(
                Depth that is not known (0) counts as far away where it has to be noised
     levels     [rows, f, modalities] in the model's order of modalities
     scale      [b] metres a network unit (default: from the cameras; `worldgen.gauge`)
-    frame_ids  numbers of the frames, which key their noise (default 0, 1, ...)
+    frame_ids, clip_ids  numbers of the frames and of the clips, which key their noise (default 0, 1, ...)
     window     default, for more frames than the model was trained for: frames near in time that see the same
     wrap       a last say in the denoiser, such as `guide_by_energy`
     on_step    called with every state
@@ -53,7 +54,15 @@ def generate(
     """
     if solver not in SOLVERS:
         raise InputError(f"solver {solver!r}; expected one of {', '.join(SOLVERS)}")
-    frames, modalities, device = clip.cameras.shape[1], list(model.config.network.modalities), model.device
+    if len(clip.cameras.shape) != 2:
+        raise InputError(f"a clip of cameras {tuple(clip.cameras.shape)}; expected [b, f], a batch of clips")
+    (batch, frames), device = clip.cameras.shape, model.device
+    modalities = list(model.config.network.modalities)
+    for name, ids, count in (("frame_ids", frame_ids, frames), ("clip_ids", clip_ids, batch)):
+        if ids is not None and len(ids) != count:
+            raise InputError(f"{len(ids)} {name}; expected {count}")
+    if scale is not None and (tuple(scale.shape) != (batch,) or not bool((scale > 0).all())):
+        raise InputError(f"scene scales {scale.tolist()}; expected {batch}, more than 0")
     if levels.matrix.shape[1:] != (frames, len(modalities)):
         raise InputError(
             f"levels of {levels.matrix.shape[1]} frames and {levels.matrix.shape[2]} modalities; expected {frames} and "
@@ -64,19 +73,20 @@ def generate(
     conditioning = Conditioning.of(gauge.normalise(clip.cameras))
     signals = {"rgb": clip.rgb, "depth": gauge.signal_from_depth(torch.where(clip.depth > 0, clip.depth, torch.inf))}
     known = model.codec.encode(signals | ({} if clip.layout is None else {"layout": clip.layout}))
-    ids = tuple(range(frames) if frame_ids is None else frame_ids)
-    noise = KeyedNoise(seed, tuple(range(len(known))), ids, model.channels, (known.shape[-2], known.shape[-1]))
+    numbers = [tuple(range(n) if ids is None else ids) for n, ids in ((batch, clip_ids), (frames, frame_ids))]
+    noise = KeyedNoise(seed, numbers[0], numbers[1], model.channels, (known.shape[-2], known.shape[-1]))
     start = noise.start().to(device)
     if window is None and frames > model.config.frames:
         cameras = conditioning.cameras[0]
         closeness = overlap(cameras) + nearness(torch.arange(frames).to(cameras.K))
         window = Window(model.config.frames, closeness)
-    denoiser = guide(model.denoiser(), guidance, start, model.config.network.modalities)
+    process = model.config.process
+    denoiser = guide(model.denoiser(), guidance, start, model.config.network.modalities, process)
     denoiser = denoiser if wrap is None else wrap(denoiser, conditioning)
     x = known
     with torch.inference_mode():
         for state in sample(
-            denoiser, known, start, levels, conditioning, SOLVERS[solver], model.channels, model.config.process,
+            denoiser, known, start, levels, conditioning, SOLVERS[solver], model.channels, process,
             fresh=noise, window=window,
         ):  # fmt: skip
             x = state.x

@@ -13,12 +13,14 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.conditioning import Conditioning
-from worldgen.sampling.process import Denoiser, per_channel
+from worldgen.sampling.levels import HISTORY
+from worldgen.sampling.process import Denoiser, Flow, Process, per_channel
 from worldgen.sampling.windows import of_frames
 
 # A number; one a frame [f]; or a function of the level [b, f, m] with as many values.
 Scale = float | Tensor | Callable[[Tensor], Tensor]
 Question = tuple[Tensor, Tensor, Conditioning]
+_FLOW = Flow()
 
 
 def within(scale: float, low: float, high: float) -> Scale:
@@ -37,9 +39,9 @@ class Guidance:
              network knowing nothing of them
     layout   the same of the given layout
     rescale  0 to 1: how far each frame's spread is brought back to that of the plain estimate (Lin et al. 2023, eq. 16)
-    given    the level at and below which a column counts as given
+    given    the level at and below which a column counts as given: stabilised history's
 
-    x0 = plain + sum over the parts of (scale - 1) (plain - without it).
+    x0 = plain + sum over the parts of (scale - 1) (plain - without it), and plain where it is given.
     """
 
     text: Scale = 1.0
@@ -48,7 +50,7 @@ class Guidance:
     layout: Scale = 1.0
     memory: Scale = 1.0
     rescale: float = 0.0
-    given: float = 0.0
+    given: float = HISTORY
 
     def __post_init__(self) -> None:
         for name, scale in self.scales().items():
@@ -62,14 +64,16 @@ class Guidance:
         return {name: getattr(self, name) for name in ("text", "image", "camera", "layout", "memory")}
 
 
-def guide(denoiser: Denoiser, guidance: Guidance, noise: Tensor, modalities: Mapping[str, int]) -> Denoiser:
+def guide(
+    denoiser: Denoiser, guidance: Guidance, noise: Tensor, modalities: Mapping[str, int], process: Process = _FLOW
+) -> Denoiser:
     """The guided denoiser; `denoiser` itself where every scale is the number 1.
 
     noise       standard normal [b or 1, f, c, h, w] to hide what is given with
     modalities  channels of each, in order, by name
     """
     scales = {name: s for name, s in guidance.scales().items() if not (isinstance(s, (int, float)) and s == 1)}
-    return _Guided(denoiser, guidance, scales, noise, modalities) if scales else denoiser
+    return _Guided(denoiser, guidance, scales, noise, modalities, process) if scales else denoiser
 
 
 @dataclass(frozen=True)
@@ -79,13 +83,14 @@ class _Guided:
     scales: Mapping[str, Scale]
     noise: Tensor
     modalities: Mapping[str, int]
+    process: Process
 
     def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         plain: Question = (x, level, conditioning)
         others: list[tuple[float | Tensor, Question]] = []
         for name, scale in self.scales.items():
             amount = _amount(scale, level)
-            question = _without(name, plain, self.noise, self.modalities, self.guidance.given)
+            question = self._without(name, plain)
             wanted = bool((amount != 1).any()) if isinstance(amount, Tensor) else amount != 1
             if question is not None and wanted:
                 others.append((amount, question))
@@ -94,9 +99,28 @@ class _Guided:
         seeing, *blind = ask(self.denoiser, [plain, *(question for _, question in others)])
         total, channels = seeing, tuple(self.modalities.values())
         for (amount, _), estimate in zip(others, blind):
-            gain = per_channel(amount - 1, channels).to(seeing) if isinstance(amount, Tensor) else amount - 1
-            total = total + gain * (seeing - estimate)
+            total = total + _spread(amount - 1, channels, seeing) * (seeing - estimate)
+        total = torch.where(_wide(level <= self.guidance.given, channels), seeing, total)
         return total if self.guidance.rescale == 0 else rescaled(total, seeing, self.guidance.rescale)
+
+    def _without(self, name: str, plain: Question) -> Question | None:
+        """The question with one thing left out; None where it is not there anyway."""
+        x, level, conditioning = plain
+        if name in ("image", "layout"):
+            meant = [(m == "layout") == (name == "layout") for m in self.modalities]
+            hidden = (level <= self.guidance.given) & torch.tensor(meant, device=level.device)
+            channels = tuple(self.modalities.values())
+            return hide(plain, hidden, self.noise, channels, self.process) if bool(hidden.any()) else None
+        there = {
+            "text": conditioning.text_mask,
+            "camera": conditioning.cameras_known,
+            "memory": conditioning.memory,
+        }[name]
+        if there is None or not bool(there.any()):
+            return None
+        drop = {"text": Conditioning.without_text, "camera": Conditioning.without_cameras,
+                "memory": Conditioning.without_memory}[name]  # fmt: skip
+        return x, level, drop(conditioning)
 
     def frames(self, chosen: list[int]) -> Denoiser:
         """The same for some of the frames (`worldgen.sampling.windows`)."""
@@ -117,6 +141,16 @@ def rescaled(guided: Tensor, plain: Tensor, share: float) -> Tensor:
     return guided * (share * ratio + 1 - share)
 
 
+def _wide(columns: Tensor, channels: tuple[int, ...]) -> Tensor:
+    """Whether each channel's column [b, f, m] is meant, [b, f, c, 1, 1]."""
+    return per_channel(columns.float(), channels) > 0
+
+
+def _spread(amount: float | Tensor, channels: tuple[int, ...], like: Tensor) -> float | Tensor:
+    """A number, or one for each channel."""
+    return per_channel(amount, channels).to(like) if isinstance(amount, Tensor) else amount
+
+
 def _amount(scale: Scale, level: Tensor) -> float | Tensor:
     """A number, or one for each of [b, f, m]."""
     if callable(scale):
@@ -128,32 +162,18 @@ def _amount(scale: Scale, level: Tensor) -> float | Tensor:
     return float(scale)
 
 
-def _without(name: str, plain: Question, noise: Tensor, modalities: Mapping[str, int], given: float) -> Question | None:
-    """The question with one thing left out; None where it is not there anyway."""
-    x, level, conditioning = plain
-    if name in ("image", "layout"):
-        hidden = level <= given
-        hidden = hidden & torch.tensor([(m == "layout") == (name == "layout") for m in modalities], device=level.device)
-        return hide(plain, hidden, noise, tuple(modalities.values())) if bool(hidden.any()) else None
-    there = {
-        "text": conditioning.text_mask,
-        "camera": conditioning.cameras_known,
-        "memory": conditioning.memory,
-    }[name]
-    if there is None or not bool(there.any()):
-        return None
-    drop = {"text": Conditioning.without_text, "camera": Conditioning.without_cameras,
-            "memory": Conditioning.without_memory}[name]  # fmt: skip
-    return x, level, drop(conditioning)
-
-
-def hide(question: Question, hidden: Tensor, noise: Tensor, channels: tuple[int, ...], to: float = 1.0) -> Question:
-    """The question with the columns `hidden` [b, f, m] raised to a level: at 1 they are their own noise, below it
-    noised so far as flow has it."""
+def hide(
+    question: Question,
+    hidden: Tensor,
+    noise: Tensor,
+    channels: tuple[int, ...],
+    process: Process = _FLOW,
+    to: float = 1.0,
+) -> Question:
+    """The question with the columns `hidden` [b, f, m] raised to a level: at 1 they are their own noise alone."""
     x, level, conditioning = question
-    wide = per_channel(hidden.to(x), channels) > 0
-    noised = noise if to == 1 else (1 - to) * x + to * noise
-    return torch.where(wide, noised.expand_as(x), x), torch.where(hidden, to, level), conditioning
+    noised = process.add_noise(x, noise, torch.full_like(level[:1, :1, :1, None, None], to))
+    return torch.where(_wide(hidden, channels), noised, x), torch.where(hidden, to, level), conditioning
 
 
 @dataclass(frozen=True)
@@ -164,22 +184,31 @@ class History:
     level   how much they are noised: more keeps only what is coarse ("fractional" history)
     """
 
-    weight: float
+    weight: Scale
     frames: tuple[int, ...] | None = None
     level: float = 0.0
 
 
 def guide_history(
-    denoiser: Denoiser, histories: Sequence[History], noise: Tensor, channels: tuple[int, ...], given: float = 0.0
+    denoiser: Denoiser,
+    histories: Sequence[History],
+    noise: Tensor,
+    channels: tuple[int, ...],
+    process: Process = _FLOW,
+    given: float = HISTORY,
 ) -> Denoiser:
     """Guide towards several views of the history (Song et al. 2025, "History-Guided Video Diffusion", eq. 5):
 
     x0 = blind + sum of weight (with that history - blind), where blind sees no history. One history of all frames at
-    level 0 is `Guidance(image=weight)`.
+    level 0 is `Guidance(image=weight)`, and with weight 1 the denoiser itself.
     """
     if not histories or any(not 0 <= h.level < 1 for h in histories):
         raise InputError(f"histories {list(histories)}; expected at least one, at levels from 0 to less than 1")
-    return _HistoryGuided(denoiser, tuple(histories), noise, channels, given)
+    first = histories[0]
+    everything = len(histories) == 1 and first.frames is None and first.level == 0
+    if everything and isinstance(first.weight, (int, float)) and first.weight == 1:
+        return denoiser
+    return _HistoryGuided(denoiser, tuple(histories), noise, channels, process, given)
 
 
 @dataclass(frozen=True)
@@ -188,6 +217,7 @@ class _HistoryGuided:
     histories: tuple[History, ...]
     noise: Tensor
     channels: tuple[int, ...]
+    process: Process
     given: float
 
     def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
@@ -195,17 +225,22 @@ class _HistoryGuided:
         known = level <= self.given
         if not bool(known.any()):
             return self.denoiser(x, level, conditioning)
-        questions = [hide(plain, known, self.noise, self.channels)]
+        questions = [self._hidden(plain, known, 1.0)]
         for history in self.histories:
             frames = torch.zeros_like(known)
+            if max(history.frames or (0,)) >= known.shape[1]:
+                raise InputError(f"history of frames {history.frames}; expected some of 0 to {known.shape[1] - 1}")
             frames[:, slice(None) if history.frames is None else list(history.frames)] = True
-            question = plain if history.level == 0 else hide(plain, known, self.noise, self.channels, history.level)
-            questions.append(hide(question, known & ~frames, self.noise, self.channels))
+            part = plain if history.level == 0 else self._hidden(plain, known, history.level)
+            questions.append(self._hidden(part, known & ~frames, 1.0))
         blind, *seeing = ask(self.denoiser, questions)
         total = blind
         for history, estimate in zip(self.histories, seeing):
-            total = total + history.weight * (estimate - blind)
-        return total
+            total = total + _spread(_amount(history.weight, level), self.channels, x) * (estimate - blind)
+        return torch.where(_wide(known, self.channels), x, total)
+
+    def _hidden(self, question: Question, hidden: Tensor, to: float) -> Question:
+        return hide(question, hidden, self.noise, self.channels, self.process, to)
 
     def frames(self, chosen: list[int]) -> Denoiser:
         """The same for some of the frames (`worldgen.sampling.windows`)."""
@@ -216,17 +251,30 @@ class _HistoryGuided:
         return replace(self, denoiser=of_frames(self.denoiser, chosen), histories=kept, noise=self.noise[:, chosen])
 
 
-def autoguide(denoiser: Denoiser, weaker: Denoiser, scale: float) -> Denoiser:
+def autoguide(denoiser: Denoiser, weaker: Denoiser, scale: Scale, channels: tuple[int, ...]) -> Denoiser:
     """Away from what a weaker network says, such as an earlier or smaller one (Karras et al. 2024, "Guiding a diffusion
-    model with a bad version of itself", eq. 4). Scale 1 is the denoiser itself."""
-    if scale == 1:
+    model with a bad version of itself", eq. 4). The number 1 is the denoiser itself."""
+    if isinstance(scale, (int, float)) and scale == 1:
         return denoiser
+    return _Autoguided(denoiser, weaker, scale, channels)
 
-    def guided(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
-        weak = weaker(x, level, conditioning)
-        return weak + scale * (denoiser(x, level, conditioning) - weak)
 
-    return guided
+@dataclass(frozen=True)
+class _Autoguided:
+    denoiser: Denoiser
+    weaker: Denoiser
+    scale: Scale
+    channels: tuple[int, ...]
+
+    def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        weak, strong = (d(x, level, conditioning) for d in (self.weaker, self.denoiser))
+        return weak + _spread(_amount(self.scale, level), self.channels, x) * (strong - weak)
+
+    def frames(self, chosen: list[int]) -> Denoiser:
+        """The same for some of the frames (`worldgen.sampling.windows`)."""
+        scale = self.scale[chosen] if isinstance(self.scale, Tensor) else self.scale
+        inner, weaker = (of_frames(d, chosen) for d in (self.denoiser, self.weaker))
+        return replace(self, denoiser=inner, weaker=weaker, scale=scale)
 
 
 @dataclass(frozen=True)
@@ -235,28 +283,33 @@ class Prompt:
 
     text: Float[Tensor, "b t e"]
     text_mask: Tensor
-    weight: float
+    weight: Scale
 
 
-def compose(denoiser: Denoiser, prompts: Sequence[Prompt], avoid: Prompt | None = None) -> Denoiser:
+def compose(
+    denoiser: Denoiser, prompts: Sequence[Prompt], channels: tuple[int, ...], avoid: Prompt | None = None
+) -> Denoiser:
     """Several prompts at once (Liu et al. 2022, "Compositional Visual Generation", eq. 11):
 
     x0 = base + sum of weight (with the prompt - base), where base has no words, or those to `avoid` (a negative
-    prompt). The words of the conditioning it is called with are not looked at. Raises InputError for no prompt.
+    prompt). One prompt of weight 1 is asked alone. The words of the conditioning it is called with are not looked at.
+    Raises InputError for no prompt.
     """
     if not prompts:
         raise InputError("no prompts; expected at least one")
 
     def composed(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         first = prompts[0]
-        base = replace(conditioning, text=first.text, text_mask=first.text_mask).without_text()
+        asked = [replace(conditioning, text=p.text, text_mask=p.text_mask) for p in prompts]
+        if len(prompts) == 1 and isinstance(first.weight, (int, float)) and first.weight == 1:
+            return denoiser(x, level, asked[0])
+        base = asked[0].without_text()
         if avoid is not None:
             base = replace(conditioning, text=avoid.text, text_mask=avoid.text_mask)
-        asked = [replace(conditioning, text=p.text, text_mask=p.text_mask) for p in prompts]
         plain, *wanted = ask(denoiser, [(x, level, c) for c in (base, *asked)])
         total = plain
         for prompt, estimate in zip(prompts, wanted):
-            total = total + prompt.weight * (estimate - plain)
+            total = total + _spread(_amount(prompt.weight, level), channels, x) * (estimate - plain)
         return total
 
     return composed
@@ -265,29 +318,28 @@ def compose(denoiser: Denoiser, prompts: Sequence[Prompt], avoid: Prompt | None 
 def guide_by_energy(
     denoiser: Denoiser,
     energy: Callable[[Tensor], Tensor],
-    step: float,
+    step: Scale,
+    channels: tuple[int, ...],
     repeats: int = 1,
     low: float = 0.0,
-    channels: tuple[int, ...] | None = None,
 ) -> Denoiser:
     """Move each clean estimate down an energy [b] of it (`worldgen.sampling.energies`): x0 - step grad energy(x0).
 
+    channels  of each modality
     repeats   so many steps down in each call
-    low       not at levels up to this one, where details are settled
-    channels  of each modality: columns at levels up to `low`, such as what is given, stay while others move (default:
-              all move until the last is there)
+    low       columns at levels up to this one stay, such as what is given, or where details are settled
 
     The gradient is that of the estimate alone, not through the network (as in Bansal et al. 2023, "Universal guidance",
-    backward guidance, 3.2). Step 0 is the denoiser itself.
+    backward guidance, 3.2). Step 0 is the denoiser itself. An energy is of all frames: not for windows.
     """
-    if step == 0:
+    if isinstance(step, (int, float)) and step == 0:
         return denoiser
 
     def guided(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         x0 = denoiser(x, level, conditioning)
         if float(level.max()) <= low:
             return x0
-        pace = step if channels is None else step * per_channel((level > low).to(x0), channels)
+        pace = _spread(_amount(step, level), channels, x0) * per_channel((level > low).to(x0), channels)
         with torch.inference_mode(False), torch.enable_grad():
             for _ in range(repeats):
                 leaf = x0.detach().clone().requires_grad_()

@@ -54,6 +54,8 @@ class Levels:
     def staggered(start: Int[Tensor, "f m"], ramp: int | Ramp, known: Bool[Tensor, "f m"] | None = None) -> "Levels":
         """Each column begins its ramp in the row `start`: of this all the others are made."""
         down = as_ramp(ramp).float()
+        if start.ndim != 2 or not start.numel():
+            raise InputError(f"columns of shape {tuple(start.shape)}; expected [frames, modalities], none empty")
         known = torch.zeros_like(start, dtype=torch.bool) if known is None else known
         if known.shape != start.shape:
             raise InputError(
@@ -86,6 +88,7 @@ class Levels:
         frames: int, modalities: int, ramp: int | Ramp, chunk: int = 1, known: Bool[Tensor, "f m"] | None = None
     ) -> "Levels":
         """Chunk after chunk of frames, each begun when the one before is clean."""
+        _zeros(frames, modalities)
         if chunk < 1:
             raise InputError(f"chunks of {chunk} frames; expected at least 1")
         return Levels._in_turn(torch.arange(frames) // chunk, modalities, ramp, None, known)
@@ -108,6 +111,7 @@ class Levels:
         tiers: Sequence[int] | Sequence[Sequence[int]],
         known: Bool[Tensor, "f m"] | None = None,
         group: int = 1,
+        most: int | None = None,
     ) -> "Levels":
         """Keyframes first, then the frames between them, over any number of tiers.
 
@@ -115,18 +119,28 @@ class Levels:
                numbers of each tier's frames
         group  pictures in a latent frame after the first (`Codec.group`): frames are then counted in latent ones, and
                tiers of numbers name pictures, each of which must be the last of its latent frame
+        most   frames that move at once: larger tiers take several turns, from the first frames on
         """
+        _zeros(frames, modalities)
+        if most is not None and most < 1:
+            raise InputError(f"at most {most} frames at once; expected at least 1")
         turn = torch.full((frames,), len(tiers))
         for n in reversed(range(len(tiers))):
             tier = tiers[n]
             if isinstance(tier, int):
-                if tier < 1 or (n and tier >= tiers[n - 1]):  # type: ignore[operator]
+                before = tiers[n - 1] if n else None
+                if tier < 1 or (n and not (isinstance(before, int) and tier < before)):
                     raise InputError(f"tiers of strides {list(tiers)}; expected strides that fall, of 1 or more")
                 turn[::tier] = n
                 turn[-1] = 0
             else:
                 for frame in tier:
                     turn[latent_frame(frame, group, frames)] = n
+        if most is not None:
+            free = torch.ones(frames, dtype=torch.bool) if known is None else ~known.all(1)
+            for n in range(len(tiers) + 1):
+                chosen = ((turn == n) & free).nonzero().flatten()
+                turn[chosen] = n * frames + torch.arange(len(chosen)) // most - (len(tiers) + 1) * frames
         return Levels._in_turn(turn, modalities, ramp, None, known)
 
     @staticmethod
@@ -156,6 +170,7 @@ class Levels:
         if not turns or min(turns) < 0:
             raise InputError(f"turns of modalities {list(turns)}; expected 0 (given), 1, 2, ... for each")
         turn = torch.tensor(turns).expand(frames, -1)
+        _zeros(frames, len(turns))
         steps = len(as_ramp(ramp)) - 1
         return Levels.staggered(steps * (_ranks(turn, turn == 0)), ramp, turn == 0)
 
@@ -179,14 +194,16 @@ class Levels:
 
     def to_json(self) -> str:
         """As JSON: {"levels": [[[...]]]}, rows of frames of modalities."""
-        return json.dumps({"levels": self.matrix.tolist(), "partial": self.partial})
+        double = self.matrix.dtype == torch.float64
+        return json.dumps({"levels": self.matrix.tolist(), "partial": self.partial, "double": double})
 
     @staticmethod
     def from_json(text: str) -> "Levels":
         """Read them back, bit for bit. Raises InputError for anything else."""
         try:
             facts = json.loads(text)
-            return Levels(torch.tensor(facts["levels"], dtype=torch.float32), bool(facts.get("partial", False)))
+            kind = torch.float64 if facts.get("double") is True else torch.float32
+            return Levels(torch.tensor(facts["levels"], dtype=kind), facts.get("partial") is True)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise

@@ -45,6 +45,8 @@ class Process:
             raise InputError(f"process target {self.target!r}; expected one of {', '.join(TARGETS)}")
         if not self.data_std > 0:
             raise InputError(f"process data_std {self.data_std}; expected more than 0")
+        if self.target in ("eps", "score") and type(self) is not Process and not self.alpha_sigma(torch.ones(1))[0] > 0:
+            raise InputError(f"process target {self.target!r} where level 1 has no signal; expected x0, v or velocity")
 
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """Shares of signal and noise at a level."""
@@ -72,7 +74,7 @@ class Process:
     def add_noise(self, x0: Tensor, noise: Tensor, level: Tensor) -> Tensor:
         """The noised frames; level broadcasts against x0. Level 0 returns x0 bit for bit, level 1 nothing of it."""
         alpha, sigma = self.alpha_sigma(level)
-        return torch.where(level == 0, x0, torch.where(level == 1, 0.0, alpha) * x0 + sigma * noise)
+        return torch.where(level == 0, x0, alpha * torch.where(level == 1, 0.0, x0) + sigma * noise)
 
     def mixture(self, level: Tensor, target: str) -> tuple[Tensor, Tensor]:
         """skip and out of x0 = skip x + out predicted, for a network that predicts

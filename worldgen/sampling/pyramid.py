@@ -13,6 +13,7 @@ from geometry.errors import InputError
 from geometry.shapes import Bool, Float
 from worldgen.conditioning import Conditioning
 from worldgen.sampling.levels import Levels
+from worldgen.sampling.noise import KeyedNoise
 from worldgen.sampling.process import Denoiser, Flow, Process, per_channel
 from worldgen.sampling.ramps import uniform
 from worldgen.sampling.sampler import State, begin, sample
@@ -142,10 +143,11 @@ def sample_pyramid(
     solver: Solver,
     channels: tuple[int, ...],
     block: int = 1,
+    fresh: Sequence[KeyedNoise] | None = None,
 ) -> Iterator[tuple[int, State]]:
     """The stages one after another, yielding the stage's number and the state after every step.
 
-    known, noise  as for `sample`, of each stage's size; noise of the stages is independent
+    known, noise, fresh  as for `sample`, of each stage's size; noise of the stages is independent
 
     Given columns are taken from `known` in each stage, bit for bit.
     """
@@ -158,8 +160,9 @@ def sample_pyramid(
             start = torch.where(per_channel(first.to(x), channels) == 0, known[n], moved)
         begun = begin(start, stage.levels, solver, process)
         for state in sample(
-            denoiser, known[n], noise[n], stage.levels, conditioning, solver, channels, process, state=begun
-        ):
+            denoiser, known[n], noise[n], stage.levels, conditioning, solver, channels, process,
+            fresh=None if fresh is None else fresh[n], state=begun,
+        ):  # fmt: skip
             x = state.x
             yield n, state
 

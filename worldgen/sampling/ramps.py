@@ -17,6 +17,8 @@ def as_ramp(ramp: "int | Ramp") -> Ramp:
     """A number of even steps, or a ramp of one's own. Raises InputError unless it falls from at most 1 to 0."""
     if isinstance(ramp, int):
         return uniform(ramp)
+    if not isinstance(ramp, Tensor):
+        raise InputError(f"a ramp {ramp!r}; expected a number of steps, or a tensor of levels that fall to 0")
     ends = ramp.ndim == 1 and len(ramp) > 1 and bool(ramp[0] <= 1) and bool(ramp[-1] == 0)
     if not ends or not bool((ramp.diff() < 0).all()):
         raise InputError(f"a ramp {[round(v, 4) for v in ramp.flatten().tolist()]}; expected levels that fall to 0")
@@ -48,7 +50,9 @@ def resolution_shift(pixels: int, trained_pixels: int) -> float:
 def karras(steps: int, process: Process, least: float = 0.002, most: float = 80.0, rho: float = 7.0) -> Ramp:
     """Even steps in (sigma / alpha)^(1 / rho) from `most` to `least`, then 0 (Karras et al. 2022, eq. 5)."""
     _check_ratios(least, most)
-    share = uniform(steps)[:-1] if steps == 1 else torch.linspace(1, 0, steps, dtype=torch.float64)
+    if not rho > 0:
+        raise InputError(f"rho {rho}; expected more than 0")
+    share = torch.linspace(1, 0, len(uniform(steps)) - 1, dtype=torch.float64)
     ratio = (least ** (1 / rho) + share * (most ** (1 / rho) - least ** (1 / rho))) ** rho
     return _from_ratios(ratio, process)
 
@@ -56,7 +60,8 @@ def karras(steps: int, process: Process, least: float = 0.002, most: float = 80.
 def log_snr(steps: int, process: Process, least: float = 0.002, most: float = 80.0) -> Ramp:
     """Even steps in log(sigma / alpha) from `most` to `least`, then 0."""
     _check_ratios(least, most)
-    return _from_ratios(torch.logspace(math.log10(most), math.log10(least), steps, dtype=torch.float64), process)
+    count = len(uniform(steps)) - 1
+    return _from_ratios(torch.logspace(math.log10(most), math.log10(least), count, dtype=torch.float64), process)
 
 
 def _check_ratios(least: float, most: float) -> None:

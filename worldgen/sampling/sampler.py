@@ -48,13 +48,14 @@ class State(NamedTuple):
         write_file(FilePath(path), save(own, facts))
 
     @staticmethod
-    def load(path: FilePath | str) -> "State":
-        """Read one. Raises InputError for a file that holds none."""
+    def load(path: FilePath | str, device: torch.device | str = "cpu") -> "State":
+        """Read one, to a device. Raises InputError for a file that holds none."""
         try:
             with safe_open(str(path), "pt") as file:
                 facts = json.loads((file.metadata() or {})["state"])
-                memory = tuple(file.get_tensor(f"memory.{n}") for n in range(facts["memory"]))
-                return State(facts["row"], file.get_tensor("x"), file.get_tensor("x0"), memory, facts["run"])
+                x, x0 = (file.get_tensor(name).to(device) for name in ("x", "x0"))
+                memory = tuple(file.get_tensor(f"memory.{n}").to(device) for n in range(facts["memory"]))
+                return State(facts["row"], x, x0, memory, facts["run"])
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise InputError(f"{path}: {type(error).__name__}; expected a state of the sampler") from error
 
@@ -90,15 +91,14 @@ def sample(
     Raises InputError for shapes that do not agree, a stochastic solver without fresh noise, and the state of another
     run.
     """
-    frames, modalities = levels.matrix.shape[1:]
-    if known.shape[1] != frames or known.shape[2] != sum(channels) or len(channels) != modalities:
-        raise InputError(
-            f"levels of {frames} frames and {modalities} modalities for frames of shape {tuple(known.shape)} with "
-            f"modalities of {channels} channels; expected them to agree"
-        )
+    _check(levels, known, channels)
+    if noise.shape[1:] != known.shape[1:] or noise.shape[0] not in (1, known.shape[0]):
+        raise InputError(f"noise {tuple(noise.shape)} for frames {tuple(known.shape)}; expected one shape")
     if state is None:
         first = per_channel(levels.matrix[0].to(known), channels)
         state = begin(process.add_noise(known, noise, first).expand_as(known), levels, solver, process)
+    elif state.x.shape != known.shape:
+        raise InputError(f"a state of frames {tuple(state.x.shape)}; expected {tuple(known.shape)}")
     return _follow(denoiser, state, levels.matrix, conditioning, solver, channels, process, fresh, window, known)
 
 
@@ -123,6 +123,7 @@ def invert(
     """
     if solver.stochastic:
         raise InputError(f"inversion with {solver}; expected a solver without fresh noise")
+    _check(levels, x, channels)
     matrix = levels.matrix.flip(0)
     start = State(0, x, x, (x,) * solver.memory, _run_name(solver, process, matrix))
     return _follow(denoiser, start, matrix, conditioning, solver, channels, process)
@@ -140,6 +141,15 @@ def reflow_pairs(
     """Noise and the frames it leads to, which a network learns straighter paths from (Liu et al. 2022, algorithm 1)."""
     *_, last = sample(denoiser, torch.zeros_like(noise), noise, levels, conditioning, solver, channels, process)
     return noise, last.x
+
+
+def _check(levels: Levels, x: Tensor, channels: tuple[int, ...]) -> None:
+    frames, modalities = levels.matrix.shape[1:]
+    if x.ndim != 5 or x.shape[1] != frames or x.shape[2] != sum(channels) or len(channels) != modalities:
+        raise InputError(
+            f"levels of {frames} frames and {modalities} modalities for frames of shape {tuple(x.shape)} with "
+            f"modalities of {channels} channels; expected them to agree"
+        )
 
 
 def _run_name(solver: Solver, process: Process, matrix: Tensor) -> str:

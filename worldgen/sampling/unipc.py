@@ -14,17 +14,17 @@ from worldgen.sampling.path import Path
 def blend(coefficients: Sequence[float | Tensor], tensors: Sequence[Tensor]) -> Tensor:
     """The sum of tensors, each times its coefficient: all of them numbers, or all tensors."""
     first = coefficients[0]
-    if isinstance(first, Tensor):
+    if isinstance(first, float):
+        if len(coefficients) == 2 and -1e-12 < first + coefficients[1] - 1 < 1e-12:
+            return torch.lerp(tensors[1], tensors[0], first)  # half the passes over memory
         total = first * tensors[0]
         for coefficient, tensor in zip(coefficients[1:], tensors[1:]):
-            total.addcmul_(coefficient, tensor)  # type: ignore[arg-type]
+            if coefficient != 0:
+                total.add_(tensor, alpha=coefficient)  # type: ignore[arg-type]
         return total
-    if len(coefficients) == 2 and -1e-12 < first + coefficients[1] - 1 < 1e-12:
-        return torch.lerp(tensors[1], tensors[0], first)  # half the passes over memory
     total = first * tensors[0]
     for coefficient, tensor in zip(coefficients[1:], tensors[1:]):
-        if coefficient != 0:
-            total.add_(tensor, alpha=coefficient)  # type: ignore[arg-type]
+        total.addcmul_(coefficient, tensor)  # type: ignore[arg-type]
     return total
 
 

@@ -38,7 +38,7 @@ class Window:
         if len(moving) > self.limit:
             raise InputError(
                 f"{len(moving)} frames move in one row and the network takes {self.limit}; expected levels that move "
-                "fewer at once, such as Levels.rolling, Levels.autoregressive or Levels.keyframes in several tiers"
+                "fewer at once, such as Levels.rolling, Levels.autoregressive or Levels.keyframes(..., most=...)"
             )
         closest = self.closeness[moving][:, finished].amax(0).argsort(descending=True, stable=True)
         return sorted([*moving, *(finished[int(i)] for i in closest[: self.limit - len(moving)])])
@@ -106,13 +106,25 @@ def looking(denoiser: Denoiser, matrix: Tensor, conditioning: Conditioning, wind
         return lambda x, level, row: denoiser(x, level, conditioning)
     if len(window.closeness) != matrix.shape[1]:
         raise InputError(f"a window over {len(window.closeness)} frames; expected {matrix.shape[1]}, as the levels")
-    seen = [window.seen(*_parts(matrix, row)) for row in range(len(matrix) - 1)]
+    seen = [_seen(window, matrix, row) for row in range(len(matrix) - 1)]
 
     def look(x: Tensor, level: Tensor, row: int) -> Tensor:
-        frames = seen[row]
-        return _only(denoiser, x, level, conditioning, frames)
+        return _only(denoiser, x, level, conditioning, seen[row]) if seen[row] else x
 
     return look
+
+
+def _seen(window: Window, matrix: Tensor, row: int) -> list[int]:
+    """The frames of a row's call; none where nothing moves."""
+    moving, known = _parts(matrix, row)
+    if not moving:
+        return []
+    if known and len(moving) >= window.limit and bool((matrix[row, moving] == matrix[0, moving]).all()):
+        raise InputError(
+            f"{len(moving)} frames begin in row {row} and the network takes {window.limit}, so that they would see "
+            "nothing of what is known; expected levels that begin fewer at once"
+        )
+    return window.seen(moving, known)
 
 
 def _only(denoiser: Denoiser, x: Tensor, level: Tensor, conditioning: Conditioning, frames: list[int]) -> Tensor:
@@ -126,37 +138,38 @@ def _only(denoiser: Denoiser, x: Tensor, level: Tensor, conditioning: Conditioni
 
 
 def _parts(matrix: Tensor, row: int) -> tuple[list[int], list[int]]:
-    """The frames on their way in a row, and those that are as they will stay; others wait and say nothing."""
+    """The frames on their way in a row, and those of which something is as it will stay; others say nothing."""
     frame, rest = matrix[row], matrix[row:]
     still = (rest == frame).all(0).all(-1)
     begun = (matrix[: row + 1] != matrix[0]).any(0).any(-1) | (matrix[row + 1] != frame).any(-1)
     moving = ~still & begun
-    known = still & (frame < 1).any(-1)
+    known = ((rest == frame).all(0) & (frame < 1)).any(-1) & ~moving  # a given picture, also while its depth waits
     return moving.nonzero().flatten().tolist(), known.nonzero().flatten().tolist()
 
 
 def _remembering(denoiser: Remembering, matrix: Tensor, conditioning: Conditioning) -> Look:
-    """Calls with what is not remembered yet; frames that are clean in all modalities, and stay so, are remembered."""
+    """Calls with what is not remembered yet and the moving frames may see.
+
+    Frames are remembered, those of one order number in one call, once they and all before them are clean in all
+    modalities and stay so: what they see is then as it will stay.
+    """
     if conditioning.order is None:
         raise InputError("a denoiser that remembers, with frames in no order; expected Conditioning.causal(...)")
     order = conditioning.order[0].tolist()
-    done: list[int] = []
+    pending = sorted(set(order))
 
     def look(x: Tensor, level: Tensor, row: int) -> Tensor:
         nonlocal denoiser
-        moving, known = _parts(matrix, row)
-        clean = [f for f in known if bool((matrix[row, f] == 0).all()) and f not in done]
-        others = [*moving, *(f for f in known if f not in done and f not in clean)]
-        if clean and max(order[f] for f in clean) > min((order[f] for f in moving), default=len(order)):
-            raise InputError(
-                f"frames {clean} are finished before frames {moving}, which they may see; expected levels that finish "
-                "frames in their causal order, a chunk at a time"
-            )
-        if clean:
-            denoiser = denoiser.remember(x[:, clean], conditioning.frames(clean))
-            done.extend(clean)
-        x0 = x.clone()
-        x0[:, others] = denoiser(x[:, others], level[:, others], conditioning.frames(others))
-        return x0
+        clean = (matrix[row:] == 0).all(0).all(-1).tolist()
+        while pending and all(clean[f] for f in range(len(order)) if order[f] == pending[0]):
+            number = pending.pop(0)
+            chunk = [f for f in range(len(order)) if order[f] == number]
+            denoiser = denoiser.remember(x[:, chunk], conditioning.frames(chunk))
+        moving, _ = _parts(matrix, row)
+        if not moving:
+            return x
+        last = max(order[f] for f in moving)
+        awaited = [f for f in range(len(order)) if order[f] in pending and order[f] <= last]
+        return _only(denoiser, x, level, conditioning, awaited)
 
     return look
