@@ -2,8 +2,8 @@
 
 One process, one thread, in turn; both get the same constant for the network's answer, so what is timed is all the rest.
 "steps": 30 steps, the schedule being made before; "runs": with the schedule's making. First both must come to the same
-place. Exits with 1 if a promised ratio is missed by more than a fifth, or 2% of a step are outside the network. diffusers has no part in the default install:
-`pip install "worldgen[diffusers]"`.
+place. Exits with 1 if a promised ratio is missed by more than a fifth, or more than 2% of a step of the embedded model
+are outside the network. diffusers has no part in the default install: `pip install "worldgen[diffusers]"`.
 """
 
 import copy
