@@ -47,11 +47,10 @@ def test_any_solver_goes_with_any_process(name: str, process: str) -> None:
     assert found > 0.75 * promised
 
 
-@pytest.mark.parametrize("solver", [DDPM(), DDIM(0.5)], ids=str)
-@pytest.mark.parametrize("mode", ["full sequence", "rolling"])
+@pytest.mark.parametrize(("solver", "mode"), [(DDPM(), "rolling"), (DDIM(0.5), "full sequence")], ids=str)
 def test_ancestral_sampling_has_the_exact_law_within_the_error_of_its_draws(solver: Solver, mode: str) -> None:
-    """200 steps of 4,000 draws: the standard error of a mean is 0.6 / sqrt(4000) = 0.01, of a variance about 2%."""
-    gaussian, draws, steps = Gaussian.random(FRAMES, CHANNELS), 4000, 200
+    """100 steps of 4,000 draws: the standard error of a mean is 0.6 / sqrt(4000) = 0.01, of a variance about 2%."""
+    gaussian, draws, steps = Gaussian.random(FRAMES, CHANNELS), 4000, 100
     levels = MODES[mode](steps)
     noise = gaussian.framed(torch.randn(draws, N, dtype=torch.float64))
     out = ended(gaussian.denoise, noise, levels, solver, fresh=lambda moves: torch.randn_like(noise)).flatten(1)
@@ -86,7 +85,7 @@ def test_deterministic_solvers_agree_on_where_a_path_through_a_mixture_ends_at_t
         )  # fmt: skip
         return last.x
 
-    truth = end(600, UniPC(3))
+    truth = end(300, UniPC(3))
     for solver, promised in ORDERS.values():
         coarse, fine = ((end(steps, solver) - truth).abs().median() for steps in (60, 120))
         assert coarse / fine > 2 ** (0.75 * promised), solver
@@ -126,11 +125,11 @@ def test_consistency_steps_from_noise_have_the_exact_law_within_the_error_of_the
 @pytest.mark.parametrize("solver", [Euler(), Heun(), DPM2M(), UniPC()], ids=str)
 def test_inversion_finds_the_noise_that_leads_to_the_frames(solver: Solver) -> None:
     gaussian = Gaussian.random(FRAMES, CHANNELS)
-    levels = Levels.full_sequence(FRAMES, len(CHANNELS), 400)
+    levels = Levels.full_sequence(FRAMES, len(CHANNELS), 200)
     noise = gaussian.framed(torch.randn(3, N, dtype=torch.float64))
     frames = ended(gaussian.denoise, noise, levels, solver)
     *_, back = invert(gaussian.denoise, frames, levels, blank(3, FRAMES), solver, CHANNELS)
-    assert (back.x - noise).abs().max() < (0.05 if isinstance(solver, Euler) else 2e-3)
+    assert (back.x - noise).abs().max() < (0.1 if isinstance(solver, Euler) else 8e-3)
 
 
 def test_stochastic_solvers_can_t_be_inverted_nor_run_without_fresh_noise() -> None:
