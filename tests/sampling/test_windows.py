@@ -81,7 +81,7 @@ def test_guidance_goes_through_a_window_with_each_frame_s_own_scale_and_noise() 
     levels = Levels.autoregressive(frames, 1, 3)
     for guided in (
         guide(alone, Guidance(image=scale), noise, {"rgb": 1}),
-        guide_history(alone, [History(1.5), History(0.5, (1, 2))], noise, (1,)),
+        guide_history(alone, [History(scale), History(0.5, (1, 2))], noise, (1,)),
     ):
         arguments = (x, x, levels, numbered(frames), Euler(), (1,))
         *_, whole = sample(guided, *arguments)

@@ -54,20 +54,8 @@ def generate(
     """
     if solver not in SOLVERS:
         raise InputError(f"solver {solver!r}; expected one of {', '.join(SOLVERS)}")
-    if len(clip.cameras.shape) != 2:
-        raise InputError(f"a clip of cameras {tuple(clip.cameras.shape)}; expected [b, f], a batch of clips")
+    _check(model, clip, levels, scale, frame_ids, clip_ids)
     (batch, frames), device = clip.cameras.shape, model.device
-    modalities = list(model.config.network.modalities)
-    for name, ids, count in (("frame_ids", frame_ids, frames), ("clip_ids", clip_ids, batch)):
-        if ids is not None and len(ids) != count:
-            raise InputError(f"{len(ids)} {name}; expected {count}")
-    if scale is not None and (tuple(scale.shape) != (batch,) or not bool((scale > 0).all())):
-        raise InputError(f"scene scales {scale.tolist()}; expected {batch}, more than 0")
-    if levels.matrix.shape[1:] != (frames, len(modalities)):
-        raise InputError(
-            f"levels of {levels.matrix.shape[1]} frames and {levels.matrix.shape[2]} modalities; expected {frames} and "
-            f"{len(modalities)} ({', '.join(modalities)})"
-        )
     clip = clip.to(device)
     gauge = Gauge.of(clip.cameras, clip_scale(clip) if scale is None else scale.to(device))
     conditioning = Conditioning.of(gauge.normalise(clip.cameras))
@@ -95,13 +83,37 @@ def generate(
     return _answer(model, clip, levels, gauge, x.clone())
 
 
+def _check(
+    model: WorldModel,
+    clip: Clip,
+    levels: Levels,
+    scale: Tensor | None,
+    frame_ids: list[int] | None,
+    clip_ids: list[int] | None,
+) -> None:
+    if len(clip.cameras.shape) != 2:
+        raise InputError(f"a clip of cameras {tuple(clip.cameras.shape)}; expected [b, f], a batch of clips")
+    batch, frames = clip.cameras.shape
+    modalities = list(model.config.network.modalities)
+    for name, ids, count in (("frame_ids", frame_ids, frames), ("clip_ids", clip_ids, batch)):
+        if ids is not None and len(ids) != count:
+            raise InputError(f"{len(ids)} {name}; expected {count}")
+    if scale is not None and (tuple(scale.shape) != (batch,) or not bool((scale > 0).all())):
+        raise InputError(f"scene scales {scale.tolist()}; expected {batch}, more than 0")
+    if levels.matrix.shape[1:] != (frames, len(modalities)):
+        raise InputError(
+            f"levels of {levels.matrix.shape[1]} frames and {levels.matrix.shape[2]} modalities; expected {frames} and "
+            f"{len(modalities)} ({', '.join(modalities)})"
+        )
+
+
 def _answer(model: WorldModel, clip: Clip, levels: Levels, gauge: Gauge, x: Tensor) -> Clip:
     """What was generated, and the caller's own pixels where they were given."""
     out = model.codec.decode(x)
     rgb, depth = out["rgb"].clamp(0, 1), gauge.depth_from_signal(out["depth"])
     given = levels.still & (levels.matrix[0] < 1)
     unknown = levels.still & (levels.matrix[0] == 1)
-    wide = [part.T.to(rgb.device)[..., None, None, None] for part in (given, unknown)]
-    rgb = torch.where(wide[0][0], clip.rgb, rgb)
-    depth = torch.where(wide[0][1] & (clip.depth > 0), clip.depth, torch.where(wide[1][1], 0.0, depth))
-    return Clip(rgb, depth, clip.cameras)
+    given, unknown = (part[..., None, None, None].to(rgb.device) for part in (given, unknown))
+    depth = torch.where(unknown[:, 1], 0.0, depth)
+    depth = torch.where(given[:, 1] & (clip.depth > 0), clip.depth, depth)
+    return Clip(torch.where(given[:, 0], clip.rgb, rgb), depth, clip.cameras)

@@ -72,7 +72,7 @@ def guide(
     noise       standard normal [b or 1, f, c, h, w] to hide what is given with
     modalities  channels of each, in order, by name
     """
-    scales = {name: s for name, s in guidance.scales().items() if not (isinstance(s, (int, float)) and s == 1)}
+    scales = {name: s for name, s in guidance.scales().items() if not _is(s, 1)}
     return _Guided(denoiser, guidance, scales, noise, modalities, process) if scales else denoiser
 
 
@@ -124,7 +124,7 @@ class _Guided:
 
     def frames(self, chosen: list[int]) -> Denoiser:
         """The same for some of the frames (`worldgen.sampling.windows`)."""
-        scales = {name: s[chosen] if isinstance(s, Tensor) else s for name, s in self.scales.items()}
+        scales = {name: _at(scale, chosen) for name, scale in self.scales.items()}
         inner = of_frames(self.denoiser, chosen)
         return replace(self, denoiser=inner, scales=scales, noise=self.noise[:, chosen])
 
@@ -160,6 +160,26 @@ def _amount(scale: Scale, level: Tensor) -> float | Tensor:
             raise InputError(f"guidance scales {tuple(scale.shape)} for {level.shape[1]} frames; expected one a frame")
         return scale.to(level)[None, :, None].expand_as(level)
     return float(scale)
+
+
+def _towards(
+    base: Tensor, estimates: Sequence[Tensor], weights: Sequence[Scale], level: Tensor, channels: tuple[int, ...]
+) -> Tensor:
+    """base + sum of weight (estimate - base)."""
+    total = base
+    for weight, estimate in zip(weights, estimates):
+        total = total + _spread(_amount(weight, level), channels, base) * (estimate - base)
+    return total
+
+
+def _is(scale: Scale, number: int) -> bool:
+    """Whether a scale is this number, always."""
+    return isinstance(scale, (int, float)) and scale == number
+
+
+def _at(scale: Scale, chosen: list[int]) -> Scale:
+    """The scale of some of the frames."""
+    return scale[chosen] if isinstance(scale, Tensor) else scale
 
 
 def hide(
@@ -206,7 +226,7 @@ def guide_history(
         raise InputError(f"histories {list(histories)}; expected at least one, at levels from 0 to less than 1")
     first = histories[0]
     everything = len(histories) == 1 and first.frames is None and first.level == 0
-    if everything and isinstance(first.weight, (int, float)) and first.weight == 1:
+    if everything and _is(first.weight, 1):
         return denoiser
     return _HistoryGuided(denoiser, tuple(histories), noise, channels, process, given)
 
@@ -234,9 +254,7 @@ class _HistoryGuided:
             part = plain if history.level == 0 else self._hidden(plain, known, history.level)
             questions.append(self._hidden(part, known & ~frames, 1.0))
         blind, *seeing = ask(self.denoiser, questions)
-        total = blind
-        for history, estimate in zip(self.histories, seeing):
-            total = total + _spread(_amount(history.weight, level), self.channels, x) * (estimate - blind)
+        total = _towards(blind, seeing, [h.weight for h in self.histories], level, self.channels)
         return torch.where(_wide(known, self.channels), x, total)
 
     def _hidden(self, question: Question, hidden: Tensor, to: float) -> Question:
@@ -244,17 +262,19 @@ class _HistoryGuided:
 
     def frames(self, chosen: list[int]) -> Denoiser:
         """The same for some of the frames (`worldgen.sampling.windows`)."""
-        kept = tuple(
-            h if h.frames is None else replace(h, frames=tuple(chosen.index(f) for f in h.frames if f in chosen))
-            for h in self.histories
+        kept = []
+        for history in self.histories:
+            shown = history.frames and tuple(chosen.index(f) for f in history.frames if f in chosen)
+            kept.append(replace(history, weight=_at(history.weight, chosen), frames=shown))
+        return replace(
+            self, denoiser=of_frames(self.denoiser, chosen), histories=tuple(kept), noise=self.noise[:, chosen]
         )
-        return replace(self, denoiser=of_frames(self.denoiser, chosen), histories=kept, noise=self.noise[:, chosen])
 
 
 def autoguide(denoiser: Denoiser, weaker: Denoiser, scale: Scale, channels: tuple[int, ...]) -> Denoiser:
     """Away from what a weaker network says, such as an earlier or smaller one (Karras et al. 2024, "Guiding a diffusion
     model with a bad version of itself", eq. 4). The number 1 is the denoiser itself."""
-    if isinstance(scale, (int, float)) and scale == 1:
+    if _is(scale, 1):
         return denoiser
     return _Autoguided(denoiser, weaker, scale, channels)
 
@@ -268,13 +288,12 @@ class _Autoguided:
 
     def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         weak, strong = (d(x, level, conditioning) for d in (self.weaker, self.denoiser))
-        return weak + _spread(_amount(self.scale, level), self.channels, x) * (strong - weak)
+        return _towards(weak, [strong], [self.scale], level, self.channels)
 
     def frames(self, chosen: list[int]) -> Denoiser:
         """The same for some of the frames (`worldgen.sampling.windows`)."""
-        scale = self.scale[chosen] if isinstance(self.scale, Tensor) else self.scale
         inner, weaker = (of_frames(d, chosen) for d in (self.denoiser, self.weaker))
-        return replace(self, denoiser=inner, weaker=weaker, scale=scale)
+        return replace(self, denoiser=inner, weaker=weaker, scale=_at(self.scale, chosen))
 
 
 @dataclass(frozen=True)
@@ -301,16 +320,13 @@ def compose(
     def composed(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         first = prompts[0]
         asked = [replace(conditioning, text=p.text, text_mask=p.text_mask) for p in prompts]
-        if len(prompts) == 1 and isinstance(first.weight, (int, float)) and first.weight == 1:
+        if len(prompts) == 1 and _is(first.weight, 1):
             return denoiser(x, level, asked[0])
         base = asked[0].without_text()
         if avoid is not None:
             base = replace(conditioning, text=avoid.text, text_mask=avoid.text_mask)
         plain, *wanted = ask(denoiser, [(x, level, c) for c in (base, *asked)])
-        total = plain
-        for prompt, estimate in zip(prompts, wanted):
-            total = total + _spread(_amount(prompt.weight, level), channels, x) * (estimate - plain)
-        return total
+        return _towards(plain, wanted, [prompt.weight for prompt in prompts], level, channels)
 
     return composed
 
@@ -332,7 +348,7 @@ def guide_by_energy(
     The gradient is that of the estimate alone, not through the network (as in Bansal et al. 2023, "Universal guidance",
     backward guidance, 3.2). Step 0 is the denoiser itself. An energy is of all frames: not for windows.
     """
-    if isinstance(step, (int, float)) and step == 0:
+    if _is(step, 0):
         return denoiser
 
     def guided(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:

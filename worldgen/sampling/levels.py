@@ -138,9 +138,8 @@ class Levels:
                     turn[latent_frame(frame, group, frames)] = n
         if most is not None:
             free = torch.ones(frames, dtype=torch.bool) if known is None else ~known.all(1)
-            for n in range(len(tiers) + 1):
-                chosen = ((turn == n) & free).nonzero().flatten()
-                turn[chosen] = n * frames + torch.arange(len(chosen)) // most - (len(tiers) + 1) * frames
+            place = torch.stack([((turn == n) & free).cumsum(0) - 1 for n in range(len(tiers) + 1)])
+            turn = frames * turn + place.gather(0, turn[None])[0].clamp_min(0) // most
         return Levels._in_turn(turn, modalities, ramp, None, known)
 
     @staticmethod

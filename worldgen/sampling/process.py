@@ -5,6 +5,7 @@ sigma 0) in all of them.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ def per_channel(level: Float[Tensor, "*b f m"], channels: tuple[int, ...]) -> Fl
 
 
 @dataclass(frozen=True)
-class Process:
+class Process(ABC):
     """What all processes share.
 
     data_std  the spread of clean signals, which the preconditioning assumes
@@ -45,16 +46,16 @@ class Process:
             raise InputError(f"process target {self.target!r}; expected one of {', '.join(TARGETS)}")
         if not self.data_std > 0:
             raise InputError(f"process data_std {self.data_std}; expected more than 0")
-        if self.target in ("eps", "score") and type(self) is not Process and not self.alpha_sigma(torch.ones(1))[0] > 0:
+        if self.target in ("eps", "score") and not self.alpha_sigma(torch.ones(1))[0] > 0:
             raise InputError(f"process target {self.target!r} where level 1 has no signal; expected x0, v or velocity")
 
+    @abstractmethod
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """Shares of signal and noise at a level."""
-        raise NotImplementedError
 
+    @abstractmethod
     def motion(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The clock in which second-order solvers measure steps, and the rates of alpha and sigma by it."""
-        raise NotImplementedError
 
     def level_of(self, ratio: Tensor) -> Tensor:
         """The level with this ratio sigma / alpha (0 to infinity), by bisection; float64."""

@@ -104,7 +104,7 @@ def sample(
 
 def begin(x: Float[Tensor, "b f c h w"], levels: Levels, solver: Solver, process: Process = _FLOW) -> State:
     """The state before the first step, with an x of one's own, for `sample(..., state=begin(...))`."""
-    return State(0, x, x, (x,) * solver.memory, _run_name(solver, process, levels.matrix))
+    return _begin(x, levels.matrix, solver, process)
 
 
 def invert(
@@ -125,8 +125,7 @@ def invert(
         raise InputError(f"inversion with {solver}; expected a solver without fresh noise")
     _check(levels, x, channels)
     matrix = levels.matrix.flip(0)
-    start = State(0, x, x, (x,) * solver.memory, _run_name(solver, process, matrix))
-    return _follow(denoiser, start, matrix, conditioning, solver, channels, process)
+    return _follow(denoiser, _begin(x, matrix, solver, process), matrix, conditioning, solver, channels, process)
 
 
 def reflow_pairs(
@@ -150,6 +149,10 @@ def _check(levels: Levels, x: Tensor, channels: tuple[int, ...]) -> None:
             f"levels of {frames} frames and {modalities} modalities for frames of shape {tuple(x.shape)} with "
             f"modalities of {channels} channels; expected them to agree"
         )
+
+
+def _begin(x: Tensor, matrix: Tensor, solver: Solver, process: Process) -> State:
+    return State(0, x, x, (x,) * solver.memory, _run_name(solver, process, matrix))
 
 
 def _run_name(solver: Solver, process: Process, matrix: Tensor) -> str:
@@ -184,14 +187,8 @@ def _follow(
 
     def loop(x: Tensor, memory: tuple[Tensor, ...]) -> Iterator[State]:
         """At the end, columns that stood between 0 and 1 are returned as they are known."""
-        noise, last, whole, step, corrects, run = (
-            None,
-            len(levels) - 2,
-            steps.whole,
-            solver.step,
-            solver.corrects,
-            state.run,
-        )
+        whole, step, corrects, run = steps.whole, solver.step, solver.corrects, state.run
+        noise, last = None, len(levels) - 2
         for row in range(state.row, last + 1):
             x0 = look(x, levels[row], row)
             c, moving = whole[row] or steps.of_row(row)

@@ -15,11 +15,8 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from worldgen.sampling.path import Path
-from worldgen.sampling.unipc import UniPC, blend
-
-# One coefficient of a step: a number where all columns have the same, else [f, c, 1, 1].
-Coefficient = float | Tensor
-Memory = tuple[Tensor, ...]
+from worldgen.sampling.sums import Coefficient, Memory, OneCall, blend
+from worldgen.sampling.unipc import UniPC
 
 __all__ = ["DDIM", "DDPM", "DPM2M", "SOLVERS", "Consistency", "Euler", "Heun", "Solver", "UniPC"]
 
@@ -58,19 +55,7 @@ class Solver(Protocol):
 
 
 @dataclass(frozen=True)
-class _OneCall:
-    """A solver without memory, correction or noise, unless it says so."""
-
-    memory = 0
-    corrects = False
-    stochastic = False
-
-    def correct(self, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, c: Sequence[Coefficient]) -> Tensor:
-        raise AssertionError(f"{self} has no correction")
-
-
-@dataclass(frozen=True)
-class Euler(_OneCall):
+class Euler(OneCall):
     """First order, the clean estimate held over the step; for `VP` this is DDIM. One call of the denoiser."""
 
     def coefficients(self, path: Path) -> np.ndarray:
@@ -85,7 +70,7 @@ class Euler(_OneCall):
 
 
 @dataclass(frozen=True)
-class DDIM(_OneCall):
+class DDIM(OneCall):
     """Denoising diffusion implicit models (Song et al. 2020, eq. 12 and 16): eta 0 is Euler, eta 1 is ancestral.
 
     The variance of the fresh noise is eta^2 times the posterior's, sigma'^2 (1 - (alpha sigma' / alpha' sigma)^2),
@@ -152,7 +137,7 @@ def posterior_std(path: Path) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Consistency(_OneCall):
+class Consistency(OneCall):
     """Jump to the clean estimate, then noise it anew (Song et al. 2023, algorithm 1; latent consistency models): for
     denoisers whose estimate is the end of the path rather than the mean of all ends."""
 
@@ -171,7 +156,7 @@ class Consistency(_OneCall):
 
 
 @dataclass(frozen=True)
-class Heun(_OneCall):
+class Heun(OneCall):
     """Second order: the mean velocity of both ends, by the process's clock (Karras et al. 2022, algorithm 1); Euler
     in columns that end. Two calls of the denoiser, one where no column has a level left to correct at."""
 
@@ -202,7 +187,7 @@ class Heun(_OneCall):
 
 
 @dataclass(frozen=True)
-class DPM2M(_OneCall):
+class DPM2M(OneCall):
     """DPM-Solver++ 2M (Lu et al. 2022b, algorithm 2): second order from the estimates of two steps, one call each.
 
     First order where a column begins, where it ends, and where log(alpha / sigma) is infinite.

@@ -10,7 +10,8 @@ from torch import Tensor
 from geometry.shapes import Float
 from worldgen.sampling.path import Path
 from worldgen.sampling.process import Process
-from worldgen.sampling.solvers import Coefficient, Solver
+from worldgen.sampling.solvers import Solver
+from worldgen.sampling.sums import Coefficient
 
 
 @dataclass(frozen=True)

@@ -4,32 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from geometry.errors import InputError
 from worldgen.sampling.path import Path
-
-
-def blend(coefficients: Sequence[float | Tensor], tensors: Sequence[Tensor]) -> Tensor:
-    """The sum of tensors, each times its coefficient: all of them numbers, or all tensors."""
-    first = coefficients[0]
-    if isinstance(first, float):
-        if len(coefficients) == 2 and -1e-12 < first + coefficients[1] - 1 < 1e-12:
-            return torch.lerp(tensors[1], tensors[0], first)  # half the passes over memory
-        total = first * tensors[0]
-        for coefficient, tensor in zip(coefficients[1:], tensors[1:]):
-            if coefficient != 0:
-                total.add_(tensor, alpha=coefficient)  # type: ignore[arg-type]
-        return total
-    total = first * tensors[0]
-    for coefficient, tensor in zip(coefficients[1:], tensors[1:]):
-        total.addcmul_(coefficient, tensor)  # type: ignore[arg-type]
-    return total
+from worldgen.sampling.sums import Coefficient, Memory, OneCall, blend
 
 
 @dataclass(frozen=True)
-class UniPC:
+class UniPC(OneCall):
     """The unified predictor-corrector in its data-prediction form (algorithms 7 and 8 there), of order 1 to 3.
 
     kind  "bh1" or "bh2": B(h) is h, or e^h - 1
@@ -40,15 +23,13 @@ class UniPC:
 
     order: int = 2
     kind: str = "bh2"
-    corrects = False
-    stochastic = False
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2, 3) or self.kind not in ("bh1", "bh2"):
             raise InputError(f"UniPC of order {self.order}, {self.kind!r}; expected 1, 2 or 3 and bh1 or bh2")
 
     @property
-    def memory(self) -> int:
+    def memory(self) -> int:  # type: ignore[override]
         """x at the start of the last move, and the estimates of the last `order` moves."""
         return 1 + self.order
 
@@ -76,10 +57,10 @@ class UniPC:
         terms[:2] = a, b
         for order in range(2, self.order + 1):
             # Where earlier estimates were made, in steps from here: negative.
-            where = [(path.earlier(k)[1] - log_ratio[:-1]) / h for k in range(1, order)]
             chosen = orders == order
-            weights = self._weights(np.stack([w[chosen] for w in where], -1), h[chosen])
-            self._add(terms[1:], chosen, path.alpha[1:], h, weights, np.stack([w[chosen] for w in where], -1))
+            where = [((path.earlier(k)[1] - log_ratio[:-1]) / h)[chosen] for k in range(1, order)]
+            places = np.stack(where, -1)
+            self._add(terms[1:], chosen, path.alpha[1:], h, self._weights(places, h[chosen]), places)
         return terms
 
     def _correction(self, path: Path, orders: np.ndarray) -> np.ndarray:
@@ -133,15 +114,11 @@ class UniPC:
         return np.linalg.solve(rows, np.stack(right, 1)[..., None])[..., 0]
 
     def step(
-        self, memory: tuple[Tensor, ...], x: Tensor, x0: Tensor, fresh: Tensor | None, c: Sequence[float | Tensor]
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        self, memory: Memory, x: Tensor, x0: Tensor, fresh: Tensor | None, c: Sequence[Coefficient]
+    ) -> tuple[Memory, Tensor]:
         """Correct x with the new estimate, then predict."""
         middle = 3 + self.order
         if not (isinstance(c[0], float) and c[0] == 1):
             x = blend(c[:middle], (x, *memory, x0))
         y = blend(c[middle:], (x, x0, *memory[1 : self.order]))
         return (x, x0, *memory[1 : self.order]), y
-
-    def correct(self, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, c: Sequence[float | Tensor]) -> Tensor:
-        """Not called: the correction is part of the next step."""
-        raise AssertionError("UniPC corrects in its next step")

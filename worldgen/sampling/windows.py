@@ -92,6 +92,33 @@ def of_frames(denoiser: Denoiser, chosen: list[int]) -> Denoiser:
     return denoiser.frames(chosen) if isinstance(denoiser, Selectable) else denoiser
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Of each row of a matrix of levels, [rows - 1, f].
+
+    moving  the frames on their way
+    known   those of which something is as it will stay, such as a given picture whose depth waits; others say nothing
+    clean   those that are clean in all modalities, and stay so
+    """
+
+    moving: Tensor
+    known: Tensor
+    clean: Tensor
+
+    @staticmethod
+    def of(matrix: Tensor) -> "_Rows":
+        changes = matrix[1:] != matrix[:-1]
+        begun = changes.any(-1).cummax(0).values
+        to_come = changes.flip(0).cummax(0).values.flip(0)  # whether a column changes in this row or later
+        moving = begun & to_come.any(-1)
+        known = (~to_come & (matrix[:-1] < 1)).any(-1) & ~moving
+        return _Rows(moving, known, (~to_come & (matrix[:-1] == 0)).all(-1))
+
+
+def _numbers(chosen: Tensor) -> list[int]:
+    return chosen.nonzero().flatten().tolist()
+
+
 # (x, level, row) -> the clean estimate of all frames; of those the row does not move it is x
 Look = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -106,7 +133,8 @@ def looking(denoiser: Denoiser, matrix: Tensor, conditioning: Conditioning, wind
         return lambda x, level, row: denoiser(x, level, conditioning)
     if len(window.closeness) != matrix.shape[1]:
         raise InputError(f"a window over {len(window.closeness)} frames; expected {matrix.shape[1]}, as the levels")
-    seen = [_seen(window, matrix, row) for row in range(len(matrix) - 1)]
+    rows = _Rows.of(matrix)
+    seen = [_seen(window, matrix, rows, row) for row in range(len(matrix) - 1)]
 
     def look(x: Tensor, level: Tensor, row: int) -> Tensor:
         return _only(denoiser, x, level, conditioning, seen[row]) if seen[row] else x
@@ -114,9 +142,9 @@ def looking(denoiser: Denoiser, matrix: Tensor, conditioning: Conditioning, wind
     return look
 
 
-def _seen(window: Window, matrix: Tensor, row: int) -> list[int]:
+def _seen(window: Window, matrix: Tensor, rows: _Rows, row: int) -> list[int]:
     """The frames of a row's call; none where nothing moves."""
-    moving, known = _parts(matrix, row)
+    moving, known = _numbers(rows.moving[row]), _numbers(rows.known[row])
     if not moving:
         return []
     if known and len(moving) >= window.limit and bool((matrix[row, moving] == matrix[0, moving]).all()):
@@ -137,16 +165,6 @@ def _only(denoiser: Denoiser, x: Tensor, level: Tensor, conditioning: Conditioni
     return x0
 
 
-def _parts(matrix: Tensor, row: int) -> tuple[list[int], list[int]]:
-    """The frames on their way in a row, and those of which something is as it will stay; others say nothing."""
-    frame, rest = matrix[row], matrix[row:]
-    still = (rest == frame).all(0).all(-1)
-    begun = (matrix[: row + 1] != matrix[0]).any(0).any(-1) | (matrix[row + 1] != frame).any(-1)
-    moving = ~still & begun
-    known = ((rest == frame).all(0) & (frame < 1)).any(-1) & ~moving  # a given picture, also while its depth waits
-    return moving.nonzero().flatten().tolist(), known.nonzero().flatten().tolist()
-
-
 def _remembering(denoiser: Remembering, matrix: Tensor, conditioning: Conditioning) -> Look:
     """Calls with what is not remembered yet and the moving frames may see.
 
@@ -156,16 +174,15 @@ def _remembering(denoiser: Remembering, matrix: Tensor, conditioning: Conditioni
     if conditioning.order is None:
         raise InputError("a denoiser that remembers, with frames in no order; expected Conditioning.causal(...)")
     order = conditioning.order[0].tolist()
-    pending = sorted(set(order))
+    pending, rows = sorted(set(order)), _Rows.of(matrix)
 
     def look(x: Tensor, level: Tensor, row: int) -> Tensor:
         nonlocal denoiser
-        clean = (matrix[row:] == 0).all(0).all(-1).tolist()
+        clean, moving = rows.clean[row].tolist(), _numbers(rows.moving[row])
         while pending and all(clean[f] for f in range(len(order)) if order[f] == pending[0]):
             number = pending.pop(0)
             chunk = [f for f in range(len(order)) if order[f] == number]
             denoiser = denoiser.remember(x[:, chunk], conditioning.frames(chunk))
-        moving, _ = _parts(matrix, row)
         if not moving:
             return x
         last = max(order[f] for f in moving)
