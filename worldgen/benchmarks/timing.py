@@ -1,6 +1,7 @@
 """Fair ratios on a noisy machine: rivals take turns in one process, and medians of CPU time are compared."""
 
 import argparse
+import ctypes
 import json
 import sys
 import time
@@ -54,6 +55,7 @@ def compare(
     note: str = "",
 ) -> list[Result]:
     """Time contestants in turn, A B C A B C ..., once unmeasured first, and set each beside the peer."""
+    keep_memory()
     cpu: dict[str, list[float]] = {name: [] for name in contestants}
     wall: dict[str, list[float]] = {name: [] for name in contestants}
     for repeat in range(repeats + 1):
@@ -79,6 +81,20 @@ def compare(
         for name in contestants
         if name != peer
     ]
+
+
+def keep_memory() -> None:
+    """Have glibc keep what is freed, where glibc it is.
+
+    Otherwise chance decides which contestant's large arrays are handed back and faulted in anew, page by page: 0 to
+    3,000 faults a call of one and the same transformer block, a tenth of its time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, top_pad, mmap_threshold = -1, -2, -3  # malloc.h
+        mallopt(mmap_threshold, 32 << 20)  # the most it takes
+        mallopt(trim_threshold, 1 << 30)
+        mallopt(top_pad, 64 << 20)
 
 
 def table(results: list[Result]) -> str:

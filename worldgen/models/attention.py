@@ -172,7 +172,7 @@ class MultiViewAttention(nn.Module):
         k = _normed(rearrange(self.text_key(text), split, h=self.heads), self.key_norm).to(asked.dtype)
         v = rearrange(self.text_value(text), split, h=self.heads).to(asked.dtype)
         meant = mask.any(-1)[:, None]
+        v = torch.where(meant[..., None, None], v, 0.0)
         q = rearrange(asked, "b f n h d -> b h (f n) d")
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=(mask | ~meant)[:, None, None])
-        out = torch.where(meant[..., None, None], out, 0.0)
         return rearrange(out, "b h (f n) d -> b f n h d", f=frames)

@@ -107,9 +107,9 @@ class Block(nn.Module):
         if self.rays is not None:
             h = h + self.rays(rays)
         attended, keys_values = self.attention(h, where, seen, text, past)
-        x = x + gate1 * attended
+        x = torch.addcmul(x, gate1, attended)
         h = _modulated(x, scale2, shift2)
-        return x + gate2 * self.down(F.silu(self.gate(h)) * self.up(h)), keys_values
+        return torch.addcmul(x, gate2, self.down(F.silu(self.gate(h)) * self.up(h))), keys_values
 
 
 class MultiViewDiT(nn.Module):
