@@ -1,17 +1,15 @@
 """`WorldModel`: a codec and a network with their configuration, loaded and saved as safetensors and JSON."""
 
-import hashlib
 import json
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.io.files import write_file
 from worldgen.codecs import codec_names, load_codec, save_codec
 from worldgen.config import build, plain
 from worldgen.models.codec import Codec, PixelCodec
@@ -19,6 +17,7 @@ from worldgen.models.dit import DiTConfig, MultiViewDiT, grow
 from worldgen.models.text import HubEncoder, TextConfig, TextEncoder, WordEncoder
 from worldgen.models.vae import ConvVAE
 from worldgen.sampling.process import Denoiser, Flow
+from worldgen.weight_files import read_weights, write_weights
 
 EMBEDDED = Path(__file__).parent / "weights"
 
@@ -184,20 +183,16 @@ class WorldModel:
         return self.config.process.precondition(self.network, self.channels)
 
     def save(self, folder: Path, int8: bool = False) -> None:
-        """Write `config.json` and `weights.safetensors`; int8 keeps matrices as bytes with one scale a row.
+        """Write `config.json` and the weights (`worldgen.weight_files`); int8 keeps matrices as bytes with one scale a
+        row.
 
         A trained codec that is not embedded is written to the folder `codec` beside them, where `load` finds it.
         """
         if self.vae is not None and self.config.codec_weights not in codec_names():
             save_codec(self.vae, folder / "codec")
-        state = {name: value.detach().cpu().contiguous() for name, value in self.state().items()}
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as beside:
-            weights, config = Path(beside) / "weights.safetensors", Path(beside) / "config.json"
-            save_file(_quantise(state) if int8 else state, weights, metadata={"format": "worldgen 1"})
-            config.write_text(json.dumps(plain(self.config), indent=2) + "\n", encoding="utf-8")
-            weights.replace(folder / weights.name)
-            config.replace(folder / config.name)
+        write_weights(self.state(), folder, int8)
+        write_file(folder / "config.json", (json.dumps(plain(self.config), indent=2) + "\n").encode())
 
     @staticmethod
     def load(name: str | Path, device: torch.device | str = "cpu") -> "WorldModel":
@@ -210,9 +205,7 @@ class WorldModel:
             config = build(
                 ModelConfig, json.loads((folder / "config.json").read_text("utf-8")), f"{folder}/config.json"
             )
-            path = folder / "weights.safetensors"
-            state = _restore(load_file(path))
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            state, digest = read_weights(folder)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             if isinstance(error, InputError):
                 raise
@@ -245,26 +238,3 @@ def pick_device(name: str) -> torch.device:
         return torch.zeros(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {name!r}: {str(error).splitlines()[-1].strip()}") from error
-
-
-def _quantise(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices as int8 with one float scale a row; everything else as it is."""
-    out: dict[str, Tensor] = {}
-    for name, value in state.items():
-        if value.ndim == 2 and min(value.shape) > 8:
-            scale = value.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
-            out[name + ":int8"] = (value / scale).round().to(torch.int8)
-            out[name + ":scale"] = scale
-        else:
-            out[name] = value
-    return out
-
-
-def _restore(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    plain_names = (name for name in state if not name.endswith(":scale"))
-    return {
-        name.removesuffix(":int8"): state[name].float() * state[name.removesuffix(":int8") + ":scale"]
-        if name.endswith(":int8")
-        else state[name]
-        for name in plain_names
-    }

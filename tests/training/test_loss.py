@@ -193,8 +193,8 @@ def test_muon_steps_as_torch_s_own_does_but_for_bfloat16_s_rounding() -> None:
 
 def test_the_rate_warms_up_holds_and_cools_to_nothing() -> None:
     config = TrainConfig(steps=100, warmup=10, cooldown=0.4)
-    rates = torch.tensor([rate(config, step) for step in range(100)])
+    rates = torch.tensor([rate(config, step, 100) for step in range(100)])
     assert (
         bool((rates[:10].diff() > 0).all()) and bool((rates[9:60] == 1).all()) and bool((rates[60:].diff() < 0).all())
     )
-    assert 0 < rates[-1] < 0.03 and rate(config, 100) == 0
+    assert 0 < rates[-1] < 0.03 and rate(config, 100, 100) == 0

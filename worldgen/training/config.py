@@ -97,6 +97,8 @@ class Stage:
 class TrainConfig:
     """One run.
 
+    budget_s      seconds for the whole run: its rate is measured once after the warm-up and fixes the number of steps,
+                  at most `steps` (`worldgen.training.budget`); None = `steps` it is
     frames        frames of a clip, drawn anew every step
     curriculum    stages before the last one, which has the run's batch, frames and the model's size; their steps are
                   part of `steps`
@@ -120,6 +122,7 @@ class TrainConfig:
 
     seed: int = 0
     steps: int = 20_000
+    budget_s: float | None = None
     batch: int = 16
     frames: tuple[int, ...] = (2, 3, 4, 4, 5, 6, 8)
     curriculum: tuple[Stage, ...] = ()
@@ -205,6 +208,7 @@ class RunConfig:
         t = self.train
         return [
             (t.steps >= 1, f"train.steps {t.steps}; expected at least 1"),
+            (t.budget_s is None or t.budget_s > 0, f"train.budget_s {t.budget_s}; expected more than 0"),
             (t.batch >= 1, f"train.batch {t.batch}; expected at least 1"),
             (t.optimizer in ("muon", "adamw"), f"train.optimizer {t.optimizer!r}; expected muon or adamw"),
             (t.precision in ("auto", "bf16", "fp32"), f"train.precision {t.precision!r}; expected auto, bf16 or fp32"),

@@ -85,7 +85,7 @@ def orthogonalised(matrices: Float[Tensor, "n r c"]) -> Float[Tensor, "n r c"]:
     return (x.mT if tall else x).to(matrices.dtype)
 
 
-def rate(config: TrainConfig, step: int) -> float:
-    """The share of the learning rate at a step: warm up, hold, cool down to 0 (a trapezoid)."""
-    left = (config.steps - step) / max(config.cooldown * config.steps, 1)
+def rate(config: TrainConfig, step: int, steps: int) -> float:
+    """The share of the learning rate at a step of so many: warm up, hold, cool down to 0 (a trapezoid)."""
+    left = (steps - step) / max(config.cooldown * steps, 1)
     return min(1.0, (step + 1) / max(config.warmup, 1), left)

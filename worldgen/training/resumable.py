@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from geometry.errors import InputError
 from worldgen.config import plain
 from worldgen.training import averages, checkpoint
+from worldgen.training.budget import Budget
 from worldgen.training.config import TrainConfig
 from worldgen.training.distributed import Ranks, local, whole
 from worldgen.training.optimizer import build_optimizers, rate
@@ -43,6 +44,7 @@ class Resumable(ABC):
 
     def __init__(self, config: Run, ranks: Ranks):
         self._run, self.ranks, self.step, self._saved = config, ranks, 0, -1
+        self.budget = Budget(config.train, ranks)
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
@@ -55,6 +57,11 @@ class Resumable(ABC):
     @abstractmethod
     def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
         """This process's loss of the step, and its parts."""
+
+    @property
+    def total(self) -> int:
+        """The run's steps, as far as known (`worldgen.training.budget`)."""
+        return self.budget.steps
 
     @property
     def checkpoint_path(self) -> Path:
@@ -76,14 +83,17 @@ class Resumable(ABC):
         """Train, yielding a record a step: step, loss and its parts, gradient norm, rate, seconds."""
         if self.ranks.main:
             averages.forget_later(self._run.output, self.step)
-        while self.step < self._run.train.steps:
+        while self.step < self.total:
             began = time.perf_counter()
             record = self._train_step()
             self.step += 1
-            yield {"step": self.step, **record, "seconds": round(time.perf_counter() - began, 4)}
+            seconds = time.perf_counter() - began
+            self.budget.after(self.step, sum(stage.steps for stage in self._run.train.curriculum))
+            yield {"step": self.step, **record, "seconds": round(seconds, 4)}
 
     def _train_step(self) -> dict[str, Any]:
-        train, step = self._run.train, self.step
+        train = self._run.train
+        share = rate(train, self.step, self.total)
         total, parts = self.loss()
         scalars = self._over_ranks({"loss": total, **parts})
         total.backward()
@@ -91,12 +101,12 @@ class Resumable(ABC):
         self._check_finite("gradient norm", norm[None])
         for optimizer in self.optimizers.values():
             for group in optimizer.param_groups:
-                group["lr"] = train.learning_rate * rate(train, step)
+                group["lr"] = train.learning_rate * share
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self._average()
         scalars["gradient_norm"] = float(norm)
-        return {**{name: round(value, 6) for name, value in scalars.items()}, "rate": rate(train, step)}
+        return {**{name: round(value, 6) for name, value in scalars.items()}, "rate": share}
 
     def _over_ranks(self, scalars: dict[str, Tensor]) -> dict[str, float]:
         """Means over the processes; all stop when one's loss is no number."""
@@ -146,7 +156,7 @@ class Resumable(ABC):
         tensors |= {f"{prefix}.{name}": value for prefix, kept in self._kept() for name, value in kept.items()}
         for name, optimizer in self.optimizers.items():
             tensors |= checkpoint.pack_optimizer(name, optimizer)
-        header = {"step": self.step, "config": _fingerprint(self._run)}
+        header = {"step": self.step, "config": _fingerprint(self._run), **self.budget.state()}
         checkpoint.save(self.checkpoint_path, tensors, header, self.ranks)
         self._saved = self.step
 
@@ -160,6 +170,7 @@ class Resumable(ABC):
                 "output folder"
             )
         self.step = self._saved = int(saved.header["step"])
+        self.budget.restore(saved.header)
         with torch.no_grad():
             for prefix, kept in self._kept():
                 for name, value in kept.items():
@@ -172,7 +183,7 @@ def _fingerprint(config: Run) -> str:
     """A digest of everything that decides the weights; the run's length and how the work is shared may be changed."""
     data = plain(config)
     del data["output"]
-    run = ("steps", "cooldown", "checkpoint_every", "sheet_every", "log_every", "average_every")
+    run = ("steps", "budget_s", "cooldown", "checkpoint_every", "sheet_every", "log_every", "average_every")
     for key in (*run, "device", "checkpointing", "compile", "parallel", "context_parallel"):
         del data["train"][key]
     for section, newer in ((data["train"], "averages"), (data, "reward")):

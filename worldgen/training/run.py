@@ -71,6 +71,8 @@ class _Trainer(Protocol):
     step: int
     ranks: Ranks
 
+    @property
+    def total(self) -> int: ...
     def steps(self) -> Iterator[dict[str, Any]]: ...
     def averaged(self) -> Any: ...
     def save(self) -> None: ...
@@ -90,21 +92,25 @@ def run_to_end(
     ranks = trainer.ranks
     hidden = not (ranks.main and sys.stderr.isatty())
     with (
-        tqdm(total=every.steps, initial=trainer.step, unit="step", disable=hidden) as bar,
+        tqdm(total=trainer.total, initial=trainer.step, unit="step", disable=hidden) as bar,
         Log(output, trainer.step) if ranks.main else nullcontext() as log,
     ):
         for record in trainer.steps():
             bar.update()
-            step = record["step"]
-            if log is not None and (step % every.log_every == 0 or step == every.steps):
+            step, last = record["step"], record["step"] == trainer.total
+            if bar.total != trainer.total:
+                bar.total = trainer.total
+                if ranks.main:
+                    bar.write(f"{every.budget_s:g} s are {trainer.total} steps", file=sys.stdout)
+            if log is not None and (step % every.log_every == 0 or last):
                 with written(output):
                     log.write(record)
                 bar.set_postfix(loss=record["loss"])
             if step % every.checkpoint_every == 0:
                 trainer.save()
-            if step % every.average_every == 0 or step == every.steps:
+            if step % every.average_every == 0 or last:
                 trainer.snapshot()
-            if step % every.sheet_every == 0 or step == every.steps:
+            if step % every.sheet_every == 0 or last:
                 averaged = trainer.averaged()
                 if ranks.main:
                     with written(output):
