@@ -36,10 +36,10 @@ class Orbit:
     """How pictures become square."""
     size_px: int | None = None
     """Side of the frames (default: what the model was trained at)."""
-    steps: int = 20
-    """Sampling steps."""
-    guidance: float = 1.5
-    """Guidance towards the given pictures; 1 = none."""
+    steps: int | None = None
+    """Sampling steps (default: the model's own, 20 of most)."""
+    guidance: float | None = None
+    """Guidance towards the given pictures; 1 = none (default: the model's own, 1.5 of most)."""
     solver: str = "euler"
     """euler, heun, ddim, ddpm, dpm++2m, unipc or consistency."""
     seed: int = 0
@@ -149,9 +149,10 @@ class _Asked:
     models: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--model"])] = ("tiny",)
     """Names of embedded weights, or folders. The first is evaluated; further ones, for example its ablations, stand
     beside it with their differences scene by scene."""
-    steps: int = 20
-    """Of full samples."""
-    guidance: float = 1.5
+    steps: int | None = None
+    """Of full samples (default: the first model's own, 20 of most)."""
+    guidance: float | None = None
+    """Of full samples, towards the given pictures; 1 = none (default: the first model's own, 1.5 of most)."""
     seed: int = 0
     device: str = "auto"
 
@@ -166,9 +167,9 @@ class _Asked:
         names = [Path(name).name for name in self.models]
         if not names or len(set(names)) != len(names):
             raise InputError(f"models {list(self.models)}; expected at least one, each of another name")
-        sampling = Sampling(steps=self.steps, guidance=self.guidance, seed=self.seed)
         device = pick_device(self.device)
         first, *others = (WorldModel.load(model, device) for model in self.models)
+        sampling = Sampling.of(first, self.steps, self.guidance, seed=self.seed)
         with _Bar() as bar:
             evaluate(first, sampling, rivals=dict(zip(names[1:], others)), output=self.output, progress=bar.at)
         print((self.output / "report.md").read_text(encoding="utf-8"))

@@ -17,6 +17,7 @@ from worldgen.models.dit import DiTConfig, MultiViewDiT, grow
 from worldgen.models.text import HubEncoder, TextConfig, TextEncoder, WordEncoder
 from worldgen.models.vae import ConvVAE
 from worldgen.sampling.process import Denoiser, Flow
+from worldgen.students import SamplingDefaults, load_student
 from worldgen.weight_files import read_weights, write_weights
 
 EMBEDDED = Path(__file__).parent / "weights"
@@ -30,6 +31,7 @@ class ModelConfig:
     frames   the most frames it was trained to see at once
     codec    between pictures and latent frames, unless `codec_weights` names another; between a memory and what the
              network sees of it in any case
+    sampling  what it is sampled with unless one says otherwise
     codec_weights  a trained codec of pictures of the same block: an embedded name or a folder (`worldgen.codecs`)
     """
 
@@ -41,6 +43,7 @@ class ModelConfig:
     text: TextConfig = field(default_factory=TextConfig)
     network: DiTConfig = field(default_factory=DiTConfig)
     process: Flow = field(default_factory=Flow)
+    sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
     plucker_order: str = "direction,moment"
     depth_signal: str = "scale/depth-1"
 
@@ -196,15 +199,17 @@ class WorldModel:
 
     @staticmethod
     def load(name: str | Path, device: torch.device | str = "cpu") -> "WorldModel":
-        """The embedded model of a name (`WorldModel.names()`), or the one in a folder.
+        """The embedded model of a name (`WorldModel.names()`), or the one in a folder; of a student, its base with the
+        student's change (`worldgen.students`).
 
         Raises InputError when there is none, or its files do not fit together.
         """
         folder = EMBEDDED / name if (EMBEDDED / name).is_dir() else Path(name)
         try:
-            config = build(
-                ModelConfig, json.loads((folder / "config.json").read_text("utf-8")), f"{folder}/config.json"
-            )
+            facts = json.loads((folder / "config.json").read_text("utf-8"))
+            if isinstance(facts, dict) and "base" in facts:
+                return load_student(folder, facts).training(False).to(device)
+            config = build(ModelConfig, facts, f"{folder}/config.json")
             state, digest = read_weights(folder)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             if isinstance(error, InputError):

@@ -41,9 +41,9 @@ sys.stdin.read()  # never ends by itself
 """
 
 
-def trained(config: RunConfig, steps: int | None = None) -> Trainer:
+def trained(config: RunConfig, steps: int | None = None, kind: type[Trainer] = Trainer) -> Trainer:
     """A trainer of the run after so many more steps, or at its end, saved."""
-    trainer = Trainer(config)
+    trainer = kind(config)
     for count, _ in enumerate(trainer.steps(), start=1):
         if count == steps:
             break

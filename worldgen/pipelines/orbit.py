@@ -64,8 +64,8 @@ def orbit(
     views: Path | str | Cameras | None = None,
     fit: str = "crop",
     size_px: int | None = None,
-    steps: int = 20,
-    guidance: float = 1.5,
+    steps: int | None = None,
+    guidance: float | None = None,
     solver: str = "euler",
     on_start: Callable[[int], None] | None = None,
     on_step: Callable[[], None] | None = None,
@@ -81,7 +81,7 @@ def orbit(
                `radius`
     views      transforms.json or Cameras [n] to render instead of an orbit
     fit        "crop" or "pad" to a square; size_px  side of the frames (default: the model's)
-    steps, guidance, solver  of the sampler (`worldgen.sampling.SOLVERS`)
+    steps, guidance, solver  of the sampler (`worldgen.sampling.SOLVERS`; default: steps and guidance of the model)
     on_start   is called with the number of sampling steps to come, on_step after each
 
     Raises InputError for anything that does not fit together.
@@ -95,7 +95,7 @@ def orbit(
     for name, value in (("radius", radius), ("field of view", fov_deg)):
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} {value}; expected more than 0")
-    sampling = Sampling(steps=steps, guidance=guidance, solver=solver, seed=seed)
+    sampling = Sampling.of(model, steps, guidance, solver, seed)
     inputs = read_inputs(pictures, cameras, fov_deg, fit, size)
     read = time.perf_counter()
     path = _path(model, inputs, frames, elevation_deg, radius, views, fit, size, sampling)

@@ -41,6 +41,16 @@ class Sampling:
         if not 1 <= self.steps <= 1000:
             raise InputError(f"{self.steps} sampling steps; expected 1 to 1000")
 
+    @staticmethod
+    def of(
+        model: WorldModel, steps: int | None = None, guidance: float | None = None, solver: str = "euler", seed: int = 0
+    ) -> "Sampling":
+        """With the model's own steps and guidance (`ModelConfig.sampling`) where none are said."""
+        own = model.config.sampling
+        return Sampling(
+            own.steps if steps is None else steps, own.guidance if guidance is None else guidance, solver, seed=seed
+        )
+
 
 ONE_CALL = Sampling(steps=1, guidance=1.0)
 

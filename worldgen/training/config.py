@@ -173,8 +173,31 @@ class RewardConfig:
 
 
 @dataclass(frozen=True)
+class DistillConfig:
+    """A student that samples in a few steps without guidance what its teacher, `train.start_from`, samples in many with
+    guidance (`worldgen.training.distill`).
+
+    steps          of the student
+    teacher_steps  of the teacher, a multiple
+    guidance       of the teacher towards the given pictures; 1 = none
+    rank           of the student's change to each matrix
+    """
+
+    steps: int = 4
+    teacher_steps: int = 20
+    guidance: float = 1.5
+    rank: int = 16
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.steps <= self.teacher_steps <= 1000 and self.teacher_steps % self.steps == 0):
+            raise InputError(f"{self}; expected 1 or more steps, and teacher_steps a multiple of them up to 1000")
+        if self.rank < 1 or not 0 <= self.guidance <= 100:
+            raise InputError(f"{self}; expected a rank of 1 or more and guidance of 0 to 100")
+
+
+@dataclass(frozen=True)
 class RunConfig:
-    """A training run's file; without `reward` there is none."""
+    """A training run's file; without `reward` there is none, without `distill` no student but a model is trained."""
 
     output: Path
     model: ModelConfig
@@ -182,6 +205,7 @@ class RunConfig:
     tasks: TaskConfig = field(default_factory=TaskConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     reward: RewardConfig | None = None
+    distill: DistillConfig | None = None
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -206,7 +230,16 @@ class RunConfig:
 
     def _of_training(self) -> list[tuple[bool, str]]:
         t = self.train
+        plain = t.parallel != "fsdp" and not (t.compile or t.averages or t.consistency_weight or self.reward)
         return [
+            (
+                self.distill is None or t.start_from is not None,
+                "distill without train.start_from; expected the teacher",
+            ),
+            (
+                self.distill is None or plain,
+                "distill with train.parallel fsdp, compile, averages, consistency_weight or reward; expected none",
+            ),
             (t.steps >= 1, f"train.steps {t.steps}; expected at least 1"),
             (t.budget_s is None or t.budget_s > 0, f"train.budget_s {t.budget_s}; expected more than 0"),
             (t.batch >= 1, f"train.batch {t.batch}; expected at least 1"),

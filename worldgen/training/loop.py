@@ -4,6 +4,7 @@ On several processes each computes its share of the batch; what comes of it is t
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -40,12 +41,15 @@ class Trainer(Resumable):
         if config.train.compile:
             for block in self.model.network.blocks:
                 block.compile()
-        objective = Objective(self.model, config.train)
-        if config.reward is not None:
-            objective = RewardedObjective(self.model, config.train, config.reward)
-        self.objective = self.ranks.wrap(objective)
+        self.objective = self.ranks.wrap(self._objective())
         self._start()
         self._check_agreement()
+
+    def _objective(self) -> Objective:
+        config = self.config
+        if config.reward is not None:
+            return RewardedObjective(self.model, config.train, config.reward)
+        return Objective(self.model, config.train)
 
     def _check_shares(self) -> None:
         """Raises InputError when some stage's clips or frames can't be shared evenly."""
@@ -131,6 +135,10 @@ class Trainer(Resumable):
         model = WorldModel.create(self.config.model, self.model.vae)
         model.load_state({name: whole(value).cpu() for name, value in self.ema.items()})
         return model.training(False).to(self.device if self.ranks.main else "cpu")
+
+    def keep(self, averaged: WorldModel, folder: Path) -> None:
+        """Write the averaged model, as the run leaves it."""
+        averaged.save(folder, int8=True)
 
 
 def _noise(seed: int, step: int, place: int, shape: tuple[int, ...], device: torch.device) -> Tensor:

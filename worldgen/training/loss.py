@@ -52,28 +52,57 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The total, and its parts by name."""
-        model, config, clip, tasks = self.model, self.config, batch.clip, batch.tasks
+        model, config = self.model, self.config
+        seen = self._seen(batch)
+        with self._autocast(seen.x):
+            estimate = model.denoiser()(seen.x, seen.level, seen.conditioning)
+        total, parts = self._weighed(estimate - seen.x0, seen)
+        if config.consistency_weight > 0:
+            rgb, level = model.codec.decode(estimate.float())["rgb"], seen.level[..., 0]
+            parts["consistency"] = disagreement(rgb, batch.clip, weight(config.weighting, level, config.least_level))
+            total = total + config.consistency_weight * parts["consistency"]
+        return total, parts
+
+    def _seen(self, batch: Batch) -> "Seen":
+        """A batch as the network is shown it."""
+        model, clip = self.model, batch.clip
         gauge = Gauge.of(clip.cameras, clip_scale(clip) * batch.scale_jitter)
-        x0, known, level = encode(model, clip, gauge, tasks.level)
-        t = per_channel(level, model.channels)
-        x = model.config.process.add_noise(x0, batch.noise, t)
-        conditioning = condition(model, batch, gauge)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=computes_half(config.precision, x.device)):
-            estimate = model.denoiser()(x, level, conditioning)
-        counted = known * (t > 0)
-        squared = (estimate - x0).float().square() * weight(config.weighting, t, config.least_level) * counted
+        x0, known, level = encode(model, clip, gauge, self._levels(batch.tasks.level))
+        x = model.config.process.add_noise(x0, batch.noise, per_channel(level, model.channels))
+        return Seen(x0, known, level, x, condition(model, batch, gauge))
+
+    def _levels(self, level: Tensor) -> Tensor:
+        """The levels that are trained, of those drawn."""
+        return level
+
+    def _autocast(self, x: Tensor) -> torch.autocast:
+        return torch.autocast(x.device.type, torch.bfloat16, enabled=computes_half(self.config.precision, x.device))
+
+    def _weighed(self, error: Tensor, seen: "Seen") -> tuple[Tensor, dict[str, Tensor]]:
+        """The total of the squared error of the clean estimate, and its parts by modality."""
+        model, config = self.model, self.config
+        t = per_channel(seen.level, model.channels)
+        counted = seen.known * (t > 0)
+        squared = error.float().square() * weight(config.weighting, t, config.least_level) * counted
         parts: dict[str, Tensor] = {}
         split = (part.split(list(model.channels), 2) for part in (squared, counted))
         for name, error, count in zip(model.config.network.modalities, *split):
             # Each clip counts the same, so that ranks which share a batch evenly have its mean for theirs.
             parts[name] = (error.flatten(1).sum(1) / count.flatten(1).sum(1).clamp_min(1)).mean()
         weights = {"depth": config.depth_weight, "layout": config.layout_weight}
-        total = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
-        if config.consistency_weight > 0:
-            rgb = model.codec.decode(estimate.float())["rgb"]
-            parts["consistency"] = disagreement(rgb, clip, weight(config.weighting, level[..., 0], config.least_level))
-            total = total + config.consistency_weight * parts["consistency"]
-        return total, parts
+        return torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum(), parts
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Clean frames x0 [b, f, c, h, w], how much of each number is known, and what the network is shown of them: frames
+    x at levels [b, f, m] with their conditioning."""
+
+    x0: Tensor
+    known: Tensor
+    level: Tensor
+    x: Tensor
+    conditioning: Conditioning
 
 
 @torch.no_grad()

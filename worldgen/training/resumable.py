@@ -184,9 +184,10 @@ def _fingerprint(config: Run) -> str:
     data = plain(config)
     del data["output"]
     run = ("steps", "budget_s", "cooldown", "checkpoint_every", "sheet_every", "log_every", "average_every")
+    data.get("model", {}).pop("sampling", None)
     for key in (*run, "device", "checkpointing", "compile", "parallel", "context_parallel"):
         del data["train"][key]
-    for section, newer in ((data["train"], "averages"), (data, "reward")):
+    for section, newer in ((data["train"], "averages"), (data, "reward"), (data, "distill")):
         if not section.get(newer):  # checkpoints from before there was such a thing go on
             section.pop(newer, None)
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from geometry.errors import InputError
 from worldgen.config import load
 from worldgen.training.config import RunConfig, TrainConfig
+from worldgen.training.distill import StudentTrainer
 from worldgen.training.distributed import Ranks, joined
 from worldgen.training.loop import Trainer
 from worldgen.training.sheet import write_sheet
@@ -31,7 +32,7 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
     config = load(RunConfig, config_path, overrides)
     make_output(config.output)
     with joined(config.train) as ranks, Interrupts() as interrupts:
-        trainer = Trainer(config, ranks)
+        trainer = (Trainer if config.distill is None else StudentTrainer)(config, ranks)
         if ranks.main:
             where = f"{ranks.device}" + (f" x {ranks.world_size} ({ranks.parallel})" if ranks.world_size > 1 else "")
             print(f"{config.model.name}: {_size(trainer):.2f}M parameters on {where}, step {trainer.step}", flush=True)
@@ -39,7 +40,7 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
         averaged = trainer.averaged()
         if ranks.main:
             with written(config.output):
-                averaged.save(config.output / "model", int8=True)
+                trainer.keep(averaged, config.output / "model")
             print(f"done: {config.output / 'model'}", flush=True)
 
 
@@ -142,7 +143,7 @@ class Interrupts:
 
 
 def _size(trainer: Trainer) -> float:
-    return sum(parameter.numel() for parameter in trainer.model.network.parameters()) / 1e6
+    return sum(parameter.numel() for _, parameter in trainer.parameters()) / 1e6
 
 
 @runtime_checkable

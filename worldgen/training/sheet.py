@@ -29,7 +29,7 @@ def write_sheet(model: WorldModel, path: Path) -> None:
     given = type(given)(given.rgb, torch.zeros_like(given.depth), given.cameras)
     one, full = (
         generate_views(model, given, cameras[:, count:], scale, sampling).to("cpu")
-        for sampling in (ONE_CALL, Sampling())
+        for sampling in (ONE_CALL, Sampling.of(model))
     )
     rows = []
     for i in range(_SCENES):
