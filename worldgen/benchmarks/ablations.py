@@ -3,7 +3,9 @@
 Every arm trains `configs/ablation.yaml` with one thing changed, on the same scenes with the same seeds, and predicts
 the same new views of held-out scenes, then those of cameras with focal lengths that training never had. Runs continue
 where they were stopped; finished ones are only evaluated. Several processes may train different arms at once (--arms),
-a last call then makes the table of all.
+a last call then makes the table of all. With --budget-s every arm has as much time instead of as many steps:
+
+    python -m worldgen.benchmarks.ablations --config configs/mini.yaml --budget-s 240 --arms base "no PRoPE" ...
 """
 
 import argparse
@@ -34,18 +36,18 @@ from worldgen.training.config import RunConfig
 from worldgen.training.run import train
 
 BASE = "base"
+EVERY_BLOCK = "every block"
 ARMS: dict[str, tuple[str, ...]] = {
     BASE: (),
     "no PRoPE": ("model.network.prope=false",),
     "no Plücker": ("model.network.plucker=false",),
     "no cameras": ("model.network.prope=false", "model.network.plucker=false"),
-    "no multi-view attention": ("model.network.attention=[frame, frame, frame, frame, frame]",),
+    "no multi-view attention": (f"model.network.attention={EVERY_BLOCK} frame",),
     "no depth": ("train.depth_weight=0", "tasks.depth=0", "tasks.given_depth=0"),
     "consistency loss": ("train.consistency_weight=0.1",),
     # The same network that only ever sees the unknown as pure noise: it learns its mean and nothing to sample with.
     "regression": ("tasks.top=1.0", "tasks.independent=0", "tasks.unknown=0"),
 }
-HELD_OUT = OrbitEvaluation("tabletop", 0, 256, 32, 2, (2,), 2, {"medium": 46.0})
 FOVS_DEG = (25.0, 35.0, 45.0, 52.5, 60.0, 75.0, 90.0)  # training has 45 to 60
 SEEN_THROUGH = (BASE, "no PRoPE", "no Plücker")
 
@@ -55,11 +57,21 @@ def folder(output: Path, arm: str) -> Path:
     return output / arm.replace(" ", "-").replace("ü", "ue").lower()
 
 
-def train_arm(config: Path, output: Path, arm: str, steps: int | None) -> None:
+def held_out(run: RunConfig, scenes: int) -> OrbitEvaluation:
+    """The scenes arms are compared on, at the size the run trains."""
+    return OrbitEvaluation("tabletop", 0, scenes, run.model.size_px, 2, (2,), 2, {"medium": 46.0})
+
+
+def overrides(run: RunConfig, arm: str) -> tuple[str, ...]:
+    """What an arm changes in a run."""
+    blocks = len(run.model.network.attention)
+    return tuple(o.replace(f"{EVERY_BLOCK} frame", f"[{', '.join(['frame'] * blocks)}]") for o in ARMS[arm])
+
+
+def train_arm(config: Path, output: Path, arm: str, length: tuple[str, ...] = ()) -> None:
     """Train an arm to its end, unless it is there."""
-    shorter = () if steps is None else (f"train.steps={steps}",)
     if not (folder(output, arm) / "model" / "config.json").exists():
-        train(config, (f"output={folder(output, arm)}", *ARMS[arm], *shorter))
+        train(config, (f"output={folder(output, arm)}", *overrides(load(RunConfig, config), arm), *length))
 
 
 def errors(model: WorldModel, clip: Clip) -> tuple[Tensor, Tensor]:
@@ -79,19 +91,19 @@ def errors(model: WorldModel, clip: Clip) -> tuple[Tensor, Tensor]:
     return torch.cat(scores), torch.cat(off)
 
 
-def through(fov_deg: float) -> Clip:
+def through(fov_deg: float, held: OrbitEvaluation) -> Clip:
     """The held-out scenes from the same places, through another lens."""
-    cameras = orbit_set(HELD_OUT, "medium").cameras
-    scene = tabletop(HELD_OUT.seed, list(range(HELD_OUT.scenes)), held_out=True)
-    return render(scene, Cameras.from_fov(cameras.world_from_camera, fov_deg, cameras.hw), HELD_OUT.supersample)
+    cameras = orbit_set(held, "medium").cameras
+    scene = tabletop(held.seed, list(range(held.scenes)), held_out=True)
+    return render(scene, Cameras.from_fov(cameras.world_from_camera, fov_deg, cameras.hw), held.supersample)
 
 
-def by_focal_length(output: Path, arms: list[str]) -> list[dict[str, Any]]:
+def by_focal_length(output: Path, arms: list[str], held: OrbitEvaluation) -> list[dict[str, Any]]:
     """A row a field of view: each arm's PSNR, and that of the row means of the given pictures, with intervals."""
     models = {arm: WorldModel.load(folder(output, arm) / "model") for arm in arms}
     rows = []
     for fov in FOVS_DEG:
-        clip = through(fov)
+        clip = through(fov, held)
         truth = clip.frames(slice(2, None))
         blind = psnr(row_mean(clip.frames(slice(0, 2)), truth.cameras), truth.rgb).mean(1)
         scores = {arm: errors(model, clip)[0] for arm, model in models.items()} | {"row means": blind}
@@ -105,9 +117,9 @@ def seconds(run: Path) -> float:
     return median(line["seconds"] for line in lines) * lines[-1]["step"]
 
 
-def compare(output: Path, arms: list[str]) -> list[dict[str, Any]]:
+def compare(output: Path, arms: list[str], held: OrbitEvaluation) -> list[dict[str, Any]]:
     """A row an arm: its figures, and the difference to the base scene by scene, with 95% bootstrap intervals."""
-    clip = orbit_set(HELD_OUT, "medium")
+    clip = orbit_set(held, "medium")
     found = {arm: errors(WorldModel.load(folder(output, arm) / "model"), clip) for arm in arms}
     return [
         {
@@ -154,19 +166,23 @@ def main() -> int:
     parser.add_argument("--config", type=Path, default=Path("configs/ablation.yaml"))
     parser.add_argument("--output", type=Path, default=Path("out/ablations"))
     parser.add_argument("--arms", nargs="*", default=list(ARMS), help=f"of {', '.join(ARMS)}")
-    parser.add_argument("--steps", type=int, help="train shorter than the configuration says")
+    parser.add_argument("--steps", type=int, help="of every arm, instead of the configuration's")
+    parser.add_argument("--budget-s", type=float, help="seconds of every arm, instead of the configuration's")
+    parser.add_argument("--scenes", type=int, default=256, help="held-out scenes (default 256)")
     arguments = parser.parse_args()
     if unknown := set(arguments.arms) - set(ARMS):
         parser.error(f"arms {sorted(unknown)}; expected some of {', '.join(ARMS)}")
     try:
-        load(RunConfig, arguments.config)
+        held = held_out(load(RunConfig, arguments.config), arguments.scenes)
+        lengths = {"train.steps": arguments.steps, "train.budget_s": arguments.budget_s}
         for arm in arguments.arms:
-            train_arm(arguments.config, arguments.output, arm, arguments.steps)
+            length = tuple(f"{name}={value}" for name, value in lengths.items() if value is not None)
+            train_arm(arguments.config, arguments.output, arm, length)
         ready = [arm for arm in ARMS if (folder(arguments.output, arm) / "model" / "config.json").exists()]
         if BASE not in ready:
             return 0
-        rows = compare(arguments.output, ready)
-        lenses = by_focal_length(arguments.output, [arm for arm in SEEN_THROUGH if arm in ready])
+        rows = compare(arguments.output, ready, held)
+        lenses = by_focal_length(arguments.output, [arm for arm in SEEN_THROUGH if arm in ready], held)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
