@@ -33,6 +33,7 @@ class Plan:
     footage_bytes  the rendered views a pool keeps
     step_flops     multiplications and additions of a step's forward and backward pass
     sampling_bytes, sampling_flops  of one call of the network for one clip of the model's size, all its frames
+    steps, budget_s  the length of the run; with a budget the steps are the most
     """
 
     parameters: int
@@ -43,6 +44,7 @@ class Plan:
     sampling_bytes: int
     sampling_flops: int
     steps: int
+    budget_s: float | None = None
 
     @property
     def peak_bytes(self) -> int:
@@ -58,13 +60,17 @@ class Plan:
             f"training memory  {_size(self.peak_bytes)} ("
             + ", ".join(f"{n} {_size(b)}" for n, b in share.items())
             + ")",
-            f"training step    {self.step_flops / 1e9:.1f} GFLOP, of {self.steps} {self.step_flops * self.steps:.2e}",
+            f"training step    {self.step_flops / 1e9:.1f} GFLOP, of {'' if self.budget_s is None else 'at most '}"
+            f"{self.steps} {self.step_flops * self.steps:.2e}",
             f"sampling call    {self.sampling_flops / 1e9:.1f} GFLOP, {_size(self.sampling_bytes)}",
         ]
         if flops_per_s is not None:
             seconds = self.step_flops / flops_per_s
+            whole = f"{self.steps * seconds / 3600:.3g} h in all"
+            if self.budget_s is not None and self.steps * seconds > self.budget_s:
+                whole = f"at most {int(self.budget_s / seconds)} steps in the {self.budget_s:g} s of train.budget_s"
             text.append(
-                f"time             at least {seconds:.3g} s a step, {self.steps * seconds / 3600:.3g} h in all, at the "
+                f"time             at least {seconds:.3g} s a step, {whole}, at the "
                 f"{flops_per_s / 1e9:.0f} GFLOP/s that matrix products reach here; rendering and small operations come "
                 "on top"
             )
@@ -72,7 +78,12 @@ class Plan:
 
 
 def plan(config: RunConfig, device: str = "cpu") -> Plan:
-    """Go through a training step of the largest stage with tensors that have shapes but no memory (on `device`)."""
+    """Go through a training step of the largest stage with tensors that have shapes but no memory (on `device`).
+
+    Raises InputError for a student's run.
+    """
+    if config.distill is not None:
+        raise InputError("the plan of a run with distill; expected a model's run, students are not planned yet")
     stage = max(config.stages, key=lambda stage: stage.batch * max(stage.frames) * stage.size_px**2)
     weights = config.model.codec_weights
     codec = None if weights is None else load_codec(weights)
@@ -116,6 +127,7 @@ def plan(config: RunConfig, device: str = "cpu") -> Plan:
         sampling + state,
         sampling_flops,
         config.train.steps,
+        config.train.budget_s,
     )
 
 
