@@ -33,7 +33,7 @@ class SamplingDefaults:
 class StudentConfig:
     """A student's `config.json`.
 
-    base         embedded name or folder of the model that is changed
+    base         embedded name, or folder as seen from the student's, of the model that is changed
     base_sha256  of its weights: a change fits no others
     """
 
@@ -42,6 +42,10 @@ class StudentConfig:
     base_sha256: str
     rank: int
     sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise InputError(f"a student of rank {self.rank}; expected 1 or more")
 
 
 def save_student(config: StudentConfig, change: LowRank, folder: Path) -> None:
@@ -57,7 +61,12 @@ def load_student(folder: Path, facts: dict[str, Any]) -> "WorldModel":
     from worldgen.model import WorldModel
 
     config = build(StudentConfig, facts, f"{folder}/config.json")
-    base = WorldModel.load(config.base)
+    try:
+        base = WorldModel.load(config.base if config.base in WorldModel.names() else folder / config.base)
+    except RecursionError as error:
+        raise InputError(
+            f"{folder} is a student of itself by way of {config.base!r}; expected another model"
+        ) from error
     if base.weights_sha256 != config.base_sha256:
         raise InputError(
             f"{folder} changes weights {config.base_sha256[:12]} of {config.base!r}, whose weights here are "
@@ -69,7 +78,9 @@ def load_student(folder: Path, facts: dict[str, Any]) -> "WorldModel":
     try:
         change.load_state_dict({name: value.float() for name, value in state.items()})
     except RuntimeError as error:
-        raise InputError(f"{folder}: a change that does not fit {config.base!r}: {error}") from error
+        raise InputError(
+            f"{folder}: a change that does not fit {config.base!r} ({str(error).splitlines()[-1].strip()})"
+        ) from error
     with torch.no_grad():
         base.network.load_state_dict(change.changed(network))
     base.config = replace(base.config, name=config.name, sampling=config.sampling)

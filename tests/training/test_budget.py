@@ -1,6 +1,7 @@
 """Runs that have so many seconds."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,10 +79,40 @@ def test_the_configured_steps_are_the_most(run_of, clock: Clock) -> None:
     assert [record["step"] for record in trainer.steps()][-1] == trainer.total == 25
 
 
-def test_a_budget_below_the_curriculum_is_an_error(run_of, clock: Clock) -> None:
-    config = run_of(steps=1000, budget_s=30.0, curriculum=(Stage(100, 16, 2, (2,)),))
-    with pytest.raises(InputError, match=r"budget_s 30 is 30 steps here; expected time for more than the 100"):
-        list(Trainer(config).steps())
+def test_the_last_stage_is_what_is_timed(run_of, clock: Clock) -> None:
+    trainer = Trainer(run_of(steps=1000, budget_s=130.0, curriculum=(Stage(30, 16, 2, (2,)),)))
+    for record in trainer.steps():
+        clock.tick = 1.0 if record["step"] < 30 else 4.0
+    # 30 s, then 20 steps of 4 s; the 20 s that are left are 5 more.
+    assert trainer.step == trainer.total == 55
+
+
+@pytest.mark.parametrize("seconds", [0.01, 15.0, 22.5])
+def test_a_budget_that_is_spent_before_the_length_is_known_is_an_error(run_of, clock: Clock, seconds: float) -> None:
+    trainer = Trainer(run_of(steps=1000, budget_s=seconds))
+    with pytest.raises(InputError, match=rf"budget_s {seconds:g} is spent at step .* known after 22; expected more"):
+        list(trainer.steps())
+    assert trainer.step == max(1, min(int(seconds) + 1, 22))
+
+
+def test_another_budget_or_fewer_steps_are_followed_on_going_on(run_of, clock: Clock) -> None:
+    config = run_of(steps=1000, budget_s=40.0)
+    trainer = Trainer(config)
+    next(record for record in trainer.steps() if record["step"] == 25)
+    trainer.save()
+    fewer = replace(config, train=replace(config.train, steps=30))
+    more = replace(config, train=replace(config.train, budget_s=70.0))
+    assert Trainer(fewer).total == 30
+    again = Trainer(more)
+    list(again.steps())
+    assert again.step == 70
+
+
+def test_the_length_is_on_disk_as_soon_as_it_is_known(run_of, clock: Clock) -> None:
+    trainer = Trainer(run_of(steps=1000, budget_s=40.0, checkpoint_every=1000))
+    next(record for record in trainer.steps() if record["step"] == 23)  # and then it is killed
+    again = Trainer(trainer.config)
+    assert again.step == 22 and again.total == trainer.total == 40
 
 
 def test_a_run_says_its_length_and_ends_with_its_last_sheet_and_log(run_of, clock: Clock, capsys) -> None:

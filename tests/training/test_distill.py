@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -153,7 +154,31 @@ def student_run(file: Path) -> RunConfig:
     return load(RunConfig, file)
 
 
-@pytest.mark.parametrize("case", ["other weights", "no base", "another rank", "a shape"])
+def test_a_run_does_not_go_on_under_other_weights_of_its_teacher(student_of, teacher: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(teacher, own)
+    config = student_of(steps=4, start_from=str(own))
+    trained(config, steps=2, kind=StudentTrainer)
+    model = WorldModel.load(own)
+    with torch.no_grad():
+        next(model.network.parameters()).add_(1)
+    model.save(own)
+    with pytest.raises(InputError, match="another configuration"):
+        StudentTrainer(config)
+
+
+def test_a_student_and_its_teacher_can_be_moved_together(file: Path, teacher: Path, tmp_path: Path) -> None:
+    together = tmp_path / "a" / "teacher"
+    shutil.copytree(teacher, together)
+    assert main(["train", str(file), f"train.start_from={together}", f"output={tmp_path / 'a' / 'run'}"]) == 0
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert WorldModel.load(tmp_path / "b" / "run" / "model").config.sampling.steps == 2
+
+
+CASES = ["other weights", "no base", "another rank", "no rank", "itself", "a shape"]
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_a_student_that_does_not_fit_is_one_error(case: str, file: Path, teacher: Path) -> None:
     assert main(["train", str(file)]) == 0
     folder = file.parent / "run" / "model"
@@ -165,13 +190,18 @@ def test_a_student_that_does_not_fit_is_one_error(case: str, file: Path, teacher
             facts["base"], said = str(file.parent / "nothing"), "nothing.*expected one of"
         case "another rank":
             facts["rank"], said = 5, "does not fit"
+        case "no rank":
+            facts["rank"], said = -1, "rank -1; expected 1 or more"
+        case "itself":
+            facts["base"], said = ".", "a student of itself"
         case _:
             weights = folder / "weights.safetensors"
             save_file({n: v[:, :1].contiguous() for n, v in load_file(weights).items()}, weights)
             said = "does not fit"
     (folder / "config.json").write_text(json.dumps(facts))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=said) as raised:
         WorldModel.load(folder)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -179,6 +209,8 @@ def test_a_student_that_does_not_fit_is_one_error(case: str, file: Path, teacher
     [
         ("train.start_from=null", "expected the teacher"),
         ("train.parallel=fsdp", "distill with train.parallel fsdp"),
+        ("train.optimizer=muon", "optimizer muon.*expected none of them"),
+        ("train.checkpointing=true", "checkpointing.*expected none of them"),
         ("distill.teacher_steps=7", "a multiple"),
         ("distill.rank=0", "a rank of 1 or more"),
         ("model.network.width=64", "model.network .*expected that of the teacher"),

@@ -3,7 +3,7 @@
 Every arm trains `configs/ablation.yaml` with one thing changed, on the same scenes with the same seeds, and predicts
 the same new views of held-out scenes, then those of cameras with focal lengths that training never had. Runs continue
 where they were stopped; finished ones are only evaluated. Several processes may train different arms at once (--arms),
-a last call then makes the table of all. With --budget-s every arm has as much time instead of as many steps:
+a last call then makes the table of all. With --budget-s every arm has as much time, and at most the configured steps:
 
     python -m worldgen.benchmarks.ablations --config configs/mini.yaml --budget-s 240 --arms base "no PRoPE" ...
 """
@@ -167,7 +167,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("out/ablations"))
     parser.add_argument("--arms", nargs="*", default=list(ARMS), help=f"of {', '.join(ARMS)}")
     parser.add_argument("--steps", type=int, help="of every arm, instead of the configuration's")
-    parser.add_argument("--budget-s", type=float, help="seconds of every arm, instead of the configuration's")
+    parser.add_argument("--budget-s", type=float, help="seconds of every arm, unless it has all its steps before")
     parser.add_argument("--scenes", type=int, default=256, help="held-out scenes (default 256)")
     arguments = parser.parse_args()
     if unknown := set(arguments.arms) - set(ARMS):

@@ -30,7 +30,7 @@ from worldgen.config import load
 from worldgen.evaluation.image import depth_errors, psnr
 from worldgen.evaluation.intervals import interval, paired_difference
 from worldgen.evaluation.orbit import OrbitEvaluation, orbit_set
-from worldgen.folders import whole_folder
+from worldgen.folders import check_output, whole_folder
 from worldgen.gauge import batch_scale
 from worldgen.model import WorldModel
 from worldgen.pipelines.views import Sampling, generate_views
@@ -119,6 +119,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="new folder for report.md and sheet.png")
     arguments = parser.parse_args()
     try:
+        check_output(arguments.output, overwrite=False)
         config = load(OrbitEvaluation, arguments.config)
         config = replace(config, scenes=arguments.scenes or config.scenes)
         who = contestants(WorldModel.load(arguments.student), WorldModel.load(arguments.teacher))

@@ -230,7 +230,8 @@ class RunConfig:
 
     def _of_training(self) -> list[tuple[bool, str]]:
         t = self.train
-        plain = t.parallel != "fsdp" and not (t.compile or t.averages or t.consistency_weight or self.reward)
+        plain = t.parallel != "fsdp" and t.optimizer == "adamw" and not (t.compile or t.checkpointing or t.averages)
+        plain = plain and not (t.consistency_weight or self.reward)
         return [
             (
                 self.distill is None or t.start_from is not None,
@@ -238,7 +239,8 @@ class RunConfig:
             ),
             (
                 self.distill is None or plain,
-                "distill with train.parallel fsdp, compile, averages, consistency_weight or reward; expected none",
+                "distill with train.parallel fsdp, optimizer muon, compile, checkpointing, averages, "
+                "consistency_weight or reward; expected none of them",
             ),
             (t.steps >= 1, f"train.steps {t.steps}; expected at least 1"),
             (t.budget_s is None or t.budget_s > 0, f"train.budget_s {t.budget_s}; expected more than 0"),

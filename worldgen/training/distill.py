@@ -6,7 +6,9 @@ halvings at once: from noised frames at a level of the student's grid the teache
 of low rank to the teacher's matrices (`worldgen.students`).
 """
 
+import os
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,14 +111,15 @@ class StudentTrainer(Trainer):
     def _objective(self) -> Objective:
         config = self.config
         assert config.distill is not None
-        self.change = self._fresh_change()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(stream(Domain.WEIGHTS, config.train.seed).integers(2**31)))
+            self.change = LowRank(self.model.network.state_dict(), config.distill.rank).to(self.device)
         return DistilledObjective(self.model, config.train, config.distill, self.change)
 
-    def _fresh_change(self) -> LowRank:
-        assert self.config.distill is not None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(stream(Domain.WEIGHTS, self.config.train.seed).integers(2**31)))
-            return LowRank(self.model.network.state_dict(), self.config.distill.rank).to(self.device)
+    @property
+    def identity(self) -> str:
+        """Of the run and of its teacher's weights."""
+        return f"{super().identity} taught by {self.model.weights_sha256}"
 
     def state(self) -> dict[str, Tensor]:
         """All trained tensors by name."""
@@ -128,9 +131,8 @@ class StudentTrainer(Trainer):
 
     def averaged(self) -> WorldModel:
         """The teacher with the averaged change."""
-        assert self.config.train.start_from is not None and self.config.distill is not None
-        model = WorldModel.load(self.config.train.start_from)
-        change = self._averaged_change()
+        assert self.config.distill is not None
+        model, change = deepcopy(self.model).to("cpu"), self._averaged_change()
         with torch.no_grad():
             model.network.load_state_dict(change.changed(model.network.state_dict()))
         model.config = replace(model.config, sampling=SamplingDefaults(self.config.distill.steps, 1.0))
@@ -140,13 +142,15 @@ class StudentTrainer(Trainer):
         """Write the averaged change."""
         train, distill = self.config.train, self.config.distill
         assert train.start_from is not None and distill is not None
-        base = train.start_from if train.start_from in WorldModel.names() else str(Path(train.start_from).resolve())
+        base = train.start_from
+        if base not in WorldModel.names():  # from the student's folder, so that both can be moved together
+            base = os.path.relpath(base, folder)
         config = StudentConfig(
             self.config.model.name, base, self.model.weights_sha256, distill.rank, averaged.config.sampling
         )
         save_student(config, self._averaged_change(), folder)
 
     def _averaged_change(self) -> LowRank:
-        change = self._fresh_change().cpu()
+        change = deepcopy(self.change).cpu()
         change.load_state_dict({name: value.cpu() for name, value in self.ema.items()})
         return change

@@ -86,9 +86,9 @@ class Objective(nn.Module):
         squared = error.float().square() * weight(config.weighting, t, config.least_level) * counted
         parts: dict[str, Tensor] = {}
         split = (part.split(list(model.channels), 2) for part in (squared, counted))
-        for name, error, count in zip(model.config.network.modalities, *split):
+        for name, part, count in zip(model.config.network.modalities, *split):
             # Each clip counts the same, so that ranks which share a batch evenly have its mean for theirs.
-            parts[name] = (error.flatten(1).sum(1) / count.flatten(1).sum(1).clamp_min(1)).mean()
+            parts[name] = (part.flatten(1).sum(1) / count.flatten(1).sum(1).clamp_min(1)).mean()
         weights = {"depth": config.depth_weight, "layout": config.layout_weight}
         return torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum(), parts
 

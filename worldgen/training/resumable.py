@@ -59,6 +59,11 @@ class Resumable(ABC):
         """This process's loss of the step, and its parts."""
 
     @property
+    def identity(self) -> str:
+        """A digest of what decides the weights, but for the run's length: other checkpoints are not gone on with."""
+        return _fingerprint(self._run)
+
+    @property
     def total(self) -> int:
         """The run's steps, as far as known (`worldgen.training.budget`)."""
         return self.budget.steps
@@ -88,7 +93,8 @@ class Resumable(ABC):
             record = self._train_step()
             self.step += 1
             seconds = time.perf_counter() - began
-            self.budget.after(self.step, sum(stage.steps for stage in self._run.train.curriculum))
+            if self.budget.after(self.step):
+                self.save()  # or a crash before the next checkpoint would leave another length
             yield {"step": self.step, **record, "seconds": round(seconds, 4)}
 
     def _train_step(self) -> dict[str, Any]:
@@ -156,14 +162,14 @@ class Resumable(ABC):
         tensors |= {f"{prefix}.{name}": value for prefix, kept in self._kept() for name, value in kept.items()}
         for name, optimizer in self.optimizers.items():
             tensors |= checkpoint.pack_optimizer(name, optimizer)
-        header = {"step": self.step, "config": _fingerprint(self._run), **self.budget.state()}
+        header = {"step": self.step, "config": self.identity, **self.budget.state()}
         checkpoint.save(self.checkpoint_path, tensors, header, self.ranks)
         self._saved = self.step
 
     def _resume(self) -> None:
         """Whatever number of processes wrote it: each reads what it has."""
         saved = checkpoint.Checkpoint(self.checkpoint_path)
-        if saved.header.get("config") != _fingerprint(self._run):
+        if saved.header.get("config") != self.identity:
             raise InputError(
                 f"{self.checkpoint_path} is of a run with another configuration; expected the same (only the length, "
                 "the intervals of checkpoints, sheets and logs, and how the work is shared may change), or another "
