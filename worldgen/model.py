@@ -16,8 +16,9 @@ from worldgen.models.codec import Codec, PixelCodec
 from worldgen.models.dit import DiTConfig, MultiViewDiT, grow
 from worldgen.models.text import HubEncoder, TextConfig, TextEncoder, WordEncoder
 from worldgen.models.vae import ConvVAE
+from worldgen.sampling.defaults import SamplingDefaults
 from worldgen.sampling.process import Denoiser, Flow
-from worldgen.students import SamplingDefaults, load_student
+from worldgen.students import load_student
 from worldgen.weight_files import read_weights, write_weights
 
 EMBEDDED = Path(__file__).parent / "weights"

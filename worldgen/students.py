@@ -11,22 +11,11 @@ from geometry.errors import InputError
 from geometry.io.files import write_file
 from worldgen.config import build, plain
 from worldgen.models.low_rank import LowRank
+from worldgen.sampling.defaults import SamplingDefaults
 from worldgen.weight_files import read_weights, write_weights
 
 if TYPE_CHECKING:
     from worldgen.model import WorldModel
-
-
-@dataclass(frozen=True)
-class SamplingDefaults:
-    """How a model is sampled unless one says otherwise: steps, and the guidance towards given pictures (1 = none)."""
-
-    steps: int = 20
-    guidance: float = 1.5
-
-    def __post_init__(self) -> None:
-        if not (1 <= self.steps <= 1000 and 0 <= self.guidance <= 100):
-            raise InputError(f"{self}; expected 1 to 1000 steps and guidance of 0 to 100")
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,10 @@ def run(monkeypatch, *options: str) -> int:
 
 
 def test_every_arm_changes_one_thing_in_a_run_that_can_be_had(file: Path) -> None:
-    base = plain(load(RunConfig, file))
-    for arm in ablations.ARMS:
-        changed = plain(load(RunConfig, file, ablations.overrides(load(RunConfig, file), arm)))
-        assert (changed == base) == (arm == ablations.BASE), arm
-    attention = load(RunConfig, file, ablations.overrides(load(RunConfig, file), "no multi-view attention"))
+    base, arms = plain(load(RunConfig, file)), ablations.arms(2)
+    for arm, changes in arms.items():
+        assert (plain(load(RunConfig, file, changes)) == base) == (arm == ablations.BASE), arm
+    attention = load(RunConfig, file, arms["no multi-view attention"])
     assert attention.model.network.attention == ("frame", "frame")
 
 

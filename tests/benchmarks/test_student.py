@@ -9,7 +9,7 @@ import torch
 from worldgen.benchmarks import student
 from worldgen.model import WorldModel
 from worldgen.pipelines.views import Sampling
-from worldgen.students import SamplingDefaults
+from worldgen.sampling.defaults import SamplingDefaults
 
 
 def test_sharpness_is_that_of_edges_and_none_in_a_plain_picture() -> None:

@@ -74,9 +74,10 @@ def test_time_spent_before_a_stop_counts(run_of, clock: Clock) -> None:
     assert again.step == 33  # 30 s are spent at step 3, a second each for the rest
 
 
-def test_the_configured_steps_are_the_most(run_of, clock: Clock) -> None:
-    trainer = Trainer(run_of(steps=25, budget_s=1e6))
-    assert [record["step"] for record in trainer.steps()][-1] == trainer.total == 25
+@pytest.mark.parametrize("steps", [8, 22, 25])  # before, when and after the length is known
+def test_the_configured_steps_are_the_most(run_of, clock: Clock, steps: int) -> None:
+    trainer = Trainer(run_of(steps=steps, budget_s=1e6))
+    assert [record["step"] for record in trainer.steps()][-1] == trainer.total == steps
 
 
 def test_the_last_stage_is_what_is_timed(run_of, clock: Clock) -> None:

@@ -36,20 +36,23 @@ from worldgen.training.config import RunConfig
 from worldgen.training.run import train
 
 BASE = "base"
-EVERY_BLOCK = "every block"
-ARMS: dict[str, tuple[str, ...]] = {
-    BASE: (),
-    "no PRoPE": ("model.network.prope=false",),
-    "no Plücker": ("model.network.plucker=false",),
-    "no cameras": ("model.network.prope=false", "model.network.plucker=false"),
-    "no multi-view attention": (f"model.network.attention={EVERY_BLOCK} frame",),
-    "no depth": ("train.depth_weight=0", "tasks.depth=0", "tasks.given_depth=0"),
-    "consistency loss": ("train.consistency_weight=0.1",),
-    # The same network that only ever sees the unknown as pure noise: it learns its mean and nothing to sample with.
-    "regression": ("tasks.top=1.0", "tasks.independent=0", "tasks.unknown=0"),
-}
 FOVS_DEG = (25.0, 35.0, 45.0, 52.5, 60.0, 75.0, 90.0)  # training has 45 to 60
 SEEN_THROUGH = (BASE, "no PRoPE", "no Plücker")
+
+
+def arms(blocks: int = 1) -> dict[str, tuple[str, ...]]:
+    """What each arm changes in a run whose network has so many blocks."""
+    return {
+        BASE: (),
+        "no PRoPE": ("model.network.prope=false",),
+        "no Plücker": ("model.network.plucker=false",),
+        "no cameras": ("model.network.prope=false", "model.network.plucker=false"),
+        "no multi-view attention": (f"model.network.attention=[{', '.join(['frame'] * blocks)}]",),
+        "no depth": ("train.depth_weight=0", "tasks.depth=0", "tasks.given_depth=0"),
+        "consistency loss": ("train.consistency_weight=0.1",),
+        # The same network that only ever sees the unknown as pure noise: it learns its mean and nothing to sample with.
+        "regression": ("tasks.top=1.0", "tasks.independent=0", "tasks.unknown=0"),
+    }
 
 
 def folder(output: Path, arm: str) -> Path:
@@ -62,16 +65,11 @@ def held_out(run: RunConfig, scenes: int) -> OrbitEvaluation:
     return OrbitEvaluation("tabletop", 0, scenes, run.model.size_px, 2, (2,), 2, {"medium": 46.0})
 
 
-def overrides(run: RunConfig, arm: str) -> tuple[str, ...]:
-    """What an arm changes in a run."""
-    blocks = len(run.model.network.attention)
-    return tuple(o.replace(f"{EVERY_BLOCK} frame", f"[{', '.join(['frame'] * blocks)}]") for o in ARMS[arm])
-
-
 def train_arm(config: Path, output: Path, arm: str, length: tuple[str, ...] = ()) -> None:
     """Train an arm to its end, unless it is there."""
     if not (folder(output, arm) / "model" / "config.json").exists():
-        train(config, (f"output={folder(output, arm)}", *overrides(load(RunConfig, config), arm), *length))
+        changes = arms(len(load(RunConfig, config).model.network.attention))[arm]
+        train(config, (f"output={folder(output, arm)}", *changes, *length))
 
 
 def errors(model: WorldModel, clip: Clip) -> tuple[Tensor, Tensor]:
@@ -165,20 +163,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=Path("configs/ablation.yaml"))
     parser.add_argument("--output", type=Path, default=Path("out/ablations"))
-    parser.add_argument("--arms", nargs="*", default=list(ARMS), help=f"of {', '.join(ARMS)}")
+    parser.add_argument("--arms", nargs="*", default=list(arms()), help=f"of {', '.join(arms())}")
     parser.add_argument("--steps", type=int, help="of every arm, instead of the configuration's")
     parser.add_argument("--budget-s", type=float, help="seconds of every arm, unless it has all its steps before")
     parser.add_argument("--scenes", type=int, default=256, help="held-out scenes (default 256)")
     arguments = parser.parse_args()
-    if unknown := set(arguments.arms) - set(ARMS):
-        parser.error(f"arms {sorted(unknown)}; expected some of {', '.join(ARMS)}")
+    if unknown := set(arguments.arms) - set(arms()):
+        parser.error(f"arms {sorted(unknown)}; expected some of {', '.join(arms())}")
     try:
         held = held_out(load(RunConfig, arguments.config), arguments.scenes)
         lengths = {"train.steps": arguments.steps, "train.budget_s": arguments.budget_s}
         for arm in arguments.arms:
             length = tuple(f"{name}={value}" for name, value in lengths.items() if value is not None)
             train_arm(arguments.config, arguments.output, arm, length)
-        ready = [arm for arm in ARMS if (folder(arguments.output, arm) / "model" / "config.json").exists()]
+        ready = [arm for arm in arms() if (folder(arguments.output, arm) / "model" / "config.json").exists()]
         if BASE not in ready:
             return 0
         rows = compare(arguments.output, ready, held)

@@ -12,6 +12,7 @@ from geometry.shapes import Float
 from worldgen.clip import Clip
 from worldgen.model import WorldModel
 from worldgen.pipelines.generate import Wrap, generate
+from worldgen.sampling.defaults import SamplingDefaults
 from worldgen.sampling.guidance import Guidance
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.ramps import shifted
@@ -19,16 +20,9 @@ from worldgen.sampling.solvers import SOLVERS
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How to sample.
+class Sampling(SamplingDefaults):
+    """How to sample; shift of more than 1 spends more steps at high levels."""
 
-    steps     rows of levels to go down; 1 with no guidance is the posterior mean
-    guidance  scale towards the given pictures; 1 = none
-    shift     more than 1 spends more steps at high levels
-    """
-
-    steps: int = 20
-    guidance: float = 1.5
     solver: str = "euler"
     shift: float = 1.0
     seed: int = 0
@@ -36,10 +30,7 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.solver not in SOLVERS:
             raise InputError(f"solver {self.solver!r}; expected one of {', '.join(SOLVERS)}")
-        if not 0 <= self.guidance <= 100:
-            raise InputError(f"guidance {self.guidance}; expected 0 to 100")
-        if not 1 <= self.steps <= 1000:
-            raise InputError(f"{self.steps} sampling steps; expected 1 to 1000")
+        super().__post_init__()
 
     @staticmethod
     def of(

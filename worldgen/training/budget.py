@@ -1,5 +1,6 @@
 """The length of a run that has so many seconds: its rate is measured once, and from then on steps alone count."""
 
+import math
 import time
 from typing import Any
 
@@ -42,7 +43,7 @@ class Budget:
             self._mark = step, self._spent
         first, spent = self._mark
         last = max(first, start) + max(config.warmup, _LEAST_MEASURED)
-        allowed = float(config.steps)
+        allowed = math.inf
         if first >= 0 and step >= last:
             seconds = (self._spent - spent) / (step - first)
             # All processes have the length that the slowest would have.

@@ -230,18 +230,22 @@ class RunConfig:
 
     def _of_training(self) -> list[tuple[bool, str]]:
         t = self.train
-        plain = t.parallel != "fsdp" and t.optimizer == "adamw" and not (t.compile or t.checkpointing or t.averages)
-        plain = plain and not (t.consistency_weight or self.reward)
+        not_of_students = {
+            "train.parallel fsdp": t.parallel == "fsdp",
+            "train.optimizer muon": t.optimizer == "muon",
+            "train.compile": t.compile,
+            "train.checkpointing": t.checkpointing,
+            "train.averages": bool(t.averages),
+            "train.consistency_weight": t.consistency_weight > 0,
+            "reward": self.reward is not None,
+        }
+        wrong = [] if self.distill is None else [name for name, given in not_of_students.items() if given]
         return [
             (
                 self.distill is None or t.start_from is not None,
                 "distill without train.start_from; expected the teacher",
             ),
-            (
-                self.distill is None or plain,
-                "distill with train.parallel fsdp, optimizer muon, compile, checkpointing, averages, "
-                "consistency_weight or reward; expected none of them",
-            ),
+            (not wrong, f"distill with {', '.join(wrong)}; expected without, a student's run does not know them"),
             (t.steps >= 1, f"train.steps {t.steps}; expected at least 1"),
             (t.budget_s is None or t.budget_s > 0, f"train.budget_s {t.budget_s}; expected more than 0"),
             (t.batch >= 1, f"train.batch {t.batch}; expected at least 1"),

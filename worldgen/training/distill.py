@@ -21,10 +21,11 @@ from geometry.shapes import Float
 from worldgen.conditioning import Conditioning
 from worldgen.model import WorldModel
 from worldgen.models.low_rank import LowRank
+from worldgen.sampling.defaults import SamplingDefaults
 from worldgen.sampling.guidance import Guidance, guide
 from worldgen.sampling.process import per_channel
 from worldgen.seeds import Domain, stream
-from worldgen.students import SamplingDefaults, StudentConfig, save_student
+from worldgen.students import StudentConfig, save_student
 from worldgen.training.config import DistillConfig, TrainConfig
 from worldgen.training.loop import Trainer
 from worldgen.training.loss import Batch, Objective
