@@ -12,6 +12,7 @@ from geometry.errors import InputError
 from tests.models.tiny import awake, posed, shown, tiny_model
 from worldgen.config import build, plain
 from worldgen.model import ModelConfig, WorldModel
+from worldgen.precision import computes_half
 
 
 @pytest.fixture
@@ -49,6 +50,24 @@ def test_an_int8_model_says_nearly_the_same_in_less_than_half_the_space(model: W
         assert bool(((small.network.state_dict()[name] - value).abs() <= 0.501 * step).all()), name
     assert 0 < (answer(small) - answer(model)).norm() / answer(model).norm() < 0.02
     assert small_size < 0.5 * full_size
+
+
+def test_products_in_bfloat16_say_nearly_the_same_and_leave_the_rest_in_float32(
+    model: WorldModel, tmp_path: Path
+) -> None:
+    model.save(tmp_path / "m")
+    half, whole = (WorldModel.load(tmp_path / "m", precision=name) for name in ("bf16", "fp32"))
+    assert torch.equal(answer(whole), answer(model)) and answer(half).dtype == torch.float32
+    # bfloat16 has 8 binary digits; through the whole of a network of white noise that is a percent.
+    assert 0 < (answer(half) - answer(model)).norm() / answer(model).norm() < 0.03
+    assert {value.dtype for value in half.state().values()} == {torch.float32}
+    exact = answer(half if computes_half("auto", half.device) else whole)
+    assert torch.equal(answer(WorldModel.load(tmp_path / "m", precision="auto")), exact)
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(InputError, match="'fp8'; expected auto, bf16, fp32"):
+        WorldModel.load("tiny", precision="fp8")
 
 
 def test_the_digest_names_the_weights(model: WorldModel, tmp_path: Path) -> None:

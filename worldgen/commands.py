@@ -46,6 +46,8 @@ class Orbit:
     model: str = "tiny"
     """Name of embedded weights, or a folder."""
     device: str = "auto"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """Of the network's products; auto is bf16 where the device has such arithmetic: sooner, and nearly the same."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Replace the output folder."""
 
@@ -56,7 +58,7 @@ class Orbit:
         from worldgen.pipelines.orbit import orbit
 
         check_output(self.output, self.overwrite)
-        model = WorldModel.load(self.model, pick_device(self.device))
+        model = WorldModel.load(self.model, pick_device(self.device), self.precision)
         with _Bar() as bar:
             world = orbit(
                 model, self.pictures, self.cameras, self.frames, self.seed, elevation_deg=self.elevation_deg,
@@ -155,6 +157,8 @@ class _Asked:
     """Of full samples, towards the given pictures; 1 = none (default: the first model's own, 1.5 of most)."""
     seed: int = 0
     device: str = "auto"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """Of the networks' products; auto is bf16 where the device has such arithmetic."""
 
     def _run(self, evaluate: Callable[..., object]) -> None:
         """Load the models, evaluate, and print the report's tables."""
@@ -168,7 +172,7 @@ class _Asked:
         if not names or len(set(names)) != len(names):
             raise InputError(f"models {list(self.models)}; expected at least one, each of another name")
         device = pick_device(self.device)
-        first, *others = (WorldModel.load(model, device) for model in self.models)
+        first, *others = (WorldModel.load(model, device, self.precision) for model in self.models)
         sampling = Sampling.of(first, self.steps, self.guidance, seed=self.seed)
         with _Bar() as bar:
             evaluate(first, sampling, rivals=dict(zip(names[1:], others)), output=self.output, progress=bar.at)

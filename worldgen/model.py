@@ -11,11 +11,13 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.io.files import write_file
 from worldgen.codecs import codec_names, load_codec, save_codec
+from worldgen.conditioning import Conditioning
 from worldgen.config import build, plain
 from worldgen.models.codec import Codec, PixelCodec
 from worldgen.models.dit import DiTConfig, MultiViewDiT, grow
 from worldgen.models.text import HubEncoder, TextConfig, TextEncoder, WordEncoder
 from worldgen.models.vae import ConvVAE
+from worldgen.precision import computes_half
 from worldgen.sampling.defaults import SamplingDefaults
 from worldgen.sampling.process import Denoiser, Flow
 from worldgen.students import load_student
@@ -85,7 +87,11 @@ class ModelConfig:
 
 
 class WorldModel:
-    """A trained model: `load` it by name or folder, then give it to `worldgen.orbit`."""
+    """A trained model: `load` it by name or folder, then give it to `worldgen.orbit`.
+
+    precision  of the network's products when it is sampled: "fp32", "bf16" (over float32 weights), or "auto", which is
+               bf16 where the device has such arithmetic. Cameras, levels and the steps of the sampler stay float32
+    """
 
     def __init__(
         self,
@@ -101,6 +107,7 @@ class WorldModel:
         config.check(codec or config.codec)
         assert (words is not None) == (config.text.kind == "words"), f"text {config.text.kind} with words {words}"
         self._hub: HubEncoder | None = None
+        self.precision = "fp32"
 
     @staticmethod
     def create(config: ModelConfig, codec: ConvVAE | None = None) -> "WorldModel":
@@ -183,8 +190,16 @@ class WorldModel:
         return self
 
     def denoiser(self) -> Denoiser:
-        """(x, level, conditioning) -> the clean estimate x0."""
-        return self.config.process.precondition(self.network, self.channels)
+        """(x, level, conditioning) -> the clean estimate x0, with products of the model's precision."""
+        denoise = self.config.process.precondition(self.network, self.channels)
+        if not computes_half(self.precision, self.device):
+            return denoise
+
+        def in_half(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+            with torch.autocast(x.device.type, torch.bfloat16):
+                return denoise(x, level, conditioning)
+
+        return in_half
 
     def save(self, folder: Path, int8: bool = False) -> None:
         """Write `config.json` and the weights (`worldgen.weight_files`); int8 keeps matrices as bytes with one scale a
@@ -199,17 +214,17 @@ class WorldModel:
         write_file(folder / "config.json", (json.dumps(plain(self.config), indent=2) + "\n").encode())
 
     @staticmethod
-    def load(name: str | Path, device: torch.device | str = "cpu") -> "WorldModel":
+    def load(name: str | Path, device: torch.device | str = "cpu", precision: str = "fp32") -> "WorldModel":
         """The embedded model of a name (`WorldModel.names()`), or the one in a folder; of a student, its base with the
         student's change (`worldgen.students`).
 
-        Raises InputError when there is none, or its files do not fit together.
+        Raises InputError when there is none, its files do not fit together, or precision is none of fp32, bf16, auto.
         """
         folder = EMBEDDED / name if (EMBEDDED / name).is_dir() else Path(name)
         try:
             facts = json.loads((folder / "config.json").read_text("utf-8"))
             if isinstance(facts, dict) and "base" in facts:
-                return load_student(folder, facts).training(False).to(device)
+                return _ready(load_student(folder, facts), device, precision)
             config = build(ModelConfig, facts, f"{folder}/config.json")
             state, digest = read_weights(folder)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -228,12 +243,19 @@ class WorldModel:
             raise InputError(
                 f"model {str(name)!r}: weights do not fit its config ({str(error).splitlines()[-1].strip()})"
             ) from error
-        return model.training(False).to(device)
+        return _ready(model, device, precision)
 
     @staticmethod
     def names() -> list[str]:
         """The embedded models."""
         return sorted(path.parent.name for path in EMBEDDED.glob("*/config.json"))
+
+
+def _ready(model: WorldModel, device: torch.device | str, precision: str) -> WorldModel:
+    """The model for sampling."""
+    model.precision = precision
+    computes_half(precision, model.device)  # refuses what is none
+    return model.training(False).to(device)
 
 
 def pick_device(name: str) -> torch.device:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from worldgen.model import WorldModel
+from worldgen.precision import computes_half
 from worldgen.training.config import RunConfig
 from worldgen.training.data import SceneStream
 from worldgen.training.optimizer import build_optimizers
 from worldgen.training.plan import matrix_speed, plan, shown
-from worldgen.training.precision import computes_half
 
 
 def utilisation(config: RunConfig, device: str, repeats: int = 10) -> str:

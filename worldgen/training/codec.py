@@ -15,11 +15,11 @@ from worldgen.gauge import Gauge, clip_scale
 from worldgen.model import ModelConfig, pick_device
 from worldgen.models.components import start_from_components
 from worldgen.models.vae import ConvVAE, ConvVAEConfig
+from worldgen.precision import computes_half
 from worldgen.seeds import Domain, stream
 from worldgen.training.config import DataConfig, RunConfig, TrainConfig
 from worldgen.training.data import SceneStream
 from worldgen.training.distributed import Ranks
-from worldgen.training.precision import computes_half
 from worldgen.training.resumable import Resumable
 
 _NORMALISED_OVER = 16  # steps whose latents decide the stored mean and deviation

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from geometry.errors import InputError
 from worldgen.model import ModelConfig
+from worldgen.precision import PRECISIONS
 from worldgen.scenes.families import FAMILIES
 
 
@@ -250,7 +251,7 @@ class RunConfig:
             (t.budget_s is None or t.budget_s > 0, f"train.budget_s {t.budget_s}; expected more than 0"),
             (t.batch >= 1, f"train.batch {t.batch}; expected at least 1"),
             (t.optimizer in ("muon", "adamw"), f"train.optimizer {t.optimizer!r}; expected muon or adamw"),
-            (t.precision in ("auto", "bf16", "fp32"), f"train.precision {t.precision!r}; expected auto, bf16 or fp32"),
+            (t.precision in PRECISIONS, f"train.precision {t.precision!r}; expected {', '.join(PRECISIONS)}"),
             (t.parallel in ("none", "ddp", "fsdp"), f"train.parallel {t.parallel!r}; expected none, ddp or fsdp"),
             (t.context_parallel >= 1, f"train.context_parallel {t.context_parallel}; expected at least 1"),
             (t.weighting in WEIGHTINGS, f"train.weighting {t.weighting!r}; expected one of {', '.join(WEIGHTINGS)}"),

@@ -12,11 +12,11 @@ from worldgen.clip import Clip
 from worldgen.conditioning import Conditioning
 from worldgen.gauge import Gauge, clip_scale
 from worldgen.model import WorldModel
+from worldgen.precision import computes_half
 from worldgen.sampling.process import per_channel
 from worldgen.training.config import WEIGHTINGS, TrainConfig
 from worldgen.training.consistency import disagreement
 from worldgen.training.level_sampling import Tasks
-from worldgen.training.precision import computes_half
 
 
 @dataclass(frozen=True)

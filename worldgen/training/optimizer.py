@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from geometry.shapes import Float
+from worldgen.precision import computes_half
 from worldgen.training.config import TrainConfig
 from worldgen.training.distributed import local, own_rows
-from worldgen.training.precision import computes_half
 
 
 def build_optimizers(

@@ -18,9 +18,9 @@ from geometry.errors import InputError
 from worldgen.codecs import load_codec
 from worldgen.conditioning import Conditioning
 from worldgen.model import ModelConfig, WorldModel
+from worldgen.precision import computes_half
 from worldgen.training.config import RunConfig
 from worldgen.training.optimizer import build_optimizers
-from worldgen.training.precision import computes_half
 
 
 @dataclass(frozen=True)

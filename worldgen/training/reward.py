@@ -18,12 +18,12 @@ from geometry.shapes import Float
 from worldgen.conditioning import Conditioning
 from worldgen.gauge import Gauge, clip_scale
 from worldgen.model import WorldModel
+from worldgen.precision import computes_half
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import Euler
 from worldgen.training.config import RewardConfig, TrainConfig
 from worldgen.training.loss import Batch, Objective, encode
-from worldgen.training.precision import computes_half
 
 
 class RewardedObjective(Objective):
