@@ -44,6 +44,7 @@ def run_in(tmp_path_factory: pytest.TempPathFactory) -> Made:
     def make(name: str, **train) -> RunConfig:
         data = DataConfig(views=4, pool=2, reuse=2, supersample=1)
         options = {"steps": STEPS, "batch": 2, "frames": (2, 4), "warmup": 2, "precision": "fp32", "device": "cpu"}
+        options |= {"alignment_weight": 2.0, "alignment_until": 0.5}
         model = replace(tiny_model(), frames=4)
         return whole_model(RunConfig(folder / name, model, data, TaskConfig(), TrainConfig(**{**options, **train})))
 

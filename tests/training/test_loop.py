@@ -230,6 +230,7 @@ def whole_model(config: RunConfig) -> RunConfig:
 
 def test_a_model_with_every_part_trains_resumes_exactly_and_is_saved_whole(run_of, tmp_path: Path) -> None:
     options = {"curriculum": (Stage(3, 8, 2, (1, 2)),), "consistency_weight": 0.1, "checkpointing": True}
+    options |= {"alignment_weight": 2.0, "alignment_until": 0.6}
     whole = trained(whole_model(run_of("whole", **options)))
     trained(whole_model(run_of("parts", **options)), steps=4)
     parts = trained(whole_model(run_of("parts", **options)))

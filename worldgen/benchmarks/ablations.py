@@ -50,6 +50,7 @@ def arms(blocks: int = 1) -> dict[str, tuple[str, ...]]:
         "no multi-view attention": (f"model.network.attention=[{', '.join(['frame'] * blocks)}]",),
         "no depth": ("train.depth_weight=0", "tasks.depth=0", "tasks.given_depth=0"),
         "consistency loss": ("train.consistency_weight=0.1",),
+        "geometry alignment": ("train.alignment_weight=2",),
         # The same network that only ever sees the unknown as pure noise: it learns its mean and nothing to sample with.
         "regression": ("tasks.top=1.0", "tasks.independent=0", "tasks.unknown=0"),
     }

@@ -1,6 +1,7 @@
 """`MultiViewDiT`: a diffusion transformer over the frames of a clip, steered by their cameras."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -119,12 +120,14 @@ class MultiViewDiT(nn.Module):
     start at zero, so each can be added to a checkpoint without changing what it does (`grow`).
 
     checkpointing  recompute each block in the backward pass: memory for time
+    listener       is told every block's number and tokens [b, f, n, c], of this process's frames
     """
 
     def __init__(self, config: DiTConfig):
         super().__init__()
         self.config, self.checkpointing = config, False
         self.context: Context | None = None
+        self.listener: Callable[[int, Tensor], None] | None = None
         width, hidden = config.width, config.modulation_width
         self.embed = nn.ModuleDict({name: nn.Linear(c, width) for name, c in config.modalities.items()})
         self.level = nn.ModuleDict({name: nn.Linear(2 * _LEVEL_WAVES, hidden) for name in config.modalities})
@@ -203,6 +206,8 @@ class MultiViewDiT(nn.Module):
                 tokens, keys_values = checkpoint(block, *arguments, use_reentrant=False)  # type: ignore[misc]
             else:
                 tokens, keys_values = block(*arguments)
+            if self.listener is not None:
+                self.listener(index, tokens)
             kept.append(keys_values if keep else None)
         scale, shift = self.final(hidden)[..., None, :].chunk(2, -1)
         tokens = _modulated(tokens, scale, shift)

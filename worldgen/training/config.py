@@ -109,6 +109,8 @@ class TrainConfig:
     least_level   below it the weight stays what it is there
     depth_weight, layout_weight  of their losses beside the pictures'
     consistency_weight  of the cross-view disagreement of predicted pictures (still scenes); 0 = not computed
+    alignment_weight, alignment_until  of what the tokens halfway do not know of the exact geometry
+                  (`worldgen.training.alignment`), for that share of the steps; 0 = not computed
     checkpointing  recompute blocks in the backward pass: memory for time
     compile       compile each block (torch.compile): the first steps take longer, the others less
     parallel      how the processes torchrun starts share the model: "ddp" each has all of it, "fsdp" each has a part;
@@ -140,6 +142,8 @@ class TrainConfig:
     depth_weight: float = 0.3
     layout_weight: float = 0.3
     consistency_weight: float = 0.0
+    alignment_weight: float = 0.0
+    alignment_until: float = 0.6
     checkpointing: bool = False
     compile: bool = False
     parallel: str = "none"
@@ -238,6 +242,7 @@ class RunConfig:
             "train.checkpointing": t.checkpointing,
             "train.averages": bool(t.averages),
             "train.consistency_weight": t.consistency_weight > 0,
+            "train.alignment_weight": t.alignment_weight > 0,
             "reward": self.reward is not None,
         }
         wrong = [] if self.distill is None else [name for name, given in not_of_students.items() if given]
@@ -257,9 +262,11 @@ class RunConfig:
             (t.weighting in WEIGHTINGS, f"train.weighting {t.weighting!r}; expected one of {', '.join(WEIGHTINGS)}"),
             (0 < t.least_level <= 1, f"train.least_level {t.least_level}; expected more than 0, up to 1"),
             (
-                min(t.depth_weight, t.layout_weight, t.consistency_weight) >= 0,
-                "train.depth_weight, layout_weight, consistency_weight: expected 0 or more each",
+                min(t.depth_weight, t.layout_weight, t.consistency_weight, t.alignment_weight) >= 0,
+                "train.depth_weight, layout_weight, consistency_weight, alignment_weight: expected 0 or more each",
             ),
+            (0 < t.alignment_until <= 1, f"train.alignment_until {t.alignment_until}; expected more than 0, up to 1"),
+            (not t.alignment_weight or self.reward is None, "train.alignment_weight with a reward; expected without"),
             (0 <= t.ema < 1, f"train.ema {t.ema}; expected 0 or more and less than 1"),
             (
                 len(set(t.averages)) == len(t.averages) and all(0 < length <= 0.28 for length in t.averages),

@@ -24,7 +24,6 @@ from worldgen.models.low_rank import LowRank
 from worldgen.sampling.defaults import SamplingDefaults
 from worldgen.sampling.guidance import Guidance, guide
 from worldgen.sampling.process import per_channel
-from worldgen.seeds import Domain, stream
 from worldgen.students import StudentConfig, save_student
 from worldgen.training.config import DistillConfig, TrainConfig
 from worldgen.training.loop import Trainer
@@ -112,8 +111,7 @@ class StudentTrainer(Trainer):
     def _objective(self) -> Objective:
         config = self.config
         assert config.distill is not None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(stream(Domain.WEIGHTS, config.train.seed).integers(2**31)))
+        with self._fresh_weights():
             self.change = LowRank(self.model.network.state_dict(), config.distill.rank).to(self.device)
         return DistilledObjective(self.model, config.train, config.distill, self.change)
 

@@ -3,7 +3,8 @@
 On several processes each computes its share of the batch; what comes of it is the same as on one, but for rounding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from worldgen.clip import Clip
 from worldgen.data.camera_verbs import camera_verb
 from worldgen.model import WorldModel, pick_device
 from worldgen.seeds import Domain, stream
+from worldgen.training.alignment import AlignedObjective, Alignment
 from worldgen.training.config import RunConfig
 from worldgen.training.data import SceneStream
 from worldgen.training.distributed import Ranks, whole
@@ -41,6 +43,7 @@ class Trainer(Resumable):
         if config.train.compile:
             for block in self.model.network.blocks:
                 block.compile()
+        self.alignment: Alignment | None = None
         self.objective = self.ranks.wrap(self._objective())
         self._start()
         self._check_agreement()
@@ -49,6 +52,10 @@ class Trainer(Resumable):
         config = self.config
         if config.reward is not None:
             return RewardedObjective(self.model, config.train, config.reward)
+        if config.train.alignment_weight > 0:
+            with self._fresh_weights(1):
+                self.alignment = Alignment(self.model.network)
+            return AlignedObjective(self.model, config.train, self.alignment)
         return Objective(self.model, config.train)
 
     def _check_shares(self) -> None:
@@ -74,10 +81,16 @@ class Trainer(Resumable):
     def _fresh_model(self) -> WorldModel:
         config = self.config
         if config.train.start_from is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(stream(Domain.WEIGHTS, config.train.seed).integers(2**31)))
+            with self._fresh_weights():
                 return WorldModel.create(config.model)
         return WorldModel.load(config.train.start_from).grown(config.model).training(True)
+
+    @contextmanager
+    def _fresh_weights(self, *part: int) -> Iterator[None]:
+        """Where modules are made whose weights are functions of the seed and of which part of the run they are."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(stream(Domain.WEIGHTS, self.config.train.seed, *part).integers(2**31)))
+            yield
 
     def state(self) -> dict[str, Tensor]:
         """All trained tensors by name."""
@@ -85,10 +98,17 @@ class Trainer(Resumable):
 
     def parameters(self) -> Sequence[tuple[str, nn.Parameter]]:
         """All trained parameters by name."""
-        return self.model.parameters()
+        aligning = () if self.alignment is None else self.alignment.named_parameters(prefix="alignment")
+        return [*self.model.parameters(), *aligning]
+
+    def _kept(self) -> list[tuple[str, dict[str, Tensor]]]:
+        aligning = [] if self.alignment is None else [("alignment", self.alignment.state_dict())]
+        return [*super()._kept(), *aligning]
 
     def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of this rank's clips of the step, and its parts."""
+        if self.alignment is not None:
+            self.alignment.on = self.step < self.config.train.alignment_until * self.total
         return self.objective(self._batch())
 
     def _batch(self) -> Batch:

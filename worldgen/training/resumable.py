@@ -193,7 +193,11 @@ def _fingerprint(config: Run) -> str:
     data.get("model", {}).pop("sampling", None)
     for key in (*run, "device", "checkpointing", "compile", "parallel", "context_parallel"):
         del data["train"][key]
-    for section, newer in ((data["train"], "averages"), (data, "reward"), (data, "distill")):
-        if not section.get(newer):  # checkpoints from before there was such a thing go on
-            section.pop(newer, None)
+    # Checkpoints from before there was such a thing go on.
+    if not data["train"].get("alignment_weight"):
+        data["train"].pop("alignment_until", None)
+    for section, newer in ((data["train"], ("averages", "alignment_weight")), (data, ("reward", "distill"))):
+        for name in newer:
+            if not section.get(name):
+                section.pop(name, None)
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
