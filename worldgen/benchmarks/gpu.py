@@ -36,7 +36,7 @@ def utilisation(config: RunConfig, device: str, repeats: int = 10) -> str:
         ("sampling call of one clip", planned.sampling_flops, _sampling),
     ):
         ms = [1e3 * _seconds(prepare(config, where, half, compiled), where, repeats) for compiled in (False, True)]
-        shares = [f"{flops / (1e-3 * t) / best:.1%}" for t in ms]
+        shares = [f"{100 * flops / (1e-3 * t) / best:.3g}%" for t in ms]
         lines.append(f"| {what} | {ms[0]:.2f} | {ms[1]:.2f} | {shares[0]} | {shares[1]} |")
     stream = SceneStream(replace(config, data=replace(config.data, reuse=1)), where)
     pool = config.data.pool
