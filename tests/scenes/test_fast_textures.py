@@ -49,3 +49,20 @@ def test_compiled_textures_equal_torchs(pattern: Pattern, filtered: bool) -> Non
         # Hard edges may fall on either side of a point; everywhere else only rounding differs.
         assert (error > 1e-4 + 4 * rounding).double().mean() < 2e-3, float(error.max())
         assert float(error.median()) < 1.5 * float(rounding.median()) + 1e-6
+
+
+@pytest.mark.parametrize("pattern", list(Pattern))
+def test_colours_are_colours_however_far_the_point(pattern: Pattern) -> None:
+    run = compiled()
+    from worldgen.scenes.fast_textures import Room
+
+    rng = np.random.default_rng(100 + int(pattern))
+    rows = [row for row in (anything(rng, 1.0) for _ in range(400)) if row[23] == pattern][:8]
+    rows.append(texture_row(pattern, (0.1, 0.2, 0.3), (0.9, 0.7, 0.5), 0.4, weight=(0.6, 0.7, 0.2), sharpness=5.0))
+    far = (10 ** rng.uniform(0, 9, COUNT)).astype(np.float32)
+    point = (rng.normal(size=(3, COUNT)) * far).astype(np.float32)
+    normal, found = rng.normal(size=(3, COUNT)).astype(np.float32), np.empty((3, COUNT), np.float32)
+    for row in rows:
+        for footprint in (np.zeros(COUNT, np.float32), 1e-3 * far):
+            run(row, point, normal, footprint.astype(np.float32), COUNT, Room.of(COUNT), found)
+            assert np.isfinite(found).all() and found.min() >= 0 and found.max() < 4, row[23]
