@@ -35,7 +35,8 @@ def main(capture: Path, output: Path = Path("out/own"), steps: int = 400) -> tup
     options = (
         f"output={output / 'run'}", f"data.shards={output / 'shards'}", "data.shards_share=0.75", "data.pool=4",
         "train.start_from=tiny", f"train.steps={steps}", "train.learning_rate=0.001", "train.warmup=20",
-        "train.cooldown=0.6", "train.ema=0.98", "train.checkpoint_every=100", "train.sheet_every=100000",
+        "train.alignment_weight=0", "train.cooldown=0.6", "train.ema=0.98", "train.checkpoint_every=100",
+        "train.sheet_every=100000",
     )  # fmt: skip
     train(Path(__file__).parents[1] / "configs" / "tiny.yaml", options)
 

@@ -116,6 +116,27 @@ class Average:
 
 
 @dataclass(frozen=True)
+class Blend:
+    """Make a model between two of one network, such as one and what it became by training on; compare some by `worldgen
+    evaluate orbit --models FOLDER FOLDER`."""
+
+    first: tyro.conf.Positional[str]
+    """Name of embedded weights, or a folder."""
+    second: tyro.conf.Positional[str]
+    """The other."""
+    output: Path
+    """New folder for the model."""
+    share: float = 0.5
+    """Of the second; 0 = the first, 1 = the second."""
+
+    def run(self) -> None:
+        """Blend, save, and say where."""
+        from worldgen.training.blending import blend
+
+        print(blend(self.first, self.second, self.share, self.output))
+
+
+@dataclass(frozen=True)
 class TrainCodec(_Configured):
     """Train a codec of pictures or films with depth (configs/vae.yaml); continues from the run's own checkpoint."""
 
@@ -363,12 +384,13 @@ class _Bar:
 
 def parse(
     arguments: list[str],
-) -> Orbit | Train | Average | TrainCodec | Plan | Evaluate | Scenes | Curate | CameraTools:
+) -> Orbit | Train | Average | Blend | TrainCodec | Plan | Evaluate | Scenes | Curate | CameraTools:
     """The command asked for; prints help or the usage error and exits (0 or 2) otherwise."""
     return tyro.cli(
         Annotated[Orbit, tyro.conf.subcommand("orbit")]
         | Annotated[Train, tyro.conf.subcommand("train")]
         | Annotated[Average, tyro.conf.subcommand("average")]
+        | Annotated[Blend, tyro.conf.subcommand("blend")]
         | Annotated[TrainCodec, tyro.conf.subcommand("train-codec")]
         | Annotated[Plan, tyro.conf.subcommand("plan")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]

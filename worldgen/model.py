@@ -89,8 +89,9 @@ class ModelConfig:
 class WorldModel:
     """A trained model: `load` it by name or folder, then give it to `worldgen.orbit`.
 
-    precision  of the network's products when it is sampled: "fp32", "bf16" (over float32 weights), or "auto", which is
-               bf16 where the device has such arithmetic. Cameras, levels and the steps of the sampler stay float32
+    precision  of the network's products in `denoiser`: "fp32", "bf16" (over float32 weights), or "auto", which is bf16
+               where the device has such arithmetic. What is computed of cameras and levels, and the steps of the
+               sampler, is float32. Training has a precision of its own (`TrainConfig`)
     """
 
     def __init__(
@@ -134,7 +135,9 @@ class WorldModel:
         if self.words is not None and fresh.words is not None and self.config.text == config.text:
             fresh.words.load_state_dict(self.words.state_dict())
         network = grow(self.network, config.network).to(self.device)
-        return WorldModel(config, network, fresh.words, codec=self.vae).to(self.device)
+        grown = WorldModel(config, network, fresh.words, codec=self.vae).to(self.device)
+        grown.precision = self.precision
+        return grown
 
     @property
     def codec(self) -> Codec:
@@ -189,10 +192,15 @@ class WorldModel:
             self.words.to(device)
         return self
 
+    @property
+    def computes_in(self) -> str:
+        """What `precision` comes to on the model's device: fp32 or bf16."""
+        return "bf16" if computes_half(self.precision, self.device) else "fp32"
+
     def denoiser(self) -> Denoiser:
         """(x, level, conditioning) -> the clean estimate x0, with products of the model's precision."""
         denoise = self.config.process.precondition(self.network, self.channels)
-        if not computes_half(self.precision, self.device):
+        if self.computes_in == "fp32":
             return denoise
 
         def in_half(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
@@ -220,6 +228,7 @@ class WorldModel:
 
         Raises InputError when there is none, its files do not fit together, or precision is none of fp32, bf16, auto.
         """
+        computes_half(precision, torch.device(device))  # refuses what is none before anything is read
         folder = EMBEDDED / name if (EMBEDDED / name).is_dir() else Path(name)
         try:
             facts = json.loads((folder / "config.json").read_text("utf-8"))
@@ -252,9 +261,8 @@ class WorldModel:
 
 
 def _ready(model: WorldModel, device: torch.device | str, precision: str) -> WorldModel:
-    """The model for sampling."""
+    """The model in evaluation mode, on a device, with products of a precision (in place)."""
     model.precision = precision
-    computes_half(precision, model.device)  # refuses what is none
     return model.training(False).to(device)
 
 

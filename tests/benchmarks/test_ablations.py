@@ -36,6 +36,7 @@ def test_every_arm_changes_one_thing_in_a_run_that_can_be_had(file: Path) -> Non
     base, arms = plain(load(RunConfig, file)), ablations.arms(2)
     for arm, changes in arms.items():
         assert (plain(load(RunConfig, file, changes)) == base) == (arm == ablations.BASE), arm
+    assert load(RunConfig, file, arms["geometry alignment"]).train.alignment_weight > 0
     attention = load(RunConfig, file, arms["no multi-view attention"])
     assert attention.model.network.attention == ("frame", "frame")
 

@@ -211,6 +211,7 @@ def test_a_student_that_does_not_fit_is_one_error(case: str, file: Path, teacher
         ("train.parallel=fsdp", "distill with train.parallel fsdp"),
         ("train.optimizer=muon", "distill with train.optimizer muon; expected without"),
         ("train.checkpointing=true", "distill with train.checkpointing; expected without"),
+        ("train.alignment_weight=1", "distill with train.alignment_weight; expected without"),
         ("distill.teacher_steps=7", "a multiple"),
         ("distill.rank=0", "a rank of 1 or more"),
         ("model.network.width=64", "model.network .*expected that of the teacher"),

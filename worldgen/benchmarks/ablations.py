@@ -41,7 +41,7 @@ SEEN_THROUGH = (BASE, "no PRoPE", "no Plücker")
 
 
 def arms(blocks: int = 1) -> dict[str, tuple[str, ...]]:
-    """What each arm changes in a run whose network has so many blocks."""
+    """What each arm changes in a run whose network has so many blocks and that is not aligned."""
     return {
         BASE: (),
         "no PRoPE": ("model.network.prope=false",),
@@ -70,7 +70,8 @@ def train_arm(config: Path, output: Path, arm: str, length: tuple[str, ...] = ()
     """Train an arm to its end, unless it is there."""
     if not (folder(output, arm) / "model" / "config.json").exists():
         changes = arms(len(load(RunConfig, config).model.network.attention))[arm]
-        train(config, (f"output={folder(output, arm)}", *changes, *length))
+        # Of the configurations one comes with some are aligned, of which here is an arm.
+        train(config, (f"output={folder(output, arm)}", "train.alignment_weight=0", *changes, *length))
 
 
 def errors(model: WorldModel, clip: Clip) -> tuple[Tensor, Tensor]:

@@ -224,7 +224,8 @@ def identity(model: WorldModel, rivals: Mapping[str, WorldModel], sampling: Samp
     """What was evaluated, how, and on what; `config` is a dataclass with a `sha256`."""
 
     def weights(name: str, one: WorldModel) -> dict[str, Any]:
-        return {"name": name, "weights_sha256": one.weights_sha256 or None}
+        facts = {"name": name, "weights_sha256": one.weights_sha256 or None}
+        return facts if one.computes_in == "fp32" else facts | {"precision": one.computes_in}
 
     others = {"rivals": [weights(name, rival) for name, rival in rivals.items()]} if rivals else {}
     return {

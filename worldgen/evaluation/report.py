@@ -50,8 +50,8 @@ def markdown(report: dict[str, Any]) -> str:
     parts = [
         f"# {kind.capitalize()} evaluation of `{model['name']}`",
         _protocol(report),
-        f"Weights sha256 `{model['weights_sha256'] or 'not from a file'}`, "
-        f"config sha256 `{report['config_sha256']}`; figures compare only between reports of the same config.",
+        f"Weights sha256 `{model['weights_sha256'] or 'not from a file'}`, in {model.get('precision', 'fp32')}; "
+        f"config sha256 `{report['config_sha256']}`: figures compare only between reports of the same config.",
         *(f"Beside it `{rival['name']}`, weights sha256 `{rival['weights_sha256'] or 'not from a file'}`."
           for rival in report.get("rivals", ())),
         *(f"Skipped: {reason}." for reason in report.get("skipped", ())),

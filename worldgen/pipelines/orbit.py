@@ -275,6 +275,7 @@ def _manifest(model: WorldModel, inputs: Inputs, path: Path3D, sampling: Samplin
             "weights_sha256": model.weights_sha256,
         },
         "device": model.device.type,
+        "precision": model.computes_in,
         "sampling": plain(sampling),
         "frames": len(path.cameras),
         "inputs": {"names": list(inputs.names), "posed": inputs.posed, **inputs.notes},

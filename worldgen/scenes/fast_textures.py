@@ -103,8 +103,8 @@ def _length(row, axis):
 @no_type_check
 @inlined
 def _sin(x):
-    """Within 1e-7 of the sine, and the rounding of x itself: pi is subtracted in three parts. Of numbers whose last digit
-    is worth more than a turn, anything in -1..1."""
+    """Within 1e-7 of the sine, and the rounding of x itself: pi is subtracted in three parts. Of numbers whose last
+    digit is worth more than a turn, anything in -1..1."""
     n = np.floor(x * _F(1 / math.pi) + _HALF)
     x = x - n * _F(3.140625) - n * _F(9.67502593994140625e-4) - n * _F(1.509957990978376432e-7)
     x = min(max(x, -_F(math.pi / 2)), _F(math.pi / 2))

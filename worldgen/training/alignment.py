@@ -1,8 +1,8 @@
-"""Geometry forcing: halfway through the network, a token has to know the surface it stands for.
+"""Geometry forcing: a token of the middle block has to know the surface it stands for.
 
 Wu et al. 2025, "Geometry Forcing", align a video model's inner features with those of a trained geometry network. The
-scenes here know their geometry exactly, so a small head reads each token's point, normal and nearness off the middle
-block, and learns with the network for the first part of a run. It is no part of the model.
+scenes here know their geometry exactly, so a small head reads each token's point, normal and nearness off the block,
+and learns with the network for the first part of a run. It is no part of the model.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geometry.projection import unproject
-from geometry.shapes import Float
+from geometry.shapes import Bool, Float
 from worldgen.clip import Clip
-from worldgen.gauge import NEAREST, Gauge, clip_scale
+from worldgen.gauge import Gauge
 from worldgen.model import WorldModel
 from worldgen.models.dit import MultiViewDiT
 from worldgen.training.config import TrainConfig
@@ -24,27 +24,30 @@ from worldgen.training.loss import Batch, Objective
 
 @dataclass(frozen=True)
 class TokenGeometry:
-    """What tokens stand for.
+    """What tokens stand for, in the axes of the reference camera.
 
-    values  [b, f, n, 7] point (of the reference camera, in scene scales, drawn into the unit ball), unit normal away
-            from the frame's camera, and scale / depth - 1; means over the pixels whose depth is known
-    known   [b, f, n, 1] the share of those
+    values  [b, f, n, 7] point (in scene scales, drawn into the unit ball by p / (1 + |p|)), normal (of length 1 before
+            it is averaged, away from the frame's camera), and `Gauge.signal_from_depth`: means over the pixels that
+            have them
+    known   [b, f, n, 7] the share of those; a normal needs a pixel's neighbours to the right and below as well. At
+            outlines it is that of the step from one surface to the next
     """
 
     values: Float[Tensor, "b f n 7"]
-    known: Float[Tensor, "b f n 1"]
+    known: Float[Tensor, "b f n 7"]
 
     @staticmethod
     @torch.no_grad()
     def of(clip: Clip, gauge: Gauge, block: int) -> "TokenGeometry":
         """Of tokens of block x block pixels, by the clip's exact depth; the sky counts as unknown."""
         known = clip.depth.isfinite() & (clip.depth > 0)
+        near = gauge.signal_from_depth(torch.where(known, clip.depth, torch.inf))
         depth = torch.where(known, clip.depth / gauge.scale[:, None, None, None, None], 1.0)
         points = unproject(gauge.normalise(clip.cameras), depth)
         normals = F.normalize(torch.linalg.cross(_slope(points, 3), _slope(points, 2)), dim=-1)
         inside = points / (1 + points.norm(dim=-1, keepdim=True))
-        near = 1 / rearrange(depth, "b f 1 h w -> b f h w 1").clamp_min(NEAREST) - 1
-        share = rearrange(known, "b f 1 h w -> b f h w 1").to(depth)
+        known, near = (rearrange(pixels, "b f 1 h w -> b f h w 1") for pixels in (known, near))
+        share = torch.cat([known.expand(inside.shape), _sloped(known).expand(inside.shape), known], -1).to(depth)
         sums = _by_token(torch.cat([inside, normals, near], -1) * share, block)
         counted = _by_token(share, block)
         return TokenGeometry(sums / counted.clamp_min(1e-3), counted)
@@ -56,12 +59,21 @@ def _slope(points: Float[Tensor, "b f h w 3"], dim: int) -> Float[Tensor, "b f h
     return points.diff(dim=dim, append=2 * last - before)
 
 
+def _sloped(known: Bool[Tensor, "b f h w 1"]) -> Bool[Tensor, "b f h w 1"]:
+    """Pixels with known neighbours both ways, as `_slope` takes them."""
+    for dim in (2, 3):
+        here, following = known.narrow(dim, 0, known.shape[dim] - 1), known.narrow(dim, 1, known.shape[dim] - 1)
+        both = here & following
+        known = torch.cat([both, both.narrow(dim, -1, 1)], dim)
+    return known
+
+
 def _by_token(pixels: Float[Tensor, "b f h w c"], block: int) -> Float[Tensor, "b f n c"]:
     return reduce(pixels, "b f (h p) (w q) c -> b f (h w) c", "mean", p=block, q=block)
 
 
 class Alignment(nn.Module):
-    """The head that reads geometry off the tokens a network has halfway.
+    """The head that reads geometry off the tokens that leave block n // 2 of n. It becomes the network's `listener`.
 
     on  whether the network still learns from it
     """
@@ -75,16 +87,18 @@ class Alignment(nn.Module):
 
         def listen(index: int, tokens: Tensor) -> None:
             if index == middle and self.on:
-                self._tokens = tokens if network.context is None else network.context.join(tokens, 1)
+                self._tokens = tokens
 
         network.listener = listen
 
-    def forward(self, truth: TokenGeometry) -> Float[Tensor, ""]:
+    def forward(self, network: MultiViewDiT, truth: TokenGeometry) -> Float[Tensor, ""]:
         """Mean squared error for the tokens of the network's last call; each clip counts the same."""
         assert self._tokens is not None, "the network has not been called"
-        tokens, self._tokens = self._tokens.float(), None
-        said = self.head(F.rms_norm(tokens, tokens.shape[-1:]))
-        error = (said - truth.values).square().mean(-1, keepdim=True) * truth.known
+        tokens, self._tokens = self._tokens, None
+        said = self.head(F.rms_norm(tokens, tokens.shape[-1:])).float()
+        if network.context is not None:
+            said = network.context.join(said, 1)
+        error = (said - truth.values).square() * truth.known
         return (error.sum((1, 2, 3)) / truth.known.sum((1, 2, 3)).clamp_min(1)).mean()
 
 
@@ -96,11 +110,12 @@ class AlignedObjective(Objective):
         self.alignment = alignment
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total, and its parts by name."""
+        """The total, and its parts by name, "geometry" among them as long as the alignment is on."""
         total, parts = super().forward(batch)
         if not self.alignment.on:
             # Data parallelism waits for a gradient of every parameter.
             return total + 0 * torch.stack([p.sum() for p in self.alignment.parameters()]).sum(), parts
-        gauge = Gauge.of(batch.clip.cameras, clip_scale(batch.clip) * batch.scale_jitter)
-        parts["geometry"] = self.alignment(TokenGeometry.of(batch.clip, gauge, self.model.codec.block))
+        truth = TokenGeometry.of(batch.clip, batch.gauge(), self.model.codec.block)
+        with self._autocast(batch.noise):
+            parts["geometry"] = self.alignment(self.network, truth)
         return total + self.config.alignment_weight * parts["geometry"], parts

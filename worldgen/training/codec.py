@@ -87,8 +87,7 @@ class CodecTrainer(Resumable):
     def __init__(self, config: CodecRun):
         super().__init__(config, Ranks(pick_device(config.train.device)))
         self.config, self.device = config, self.ranks.device
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(stream(Domain.WEIGHTS, config.train.seed).integers(2**31)))
+        with self.fresh_weights():
             self.vae = ConvVAE(config.codec).to(self.device)
         self.stream = SceneStream(config.scenes(), self.device)
         if not self.checkpoint_path.exists():

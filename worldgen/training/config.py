@@ -109,8 +109,9 @@ class TrainConfig:
     least_level   below it the weight stays what it is there
     depth_weight, layout_weight  of their losses beside the pictures'
     consistency_weight  of the cross-view disagreement of predicted pictures (still scenes); 0 = not computed
-    alignment_weight, alignment_until  of what the tokens halfway do not know of the exact geometry
-                  (`worldgen.training.alignment`), for that share of the steps; 0 = not computed
+    alignment_weight, alignment_until  of what the middle block's tokens do not know of the exact geometry
+                  (`worldgen.training.alignment`), for that share of the steps; of weight 0 not computed. Not with a
+                  reward or a student
     checkpointing  recompute blocks in the backward pass: memory for time
     compile       compile each block (torch.compile): the first steps take longer, the others less
     parallel      how the processes torchrun starts share the model: "ddp" each has all of it, "fsdp" each has a part;

@@ -111,7 +111,7 @@ class StudentTrainer(Trainer):
     def _objective(self) -> Objective:
         config = self.config
         assert config.distill is not None
-        with self._fresh_weights():
+        with self.fresh_weights():
             self.change = LowRank(self.model.network.state_dict(), config.distill.rank).to(self.device)
         return DistilledObjective(self.model, config.train, config.distill, self.change)
 

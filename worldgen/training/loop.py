@@ -3,8 +3,7 @@
 On several processes each computes its share of the batch; what comes of it is the same as on one, but for rounding.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -53,7 +52,7 @@ class Trainer(Resumable):
         if config.reward is not None:
             return RewardedObjective(self.model, config.train, config.reward)
         if config.train.alignment_weight > 0:
-            with self._fresh_weights(1):
+            with self.fresh_weights(1):
                 self.alignment = Alignment(self.model.network)
             return AlignedObjective(self.model, config.train, self.alignment)
         return Objective(self.model, config.train)
@@ -81,19 +80,12 @@ class Trainer(Resumable):
     def _fresh_model(self) -> WorldModel:
         config = self.config
         if config.train.start_from is None:
-            with self._fresh_weights():
+            with self.fresh_weights():
                 return WorldModel.create(config.model)
         return WorldModel.load(config.train.start_from).grown(config.model).training(True)
 
-    @contextmanager
-    def _fresh_weights(self, *part: int) -> Iterator[None]:
-        """Where modules are made whose weights are functions of the seed and of which part of the run they are."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(stream(Domain.WEIGHTS, self.config.train.seed, *part).integers(2**31)))
-            yield
-
     def state(self) -> dict[str, Tensor]:
-        """All trained tensors by name."""
+        """All tensors of the model by name. The alignment's head learns beside it and is averaged by nobody."""
         return self.model.state()
 
     def parameters(self) -> Sequence[tuple[str, nn.Parameter]]:

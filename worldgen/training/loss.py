@@ -38,6 +38,10 @@ class Batch:
     scale_jitter: Float[Tensor, "b"]
     memory: tuple[Tensor, Tensor, Tensor] | None = None
 
+    def gauge(self) -> Gauge:
+        """That of each clip, its scale jittered."""
+        return Gauge.of(self.clip.cameras, clip_scale(self.clip) * self.scale_jitter)
+
 
 class Objective(nn.Module):
     """Mean squared error over the columns that are not given, by modality, with the parts weighed as configured.
@@ -66,7 +70,7 @@ class Objective(nn.Module):
     def _seen(self, batch: Batch) -> "Seen":
         """A batch as the network is shown it."""
         model, clip = self.model, batch.clip
-        gauge = Gauge.of(clip.cameras, clip_scale(clip) * batch.scale_jitter)
+        gauge = batch.gauge()
         x0, known, level = encode(model, clip, gauge, self._levels(batch.tasks.level))
         x = model.config.process.add_noise(x0, batch.noise, per_channel(level, model.channels))
         return Seen(x0, known, level, x, condition(model, batch, gauge))

@@ -25,7 +25,7 @@ from worldgen.training.optimizer import build_optimizers
 
 @dataclass(frozen=True)
 class Plan:
-    """What one process of a run needs. A trained codec's own work is not counted.
+    """What one process of a run needs. A trained codec's own work is not counted, nor are losses beside the usual one.
 
     parameters     of the network and its word encoder
     state_bytes    weights, gradients, averages and the optimizers' moments

@@ -5,6 +5,7 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from geometry.errors import InputError
 from worldgen.config import plain
+from worldgen.seeds import Domain, stream
 from worldgen.training import averages, checkpoint
 from worldgen.training.budget import Budget
 from worldgen.training.config import TrainConfig
@@ -48,15 +50,22 @@ class Resumable(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """All trained tensors by name, not copied."""
+        """All tensors that are trained, averaged and kept in what the run leaves, by name, not copied."""
 
     @abstractmethod
     def parameters(self) -> Sequence[tuple[str, nn.Parameter]]:
-        """All trained parameters by name."""
+        """All trained parameters by name, also those that are not kept."""
 
     @abstractmethod
     def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
         """This process's loss of the step, and its parts."""
+
+    @contextmanager
+    def fresh_weights(self, *part: int) -> Iterator[None]:
+        """Where modules are made whose weights are functions of the seed and of which part of the run they are."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(stream(Domain.WEIGHTS, self._run.train.seed, *part).integers(2**31)))
+            yield
 
     @property
     def identity(self) -> str:

@@ -16,7 +16,6 @@ from torch import Tensor
 from geometry.agreement import agreement
 from geometry.shapes import Float
 from worldgen.conditioning import Conditioning
-from worldgen.gauge import Gauge, clip_scale
 from worldgen.model import WorldModel
 from worldgen.precision import computes_half
 from worldgen.sampling.levels import Levels
@@ -49,7 +48,7 @@ def sampled_reward(model: WorldModel, batch: Batch, config: RewardConfig) -> Flo
     known, no depth, no text and no memory.
     """
     clip, noise = batch.clip, batch.noise
-    gauge = Gauge.of(clip.cameras, clip_scale(clip) * batch.scale_jitter)
+    gauge = batch.gauge()
     cameras = gauge.normalise(clip.cameras)
     known = torch.zeros(len(clip), len(model.channels), dtype=torch.bool)
     known[: config.given, 0] = True

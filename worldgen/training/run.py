@@ -143,7 +143,7 @@ class Interrupts:
 
 
 def _size(trainer: Trainer) -> float:
-    return sum(parameter.numel() for _, parameter in trainer.parameters()) / 1e6
+    return sum(value.numel() for value in trainer.state().values()) / 1e6
 
 
 @runtime_checkable

@@ -1,0 +1,37 @@
+"""A model between two: what a run learned, without all of what it forgot.
+
+Wortsman et al. 2022, "Robust fine-tuning of zero-shot models": a model that was trained on from another is joined to it
+by a straight line of models that work, and those along it are often better than both ends.
+"""
+
+from pathlib import Path
+
+import torch
+
+from geometry.errors import InputError
+from worldgen.folders import check_output, whole_folder
+from worldgen.model import WorldModel
+
+
+def blend(first: str | Path, second: str | Path, share: float, output: Path) -> str:
+    """Make the model with weights (1 - share) of the first and share of the second (`worldgen blend`); says what was
+    made.
+
+    first, second  embedded names or folders of models of one network
+    output         new folder, which `WorldModel.load` reads; in int8, as what training leaves
+
+    Raises InputError for a share outside 0..1, models of different networks, and a folder that exists.
+    """
+    check_output(output, overwrite=False)
+    if not 0 <= share <= 1:
+        raise InputError(f"share {share}; expected 0 (the first model) to 1 (the second)")
+    model, other = WorldModel.load(first), WorldModel.load(second)
+    for name in ("network", "text", "codec", "codec_weights", "process"):
+        own, others = getattr(model.config, name), getattr(other.config, name)
+        if own != others:
+            raise InputError(f"{second} has {name} {others}; expected that of {first}, {own}")
+    state, end = model.state(), other.state()
+    model.load_state({name: torch.lerp(value, end[name], share) for name, value in state.items()})
+    with whole_folder(output) as folder:
+        model.save(folder, int8=True)
+    return f"{1 - share:g} of {first} and {share:g} of {second}: {output}"
