@@ -10,7 +10,7 @@ from geometry.errors import InputError
 from geometry.transforms import rigid, rotation_about
 from tests.models.tiny import CHANNELS, awake, posed, shown, tiny_config
 from worldgen.conditioning import Conditioning
-from worldgen.models.attention import positions
+from worldgen.models.attention import MultiViewAttention, positions
 from worldgen.models.dit import DiTConfig, MultiViewDiT, level_waves
 
 
@@ -64,6 +64,17 @@ def test_without_rays_the_choice_of_world_frame_does_not_matter() -> None:
     out = model(x, level, conditioning)
     assert torch.allclose(model(x, level, moved), out, atol=1e-4)
     assert change(model(x, level, with_frame_moved(conditioning, 1)), out).min() > 1e-3
+
+
+def test_attention_between_cameras_is_the_same_wherever_the_world_stands() -> None:
+    attention, tokens, conditioning = MultiViewAttention(64, 2, within=False), torch.randn(2, 3, 16, 64), posed(2, 3)
+    motion = rigid(rotation_about(torch.tensor([0.2, -1.0, 0.4]), torch.tensor(2.0)), torch.tensor([1.0, -2.0, 0.5]))
+    moved = replace(conditioning, cameras=conditioning.cameras.moved(motion))
+    out, again, other = (
+        attention(tokens, positions(seen, (4, 4), 32, projective=True))[0]
+        for seen in (conditioning, moved, with_frame_moved(conditioning, 1))
+    )
+    assert (again - out).abs().max() < 1e-5 < 1e-3 < (other - out).abs().max()
 
 
 @pytest.mark.parametrize(("plucker", "prope"), [(True, True), (True, False), (False, True)])

@@ -70,7 +70,7 @@ def train_arm(config: Path, output: Path, arm: str, length: tuple[str, ...] = ()
     """Train an arm to its end, unless it is there."""
     if not (folder(output, arm) / "model" / "config.json").exists():
         changes = arms(len(load(RunConfig, config).model.network.attention))[arm]
-        # Of the configurations one comes with some are aligned, of which here is an arm.
+        # The base is without alignment, which is an arm, also where the configuration has it on.
         train(config, (f"output={folder(output, arm)}", "train.alignment_weight=0", *changes, *length))
 
 
