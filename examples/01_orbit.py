@@ -1,4 +1,4 @@
-"""One picture of a scene the model has never seen in; an orbit, points and a mesh out; and how far from the truth.
+"""One image of a scene the model has never seen in; an orbit, points and a mesh out; and how far from the truth.
 
 python examples/01_orbit.py [OUTPUT]
 """
@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 import worldgen
-from geometry.trajectories import orbit
-from worldgen.evaluation.image import psnr
-from worldgen.scenes.render import render
-from worldgen.scenes.tabletop import tabletop
+from geometry.trajectory.paths import orbit
+from worldgen.evaluation.metrics.image import psnr
+from worldgen.scenes.families.tabletop import tabletop
+from worldgen.scenes.rendering.render import render
 
 FRAMES, RADIUS, ELEVATION_DEG, FOV_DEG = 24, 3.3, 28.0, 52.0
 
@@ -30,9 +30,7 @@ def main(output: Path = Path("out/demo")) -> None:
 
     ours = psnr(world.clip.rgb[1:], truth.rgb[1:]).mean()
     copied = psnr(truth.rgb[:1].expand(FRAMES - 1, -1, -1, -1), truth.rgb[1:]).mean()
-    print(
-        f"{FRAMES - 1} generated views of 1 picture: PSNR {ours:.2f} dB to the exact truth; copying it {copied:.2f} dB"
-    )
+    print(f"{FRAMES - 1} generated views of 1 image: PSNR {ours:.2f} dB to the exact truth; copying it {copied:.2f} dB")
     print(f"see {output}/contact_sheet.png, {output}/video.mp4 and {output}/mesh.glb")
 
 

@@ -12,18 +12,18 @@ import numpy as np
 import torch
 
 import worldgen
+from geometry.image.warping import fill_nearest, forward_warp
 from geometry.io.images import write_png
-from geometry.trajectories import orbit
-from geometry.warping import fill_nearest, forward_warp
-from worldgen.clip import Clip
-from worldgen.conditioning import Conditioning
-from worldgen.evaluation.image import depth_errors, psnr
-from worldgen.gauge import Gauge, clip_scale
-from worldgen.pipelines.generate import generate
+from geometry.trajectory.paths import orbit
+from worldgen.core.clip import Clip
+from worldgen.core.conditioning import Conditioning
+from worldgen.core.normalization import Normalization, scene_scale
+from worldgen.evaluation.metrics.image import depth_errors, psnr
+from worldgen.pipelines.generation import generate
+from worldgen.runtime.contact_sheet import depth_image, grid
 from worldgen.sampling import SOLVERS, Guidance, KeyedNoise, Levels, Pyramid, sample_pyramid
-from worldgen.scenes.render import render
-from worldgen.scenes.tabletop import tabletop
-from worldgen.sheets import depth_picture, grid
+from worldgen.scenes.families.tabletop import tabletop
+from worldgen.scenes.rendering.render import render
 
 ARC_DEG = 70.0
 
@@ -31,14 +31,14 @@ ARC_DEG = 70.0
 def main(output: Path = Path("out/modes"), steps: int = 10, frames: int = 12) -> dict[str, tuple[float, float]]:
     model, truth = worldgen.WorldModel.load("tiny"), scene(frames)
     scores, sheets = {}, []
-    print(f"{'mode':28} rows  PSNR of new pictures  relative error of depth")
+    print(f"{'mode':28} rows  PSNR of new images  relative error of depth")
     for name, (clip, levels) in modes(truth, steps).items():
         made, true = generate(model, clip, levels, guidance=Guidance(image=1.5)), truth.frames(slice(0, len(clip)))
         new = ~levels.still[:, 0]
         error = float(depth_errors(made.depth, true.depth)[0].nanmean())
         scores[name] = float(psnr(made.rgb[0, new], true.rgb[0, new]).mean()), error
         print(f"{name:28} {len(levels) - 1:4}  {scores[name][0]:17.2f} dB  {error:17.3f}")
-        shown = [list(made.rgb[0]), [depth_picture(depth, 1.5, 6.0) for depth in made.depth[0]]]
+        shown = [list(made.rgb[0]), [depth_image(depth, 1.5, 6.0) for depth in made.depth[0]]]
         sheets += [levels.plot([f"{name}: rgb", "depth"]), grid(shown, enlarge=1)]
     stages, made = pyramid(model, truth.frames(slice(0, 8)), steps)
     print(f"{'pyramid':28}       {float(psnr(made[1:], truth.rgb[0, 1:8]).mean()):14.2f} dB")
@@ -58,23 +58,23 @@ def scene(count: int) -> Clip:
 def modes(truth: Clip, steps: int) -> dict[str, tuple[Clip, Levels]]:
     """Of each mode the clip that holds what is given, and its levels for rgb and depth."""
 
-    def given(frames: int, *pictures: int) -> torch.Tensor:
+    def given(frames: int, *images: int) -> torch.Tensor:
         known = torch.zeros(frames, 2, dtype=torch.bool)
-        known[list(pictures), 0] = True
+        known[list(images), 0] = True
         return known
 
     count, short, whole = len(truth), truth.frames(slice(0, 8)), truth
     first = given(count, 0)
     return {
         "from nothing": (short, Levels.full_sequence(8, 2, steps)),
-        "picture to views": (short, Levels.given(given(8, 0), steps)),
+        "image to views": (short, Levels.given(given(8, 0), steps)),
         "interpolation": (short, Levels.given(given(8, 0, 7), steps)),
         "prediction": (short, Levels.given(given(8, 0, 1, 2), steps)),
-        "stabilised history": (short, Levels.stabilised(given(8, 0, 1, 2), steps)),
-        "depth from pictures": (short, Levels.by_modality(8, (0, 1), steps)),
-        "depth before pictures": (short, Levels.by_modality(8, (2, 1), steps)),
+        "stabilized history": (short, Levels.stabilized(given(8, 0, 1, 2), steps)),
+        "depth from images": (short, Levels.by_modality(8, (0, 1), steps)),
+        "depth before images": (short, Levels.by_modality(8, (2, 1), steps)),
         "temporal super-resolution": (short, Levels.temporal_super_resolution(8, 2, steps, 2)),
-        "refine a warped picture": (warped(short), Levels.refine(8, 2, steps, 0.6, given(8, 0))),
+        "refine a warped image": (warped(short), Levels.refine(8, 2, steps, 0.6, given(8, 0))),
         "autoregressive": (whole, Levels.autoregressive(count, 2, steps, 4, first)),
         "rolling": (whole, Levels.rolling(count, 2, steps, max(1, steps // 5), first)),
         "keyframes": (whole, Levels.keyframes(count, 2, steps, (4, 2), first)),
@@ -82,17 +82,17 @@ def modes(truth: Clip, steps: int) -> dict[str, tuple[Clip, Levels]]:
 
 
 def pyramid(model: worldgen.WorldModel, truth: Clip, steps: int) -> tuple[Pyramid, torch.Tensor]:
-    """The first picture is given; the first steps are made at half the size."""
-    gauge = Gauge.of(truth.cameras, clip_scale(truth))
-    pictures = [torch.nn.functional.avg_pool2d(truth.rgb[0], 2)[None], truth.rgb]
-    known = [model.codec.encode({"rgb": rgb}) for rgb in pictures]
+    """The first image is given; the first steps are made at half the size."""
+    normalization = Normalization.of(truth.cameras, scene_scale(truth))
+    images = [torch.nn.functional.avg_pool2d(truth.rgb[0], 2)[None], truth.rgb]
+    known = [model.codec.encode({"rgb": rgb}) for rgb in images]
     sizes = [(latent.shape[-2], latent.shape[-1]) for latent in known]
     keyed = [KeyedNoise(0, (0,), tuple(range(len(truth))), model.channels, hw) for hw in sizes]
     noise = [part.fresh(np.full((len(truth), 2), stage)) for stage, part in enumerate(keyed)]
     given = torch.zeros(len(truth), 2, dtype=torch.bool)
     given[0, 0] = True
     stages = Pyramid.of(given, sizes[1], (1 + steps // 4, steps - steps // 4), (0.7,))
-    conditioning = Conditioning.of(gauge.normalise(truth.cameras))
+    conditioning = Conditioning.of(normalization.normalize(truth.cameras))
     with torch.inference_mode():
         *_, (_, last) = sample_pyramid(
             model.denoiser(), known, noise, stages, conditioning, SOLVERS["euler"], model.channels, model.codec.block
@@ -101,18 +101,18 @@ def pyramid(model: worldgen.WorldModel, truth: Clip, steps: int) -> tuple[Pyrami
 
 
 def warped(truth: Clip) -> Clip:
-    """The first picture as its true depth moves it into each camera, holes filled with what is nearest."""
-    rgb, (pictures, depth, cameras) = [], (truth.rgb[0, :1], truth.depth[0, :1], truth.cameras[0])
+    """The first image as its true depth moves it into each camera, holes filled with what is nearest."""
+    rgb, (images, depth, cameras) = [], (truth.rgb[0, :1], truth.depth[0, :1], truth.cameras[0])
     for frame in range(len(truth)):
-        seen, _, visible = forward_warp(pictures, depth, cameras[:1], cameras[frame])
+        seen, _, visible = forward_warp(images, depth, cameras[:1], cameras[frame])
         rgb.append(fill_nearest(seen, visible))
     return Clip(torch.stack(rgb)[None], truth.depth, truth.cameras)
 
 
-def stacked(pictures: list[torch.Tensor]) -> torch.Tensor:
-    """Pictures below each other, on white."""
-    width = max(picture.shape[2] for picture in pictures)
-    return torch.cat([torch.nn.functional.pad(p, (0, width - p.shape[2], 0, 6), value=1.0) for p in pictures], 1)
+def stacked(images: list[torch.Tensor]) -> torch.Tensor:
+    """Images below each other, on white."""
+    width = max(image.shape[2] for image in images)
+    return torch.cat([torch.nn.functional.pad(p, (0, width - p.shape[2], 0, 6), value=1.0) for p in images], 1)
 
 
 if __name__ == "__main__":

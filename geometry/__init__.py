@@ -4,15 +4,8 @@ Importing this loads torch and numpy only. Files are read and written by the mod
 sit behind `geometry.interop`.
 """
 
-from geometry.cameras import Cameras
-from geometry.conventions import (
-    gltf_from_world,
-    linear_from_srgb,
-    opencv_from_opengl,
-    srgb_from_linear,
-    world_from_gltf,
-)
-from geometry.converters import (
+from geometry.camera.cameras import Cameras
+from geometry.camera.conversion import (
     CONVENTIONS,
     cameras_from,
     cameras_from_colmap,
@@ -26,7 +19,25 @@ from geometry.converters import (
     cameras_to_unreal,
     fov_deg,
 )
-from geometry.epipolar import (
+from geometry.camera.lens_models import distort
+from geometry.camera.lenses import Lens, LensKind
+from geometry.camera.projection import project, unproject
+from geometry.camera.rays import lens_mask, plucker, plucker_of, ray_map
+from geometry.camera.rigs import Rig, RigCamera
+from geometry.camera.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
+from geometry.conventions import (
+    gltf_from_world,
+    linear_from_srgb,
+    opencv_from_opengl,
+    srgb_from_linear,
+    world_from_gltf,
+)
+from geometry.errors import InputError
+from geometry.gaussians.spherical_harmonics import rotate_harmonics, spherical_harmonics
+from geometry.gaussians.splat_fitting import fit_splats
+from geometry.gaussians.splats import Footprints, Splats, footprints
+from geometry.gaussians.splatting import render_splats
+from geometry.image.epipolar import (
     epipolar_lines,
     epipolar_mask,
     essential,
@@ -35,35 +46,34 @@ from geometry.epipolar import (
     symmetric_epipolar_distance,
     triangulate,
 )
-from geometry.errors import InputError
-from geometry.flow import (
+from geometry.image.flow import (
     flow_from_depth,
     forward_backward_visible,
     scene_flow_from_flow_and_depths,
     warp_by_flow,
 )
-from geometry.lens_models import distort
-from geometry.lenses import Lens, LensKind
-from geometry.lint import describe, lint
-from geometry.meshes import Mesh, largest_components, surface_points, vertex_normals
-from geometry.neighbours import (
+from geometry.image.resampling import resample, resampling_map, undistort
+from geometry.image.similarity import ssim
+from geometry.image.soft_warping import soft_forward_warp
+from geometry.image.warping import backward_visible, backward_warp, fill_nearest, forward_warp
+from geometry.mesh.meshes import Mesh, largest_components, surface_points, vertex_normals
+from geometry.mesh.rasterizing import Raster, interpolate, rasterize, render_mesh, shade
+from geometry.mesh.simplifying import simplify
+from geometry.mesh.soft_rasterizing import soft_render_mesh, soft_silhouette
+from geometry.mesh.texturing import TexturedMesh, bake, render_textured, unwrap
+from geometry.mesh.tsdf import fuse_tsdf
+from geometry.points.fusion import fuse_points
+from geometry.points.neighbors import (
     CloudDistance,
     cloud_distance,
     estimate_normals,
-    nearest_neighbours,
+    nearest_neighbors,
     radius_outliers,
     statistical_outliers,
 )
-from geometry.point_fusion import fuse_points
-from geometry.pointclouds import PointCloud, points_from_depth, voxel_downsample
-from geometry.projection import project, unproject
-from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
-from geometry.rasterising import Raster, interpolate, rasterise, render_mesh, shade
-from geometry.rays import lens_mask, plucker, plucker_of, ray_map
-from geometry.resampling import resample, resampling_map, undistort
-from geometry.rigs import Rig, RigCamera
-from geometry.rolling_shutter import RollingShutter, rolling_project, rolling_ray_map
-from geometry.rotations import (
+from geometry.points.pointclouds import PointCloud, points_from_depth, voxel_downsample
+from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
+from geometry.rotation.rotations import (
     axis_angle_from_matrix,
     euler_from_matrix,
     matrix_from_6d,
@@ -73,21 +83,11 @@ from geometry.rotations import (
     se3_log,
     six_d_from_matrix,
 )
+from geometry.rotation.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.similarity import Similarity
-from geometry.simplifying import simplify
-from geometry.soft_rasterising import soft_render_mesh, soft_silhouette
-from geometry.soft_warping import soft_forward_warp
-from geometry.spherical_harmonics import rotate_harmonics, spherical_harmonics
-from geometry.splat_fitting import fit_splats
-from geometry.splats import Footprints, Splats, footprints
-from geometry.splatting import render_splats
-from geometry.ssim import ssim
-from geometry.texturing import TexturedMesh, bake, render_textured, unwrap
-from geometry.trajectories import nearest_point_to_axes, orbit
-from geometry.trajectory_errors import ate, rpe, trajectory_errors
-from geometry.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
-from geometry.tsdf import fuse_tsdf
-from geometry.warping import backward_visible, backward_warp, fill_nearest, forward_warp
+from geometry.trajectory.checks import describe, lint
+from geometry.trajectory.errors import ate, rpe, trajectory_errors
+from geometry.trajectory.paths import nearest_point_to_axes, orbit
 
 __all__ = [
     "CONVENTIONS",
@@ -151,7 +151,7 @@ __all__ = [
     "matrix_from_axis_angle",
     "matrix_from_euler",
     "matrix_from_quaternion_wxyz",
-    "nearest_neighbours",
+    "nearest_neighbors",
     "nearest_point_to_axes",
     "opencv_from_opengl",
     "orbit",
@@ -161,7 +161,7 @@ __all__ = [
     "project",
     "quaternion_wxyz_from_matrix",
     "radius_outliers",
-    "rasterise",
+    "rasterize",
     "ray_map",
     "render_mesh",
     "render_splats",

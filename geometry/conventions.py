@@ -3,12 +3,12 @@
 World     right-handed, z up, metres.
 Camera    OpenCV axes: x right, y down, z forward. `world_from_camera` maps camera points to world points.
 Names     transforms compose by eye: `world_from_camera @ camera_from_rig` is `world_from_rig`.
-Pixels    pixel (0, 0) has its centre at (0.5, 0.5), so the picture spans [0, width] x [0, height] and a centred
+Pixels    pixel (0, 0) has its center at (0.5, 0.5), so the image spans [0, width] x [0, height] and a centered
           principal point is (width / 2, height / 2). Resizing by s multiplies all of fx, fy, cx, cy by s.
 Depth     metres; 0 = unknown, inf = sky. Along the optical axis (z) for perspective lenses, distorted or not; along the
-          ray for fisheyes, f-theta lenses and panoramas (`geometry/lenses.py`), which see where z means nothing.
-Plücker   (d, o x d) in this order, d of unit length, o the camera centre.
-Colour    floats in 0..1, sRGB-encoded, channels first, unless a name says linear.
+          ray for fisheyes, f-theta lenses and panoramas (`geometry/camera/lenses.py`), which see where z means nothing.
+Plücker   (d, o x d) in this order, d of unit length, o the camera center.
+Color    floats in 0..1, sRGB-encoded, channels first, unless a name says linear.
 Time      seconds.
 
 Any other convention exists only here and in `geometry/io`.
@@ -43,9 +43,9 @@ def world_from_gltf(points: Float[torch.Tensor, "*n 3"]) -> Float[torch.Tensor, 
     return torch.stack([x, -z, y], -1)
 
 
-def linear_from_srgb(colour: Float[torch.Tensor, "*n"]) -> Float[torch.Tensor, "*n"]:
+def linear_from_srgb(color: Float[torch.Tensor, "*n"]) -> Float[torch.Tensor, "*n"]:
     """sRGB-encoded values in 0..1 to linear light (IEC 61966-2-1)."""
-    return torch.where(colour <= 0.04045, colour / 12.92, ((colour + 0.055) / 1.055).clamp_min(0) ** 2.4)
+    return torch.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055).clamp_min(0) ** 2.4)
 
 
 def srgb_from_linear(light: Float[torch.Tensor, "*n"]) -> Float[torch.Tensor, "*n"]:

@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 
 import torch
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.meshes import Mesh
-from geometry.pointclouds import PointCloud
+from geometry.gaussians.splats import Splats
+from geometry.mesh.meshes import Mesh
+from geometry.mesh.texturing import TexturedMesh
+from geometry.points.pointclouds import PointCloud
+from geometry.rotation.transforms import rigid
 from geometry.shapes import Float
-from geometry.splats import Splats
-from geometry.texturing import TexturedMesh
-from geometry.transforms import rigid
 
 Moved = TypeVar("Moved", bound=Cameras | PointCloud | Mesh | TexturedMesh | Splats)
 _NAME = "stored_from_user"
@@ -59,7 +59,7 @@ class Similarity:
         return all(torch.equal(getattr(self, name).double().cpu(), values) for name, values in vars(none).items())
 
     @staticmethod
-    def normalising(points: Float[torch.Tensor, "n 3"]) -> "Similarity":
+    def normalizing(points: Float[torch.Tensor, "n 3"]) -> "Similarity":
         """Puts the middle of points to the origin and their mean distance from it to 1, without turning.
 
         Raises InputError for points in one place, or none.
@@ -78,13 +78,13 @@ class Similarity:
         """The similarity that brings points best onto others, in least squares, without mirroring (Umeyama 1991, eq. 40
         to 42). Points in one place keep scale 1; so do all if not `scaled`."""
         means = [points.double().mean(-2, keepdim=True) for points in (source, target)]
-        centred = [points.double() - mean for points, mean in zip((source, target), means)]
-        covariance = centred[1].mT @ centred[0] / source.shape[-2]
+        centered = [points.double() - mean for points, mean in zip((source, target), means)]
+        covariance = centered[1].mT @ centered[0] / source.shape[-2]
         u, d, vt = torch.linalg.svd(covariance)
         sign = torch.ones_like(d)
         sign[..., 2] = torch.where(torch.linalg.det(u @ vt) < 0, -1.0, 1.0)
         turn = u @ torch.diag_embed(sign) @ vt
-        variance = centred[0].square().sum(-1).mean(-1)
+        variance = centered[0].square().sum(-1).mean(-1)
         scale = torch.where(scaled & (variance > 1e-18), (d * sign).sum(-1) / variance.clamp_min(1e-18), 1.0)
         scale = scale.clamp_min(torch.finfo(scale.dtype).tiny)
         shift = means[1][..., 0, :] - scale[..., None] * (turn @ means[0][..., 0, :, None]).squeeze(-1)
@@ -114,7 +114,7 @@ class Similarity:
         """Cameras of batch shape [*b, f] that see in the new world what they saw in the old one; depth scales."""
         rotation = self.rotation.to(cameras.K)[..., None, :, :]
         pose = cameras.world_from_camera.clone()
-        pose[..., :3, 3] = self.points(cameras.centres)
+        pose[..., :3, 3] = self.points(cameras.centers)
         pose[..., :3, :3] = rotation @ cameras.world_from_camera[..., :3, :3]
         return replace(cameras, world_from_camera=pose)
 

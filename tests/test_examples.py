@@ -5,8 +5,9 @@ import math
 from pathlib import Path
 from types import ModuleType
 
+from tests.data.videos import recorded, write_video
+
 from geometry.io.images import read_image
-from tests.data.films import filmed, write_film
 
 
 def example(root: Path, name: str) -> ModuleType:
@@ -18,15 +19,15 @@ def example(root: Path, name: str) -> ModuleType:
     return module
 
 
-def test_the_model_trains_on_a_folder_of_posed_pictures_and_is_scored_on_those_held_out(
+def test_the_model_trains_on_a_folder_of_posed_images_and_is_scored_on_those_held_out(
     root: Path, tmp_path: Path, capsys
 ) -> None:
     (tmp_path / "capture").mkdir()
-    write_film(tmp_path / "capture", "film", *filmed(frames=15))
+    write_video(tmp_path / "capture", "film", *recorded(frames=15))
     before, after, copied = example(root, "02_own_pictures").main(tmp_path / "capture", tmp_path / "out", 2)
     assert all(math.isfinite(value) and value > 5 for value in (before, after, copied))
     assert before != after, "two steps change what it says"
-    assert "3 held-out pictures from the 4 nearest others" in capsys.readouterr().out
+    assert "3 held-out images from the 4 nearest others" in capsys.readouterr().out
     assert (tmp_path / "out" / "run" / "model" / "weights.safetensors").exists()
 
 
@@ -35,7 +36,7 @@ def test_every_mode_is_drawn_beside_what_it_generates(root: Path, tmp_path: Path
     scores = modes.main(tmp_path, 1, 9)
     assert len(scores) == 12
     for name, (psnr_db, depth_error) in scores.items():
-        assert name == "depth from pictures" or 10 < psnr_db < 40, name
+        assert name == "depth from images" or 10 < psnr_db < 40, name
         assert 0 < depth_error < 1, name
     assert scores["interpolation"][0] > scores["from nothing"][0]
     height, width = read_image(tmp_path / "modes.png").shape[1:]

@@ -7,25 +7,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from geometry.cameras import Cameras
+    from geometry.camera.cameras import Cameras
     from geometry.errors import InputError
-    from worldgen.clip import Clip
-    from worldgen.model import WorldModel
-    from worldgen.pipelines.generate import generate
+    from worldgen.core.clip import Clip
+    from worldgen.core.world import World
+    from worldgen.models.world_model import WorldModel
+    from worldgen.pipelines.generation import generate
     from worldgen.pipelines.orbit import orbit
-    from worldgen.world import World
 
 __version__ = "0.1.0"
 
 __all__ = ["Cameras", "Clip", "InputError", "World", "WorldModel", "generate", "orbit"]
 
 _HOMES = {
-    "Cameras": "geometry.cameras",
-    "Clip": "worldgen.clip",
+    "Cameras": "geometry.camera.cameras",
+    "Clip": "worldgen.core.clip",
     "InputError": "geometry.errors",
-    "World": "worldgen.world",
-    "WorldModel": "worldgen.model",
-    "generate": "worldgen.pipelines.generate",
+    "World": "worldgen.core.world",
+    "WorldModel": "worldgen.models.world_model",
+    "generate": "worldgen.pipelines.generation",
     "orbit": "worldgen.pipelines.orbit",
 }
 

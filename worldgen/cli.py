@@ -1,4 +1,4 @@
-"""The `worldgen` command: one-line errors and exit codes; the options are in `worldgen/commands.py`."""
+"""The `worldgen` command: one-line errors and exit codes; the options are in `worldgen/commands/__init__.py`."""
 
 import sys
 from pathlib import Path
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str]) -> None:
     if len(arguments) > 1 and arguments[0] == "train" and not any(a.startswith("-") for a in arguments):
         # Training machines often have torch and little else: this path does without a command-line library.
-        from worldgen.training.run import train
+        from worldgen.training.engine.run import train
 
         return train(Path(arguments[1]), tuple(arguments[2:]))
     from worldgen.commands import parse

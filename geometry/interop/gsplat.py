@@ -1,19 +1,20 @@
-"""gsplat's CUDA rasteriser behind our signatures."""
+"""gsplat's CUDA rasterizer behind our signatures."""
 
 import importlib
 from typing import Any
 
 import torch
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
+from geometry.gaussians.spherical_harmonics import degree_of
+from geometry.gaussians.splats import NEAR_M, Splats
 from geometry.shapes import Float
-from geometry.spherical_harmonics import degree_of
-from geometry.splats import NEAR_M, Splats
 
 
-def rasterise_gsplat(splats: Splats, cameras: Cameras, antialiased: bool) -> Float[torch.Tensor, "b 5 h w"]:
-    """Red, green, blue, depth and 1 of each camera, each weighted by what is seen of them (`geometry.splatting`).
+def rasterize_gsplat(splats: Splats, cameras: Cameras, antialiased: bool) -> Float[torch.Tensor, "b 5 h w"]:
+    """Red, green, blue, depth and 1 of each camera, each weighted by what is seen of them
+    (`geometry.gaussians.splatting`).
 
     Raises InputError where gsplat or its kernels are missing, and unless all is float32 on CUDA.
     """

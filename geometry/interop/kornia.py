@@ -1,13 +1,13 @@
-"""Cameras to and from kornia's `PinholeCamera`, which counts pixels from the first one's centre."""
+"""Cameras to and from kornia's `PinholeCamera`, which counts pixels from the first one's center."""
 
 from typing import Any
 
 import torch
 
-from geometry.cameras import Cameras
-from geometry.converters import cameras_from, cameras_to
+from geometry.camera.cameras import Cameras
+from geometry.camera.conversion import cameras_from, cameras_to
 from geometry.interop import one_size
-from geometry.transforms import rigid
+from geometry.rotation.transforms import rigid
 
 
 def to_kornia_cameras(cameras: Cameras) -> Any:
@@ -22,6 +22,6 @@ def to_kornia_cameras(cameras: Cameras) -> Any:
 
 
 def from_kornia_cameras(camera: Any) -> Cameras:
-    """Cameras [n] of a `PinholeCamera`. Raises InputError for pictures of several sizes, and for poses not rigid."""
+    """Cameras [n] of a `PinholeCamera`. Raises InputError for images of several sizes, and for poses not rigid."""
     sizes = zip(camera.height.tolist(), camera.width.tolist())
     return cameras_from("kornia", camera.extrinsics, camera.intrinsics[:, :3, :3], one_size("kornia's cameras", sizes))

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from geometry.cameras import Cameras
-from geometry.converters import cameras_from, check_unskewed
+from geometry.camera.cameras import Cameras
+from geometry.camera.conversion import cameras_from, check_unskewed
 from geometry.errors import InputError, optional
 from geometry.interop import one_size
-from geometry.meshes import Mesh
-from geometry.pointclouds import GREY, PointCloud, check_frames
+from geometry.mesh.meshes import Mesh
+from geometry.mesh.tsdf import voxel_grid
+from geometry.points.pointclouds import GRAY, PointCloud, check_frames
 from geometry.shapes import Float
-from geometry.tsdf import voxel_grid
 
 _SKY_M = 1e6  # beyond any scene: the integration then sees empty space up to there
 
@@ -28,9 +28,9 @@ def fuse_tsdf_open3d(
     bounds: Float[torch.Tensor, "2 3"] | None = None,
     max_voxels: int = 2**27,
 ) -> Mesh:
-    """`geometry.tsdf.fuse_tsdf` by Open3D's uniform volume, whose box is a cube; the mesh is cut to the bounds.
+    """`geometry.mesh.tsdf.fuse_tsdf` by Open3D's uniform volume, whose box is a cube; the mesh is cut to the bounds.
 
-    Colours pass through 8 bits. Raises InputError as `fuse_tsdf` does, for cameras that are no pinholes, and where
+    Colors pass through 8 bits. Raises InputError as `fuse_tsdf` does, for cameras that are no pinholes, and where
     Open3D is missing or cannot be loaded.
     """
     o3d = _open3d()
@@ -50,27 +50,27 @@ def fuse_tsdf_open3d(
         color_type=o3d.pipelines.integration.TSDFVolumeColorType.RGB8,
         origin=lower.cpu().numpy(),
     )
-    colours = (rgb.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu().contiguous().numpy()
+    colors = (rgb.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu().contiguous().numpy()
     metres = torch.where(depth > 0, depth, torch.zeros_like(depth)).clamp_max(_SKY_M)[:, 0].float().cpu().numpy()
-    # Open3D's integration rounds to the nearest pixel index: its pixel centres are whole numbers.
-    for i, camera in enumerate(to_open3d_cameras(cameras, pixel_centre=0.0)):
-        picture = o3d.geometry.RGBDImage.create_from_color_and_depth(
-            o3d.geometry.Image(np.ascontiguousarray(colours[i])),
+    # Open3D's integration rounds to the nearest pixel index: its pixel centers are whole numbers.
+    for i, camera in enumerate(to_open3d_cameras(cameras, pixel_center=0.0)):
+        image = o3d.geometry.RGBDImage.create_from_color_and_depth(
+            o3d.geometry.Image(np.ascontiguousarray(colors[i])),
             o3d.geometry.Image(np.ascontiguousarray(metres[i])),
             depth_scale=1.0,
             depth_trunc=2 * _SKY_M,
             convert_rgb_to_intensity=False,
         )
-        volume.integrate(picture, camera.intrinsic, camera.extrinsic)
+        volume.integrate(image, camera.intrinsic, camera.extrinsic)
     mesh = volume.extract_triangle_mesh()
     upper = lower.cpu().numpy() + np.array(dims) * voxel_m
     mesh = mesh.crop(o3d.geometry.AxisAlignedBoundingBox(lower.cpu().numpy(), upper))
     if not len(mesh.triangles):
         raise InputError("fusion: no surface between seen voxels of the box; expected depth inside it")
     found = from_open3d_mesh(mesh)
-    assert found.colours is not None
+    assert found.colors is not None
     device = cameras.K.device
-    return Mesh(found.vertices.to(cameras.K), found.faces.to(device), found.colours.to(device).float())
+    return Mesh(found.vertices.to(cameras.K), found.faces.to(device), found.colors.to(device).float())
 
 
 def to_open3d_mesh(mesh: Mesh) -> Any:
@@ -79,32 +79,32 @@ def to_open3d_mesh(mesh: Mesh) -> Any:
     made = o3d.geometry.TriangleMesh(
         o3d.utility.Vector3dVector(_doubles(mesh.vertices)), o3d.utility.Vector3iVector(mesh.faces.int().cpu().numpy())
     )
-    if mesh.colours is not None:
-        made.vertex_colors = o3d.utility.Vector3dVector(_doubles(mesh.colours))
+    if mesh.colors is not None:
+        made.vertex_colors = o3d.utility.Vector3dVector(_doubles(mesh.colors))
     return made
 
 
 def from_open3d_mesh(mesh: Any) -> Mesh:
     """A `TriangleMesh`, in float64."""
-    colours = _tensor(mesh.vertex_colors) if mesh.has_vertex_colors() else None
-    return Mesh(_tensor(mesh.vertices), _tensor(mesh.triangles).long(), colours)
+    colors = _tensor(mesh.vertex_colors) if mesh.has_vertex_colors() else None
+    return Mesh(_tensor(mesh.vertices), _tensor(mesh.triangles).long(), colors)
 
 
 def to_open3d_points(cloud: PointCloud) -> Any:
     """Open3D's `PointCloud`."""
     o3d = _open3d()
     made = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(_doubles(cloud.points)))
-    made.colors = o3d.utility.Vector3dVector(_doubles(cloud.colours))
+    made.colors = o3d.utility.Vector3dVector(_doubles(cloud.colors))
     if cloud.normals is not None:
         made.normals = o3d.utility.Vector3dVector(_doubles(cloud.normals))
     return made
 
 
 def from_open3d_points(cloud: Any) -> PointCloud:
-    """An Open3D `PointCloud`, in float64; grey where it has no colours."""
+    """An Open3D `PointCloud`, in float64; gray where it has no colors."""
     points = _tensor(cloud.points)
-    colours = _tensor(cloud.colors) if cloud.has_colors() else torch.full_like(points, GREY)
-    return PointCloud(points, colours, _tensor(cloud.normals) if cloud.has_normals() else None)
+    colors = _tensor(cloud.colors) if cloud.has_colors() else torch.full_like(points, GRAY)
+    return PointCloud(points, colors, _tensor(cloud.normals) if cloud.has_normals() else None)
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,10 @@ def icp_open3d(
     return Registration(_tensor(found.transformation), found.fitness, found.inlier_rmse)
 
 
-def to_open3d_cameras(cameras: Cameras, pixel_centre: float = 0.5) -> list[Any]:
+def to_open3d_cameras(cameras: Cameras, pixel_center: float = 0.5) -> list[Any]:
     """Open3D's `PinholeCameraParameters`, one for each of our cameras.
 
-    pixel_centre  the coordinate of the first pixel's centre, on which Open3D does not agree with itself: 0.5 for its
+    pixel_center  the coordinate of the first pixel's center, on which Open3D does not agree with itself: 0.5 for its
                   ray casting, 0 for its fusion and its points from depth
 
     Raises InputError for skewed pixels and lenses, which it has no place for.
@@ -175,19 +175,19 @@ def to_open3d_cameras(cameras: Cameras, pixel_centre: float = 0.5) -> list[Any]:
     made = []
     for pose, K in zip(_doubles(flat.camera_from_world), _doubles(flat.K)):
         camera = o3d.camera.PinholeCameraParameters()
-        cx, cy = K[:2, 2] + (pixel_centre - 0.5)
+        cx, cy = K[:2, 2] + (pixel_center - 0.5)
         camera.intrinsic = o3d.camera.PinholeCameraIntrinsic(width, height, K[0, 0], K[1, 1], cx, cy)
         camera.extrinsic = pose
         made.append(camera)
     return made
 
 
-def from_open3d_cameras(cameras: Sequence[Any], pixel_centre: float = 0.5) -> Cameras:
+def from_open3d_cameras(cameras: Sequence[Any], pixel_center: float = 0.5) -> Cameras:
     """Cameras [n], in float64; the inverse of `to_open3d_cameras`. Raises InputError for none, and several sizes."""
     lenses = [camera.intrinsic for camera in cameras]
     hw = one_size("Open3D's cameras", ((lens.height, lens.width) for lens in lenses))
     K = torch.stack([_tensor(lens.intrinsic_matrix) for lens in lenses])
-    K[:, :2, 2] += 0.5 - pixel_centre
+    K[:, :2, 2] += 0.5 - pixel_center
     return cameras_from("colmap", torch.stack([_tensor(camera.extrinsic) for camera in cameras]), K, hw)
 
 

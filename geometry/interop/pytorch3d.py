@@ -1,4 +1,4 @@
-"""Cameras, meshes and point clouds to and from PyTorch3D, and its rasteriser behind our signature.
+"""Cameras, meshes and point clouds to and from PyTorch3D, and its rasterizer behind our signature.
 
 PyTorch3D projects in single precision only, so everything goes there as float32.
 """
@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 
-from geometry.cameras import Cameras
-from geometry.converters import cameras_from_pytorch3d, cameras_to_pytorch3d
+from geometry.camera.cameras import Cameras
+from geometry.camera.conversion import cameras_from_pytorch3d, cameras_to_pytorch3d
 from geometry.errors import InputError, optional
 from geometry.interop import one_size
-from geometry.meshes import Mesh
-from geometry.pointclouds import GREY, PointCloud
-from geometry.rasterising import Raster, check_mesh
+from geometry.mesh.meshes import Mesh
+from geometry.mesh.rasterizing import Raster, check_mesh
+from geometry.points.pointclouds import GRAY, PointCloud
 
 
 def to_pytorch3d_cameras(cameras: Cameras) -> Any:
-    """PyTorch3D's `PerspectiveCameras` in NDC, their one batch axis ours flattened; they know their pictures' size.
+    """PyTorch3D's `PerspectiveCameras` in NDC, their one batch axis ours flattened; they know their images' size.
 
     Raises InputError for skewed pixels and lenses, which they have no place for.
     """
@@ -32,9 +32,9 @@ def to_pytorch3d_cameras(cameras: Cameras) -> Any:
 def from_pytorch3d_cameras(cameras: Any, hw: tuple[int, int] | None = None) -> Cameras:
     """Cameras [n] of `PerspectiveCameras`, in NDC or in pixels.
 
-    hw  height and width of the pictures; only needed where the cameras do not know it
+    hw  height and width of the images; only needed where the cameras do not know it
 
-    Raises InputError for other cameras, those made of a matrix K, pictures of unknown or several sizes, and poses that
+    Raises InputError for other cameras, those made of a matrix K, images of unknown or several sizes, and poses that
     are not rigid.
     """
     if getattr(cameras, "K", None) is not None or not hasattr(cameras, "principal_point"):
@@ -42,7 +42,7 @@ def from_pytorch3d_cameras(cameras: Any, hw: tuple[int, int] | None = None) -> C
     if hw is None:
         size = getattr(cameras, "image_size", None)
         if size is None:
-            raise InputError("PyTorch3D's cameras without image_size; expected hw, their pictures' height and width")
+            raise InputError("PyTorch3D's cameras without image_size; expected hw, their images' height and width")
         hw = one_size("PyTorch3D's cameras", size.tolist())
     count = len(cameras.R)
     focal = cameras.focal_length.reshape(count, -1).expand(count, 2)
@@ -50,59 +50,59 @@ def from_pytorch3d_cameras(cameras: Any, hw: tuple[int, int] | None = None) -> C
 
 
 def to_pytorch3d_meshes(meshes: Sequence[Mesh]) -> Any:
-    """PyTorch3D's `Meshes`, coloured by `TexturesVertex` where all of ours have colours.
+    """PyTorch3D's `Meshes`, colored by `TexturesVertex` where all of ours have colors.
 
     Raises InputError where some have and some do not.
     """
-    colours = [mesh.colours.float() for mesh in meshes if mesh.colours is not None]
-    if colours and len(colours) < len(meshes):
-        raise InputError(f"{len(colours)} of {len(meshes)} meshes with colours; expected all or none")
+    colors = [mesh.colors.float() for mesh in meshes if mesh.colors is not None]
+    if colors and len(colors) < len(meshes):
+        raise InputError(f"{len(colors)} of {len(meshes)} meshes with colors; expected all or none")
     return _pytorch3d("structures").Meshes(
         verts=[mesh.vertices.float() for mesh in meshes],
         faces=[mesh.faces for mesh in meshes],
-        textures=_pytorch3d("renderer").TexturesVertex(colours) if colours else None,
+        textures=_pytorch3d("renderer").TexturesVertex(colors) if colors else None,
     )
 
 
 def from_pytorch3d_meshes(meshes: Any) -> list[Mesh]:
-    """Our meshes of `Meshes`. Raises InputError for textures other than colours of vertices."""
+    """Our meshes of `Meshes`. Raises InputError for textures other than colors of vertices."""
     textures = meshes.textures
     if textures is None:
         return [Mesh(*pair) for pair in zip(meshes.verts_list(), meshes.faces_list())]
     if not hasattr(textures, "verts_features_list"):
         raise InputError(f"meshes with {type(textures).__name__}; expected TexturesVertex or no textures")
     parts = zip(meshes.verts_list(), meshes.faces_list(), textures.verts_features_list())
-    return [Mesh(vertices, faces, colours) for vertices, faces, colours in parts]
+    return [Mesh(vertices, faces, colors) for vertices, faces, colors in parts]
 
 
 def to_pytorch3d_points(clouds: Sequence[PointCloud]) -> Any:
-    """PyTorch3D's `Pointclouds`, our colours as their features. Raises InputError if only some have normals."""
+    """PyTorch3D's `Pointclouds`, our colors as their features. Raises InputError if only some have normals."""
     normals = [cloud.normals.float() for cloud in clouds if cloud.normals is not None]
     if normals and len(normals) < len(clouds):
         raise InputError(f"{len(normals)} of {len(clouds)} point clouds with normals; expected all or none")
     return _pytorch3d("structures").Pointclouds(
         points=[cloud.points.float() for cloud in clouds],
         normals=normals or None,
-        features=[cloud.colours.float() for cloud in clouds],
+        features=[cloud.colors.float() for cloud in clouds],
     )
 
 
 def from_pytorch3d_points(clouds: Any) -> list[PointCloud]:
-    """Our point clouds of `Pointclouds` whose features are colours, or that have none: then grey."""
+    """Our point clouds of `Pointclouds` whose features are colors, or that have none: then gray."""
     points = clouds.points_list()
-    colours = clouds.features_list() or [torch.full_like(part, GREY) for part in points]
+    colors = clouds.features_list() or [torch.full_like(part, GRAY) for part in points]
     normals = clouds.normals_list() or [None] * len(points)
-    return [PointCloud(*parts) for parts in zip(points, colours, normals)]
+    return [PointCloud(*parts) for parts in zip(points, colors, normals)]
 
 
-def rasterise_pytorch3d(mesh: Mesh, cameras: Cameras, near_m: float = 0.01) -> Raster:
-    """`geometry.rasterise` by PyTorch3D, in single precision: the same but for pixels on an edge.
+def rasterize_pytorch3d(mesh: Mesh, cameras: Cameras, near_m: float = 0.01) -> Raster:
+    """`geometry.rasterize` by PyTorch3D, in single precision: the same but for pixels on an edge.
 
     Every triangle is tried at every pixel (`bin_size` 0): its bins drop triangles where they overflow.
-    Raises InputError as `rasterise` does, for skewed pixels, and where PyTorch3D is missing.
+    Raises InputError as `rasterize` does, for skewed pixels, and where PyTorch3D is missing.
     """
     renderer = _pytorch3d("renderer")
-    check_mesh("rasterising by PyTorch3D", mesh, cameras, near_m)
+    check_mesh("rasterizing by PyTorch3D", mesh, cameras, near_m)
     theirs, count = to_pytorch3d_cameras(cameras), cameras.shape.numel()
     settings = renderer.RasterizationSettings(
         image_size=cameras.hw,

@@ -1,4 +1,4 @@
-"""Meshes, point clouds and cameras to and from trimesh. Its colours are 8-bit sRGB with opacity, which is dropped."""
+"""Meshes, point clouds and cameras to and from trimesh. Its colors are 8-bit sRGB with opacity, which is dropped."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from geometry.cameras import Cameras
-from geometry.converters import cameras_from, cameras_to, check_plain
+from geometry.camera.cameras import Cameras
+from geometry.camera.conversion import cameras_from, cameras_to, check_plain
 from geometry.interop import one_size
-from geometry.meshes import Mesh
-from geometry.pointclouds import GREY, PointCloud
+from geometry.mesh.meshes import Mesh
+from geometry.points.pointclouds import GRAY, PointCloud
 from geometry.shapes import Float
 
 
@@ -21,29 +21,29 @@ def to_trimesh_mesh(mesh: Mesh) -> Any:
     return trimesh.Trimesh(
         mesh.vertices.detach().double().cpu().numpy(),
         mesh.faces.cpu().numpy(),
-        vertex_colors=None if mesh.colours is None else _bytes(mesh.colours),
+        vertex_colors=None if mesh.colors is None else _bytes(mesh.colors),
         process=False,
     )
 
 
 def from_trimesh_mesh(mesh: Any) -> Mesh:
-    """A `Trimesh`, in float64; colours of faces and textures become their vertices'."""
+    """A `Trimesh`, in float64; colors of faces and textures become their vertices'."""
     visual = mesh.visual.to_color() if mesh.visual.kind == "texture" else mesh.visual
-    colours = None if visual.kind is None else _colours(visual.vertex_colors)
-    return Mesh(_doubles(mesh.vertices), torch.from_numpy(np.array(mesh.faces, np.int64)), colours)
+    colors = None if visual.kind is None else _colors(visual.vertex_colors)
+    return Mesh(_doubles(mesh.vertices), torch.from_numpy(np.array(mesh.faces, np.int64)), colors)
 
 
 def to_trimesh_points(cloud: PointCloud) -> Any:
     """trimesh's `PointCloud`."""
     import trimesh
 
-    return trimesh.PointCloud(cloud.points.detach().double().cpu().numpy(), _bytes(cloud.colours))
+    return trimesh.PointCloud(cloud.points.detach().double().cpu().numpy(), _bytes(cloud.colors))
 
 
 def from_trimesh_points(cloud: Any) -> PointCloud:
-    """A trimesh `PointCloud`, in float64; grey where it has no colours."""
+    """A trimesh `PointCloud`, in float64; gray where it has no colors."""
     points = _doubles(cloud.vertices)
-    return PointCloud(points, torch.full_like(points, GREY) if not len(cloud.colors) else _colours(cloud.colors))
+    return PointCloud(points, torch.full_like(points, GRAY) if not len(cloud.colors) else _colors(cloud.colors))
 
 
 def to_trimesh_cameras(cameras: Cameras) -> list[tuple[Any, np.ndarray]]:
@@ -68,11 +68,11 @@ def from_trimesh_cameras(cameras: Sequence[tuple[Any, np.ndarray]]) -> Cameras:
     return cameras_from("opengl", poses, torch.stack([_doubles(camera.K) for camera, _ in cameras]), hw)
 
 
-def _bytes(colours: Float[torch.Tensor, "n 3"]) -> np.ndarray:
-    return (colours.detach().nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+def _bytes(colors: Float[torch.Tensor, "n 3"]) -> np.ndarray:
+    return (colors.detach().nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
-def _colours(values: np.ndarray) -> Float[torch.Tensor, "n 3"]:
+def _colors(values: np.ndarray) -> Float[torch.Tensor, "n 3"]:
     return _doubles(values)[:, :3] / 255
 
 

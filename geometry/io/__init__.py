@@ -2,17 +2,17 @@
 
 images         PNG, JPEG and the like; 16-bit depth maps
 video          MP4
-posed          what every reader of captures returns: pictures with cameras, and their depth where there is any
+posed          what every reader of captures returns: images with cameras, and their depth where there is any
 nerfstudio     transforms.json of nerfstudio, instant-ngp and Blender
 colmap         COLMAP models, text and binary
-realestate10k  camera paths with their films
+realestate10k  camera paths with their videos
 nuscenes       the dataset's tables, or one frame as JSON
 ddad           DDAD and other scenes in TRI's DGP format
-ply            point clouds and meshes, coloured in sRGB
+ply            point clouds and meshes, colored in sRGB
 splats         3D Gaussians, in INRIA's PLY and in .splat
-gltf           GLB: y up, colours in linear light, textures
+gltf           GLB: y up, colors in linear light, textures
 gltf_reader    the same read
-obj            meshes in OBJ, coloured or textured
+obj            meshes in OBJ, colored or textured
 files          atomic writing
 entries        checked values from JSON
 

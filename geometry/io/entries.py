@@ -12,9 +12,9 @@ import torch
 
 from geometry.errors import InputError
 from geometry.io.images import image_hw
-from geometry.quaternions import matrix_from_quaternion_wxyz
+from geometry.rotation.quaternions import matrix_from_quaternion_wxyz
+from geometry.rotation.transforms import rigid
 from geometry.shapes import Float
-from geometry.transforms import rigid
 
 _MENDABLE, _EXACT = 1e-2, 1e-5
 _SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")
@@ -59,17 +59,17 @@ def inside(root: Path, name: str, where: str) -> Path | None:
             if candidate.is_file():
                 return candidate
     except (OSError, RuntimeError) as error:
-        raise InputError(f"{where}: not a usable file name; expected the name of a picture") from error
+        raise InputError(f"{where}: not a usable file name; expected the name of an image") from error
     except ValueError as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{where}: not a usable file name; expected the name of a picture") from error
+        raise InputError(f"{where}: not a usable file name; expected the name of an image") from error
     return None
 
 
 def size_mismatch(path: str, actual: tuple[int, int], stated: tuple[int, int]) -> str:
-    """The message for a picture of another size than its capture says."""
-    return f"{path}: picture of {actual[1]}x{actual[0]} pixels; expected {stated[1]}x{stated[0]} as its file states"
+    """The message for an image of another size than its capture says."""
+    return f"{path}: image of {actual[1]}x{actual[0]} pixels; expected {stated[1]}x{stated[0]} as its file states"
 
 
 def number(value: Any, where: str) -> float:
@@ -101,7 +101,7 @@ def motion_from_quaternion(wxyz: Any, translation: Any, where: str) -> Float[tor
 
 
 def opencv_intrinsics(rows: Any, where: str) -> Float[torch.Tensor, "3 3"]:
-    """Intrinsics with the picture's corner at (0, 0), from ones that have the first pixel's centre there."""
+    """Intrinsics with the image's corner at (0, 0), from ones that have the first pixel's center there."""
     if not isinstance(rows, list) or len(rows) != 3 or any(not isinstance(r, list) or len(r) != 3 for r in rows):
         raise InputError(f"{where}: intrinsics {shown(rows)}; expected 3x3 numbers")
     K = torch.tensor([[number(value, where) for value in row] for row in rows], dtype=torch.float64)
@@ -111,11 +111,11 @@ def opencv_intrinsics(rows: Any, where: str) -> Float[torch.Tensor, "3 3"]:
     return K
 
 
-def sized_picture(root: Path, name: Any, hw: tuple[Any, Any], where: str) -> tuple[Path, tuple[int, int]]:
-    """The path and size of the picture of that name below `root`, which must have the stated height and width."""
+def sized_image(root: Path, name: Any, hw: tuple[Any, Any], where: str) -> tuple[Path, tuple[int, int]]:
+    """The path and size of the image of that name below `root`, which must have the stated height and width."""
     path = inside(root.resolve(), str(name), where)
     if path is None:
-        raise InputError(f"{where}: no such picture; expected {shown(name)} in {root}")
+        raise InputError(f"{where}: no such image; expected {shown(name)} in {root}")
     actual = image_hw(path, upright=False)
     if (number(hw[0], where), number(hw[1], where)) != actual:
         raise InputError(f"{where}: {size_mismatch(str(path), actual, (int(hw[0]), int(hw[1])))}")

@@ -1,4 +1,4 @@
-"""OpenEXR: colour in linear light and z-depth in metres as floats, exactly (the `[exr]` extra).
+"""OpenEXR: color in linear light and z-depth in metres as floats, exactly (the `[exr]` extra).
 
 Channels R, G, B are linear light with the primaries of sRGB, Z is z-depth: 0 = unknown, inf = sky.
 """
@@ -22,22 +22,22 @@ def write_exr(
     rgb: Float[torch.Tensor, "3 h w"] | None = None,
     depth: Float[torch.Tensor, "1 h2 w2"] | None = None,
 ) -> None:
-    """Write a picture (sRGB, values above 1 as they are), a depth map, or both, as 32-bit floats, losslessly.
+    """Write an image (sRGB, values above 1 as they are), a depth map, or both, as 32-bit floats, losslessly.
 
-    Raises InputError for neither, different sizes, NaN, infinite colours, negative depth, and without OpenEXR.
+    Raises InputError for neither, different sizes, NaN, infinite colors, negative depth, and without OpenEXR.
     """
     path = Path(path)
     exr = _openexr()
     for values, channels_wanted in ((rgb, 3), (depth, 1)):
         if values is not None and (values.ndim != 3 or len(values) != channels_wanted):
-            raise InputError(f"{path}: picture of shape {tuple(values.shape)}; expected [{channels_wanted}, h, w]")
+            raise InputError(f"{path}: image of shape {tuple(values.shape)}; expected [{channels_wanted}, h, w]")
     sizes = {tuple(values.shape[-2:]) for values in (rgb, depth) if values is not None}
     if len(sizes) != 1:
-        raise InputError(f"{path}: pictures of sizes {sorted(sizes)} (height, width); expected one size")
+        raise InputError(f"{path}: images of sizes {sorted(sizes)} (height, width); expected one size")
     channels: dict[str, np.ndarray] = {}
     if rgb is not None:
         if not bool(rgb.isfinite().all()):
-            raise InputError(f"{path}: picture with NaN or infinite values; expected finite ones")
+            raise InputError(f"{path}: image with NaN or infinite values; expected finite ones")
         light = linear_from_srgb(rgb.detach().cpu().float())
         channels |= {name: layer.contiguous().numpy() for name, layer in zip("RGB", light)}
     if depth is not None:
@@ -55,38 +55,38 @@ def write_exr(
 def read_exr(
     path: Path | str, max_side: int = 16384
 ) -> tuple[Float[torch.Tensor, "3 h w"] | None, Float[torch.Tensor, "1 h w"] | None]:
-    """The picture (sRGB) and the depth map of a file, float32; None for what it does not hold.
+    """The image (sRGB) and the depth map of a file, float32; None for what it does not hold.
 
-    Channels R, G, B, or Y alone as grey; Z for depth. Half and 32-bit floats, one part of scan lines or tiles.
+    Channels R, G, B, or Y alone as gray; Z for depth. Half and 32-bit floats, one part of scan lines or tiles.
     Raises InputError for a file that is missing, damaged, larger than `max_side`, subsampled, without these channels,
-    with NaN, infinite colours or negative depth, and without OpenEXR.
+    with NaN, infinite colors or negative depth, and without OpenEXR.
     """
     path = Path(path)
     exr = _openexr()
-    check_file(path, "an OpenEXR picture", 2**31)
+    check_file(path, "an OpenEXR image", 2**31)
     try:
         with exr.File(str(path), header_only=True) as file:
             low, high = file.header()["dataWindow"]
             width, height = (int(b) - int(a) + 1 for a, b in zip(low, high))
         if not 1 <= min(width, height) <= max(width, height) <= max_side:
-            raise InputError(f"{path}: picture of {width}x{height} pixels; expected sides of 1 to {max_side}")
+            raise InputError(f"{path}: image of {width}x{height} pixels; expected sides of 1 to {max_side}")
         with exr.File(str(path), separate_channels=True) as file:
             layers = {name: np.array(channel.pixels) for name, channel in file.channels().items()}
     except InputError:
         raise
     except Exception as error:  # a decoder can raise nearly anything on a broken file
-        raise InputError(f"{path}: damaged or no OpenEXR picture; expected one part of scan lines or tiles") from error
-    colours = [name for name in ("RGB" if "R" in layers else "YYY") if name in layers]
-    found = [*colours, *(["Z"] if "Z" in layers else [])]
-    if not found or len(colours) not in (0, 3):
+        raise InputError(f"{path}: damaged or no OpenEXR image; expected one part of scan lines or tiles") from error
+    colors = [name for name in ("RGB" if "R" in layers else "YYY") if name in layers]
+    found = [*colors, *(["Z"] if "Z" in layers else [])]
+    if not found or len(colors) not in (0, 3):
         raise InputError(f"{path}: channels {', '.join(sorted(layers))[:60]}; expected R, G, B or Y, and Z for depth")
     if any(layers[name].shape != (height, width) or layers[name].dtype.kind != "f" for name in found):
         raise InputError(f"{path}: channels of whole numbers or of fewer pixels; expected floats for each pixel")
     tensors = [torch.from_numpy(layers[name].astype(np.float32)) for name in found]
-    rgb = srgb_from_linear(torch.stack(tensors[:3])) if colours else None
+    rgb = srgb_from_linear(torch.stack(tensors[:3])) if colors else None
     depth = tensors[-1][None] if "Z" in layers else None
     if rgb is not None and not bool(rgb.isfinite().all()):
-        raise InputError(f"{path}: colours with NaN or infinity; expected finite ones")
+        raise InputError(f"{path}: colors with NaN or infinity; expected finite ones")
     if depth is not None and not bool((depth >= 0).all()):
         raise InputError(f"{path}: depth with negative numbers or NaN; expected metres, 0 = unknown, inf = sky")
     return rgb, depth

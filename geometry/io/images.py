@@ -1,6 +1,6 @@
-"""Pictures and depth maps in files.
+"""Images and depth maps in files.
 
-Colour profiles embedded in pictures are not applied: numbers are taken as sRGB.
+Color profiles embedded in images are not applied: numbers are taken as sRGB.
 """
 
 import io
@@ -30,102 +30,102 @@ _SKY = 65535
 
 @contextmanager
 def _opened(path: Path, max_side: int = 16384) -> Iterator["Image.Image"]:
-    """The picture behind `path` with its header read and its size checked.
+    """The image behind `path` with its header read and its size checked.
 
     Whatever fails in the block is the file's fault: a decoder can raise nearly anything on a broken one.
     """
     from PIL import Image
 
-    check_file(path, f"a picture ({', '.join(_FORMATS)})")
+    check_file(path, f"an image ({', '.join(_FORMATS)})")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is `max_side`
-            picture = Image.open(path, formats=_FORMATS)
+            image = Image.open(path, formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: far too many pixels; expected sides of at most {max_side}") from error
     except Exception as error:
-        raise InputError(f"{path}: not a readable picture; expected one of {', '.join(_FORMATS)}") from error
-    with picture:
-        width, height = picture.size
+        raise InputError(f"{path}: not a readable image; expected one of {', '.join(_FORMATS)}") from error
+    with image:
+        width, height = image.size
         if not _MIN_SIDE <= min(width, height) <= max(width, height) <= max_side:
             raise InputError(
-                f"{path}: picture of {width}x{height} pixels; expected sides of {_MIN_SIDE} to {max_side} pixels"
+                f"{path}: image of {width}x{height} pixels; expected sides of {_MIN_SIDE} to {max_side} pixels"
             )
         try:
-            yield picture
+            yield image
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"{path}: truncated or corrupt picture; expected a complete file") from error
+            raise InputError(f"{path}: truncated or corrupt image; expected a complete file") from error
 
 
-def _turned(picture: "Image.Image") -> int:
+def _turned(image: "Image.Image") -> int:
     """The EXIF orientation, 1 (as stored) to 8; 1 when the tag is absent or makes no sense."""
-    orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     return orientation if orientation in range(1, 9) else 1
 
 
 def read_image(path: Path | str, max_side: int = 16384, upright: bool = True) -> Float[torch.Tensor, "3 h w"]:
-    """The picture in `path` as float32 sRGB in 0..1; the first frame of an animation.
+    """The image in `path` as float32 sRGB in 0..1; the first frame of an animation.
 
-    Transparent pixels are shown over white, as a browser would. `upright` turns the picture as its EXIF orientation
-    says, as every viewer does; posed pictures are read with upright=False, since calibration tools ignore the tag.
+    Transparent pixels are shown over white, as a browser would. `upright` turns the image as its EXIF orientation
+    says, as every viewer does; posed images are read with upright=False, since calibration tools ignore the tag.
 
-    Raises InputError for a file that is missing, empty, truncated or no picture, and for sides below 8 or above
+    Raises InputError for a file that is missing, empty, truncated or no image, and for sides below 8 or above
     `max_side` pixels, which the header tells before anything is decoded.
     """
     path = Path(path)
     from PIL import Image, ImageOps
 
-    with _opened(path, max_side) as picture:
-        if upright and _turned(picture) != 1:
-            picture = ImageOps.exif_transpose(picture)
-        if picture.mode == "F":
-            raise InputError(f"{path}: picture of floating-point numbers; expected 8 or 16 bits per channel")
-        if picture.mode.startswith("I"):
-            grey = torch.from_numpy(np.asarray(picture).astype(np.float32)) / 65535
-            return grey.clamp(0, 1).expand(3, -1, -1).clone()
-        if picture.has_transparency_data:
-            layer = picture.convert("RGBA")
-            picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        pixels = np.array(picture.convert("RGB"))
+    with _opened(path, max_side) as image:
+        if upright and _turned(image) != 1:
+            image = ImageOps.exif_transpose(image)
+        if image.mode == "F":
+            raise InputError(f"{path}: image of floating-point numbers; expected 8 or 16 bits per channel")
+        if image.mode.startswith("I"):
+            gray = torch.from_numpy(np.asarray(image).astype(np.float32)) / 65535
+            return gray.clamp(0, 1).expand(3, -1, -1).clone()
+        if image.has_transparency_data:
+            layer = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        pixels = np.array(image.convert("RGB"))
     return torch.from_numpy(pixels).movedim(-1, 0).contiguous().float() / 255
 
 
 def image_hw(path: Path | str, max_side: int = 16384, upright: bool = True) -> tuple[int, int]:
     """Height and width in pixels of what `read_image` returns, from the file's header. Raises InputError likewise."""
     path = Path(path)
-    with _opened(path, max_side) as picture:
-        width, height = picture.size
-        return (width, height) if upright and _turned(picture) >= 5 else (height, width)
+    with _opened(path, max_side) as image:
+        width, height = image.size
+        return (width, height) if upright and _turned(image) >= 5 else (height, width)
 
 
 def read_exif_fov(path: Path | str) -> float | None:
-    """The field of view over the shorter side in degrees, from the EXIF tag FocalLengthIn35mmFilm; None without it.
+    """The field of view over the shorter side in degrees, from the EXIF tag FocalLengthIn35mmVideo; None without it.
 
-    The 35 mm equivalent compares diagonals (CIPA DCG-001): f_px = f_35 * picture's diagonal / 43.27 mm.
+    The 35 mm equivalent compares diagonals (CIPA DCG-001): f_px = f_35 * image's diagonal / 43.27 mm.
     """
     path = Path(path)
-    with _opened(path) as picture:
+    with _opened(path) as image:
         try:
-            focal_mm = float(picture.getexif().get_ifd(_EXIF_IFD).get(_EXIF_FOCAL_35MM, 0))
+            focal_mm = float(image.getexif().get_ifd(_EXIF_IFD).get(_EXIF_FOCAL_35MM, 0))
         except Exception:  # a damaged tag is an absent tag
             return None
         if not 1 <= focal_mm <= 10000:
             return None
-        width, height = picture.size
+        width, height = image.size
     focal_px = focal_mm * math.hypot(width, height) / _FILM_DIAGONAL_MM
     return math.degrees(2 * math.atan(min(width, height) / 2 / focal_px))
 
 
 def write_png(path: Path | str, rgb: Float[torch.Tensor, "3 h w"]) -> None:
-    """Write sRGB in 0..1 (clamped) as an 8-bit PNG. Equal pictures give equal bytes.
+    """Write sRGB in 0..1 (clamped) as an 8-bit PNG. Equal images give equal bytes.
 
     Raises InputError for NaN or infinity.
     """
     path = Path(path)
     if not bool(rgb.isfinite().all()):
-        raise InputError(f"{path}: picture with NaN or infinite values; expected 0..1")
+        raise InputError(f"{path}: image with NaN or infinite values; expected 0..1")
     write_file(path, encode_png(rgb))
 
 
@@ -134,7 +134,7 @@ def encode_png(rgb: Float[torch.Tensor, "3 h w"]) -> bytes:
     from PIL import Image
 
     if not bool(rgb.isfinite().all()):
-        raise InputError("picture with NaN or infinite values; expected 0..1")
+        raise InputError("image with NaN or infinite values; expected 0..1")
     pixels = (rgb.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).movedim(0, -1).numpy()
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
@@ -142,7 +142,7 @@ def encode_png(rgb: Float[torch.Tensor, "3 h w"]) -> bytes:
 
 
 def decode_png(data: bytes, where: str) -> Float[torch.Tensor, "3 h w"]:
-    """The picture that `encode_png` made. Raises InputError, naming `where`, for anything else."""
+    """The image that `encode_png` made. Raises InputError, naming `where`, for anything else."""
     pixels = _decoded(data, "RGB", where)
     return torch.from_numpy(pixels).movedim(-1, 0).contiguous().float() / 255
 
@@ -157,13 +157,13 @@ def decode_texture(data: bytes, where: str, max_side: int = 8192) -> Float[torch
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is `max_side`
-            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as picture:
-                size = picture.size
-                pixels = np.array(picture.convert("RGB")) if max(size) <= max_side else None
+            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+                size = image.size
+                pixels = np.array(image.convert("RGB")) if max(size) <= max_side else None
     except Exception as error:  # a decoder can raise nearly anything
-        raise InputError(f"{where}: damaged picture; expected a PNG or JPEG") from error
+        raise InputError(f"{where}: damaged image; expected a PNG or JPEG") from error
     if pixels is None:
-        raise InputError(f"{where}: picture of {size[0]}x{size[1]}; expected sides of at most {max_side} pixels")
+        raise InputError(f"{where}: image of {size[0]}x{size[1]}; expected sides of at most {max_side} pixels")
     return torch.from_numpy(pixels).movedim(-1, 0).contiguous().float() / 255
 
 
@@ -171,12 +171,12 @@ def _decoded(data: bytes, mode: str, where: str, max_side: int = 16384) -> np.nd
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-            if max(picture.size) <= max_side and picture.mode.startswith(mode):
-                return np.array(picture)
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if max(image.size) <= max_side and image.mode.startswith(mode):
+                return np.array(image)
     except Exception as error:  # a decoder can raise nearly anything
-        raise InputError(f"{where}: damaged picture; expected a PNG") from error
-    raise InputError(f"{where}: picture of mode {picture.mode}, {picture.size}; expected {mode}")
+        raise InputError(f"{where}: damaged image; expected a PNG") from error
+    raise InputError(f"{where}: image of mode {image.mode}, {image.size}; expected {mode}")
 
 
 def depth_unit(depth: Float[torch.Tensor, "*b"]) -> float:
@@ -224,17 +224,17 @@ def decode_depth_png(data: bytes, metres_per_unit: float, where: str) -> Float[t
 
 
 def read_depth_png(path: Path | str, metres_per_unit: float, max_side: int = 16384) -> Float[torch.Tensor, "1 h w"]:
-    """Depth in metres from a 16-bit grey PNG: 0 = unknown, 65535 -> inf (sky).
+    """Depth in metres from a 16-bit gray PNG: 0 = unknown, 65535 -> inf (sky).
 
-    Raises InputError as `read_image` does, and for a picture that is not 16-bit grey or a unit that is not positive.
+    Raises InputError as `read_image` does, and for an image that is not 16-bit gray or a unit that is not positive.
     """
     path = Path(path)
     if not (metres_per_unit > 0 and math.isfinite(metres_per_unit)):
         raise InputError(f"{path}: {metres_per_unit} metres per unit; expected more than 0")
-    with _opened(path, max_side) as picture:
-        if not picture.mode.startswith("I"):
-            raise InputError(f"{path}: picture of mode {picture.mode}; expected 16-bit grey depth")
-        return _metres(np.asarray(picture), metres_per_unit)
+    with _opened(path, max_side) as image:
+        if not image.mode.startswith("I"):
+            raise InputError(f"{path}: image of mode {image.mode}; expected 16-bit gray depth")
+        return _metres(np.asarray(image), metres_per_unit)
 
 
 def _metres(pixels: np.ndarray, metres_per_unit: float) -> Float[torch.Tensor, "1 h w"]:

@@ -1,7 +1,7 @@
-"""MP4 files, with colours that survive the trip.
+"""MP4 files, with colors that survive the trip.
 
 Written files are constant-rate yuv420p, converted with the BT.709 matrix to limited ("tv") range and tagged so. Chroma
-is sited at the left of each 2x2 block, as H.264 assumes. One thread and no B-frames: equal pictures give equal bytes.
+is sited at the left of each 2x2 block, as H.264 assumes. One thread and no B-frames: equal images give equal bytes.
 """
 
 import math
@@ -29,7 +29,7 @@ def write_mp4(
 ) -> None:
     """Write frames of sRGB in 0..1 (clamped) at `fps` frames per second.
 
-    scale  repeats each pixel this often along both axes, so that small pictures can be looked at
+    scale  repeats each pixel this often along both axes, so that small images can be looked at
     codec  an encoder's name; by default libx264, or mpeg4 where that is missing
 
     Odd sizes are padded to even by repeating the last row or column.
@@ -63,8 +63,8 @@ def write_mp4(
         else:
             context.bit_rate = max(400_000, int(height * width * fps))
         inside = bool((low >= 0) & (high <= 1))
-        for index, picture in enumerate(rgb.detach().float()):
-            planes = _yuv420(picture if inside else picture.clamp(0, 1), scale)
+        for index, image in enumerate(rgb.detach().float()):
+            planes = _yuv420(image if inside else image.clamp(0, 1), scale)
             frame = av.VideoFrame.from_ndarray(planes.numpy(), format="yuv420p")
             frame.colorspace, frame.color_range, frame.pts = _BT709, _TV_RANGE, index
             container.mux(stream.encode(frame))
@@ -86,8 +86,8 @@ def read_mp4(path: Path | str, max_frames: int = 4096) -> Float[torch.Tensor, "f
     return torch.stack(frames).movedim(-1, 1).contiguous().float() / 255
 
 
-def film_times(path: Path, max_frames: int = 10**6) -> tuple[list[float], tuple[int, int]]:
-    """When each frame of a film is shown, in seconds from its first, and the height and width of the frames.
+def video_times(path: Path, max_frames: int = 10**6) -> tuple[list[float], tuple[int, int]]:
+    """When each frame of a video is shown, in seconds from its first, and the height and width of the frames.
 
     Raises InputError as `read_mp4` does.
     """
@@ -103,7 +103,7 @@ def film_times(path: Path, max_frames: int = 10**6) -> tuple[list[float], tuple[
 
 
 def read_mp4_at(path: Path | str, times_s: Sequence[float]) -> list[Float[torch.Tensor, "3 h w"]]:
-    """The frames shown at given times, in seconds from the first one, in one pass over the film.
+    """The frames shown at given times, in seconds from the first one, in one pass over the video.
 
     The frame whose time is nearest is taken, and must lie within 0.1 s. Raises InputError otherwise, and as
     `read_mp4` does.
@@ -115,15 +115,15 @@ def read_mp4_at(path: Path | str, times_s: Sequence[float]) -> list[Float[torch.
     for time_s, frame in _frames(path):
         wanted = [i for i, t in enumerate(times_s) if abs(time_s - t) < nearest[i][0]]
         if wanted:
-            picture = torch.from_numpy(_rgb24(frame, path)).movedim(-1, 0)
+            image = torch.from_numpy(_rgb24(frame, path)).movedim(-1, 0)
             for i in wanted:
-                nearest[i] = (abs(time_s - times_s[i]), picture)
+                nearest[i] = (abs(time_s - times_s[i]), image)
         if time_s > max(times_s, default=0) + 0.1:
             break
     for t, (distance, _) in zip(times_s, nearest):
         if distance > 0.1:
             raise InputError(f"{path}: no frame at {t:.3f} s; expected one within 0.1 s")
-    return [picture.contiguous().float() / 255 for _, picture in nearest if picture is not None]
+    return [image.contiguous().float() / 255 for _, image in nearest if image is not None]
 
 
 def _frames(path: Path) -> Iterator[tuple[float, "av.VideoFrame"]]:
@@ -163,14 +163,14 @@ def _rgb24(frame: "av.VideoFrame", path: Path) -> UInt8[np.ndarray, "h w 3"]:
         frame.colorspace = _BT709 if frame.height >= 720 else _BT601
     exactly = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
     try:
-        picture = frame.reformat(format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=exactly, threads=1)
+        image = frame.reformat(format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=exactly, threads=1)
     except Exception as error:
-        raise InputError(f"{path}: a frame has no colours ({type(error).__name__}); expected a video") from error
-    return np.rot90(picture.to_ndarray(), round(frame.rotation / 90)).copy()
+        raise InputError(f"{path}: a frame has no colors ({type(error).__name__}); expected a video") from error
+    return np.rot90(image.to_ndarray(), round(frame.rotation / 90)).copy()
 
 
 def _yuv420(rgb: Float[torch.Tensor, "3 h w"], scale: int) -> UInt8[torch.Tensor, "rows w2"]:
-    """One picture as the planes Y, U, V one below the other (BT.709, 8 bits, limited range, chroma at the left)."""
+    """One image as the planes Y, U, V one below the other (BT.709, 8 bits, limited range, chroma at the left)."""
     rgb = rgb.cpu()
     if scale > 1:
         rgb = rgb.repeat_interleave(scale, -2).repeat_interleave(scale, -1)

@@ -8,63 +8,63 @@ from pathlib import Path
 import pytest
 import torch
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.io.posed import PosedPicture
-from geometry.transforms import rigid, rotation_about
-from tests.data.films import SIDE, filmed, write_film
+from geometry.io.captures.posed import PosedImage
+from geometry.rotation.transforms import rigid, rotation_about
+from tests.data.videos import SIDE, recorded, write_video
 from worldgen.cli import main
 from worldgen.data import Curation, Shards, curate, find_captures
 from worldgen.data.camera_verbs import camera_verb
 from worldgen.data.curation import squared_clip
-from worldgen.data.judging import Judgement, Limits, judge, ordered
+from worldgen.data.filters import Judgement, Limits, judge, ordered
 from worldgen.data.measures import Look, Step
 
 SMALL = Curation(size_px=16, frames=4, captures_per_shard=1)
 
 
 @pytest.fixture(scope="module")
-def film() -> tuple[torch.Tensor, Cameras]:
-    return filmed()
+def video() -> tuple[torch.Tensor, Cameras]:
+    return recorded()
 
 
 def judged(folder: Path, rgb: torch.Tensor, cameras: Cameras, frames: int = 4) -> Judgement:
-    write_film(folder, "film", rgb, cameras)
+    write_video(folder, "film", rgb, cameras)
     return judge(ordered(find_captures(folder)[0].read().frames), frames, Limits())
 
 
 def reasons(judgement: Judgement) -> list[str]:
-    return [picture.reason.split(":")[0] for picture in judgement.pictures]
+    return [image.reason.split(":")[0] for image in judgement.images]
 
 
-def test_a_good_film_is_kept_whole(tmp_path, film) -> None:
-    judgement = judged(tmp_path, *film)
+def test_a_good_video_is_kept_whole(tmp_path, video) -> None:
+    judgement = judged(tmp_path, *video)
     assert reasons(judgement) == [""] * 12
     assert judgement.clips == ((0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11))
     residuals = [step.residual_px for step in judgement.steps if step.residual_px is not None]
     assert len(residuals) >= 8 and max(residuals) < 1, residuals
 
 
-def test_a_blurred_a_dark_and_a_flat_picture_are_dropped_and_nothing_else(tmp_path, film) -> None:
-    rgb = film[0].clone()
+def test_a_blurred_a_dark_and_a_flat_image_are_dropped_and_nothing_else(tmp_path, video) -> None:
+    rgb = video[0].clone()
     rgb[2] = torch.nn.functional.avg_pool2d(rgb[2][None], 15, 1, 7, count_include_pad=False)[0]
     rgb[5] *= 0.02
     rgb[9] = 0.5
-    found = reasons(judged(tmp_path, rgb, film[1], frames=3))
+    found = reasons(judged(tmp_path, rgb, video[1], frames=3))
     assert [found[n] for n in (2, 5, 9)] in (["blurred", "dark", "flat"], ["blurred", "flat", "flat"])
     assert [n for n, reason in enumerate(found) if not reason] == [0, 1, 3, 4, 6, 7, 8, 10, 11]
 
 
-def test_a_cut_ends_a_clip(tmp_path, film) -> None:
-    other, _ = filmed(scene=3)
-    rgb = torch.cat([film[0][:5], other[5:].flip(-1)])
-    judgement = judged(tmp_path, rgb, film[1], frames=5)
+def test_a_cut_ends_a_clip(tmp_path, video) -> None:
+    other, _ = recorded(scene=3)
+    rgb = torch.cat([video[0][:5], other[5:].flip(-1)])
+    judgement = judged(tmp_path, rgb, video[1], frames=5)
     assert judgement.clips == ((0, 1, 2, 3, 4), (5, 6, 7, 8, 9), (7, 8, 9, 10, 11)), "none goes over the cut"
 
 
-def test_poses_of_another_convention_are_found_out(tmp_path, film) -> None:
+def test_poses_of_another_convention_are_found_out(tmp_path, video) -> None:
     """OpenGL axes written as OpenCV ones, and camera-to-world as world-to-camera: the usual mistakes."""
-    rgb, cameras = film
+    rgb, cameras = video
     flip = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
     for n, poses in enumerate((cameras.world_from_camera @ flip, cameras.camera_from_world)):
         (tmp_path / str(n)).mkdir()
@@ -72,55 +72,55 @@ def test_poses_of_another_convention_are_found_out(tmp_path, film) -> None:
         assert set(reasons(judgement)) <= {"poses", "fast"} and not judgement.clips, reasons(judgement)
 
 
-def test_a_jump_of_the_camera_path_ends_a_clip(tmp_path, film) -> None:
-    rgb, cameras = film
+def test_a_jump_of_the_camera_path_ends_a_clip(tmp_path, video) -> None:
+    rgb, cameras = video
     poses = cameras.world_from_camera.clone()
     poses[6:, :3, 3] += 60 * (poses[6, :3, 3] - poses[5, :3, 3])
     judgement = judged(tmp_path, rgb, Cameras(poses, cameras.K, cameras.hw), frames=5)
     assert not any({5, 6} <= set(clip) for clip in judgement.clips)
 
 
-def test_a_still_is_no_film_and_a_turning_camera_without_way_is_one(tmp_path, film) -> None:
-    rgb, cameras = film
+def test_a_still_is_no_video_and_a_turning_camera_without_way_is_one(tmp_path, video) -> None:
+    rgb, cameras = video
     judgement = judged(tmp_path, rgb[:1].expand(6, -1, -1, -1), cameras[torch.zeros(6, dtype=torch.long)])
     assert set(reasons(judgement)) == {"nothing moves"} and not judgement.clips
 
 
 def test_a_pure_turn_is_judged_by_where_rotation_takes_the_pixels() -> None:
     torch.manual_seed(0)
-    picture = torch.nn.functional.interpolate(torch.rand(1, 3, 40, 60), (200, 300), mode="bicubic")[0].clamp(0, 1)
+    image = torch.nn.functional.interpolate(torch.rand(1, 3, 40, 60), (200, 300), mode="bicubic")[0].clamp(0, 1)
     K = torch.tensor([[200.0, 0, 100], [0, 200, 100], [0, 0, 1]], dtype=torch.float64)
     turn = torch.atan(torch.tensor(20 / 200, dtype=torch.float64))
     poses = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
     poses[1] = rigid(rotation_about(torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64), turn), torch.zeros(3).double())
     cameras = Cameras(poses, K.expand(2, 3, 3), (200, 200))
-    looks = [Look.at(picture[:, :, start : start + 200], cameras[n]) for n, start in enumerate((40, 60))]
-    wrong = Look.at(picture[:, :, 60:260], Cameras(poses[1].mT.contiguous(), K, (200, 200)))
+    looks = [Look.at(image[:, :, start : start + 200], cameras[n]) for n, start in enumerate((40, 60))]
+    wrong = Look.at(image[:, :, 60:260], Cameras(poses[1].mT.contiguous(), K, (200, 200)))
     right, other = Step.between(*looks), Step.between(looks[0], wrong)
     assert right.residual_px is not None and right.residual_px < 4, "a turn is nearly a shift, but for perspective"
     assert other.residual_px is not None and other.residual_px > 20
 
 
-def test_pictures_without_times_are_ordered_by_the_numbers_in_their_names_and_thinned_by_camera() -> None:
-    def picture(name: str, time_s: float = 0.0, view: int = 0) -> PosedPicture:
+def test_images_without_times_are_ordered_by_the_numbers_in_their_names_and_thinned_by_camera() -> None:
+    def image(name: str, time_s: float = 0.0, view: int = 0) -> PosedImage:
         eye = torch.eye(4, dtype=torch.float64)
-        return PosedPicture(name, None, eye, eye[:3, :3], (8, 8), view=view, time_s=time_s)
+        return PosedImage(name, None, eye, eye[:3, :3], (8, 8), view=view, time_s=time_s)
 
-    assert [p.file_path for p in ordered([picture(f"r_{n}") for n in (10, 9, 100, 1)])] == [
+    assert [p.file_path for p in ordered([image(f"r_{n}") for n in (10, 9, 100, 1)])] == [
         "r_1",
         "r_9",
         "r_10",
         "r_100",
     ]
-    rig = [picture(f"{view}/{n}", n / 2, view) for view in (1, 0) for n in range(4)]
+    rig = [image(f"{view}/{n}", n / 2, view) for view in (1, 0) for n in range(4)]
     assert [p.file_path for p in ordered(rig, every=2)] == ["0/0", "1/0", "0/2", "1/2"]
 
 
-def test_a_curation_writes_shards_that_give_back_the_pictures_cameras_and_captions(tmp_path, film) -> None:
+def test_a_curation_writes_shards_that_give_back_the_images_cameras_and_captions(tmp_path, video) -> None:
     source, output = tmp_path / "films", tmp_path / "out"
     for name in ("a", "b"):
         (source / name).mkdir(parents=True)
-        write_film(source / name, "film", *film)
+        write_video(source / name, "film", *video)
     (source / "b/film.txt").write_text("\n1 2 3\n")
     report = curate([source], output, SMALL)
     assert (report["captures"], report["unreadable"], report["clips"], report["kept"]) == (2, 1, 3, 12)
@@ -130,18 +130,18 @@ def test_a_curation_writes_shards_that_give_back_the_pictures_cameras_and_captio
     assert shards.keys == ["films-a-film-0000", "films-a-film-0001", "films-a-film-0002"]
     sample = shards[1]
     assert sample.caption == "the camera orbits to the right" and sample.names[0] == "film/800000"
-    expected = film[1].resized((16, 16))[4:8]
+    expected = video[1].resized((16, 16))[4:8]
     assert (sample.clip.cameras.world_from_camera - expected.world_from_camera).abs().max() < 1e-5
     assert (sample.clip.cameras.K - expected.K).abs().max() < 1e-4
-    small = torch.nn.functional.interpolate(film[0][4:8], (16, 16), mode="area")
+    small = torch.nn.functional.interpolate(video[0][4:8], (16, 16), mode="area")
     assert (sample.clip.rgb - small).abs().mean() < 0.03
 
 
-def test_a_curation_goes_on_where_it_was_and_makes_the_same_bytes(tmp_path, film, monkeypatch) -> None:
+def test_a_curation_goes_on_where_it_was_and_makes_the_same_bytes(tmp_path, video, monkeypatch) -> None:
     source = tmp_path / "films"
     for name in ("a", "b", "c"):
         (source / name).mkdir(parents=True)
-        write_film(source / name, "film", film[0], film[1])
+        write_video(source / name, "film", video[0], video[1])
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     curate([source], whole, SMALL)
 
@@ -166,11 +166,11 @@ def test_a_curation_goes_on_where_it_was_and_makes_the_same_bytes(tmp_path, film
         curate([source], pieces, SMALL)
 
 
-def test_the_command_curates_and_refuses_what_holds_nothing(tmp_path, film, capsys) -> None:
-    write_film(tmp_path, "film", *film)
+def test_the_command_curates_and_refuses_what_holds_nothing(tmp_path, video, capsys) -> None:
+    write_video(tmp_path, "film", *video)
     arguments = ["curate", str(tmp_path), "--output", str(tmp_path / "out"), "--frames", "6", "--size-px", "8"]
     assert main(arguments) == 0
-    assert "2 clips of 12 pictures kept" in capsys.readouterr().out
+    assert "2 clips of 12 images kept" in capsys.readouterr().out
     (tmp_path / "empty").mkdir()
     assert main(["curate", str(tmp_path / "empty"), "--output", str(tmp_path / "no")]) == 2
     error = capsys.readouterr().err
@@ -179,8 +179,8 @@ def test_the_command_curates_and_refuses_what_holds_nothing(tmp_path, film, caps
 
 
 def test_real_captures_are_judged_as_one_would(shared: Path) -> None:
-    """A hand-held film of a wall ornament is good; a head turned in front of a fixed background is not, since its poses
-    hold for the head alone."""
+    """A hand-held video of a wall ornament is good; a head turned in front of a fixed background is not, since its
+    poses hold for the head alone."""
     (fox,) = find_captures(shared / "data/fox")
     good = judge(ordered(fox.read().frames)[:8], 4, Limits())
     assert reasons(good) == [""] * 8
@@ -189,8 +189,8 @@ def test_real_captures_are_judged_as_one_would(shared: Path) -> None:
     assert reasons(bad).count("poses") >= 6
 
 
-def test_times_of_clips_start_at_zero_since_float32_holds_no_seconds_since_1970(tmp_path, film) -> None:
-    write_film(tmp_path, "film", *film)
+def test_times_of_clips_start_at_zero_since_float32_holds_no_seconds_since_1970(tmp_path, video) -> None:
+    write_video(tmp_path, "film", *video)
     frames = find_captures(tmp_path)[0].read().frames[:3]
     late = [replace(frame, time_s=1.5e9 + frame.time_s) for frame in frames]
     times = squared_clip(late, "crop", 16).cameras.time_s

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
+from geometry.camera.lenses import Lens, LensKind
 from geometry.errors import InputError
-from geometry.lenses import Lens, LensKind
-from geometry.trajectories import orbit
-from worldgen.clip import Clip
+from geometry.trajectory.paths import orbit
+from worldgen.core.clip import Clip
 from worldgen.data.shards import Sample, Shards, ShardStream, write_index, write_shard
 
 

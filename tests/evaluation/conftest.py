@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.models.tiny import awake, tiny_model
-from worldgen.model import WorldModel
+from worldgen.models.world_model import WorldModel
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from geometry.cameras import Cameras
-from geometry.transforms import look_at, rotation_about
-from worldgen.clip import Clip
+from geometry.camera.cameras import Cameras
+from geometry.rotation.transforms import look_at, rotation_about
+from worldgen.core.clip import Clip
 from worldgen.evaluation.baselines import (
     BLIND,
     ORACLES,
@@ -18,13 +18,13 @@ from worldgen.evaluation.baselines import (
     constant_depth,
     copy_nearest,
     forward_warp_oracle,
-    mean_colour,
+    mean_color,
     nearest_camera,
     row_depth,
     row_mean,
     seen,
 )
-from worldgen.evaluation.image import psnr
+from worldgen.evaluation.metrics.image import psnr
 
 SIZE = 16
 
@@ -37,14 +37,14 @@ def ring_cameras(azimuths_deg: list[float], radius: float = 3.0) -> Cameras:
 
 
 def random_clip(azimuths_deg: list[float]) -> Clip:
-    """Random pictures at about the right depth."""
+    """Random images at about the right depth."""
     cameras = ring_cameras(azimuths_deg)
     frames = len(azimuths_deg)
     return Clip(torch.rand(1, frames, 3, SIZE, SIZE), 3 + torch.rand(1, frames, 1, SIZE, SIZE), cameras)
 
 
 def wall(shift_px: list[float], depth_m: float = 4.0) -> Clip:
-    """A wall straight ahead, coloured by its place, seen from cameras moved right by whole pixels of it."""
+    """A wall straight ahead, colored by its place, seen from cameras moved right by whole pixels of it."""
     pose = torch.eye(4).expand(1, len(shift_px), 4, 4).clone()
     cameras = Cameras.from_fov(pose, 60.0, (SIZE, SIZE))
     focal = float(cameras.K[0, 0, 0, 0])
@@ -58,11 +58,11 @@ def wall(shift_px: list[float], depth_m: float = 4.0) -> Clip:
 
 
 @pytest.mark.parametrize("name", [*BLIND, *ORACLES])
-def test_every_picture_baseline_answers_each_target_of_each_clip_alone(name: str) -> None:
+def test_every_image_baseline_answers_each_target_of_each_clip_alone(name: str) -> None:
     clips = [random_clip([0, 20, 50, 80]), random_clip([100, 90, 200, 95])]
     poses, K = (torch.cat([getattr(clip.cameras, part) for clip in clips]) for part in ("world_from_camera", "K"))
-    pictures, depth = (torch.cat([getattr(clip, part) for clip in clips]) for part in ("rgb", "depth"))
-    both = Clip(pictures, depth, Cameras(poses, K, (SIZE, SIZE)))
+    images, depth = (torch.cat([getattr(clip, part) for clip in clips]) for part in ("rgb", "depth"))
+    both = Clip(images, depth, Cameras(poses, K, (SIZE, SIZE)))
 
     def answer(clip: Clip, targets: list[int]) -> Tensor:
         known, asked = clip.frames([0, 1]), clip.frames(targets)
@@ -75,23 +75,23 @@ def test_every_picture_baseline_answers_each_target_of_each_clip_alone(name: str
             assert torch.allclose(answer(clip, [2 + t])[0, 0], together[b, t], atol=1e-6)
 
 
-def test_no_one_colour_scores_better_than_the_mean_on_the_known_pictures() -> None:
+def test_no_one_color_scores_better_than_the_mean_on_the_known_images() -> None:
     clip = random_clip([0, 30])
-    best = psnr(mean_colour(clip, clip.cameras).flatten(1, 2), clip.rgb.flatten(1, 2))
-    for colour in (0.4, 0.45, 0.55, 0.6):
-        other = torch.full_like(clip.rgb, colour)
+    best = psnr(mean_color(clip, clip.cameras).flatten(1, 2), clip.rgb.flatten(1, 2))
+    for color in (0.4, 0.45, 0.55, 0.6):
+        other = torch.full_like(clip.rgb, color)
         assert psnr(other.flatten(1, 2), clip.rgb.flatten(1, 2)) < best
 
 
-def test_the_row_mean_of_a_picture_without_change_along_its_rows_is_that_picture() -> None:
+def test_the_row_mean_of_an_image_without_change_along_its_rows_is_that_image() -> None:
     rows = torch.rand(1, 1, 3, SIZE, 1).expand(1, 1, 3, SIZE, SIZE)
     known = Clip(rows, torch.ones(1, 1, 1, SIZE, SIZE), ring_cameras([0]))
     assert torch.allclose(row_mean(known, known.cameras), rows)
     turned = Clip(rows.transpose(-1, -2), known.depth, known.cameras)
-    assert torch.allclose(row_mean(turned, known.cameras), mean_colour(turned, known.cameras))
+    assert torch.allclose(row_mean(turned, known.cameras), mean_color(turned, known.cameras))
 
 
-def test_the_copy_is_of_the_nearest_picture_along_the_orbit() -> None:
+def test_the_copy_is_of_the_nearest_image_along_the_orbit() -> None:
     clip = random_clip([0, 40, 80, 9, 75])
     copies = copy_nearest(clip.frames([0, 1, 2]), clip.cameras[:, 3:])
     assert torch.equal(copies[0], clip.rgb[0, [0, 2]])
@@ -123,7 +123,7 @@ def test_in_one_place_the_direction_decides_and_in_one_direction_the_place() -> 
     assert int(nearest_camera(cameras[0], cameras[1:])) == 1
 
 
-def test_the_oracle_returns_the_picture_of_a_camera_that_is_given() -> None:
+def test_the_oracle_returns_the_image_of_a_camera_that_is_given() -> None:
     clip = random_clip([0, 180])
     assert torch.allclose(forward_warp_oracle(clip.frames([0]), clip.frames([0]))[0, 0], clip.rgb[0, 0])
 
@@ -136,7 +136,7 @@ def test_the_oracle_moves_a_wall_by_whole_pixels_and_fills_from_its_edge() -> No
 
 
 @pytest.mark.parametrize("oracle", ORACLES.values(), ids=ORACLES)
-def test_no_oracle_looks_at_the_picture_that_is_asked_for(oracle: Callable[[Clip, Clip], Tensor]) -> None:
+def test_no_oracle_looks_at_the_image_that_is_asked_for(oracle: Callable[[Clip, Clip], Tensor]) -> None:
     clip = random_clip([0, 20])
     other = replace(clip, rgb=1 - clip.rgb)
     assert torch.equal(oracle(clip.frames([0]), clip.frames([1])), oracle(clip.frames([0]), other.frames([1])))
@@ -161,7 +161,7 @@ def test_the_backward_oracle_takes_each_pixel_from_the_nearest_camera_that_sees_
     assert torch.allclose(far_side, torch.where(columns < 4, 0.5, 0.2), atol=1e-6)
 
 
-def test_seen_is_what_the_given_pictures_share() -> None:
+def test_seen_is_what_the_given_images_share() -> None:
     clip = wall([0.0, 3.0, -2.0])
     one, two = (seen(clip.frames(some), clip.frames([2])) for some in ([1], [0, 1]))
     columns = torch.arange(SIZE).expand(1, 1, 1, SIZE, SIZE)

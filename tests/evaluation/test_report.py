@@ -8,11 +8,11 @@ import torch
 
 from geometry.errors import InputError
 from geometry.io.images import read_image
-from worldgen.config import plain
-from worldgen.evaluation.intervals import interval
-from worldgen.evaluation.orbit import OrbitEvaluation
+from worldgen.evaluation.metrics.intervals import interval
 from worldgen.evaluation.report import markdown, write_report
-from worldgen.pipelines.views import Sampling
+from worldgen.evaluation.sets.orbit import OrbitEvaluation
+from worldgen.pipelines.novel_views import Sampling
+from worldgen.runtime.config import plain
 
 CONFIG = OrbitEvaluation("tabletop", 0, 3, 16, 2, (1,), 2, {"narrow": 14.0})
 

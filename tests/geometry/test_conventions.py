@@ -1,4 +1,4 @@
-"""Changes of axes and of colour encoding."""
+"""Changes of axes and of color encoding."""
 
 import torch
 
@@ -28,9 +28,9 @@ def test_opengl_camera_looks_along_minus_z_and_the_change_is_its_own_inverse() -
     assert torch.equal(opencv_from_opengl(changed), pose)
 
 
-def test_srgb_and_linear_light_are_inverse_and_agree_with_the_standards_middle_grey() -> None:
-    colour = torch.linspace(0, 1, 256, dtype=torch.float64)
-    light = linear_from_srgb(colour)
-    assert (srgb_from_linear(light) - colour).abs().max() < 1e-7  # the standard's rounded constants allow no better
+def test_srgb_and_linear_light_are_inverse_and_agree_with_the_standards_middle_gray() -> None:
+    color = torch.linspace(0, 1, 256, dtype=torch.float64)
+    light = linear_from_srgb(color)
+    assert (srgb_from_linear(light) - color).abs().max() < 1e-7  # the standard's rounded constants allow no better
     assert abs(float(linear_from_srgb(torch.tensor(0.5, dtype=torch.float64))) - 0.21404114) < 1e-7
     assert bool((light[1:] > light[:-1]).all()) and light[0] == 0 and light[-1] == 1

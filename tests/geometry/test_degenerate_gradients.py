@@ -30,8 +30,8 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_without_a_baseline_lines_and_distances_have_finite_gradients(dtype) -> None:
     parts, uv = [part.to(dtype) for part in camera()], pixels(()).to(dtype)
 
-    def distances(wxyz, centre, lens, uv) -> Any:
-        F = geometry.fundamental(seen(wxyz, centre, lens), seen(wxyz, centre.detach(), lens))
+    def distances(wxyz, center, lens, uv) -> Any:
+        F = geometry.fundamental(seen(wxyz, center, lens), seen(wxyz, center.detach(), lens))
         pair = uv, uv + 1
         return (
             geometry.epipolar_lines(F, uv),
@@ -56,11 +56,11 @@ def test_matches_that_agree_exactly_have_finite_gradients(dtype) -> None:
 
 @DTYPES
 def test_points_at_and_behind_the_camera_have_finite_gradients(dtype) -> None:
-    wxyz, centre, lens = (part.to(dtype) for part in camera())
+    wxyz, center, lens = (part.to(dtype) for part in camera())
     offsets = torch.tensor([[0.0, 0, 0], [0, 0, -1], [1, 0, 0], [1e-20, 0, 0]], dtype=dtype)
     upright = torch.tensor([1.0, 0, 0, 0], dtype=dtype)
-    finite(lambda *parts: geometry.project(seen(*parts), parts[1] + offsets), upright, centre, lens)
-    source, target = seen(wxyz, centre, lens), seen(upright, centre + 1, lens)
+    finite(lambda *parts: geometry.project(seen(*parts), parts[1] + offsets), upright, center, lens)
+    source, target = seen(wxyz, center, lens), seen(upright, center + 1, lens)
     for depth in (0.0, math.inf):
         finite(
             lambda d, pose: geometry.flow_from_depth(d, source, replace(target, world_from_camera=pose)),
@@ -71,13 +71,13 @@ def test_points_at_and_behind_the_camera_have_finite_gradients(dtype) -> None:
     depth[..., 0, :], depth[..., 1, :] = 0, math.inf
     rgb = torch.rand(1, 3, *HW, dtype=dtype)
 
-    def warped(rgb, depth, wxyz, centre, lens) -> Any:
-        cameras = seen(wxyz, centre, lens)
+    def warped(rgb, depth, wxyz, center, lens) -> Any:
+        cameras = seen(wxyz, center, lens)
         return geometry.soft_forward_warp(rgb, depth, cameras.reshape(1), cameras)[::2]
 
-    finite(warped, rgb, depth, wxyz, centre, lens)
+    finite(warped, rgb, depth, wxyz, center, lens)
     flow = torch.zeros(2, *HW, dtype=dtype)
-    camera_there = seen(wxyz, centre, lens)
+    camera_there = seen(wxyz, center, lens)
     finite(
         lambda flow, a, b: geometry.scene_flow_from_flow_and_depths(flow, a, b, camera_there, camera_there),
         flow, depth[0], depth[0],
@@ -87,7 +87,7 @@ def test_points_at_and_behind_the_camera_have_finite_gradients(dtype) -> None:
 @DTYPES
 def test_rays_parallel_to_a_triangle_have_finite_gradients(dtype) -> None:
     cameras = seen(*(part.to(dtype) for part in camera()))
-    edge_on = torch.tensor([[0.0, -1, 1], [0.0, 1, 1], [0.0, 0, 5]], dtype=dtype) + cameras.centres
+    edge_on = torch.tensor([[0.0, -1, 1], [0.0, 1, 1], [0.0, 0, 5]], dtype=dtype) + cameras.centers
     flat = torch.tensor([[0.0, 0, 2], [1.0, 0, 2], [0.5, 0, 2]], dtype=dtype)
     faces = torch.tensor([[0, 1, 2]])
     for corners in (edge_on, flat):

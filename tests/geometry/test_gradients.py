@@ -12,36 +12,36 @@ import torch
 
 import geometry
 from geometry import Cameras, Mesh, PointCloud, RollingShutter, Similarity, Splats
-from geometry.quaternions import matrix_from_quaternion_wxyz
-from geometry.transforms import rigid
+from geometry.rotation.quaternions import matrix_from_quaternion_wxyz
+from geometry.rotation.transforms import rigid
 
 HW = (3, 4)
 BATCHES = [(), (1,), (3, 1, 2)]
 Case = tuple[Callable[..., Any], tuple[torch.Tensor, ...]]
 
-# gradcheck of these is in tests/geometry/test_{...}.py, where what they need is at hand.
+# gradcheck of these is in tests/geometry/TABLE.py, where what they need is at hand.
 ELSEWHERE = {
-    "axis_angle_from_matrix": "rotations",
-    "euler_from_matrix": "rotations",
-    "matrix_from_6d": "rotations",
-    "matrix_from_axis_angle": "rotations",
-    "matrix_from_euler": "rotations",
-    "bake": "texturing",
-    "rasterise": "rasterising",
-    "render_textured": "texturing",
-    "render_splats": "splatting",
-    "rolling_project": "rolling_shutter",
-    "se3_exp": "rotations",
-    "se3_log": "rotations",
-    "six_d_from_matrix": "rotations",
-    "soft_forward_warp": "soft_warping",
-    "soft_render_mesh": "soft_rasterising",
-    "soft_silhouette": "soft_rasterising",
+    "axis_angle_from_matrix": "rotation/test_rotations",
+    "euler_from_matrix": "rotation/test_rotations",
+    "matrix_from_6d": "rotation/test_rotations",
+    "matrix_from_axis_angle": "rotation/test_rotations",
+    "matrix_from_euler": "rotation/test_rotations",
+    "bake": "mesh/test_texturing",
+    "rasterize": "mesh/test_rasterizing",
+    "render_textured": "mesh/test_texturing",
+    "render_splats": "gaussians/test_splatting",
+    "rolling_project": "camera/test_rolling_shutter",
+    "se3_exp": "rotation/test_rotations",
+    "se3_log": "rotation/test_rotations",
+    "six_d_from_matrix": "rotation/test_rotations",
+    "soft_forward_warp": "image/test_soft_warping",
+    "soft_render_mesh": "mesh/test_soft_rasterizing",
+    "soft_silhouette": "mesh/test_soft_rasterizing",
 }
 # Masks, words, integers and meshes cut from grids.
 NOT_DIFFERENTIABLE = {
     "backward_visible", "describe", "epipolar_mask", "estimate_normals", "fit_splats",
-    "forward_backward_visible", "fuse_tsdf", "largest_components", "lens_mask", "lint", "nearest_neighbours",
+    "forward_backward_visible", "fuse_tsdf", "largest_components", "lens_mask", "lint", "nearest_neighbors",
     "radius_outliers", "simplify", "statistical_outliers", "surface_points", "unwrap",
 }  # fmt: skip
 
@@ -68,17 +68,17 @@ def turns(*batch: int) -> torch.Tensor:
 
 
 def camera(*batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """What `seen` makes a camera of that looks roughly along z: quaternions, centres, and fx fy cx cy."""
+    """What `seen` makes a camera of that looks roughly along z: quaternions, centers, and fx fy cx cy."""
     lens = torch.tensor([4.0, 4.3, 2.1, 1.4], dtype=torch.float64) + 0.1 * normal(*batch, 4)
     return torch.cat([1 + 0 * normal(*batch, 1), 0.05 * normal(*batch, 3)], -1), 0.1 * normal(*batch, 3), lens
 
 
 def seen(*parts: torch.Tensor) -> Cameras:
-    wxyz, centre, lens = parts
+    wxyz, center, lens = parts
     fx, fy, cx, cy = lens.unbind(-1)
     zero, one = torch.zeros_like(fx), torch.ones_like(fx)
     K = torch.stack([fx, zero, cx, zero, fy, cy, zero, zero, one], -1).unflatten(-1, (3, 3))
-    return Cameras(rigid(rotations(wxyz), centre), K, HW)
+    return Cameras(rigid(rotations(wxyz), center), K, HW)
 
 
 def of_cameras(function: Callable[[Cameras], Any]) -> Callable[[tuple[int, ...]], Case]:
@@ -110,7 +110,7 @@ def pixels(b: tuple[int, ...], count: int = 5) -> torch.Tensor:
 
 
 def plain(b: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """A turn, a centre and a field of view, which Unreal's cameras have alone."""
+    """A turn, a center and a field of view, which Unreal's cameras have alone."""
     return turns(*b), normal(*b, 3), 40 + 40 * uniform(*b)
 
 
@@ -122,8 +122,8 @@ def of_paths(function: Callable[..., Any]) -> Callable[[tuple[int, ...]], Case]:
     )
 
 
-def shuttered(wxyz, centre, lens, velocity, turning, readout) -> Any:
-    return geometry.rolling_ray_map(seen(wxyz, centre, lens), RollingShutter(velocity, turning, readout))
+def shuttered(wxyz, center, lens, velocity, turning, readout) -> Any:
+    return geometry.rolling_ray_map(seen(wxyz, center, lens), RollingShutter(velocity, turning, readout))
 
 
 def changed(scale, wxyz, shift, points, depth) -> Any:
@@ -131,9 +131,9 @@ def changed(scale, wxyz, shift, points, depth) -> Any:
     return (change @ change).points(points), change.inverse(), change.depth(depth)
 
 
-def resampled(picture, wxyz, other, centre, lens) -> Any:
-    source, target = seen(wxyz, centre, lens), seen(other, centre, lens)
-    return geometry.resample(picture, source, target)[0], geometry.resampling_map(source, target)[0]
+def resampled(image, wxyz, other, center, lens) -> Any:
+    source, target = seen(wxyz, center, lens), seen(other, center, lens)
+    return geometry.resample(image, source, target)[0], geometry.resampling_map(source, target)[0]
 
 
 BATCHED: dict[str, Callable[[tuple[int, ...]], Case]] = {
@@ -246,7 +246,7 @@ BATCHED: dict[str, Callable[[tuple[int, ...]], Case]] = {
         (*camera(*b, 3), pixels((*b, 3), 2)),
     ),
     "undistort": lambda b: (
-        lambda picture, *parts: geometry.undistort(picture, seen(*parts))[0],
+        lambda image, *parts: geometry.undistort(image, seen(*parts))[0],
         (uniform(*b, 2, *HW), *camera(*b)),
     ),
     "unproject": lambda b: (
@@ -259,7 +259,7 @@ BATCHED: dict[str, Callable[[tuple[int, ...]], Case]] = {
 
 
 def frames(function: Callable[..., Any], *more: torch.Tensor) -> Case:
-    """A function of the cameras, depth and pictures of 3 frames, and of what else there is."""
+    """A function of the cameras, depth and images of 3 frames, and of what else there is."""
     return (
         lambda *parts: function(seen(*parts[:3]), *parts[3:]),
         (*camera(3), depths((3,)), uniform(3, 3, *HW), *more),
@@ -269,7 +269,7 @@ def frames(function: Callable[..., Any], *more: torch.Tensor) -> Case:
 def surface() -> tuple[Mesh, geometry.Raster, Cameras]:
     corners = torch.tensor([[-9.0, -8.0, 3.0], [9.0, -8.0, 4.0], [0.0, 11.0, 5.0]], dtype=torch.float64)
     mesh, cameras = Mesh(corners, torch.tensor([[0, 1, 2]]), uniform(3, 3)), seen(*camera(2))
-    return mesh, geometry.rasterise(mesh, cameras), cameras
+    return mesh, geometry.rasterize(mesh, cameras), cameras
 
 
 def rendered() -> Case:
@@ -283,7 +283,7 @@ def rendered() -> Case:
 def shaded() -> Case:
     mesh, raster, _ = surface()
     return (
-        lambda weights, c, back: geometry.shade(replace(raster, weights=weights), replace(mesh, colours=c), back),
+        lambda weights, c, back: geometry.shade(replace(raster, weights=weights), replace(mesh, colors=c), back),
         (raster.weights, uniform(3, 3), uniform(3)),
     )
 
@@ -298,7 +298,7 @@ def interpolated() -> Case:
 
 def splats(means, wxyz, scales, opacities, harmonics, eye, turn) -> Any:
     made = Splats(means, wxyz, scales, opacities, harmonics)
-    return made.covariances, made.colours_from(eye), made.moved(rigid(rotations(turn), eye)).scaled(2.0).harmonics
+    return made.covariances, made.colors_from(eye), made.moved(rigid(rotations(turn), eye)).scaled(2.0).harmonics
 
 
 ALONE: dict[str, Callable[[], Case]] = {
@@ -330,7 +330,7 @@ ALONE: dict[str, Callable[[], Case]] = {
         (normal(4, 3),),
     ),
     "voxel_downsample": lambda: (
-        lambda points, colours, normals: geometry.voxel_downsample(PointCloud(points, colours, normals), 2.0),
+        lambda points, colors, normals: geometry.voxel_downsample(PointCloud(points, colors, normals), 2.0),
         (normal(9, 3), uniform(9, 3), normal(9, 3)),
     ),
 }
@@ -376,5 +376,5 @@ def test_every_public_function_is_checked_or_known_to_have_no_gradient(root) -> 
     assert set().union(*known) - set(geometry.__all__) == set(), "not public (any more)"
     assert sum(map(len, known)) == len(set().union(*known)), "in two places"
     for name, file in ELSEWHERE.items():
-        text = (root / f"tests/geometry/test_{file}.py").read_text()
+        text = (root / f"tests/geometry/{file}.py").read_text()
         assert "gradcheck" in text and f"{name}(" in text, name

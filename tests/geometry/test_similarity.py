@@ -8,14 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
+from geometry.camera.projection import project, unproject
 from geometry.errors import InputError
-from geometry.meshes import Mesh
-from geometry.pointclouds import PointCloud
-from geometry.projection import project, unproject
+from geometry.mesh.meshes import Mesh
+from geometry.points.pointclouds import PointCloud
+from geometry.rotation.transforms import rotation_about
 from geometry.similarity import Similarity
-from geometry.transforms import rotation_about
-from tests.geometry.test_cameras import some_cameras
+from tests.geometry.camera.test_cameras import some_cameras
 
 BATCHES = st.sampled_from([(), (1,), (3, 1, 2)])
 
@@ -52,28 +52,28 @@ def test_cameras_in_another_world_see_what_they_saw(batch, seed) -> None:
 
 
 def test_sky_and_unknown_depth_stay_what_they_are() -> None:
-    change = Similarity.normalising(torch.randn(9, 3) * 5)
+    change = Similarity.normalizing(torch.randn(9, 3) * 5)
     assert change.depth(torch.tensor([[0.0, torch.inf, 2.0]])).tolist()[0][:2] == [0.0, torch.inf]
 
 
-def test_points_are_normalised_and_come_back_in_metres() -> None:
+def test_points_are_normalized_and_come_back_in_metres() -> None:
     points = torch.randn(50, 3).double() * 7 + torch.tensor([100.0, -3, 2])
-    change = Similarity.normalising(points)
+    change = Similarity.normalizing(points)
     new = change.points(points)
     assert torch.allclose(new.mean(0), torch.zeros(3).double(), atol=1e-12)
     assert float(new.norm(dim=-1).mean()) == pytest.approx(1)
     assert torch.allclose(change.inverse().points(new), points, atol=1e-12)
     cloud = PointCloud(points.float(), torch.rand(50, 3))
     back = change.inverse().cloud(change.cloud(cloud))
-    assert torch.allclose(back.points, cloud.points, atol=1e-4) and torch.equal(back.colours, cloud.colours)
+    assert torch.allclose(back.points, cloud.points, atol=1e-4) and torch.equal(back.colors, cloud.colors)
     turned, cloud = some((), 4), PointCloud(points, torch.rand(50, 3).double())
-    ahead = turned.points(points + cloud.colours) - turned.points(points)
-    normals = turned.cloud(replace(cloud, normals=cloud.colours)).normals
+    ahead = turned.points(points + cloud.colors) - turned.points(points)
+    normals = turned.cloud(replace(cloud, normals=cloud.colors)).normals
     assert normals is not None and torch.allclose(turned.scale * normals, ahead, atol=1e-6)
     mesh = Mesh(points.float(), torch.tensor([[0, 1, 2]]))
     assert torch.allclose(change.inverse().mesh(change.mesh(mesh)).vertices, mesh.vertices, atol=1e-4)
     with pytest.raises(InputError, match="different places"):
-        Similarity.normalising(torch.ones(4, 3))
+        Similarity.normalizing(torch.ones(4, 3))
 
 
 def test_the_best_one_between_points_is_found_and_does_not_mirror() -> None:
@@ -108,7 +108,7 @@ def test_files_keep_every_bit_and_nonsense_is_refused() -> None:
         Similarity.from_json("x")
 
 
-def test_a_world_of_another_unit_keeps_the_pictures_of_its_cameras() -> None:
+def test_a_world_of_another_unit_keeps_the_images_of_its_cameras() -> None:
     cameras = Cameras.from_fov(torch.eye(4)[None], 50.0, (4, 4))
     feet = Similarity(torch.tensor(3.28), torch.eye(3), torch.zeros(3))
     assert torch.equal(feet.cameras(cameras).K, cameras.K)

@@ -46,7 +46,7 @@ def test_every_weight_that_is_read_learns() -> None:
     encoder = WordEncoder(32, 12)
     encoder.encode(["a red ball", "two"])[0].square().sum().backward()
     silent = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.any()]
-    # A normalised token has a fixed square sum, but for what the last scale and shift make of it.
+    # A normalized token has a fixed square sum, but for what the last scale and shift make of it.
     assert "table.weight" not in silent and "place" not in silent
 
 

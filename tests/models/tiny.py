@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor, nn
 
-from geometry.cameras import Cameras
-from geometry.transforms import look_at
-from worldgen.conditioning import Conditioning
-from worldgen.model import ModelConfig
-from worldgen.models.codec import PixelCodec
-from worldgen.models.dit import DiTConfig, MultiViewDiT
+from geometry.camera.cameras import Cameras
+from geometry.rotation.transforms import look_at
+from worldgen.core.conditioning import Conditioning
+from worldgen.models.codec.pixel import PixelCodec
+from worldgen.models.network.dit import DiTConfig, MultiViewDiT
+from worldgen.models.world_model import ModelConfig
 
 BLOCK = 4
 CHANNELS = {"rgb": 3 * BLOCK**2, "depth": BLOCK**2}
@@ -22,7 +22,7 @@ def tiny_config(
 
 
 def tiny_model() -> ModelConfig:
-    """A model of pictures of 16 pixels."""
+    """A model of images of 16 pixels."""
     return ModelConfig("tiny test", 16, 3, PixelCodec(BLOCK), network=tiny_config())
 
 

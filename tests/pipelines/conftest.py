@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
+from geometry.io.captures.nerfstudio import write_transforms
 from geometry.io.images import write_png
-from geometry.io.nerfstudio import write_transforms
-from geometry.trajectories import orbit
-from worldgen.clip import Clip
-from worldgen.model import WorldModel
-from worldgen.scenes.render import render
-from worldgen.scenes.tabletop import tabletop
+from geometry.trajectory.paths import orbit
+from worldgen.core.clip import Clip
+from worldgen.models.world_model import WorldModel
+from worldgen.scenes.families.tabletop import tabletop
+from worldgen.scenes.rendering.render import render
 
 PIVOT = torch.tensor([0.0, 0.0, 0.25])
 

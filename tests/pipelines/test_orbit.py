@@ -1,4 +1,4 @@
-"""From pictures to worlds, with the embedded weights and few steps."""
+"""From images to worlds, with the embedded weights and few steps."""
 
 import json
 from pathlib import Path
@@ -8,24 +8,24 @@ import torch
 from torch import Tensor
 
 import worldgen
+from geometry.camera.projection import project
+from geometry.io.assets.ply import read_ply
+from geometry.io.captures.nerfstudio import read_transforms
 from geometry.io.images import read_depth_png, read_image
-from geometry.io.nerfstudio import read_transforms
-from geometry.io.ply import read_ply
 from geometry.io.video import read_mp4
-from geometry.pointclouds import PointCloud
-from geometry.projection import project
+from geometry.points.pointclouds import PointCloud
 from tests.pipelines.conftest import PIVOT
-from worldgen.clip import Clip
-from worldgen.conditioning import Conditioning
-from worldgen.evaluation.image import psnr
-from worldgen.gauge import batch_scale
-from worldgen.model import WorldModel
-from worldgen.pipelines.views import ONE_CALL, Sampling, Wrap, generate_views
+from worldgen.core.clip import Clip
+from worldgen.core.conditioning import Conditioning
+from worldgen.core.normalization import scene_scale_from_cameras
+from worldgen.evaluation.metrics.image import psnr
+from worldgen.models.world_model import WorldModel
+from worldgen.pipelines.novel_views import ONE_CALL, Sampling, Wrap, generate_views
 from worldgen.sampling.guidance import Guidance
 from worldgen.sampling.process import Denoiser
-from worldgen.scenes.render import render
-from worldgen.scenes.tabletop import tabletop
-from worldgen.scenes.viewpoints import NUMBERS, ring
+from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
+from worldgen.scenes.families.tabletop import tabletop
+from worldgen.scenes.rendering.render import render
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -38,8 +38,8 @@ def test_everything_is_written_and_reads_back(tiny: WorldModel, capture: Path, t
     import trimesh
 
     out = tmp_path / "out"
-    picture = capture / "images" / "0.png"
-    world = worldgen.orbit(tiny, [picture], frames=11, radius=3.3, elevation_deg=28.0, fov_deg=52.0, steps=2)
+    image = capture / "images" / "0.png"
+    world = worldgen.orbit(tiny, [image], frames=11, radius=3.3, elevation_deg=28.0, fov_deg=52.0, steps=2)
     world.save(out)
     assert read_mp4(out / "video.mp4").shape[0] == 11
     posed = read_transforms(out / "transforms.json")
@@ -60,7 +60,7 @@ def test_everything_is_written_and_reads_back(tiny: WorldModel, capture: Path, t
     assert (out / "contact_sheet.png").stat().st_size > 1000
 
 
-def test_the_given_picture_is_frame_0_bit_for_bit(tiny: WorldModel, truth: Clip, tmp_path: Path) -> None:
+def test_the_given_image_is_frame_0_bit_for_bit(tiny: WorldModel, truth: Clip, tmp_path: Path) -> None:
     square = truth.rgb[0, :, :, 4:68].mul(255).round().div(255)
     world = worldgen.orbit(tiny, [square], frames=9, steps=1)
     assert torch.equal(world.clip.rgb[0], square) and torch.equal(world.given.rgb[0], square)
@@ -71,9 +71,9 @@ def test_the_given_picture_is_frame_0_bit_for_bit(tiny: WorldModel, truth: Clip,
 def test_the_same_seed_gives_the_same_bytes_and_another_other_ones(
     tiny: WorldModel, capture: Path, tmp_path: Path
 ) -> None:
-    pictures = [capture / "images" / name for name in ("0.png", "2.png")]
+    images = [capture / "images" / name for name in ("0.png", "2.png")]
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        world = worldgen.orbit(tiny, pictures, capture / "transforms.json", frames=10, seed=seed, steps=2)
+        world = worldgen.orbit(tiny, images, capture / "transforms.json", frames=10, seed=seed, steps=2)
         world.save(tmp_path / name)
     first, same, other = (bytes_of(tmp_path / name) for name in "abc")
     assert first == same and first.keys() == other.keys()
@@ -81,13 +81,13 @@ def test_the_same_seed_gives_the_same_bytes_and_another_other_ones(
     assert kept - {"transforms.json"} == {"given/0000.png", "given/0001.png"}  # which names the unit of depth
 
 
-def test_several_pictures_orbit_what_they_look_at(tiny: WorldModel, capture: Path, truth: Clip) -> None:
-    pictures = [capture / "images" / f"{i}.png" for i in (0, 2, 3)]
-    world = worldgen.orbit(tiny, pictures, capture / "transforms.json", frames=5, steps=1)
+def test_several_images_orbit_what_they_look_at(tiny: WorldModel, capture: Path, truth: Clip) -> None:
+    images = [capture / "images" / f"{i}.png" for i in (0, 2, 3)]
+    world = worldgen.orbit(tiny, images, capture / "transforms.json", frames=5, steps=1)
     assert torch.allclose(torch.tensor(world.manifest["pivot"]), PIVOT, atol=1e-3)
     assert abs(world.manifest["radius"] - 3.3) < 1e-3 and abs(world.manifest["elevation_deg"] - 28) < 1e-2
-    centre, _ = project(world.clip.cameras, PIVOT.expand(5, 1, 3))
-    assert torch.allclose(centre, torch.full_like(centre, 32.0), atol=0.05)
+    center, _ = project(world.clip.cameras, PIVOT.expand(5, 1, 3))
+    assert torch.allclose(center, torch.full_like(center, 32.0), atol=0.05)
     assert world.held_out is not None and len(world.held_out.rendered) == 3
     scores = world.held_out.scores
     assert scores["mean_psnr_db"] == pytest.approx(sum(scores["psnr_db"]) / 3, abs=1e-3)
@@ -95,9 +95,9 @@ def test_several_pictures_orbit_what_they_look_at(tiny: WorldModel, capture: Pat
 
 
 def test_given_cameras_are_rendered_instead_of_an_orbit(tiny: WorldModel, capture: Path, truth: Clip) -> None:
-    pictures = [capture / "images" / f"{i}.png" for i in (0, 2)]
+    images = [capture / "images" / f"{i}.png" for i in (0, 2)]
     file = capture / "transforms.json"
-    world = worldgen.orbit(tiny, pictures, file, views=file, steps=1)
+    world = worldgen.orbit(tiny, images, file, views=file, steps=1)
     assert torch.allclose(world.clip.cameras.world_from_camera, truth.cameras.world_from_camera, atol=1e-6)
 
 
@@ -109,7 +109,7 @@ def test_more_frames_than_the_model_sees_at_once_are_all_made(tiny: WorldModel, 
         assert bool((world.clip.depth > 0).all()), frames
 
 
-def test_padding_keeps_the_whole_picture(tiny: WorldModel, truth: Clip) -> None:
+def test_padding_keeps_the_whole_image(tiny: WorldModel, truth: Clip) -> None:
     crop, pad = (
         worldgen.orbit(tiny, [truth.rgb[0]], frames=1, steps=1, fov_deg=52.0, fit=fit) for fit in ("crop", "pad")
     )
@@ -118,7 +118,7 @@ def test_padding_keeps_the_whole_picture(tiny: WorldModel, truth: Clip) -> None:
     assert f_pad == pytest.approx(f_crop * 64 / 72, rel=1e-5)
 
 
-def test_a_picture_follows_its_camera(tiny: WorldModel) -> None:
+def test_an_image_follows_its_camera(tiny: WorldModel) -> None:
     """The counterfactual: of two cameras, each one's prediction is nearer to its own truth than to the other's."""
     scenes, generator = 8, torch.Generator().manual_seed(3)
     per_scene = torch.rand(scenes, NUMBERS, generator=generator)
@@ -127,7 +127,7 @@ def test_a_picture_follows_its_camera(tiny: WorldModel) -> None:
     cameras = ring(per_scene, per_frame, torch.full((scenes,), 46.0), (64, 64))
     truth = render(tabletop(0, list(range(100, 100 + scenes)), held_out=True), cameras)
     known = Clip(truth.rgb[:, :2], torch.zeros_like(truth.depth[:, :2]), cameras[:, :2])
-    made = generate_views(tiny, known, cameras[:, 2:], batch_scale(cameras), ONE_CALL).rgb[:, 2:]
+    made = generate_views(tiny, known, cameras[:, 2:], scene_scale_from_cameras(cameras), ONE_CALL).rgb[:, 2:]
     own = psnr(made, truth.rgb[:, 2:])
     others = psnr(made, truth.rgb[:, 2:].flip(1))
     assert (own - others).mean() > 1.5, (own - others).mean()
@@ -147,7 +147,8 @@ def test_guidance_changes_what_is_made_but_not_what_is_given(tiny: WorldModel, t
 
 
 def test_views_take_every_scale_and_a_wrapper_of_the_denoiser(tiny: WorldModel, truth: Clip) -> None:
-    """The image scale of a guidance is that of the sampling; a wrapper is told the cameras in the network's gauge."""
+    """The image scale of a guidance is that of the sampling; a wrapper is told the cameras in the network's
+    normalization."""
     cameras = truth.cameras.cropped(0, 4, (64, 64))[None, :3]
     known = Clip(truth.rgb[None, :1, :, :, 4:68], torch.zeros(1, 1, 1, 64, 64), cameras[:, :1])
     told = []

@@ -33,7 +33,7 @@ seconds = time.process_time() - start
 light = sorted({{name.partition(".")[0] for name in sys.modules}})
 if {deep}:
     for module in pkgutil.walk_packages({package}.__path__, "{package}."):
-        if module.name != "geometry.splat_kernels":  # compiled by numba, and loaded with it
+        if module.name != "geometry.gaussians.splat_kernels":  # compiled by numba, and loaded with it
             __import__(module.name)
 deep = sorted({{name.partition(".")[0] for name in sys.modules}})
 print(json.dumps(dict(seconds=seconds, light=light, deep=deep)))
@@ -67,9 +67,9 @@ def imported(source: str) -> set[str]:
     "source",
     [
         "import worldgen",
-        "import torch, worldgen.clip as clip",
-        "def later():\n    from worldgen.clip import Clip",
-        "importlib.import_module('worldgen.clip')",
+        "import torch, worldgen.core.clip as clip",
+        "def later():\n    from worldgen.core.clip import Clip",
+        "importlib.import_module('worldgen.core.clip')",
         "__import__('worldgen')",
     ],
 )

@@ -67,7 +67,7 @@ def test_each_unsafe_construct_is_found(source: str) -> None:
 @pytest.mark.parametrize(
     "source", ["model.eval()", "np.load(path)", "np.load(path, allow_pickle=False)", "yaml.safe_load(text)"]
 )
-def test_its_safe_neighbour_is_not(source: str) -> None:
+def test_its_safe_neighbor_is_not(source: str) -> None:
     assert not list(unsafe(source))
 
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from worldgen import scenes
-from worldgen.clip import Clip
-from worldgen.gauge import Gauge, batch_scale
-from worldgen.models.codec import PixelCodec
+from worldgen.core.clip import Clip
+from worldgen.core.normalization import Normalization, scene_scale_from_cameras
+from worldgen.models.codec.pixel import PixelCodec
 from worldgen.sampling.energies import Energy, camera_energy, flow_energy, mask_energy, reprojection_energy
 from worldgen.sampling.guidance import guide_by_energy
 from worldgen.sampling.oracles import blank
-from worldgen.scenes.viewpoints import NUMBERS, ring
+from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 
 CODEC = PixelCodec(block=4)
 SIDE = 12
@@ -23,7 +23,7 @@ SIDE = 12
 
 @pytest.fixture(scope="module")
 def still() -> Clip:
-    """Two still tabletops, each in three pictures of 32 pixels along 12 degrees, with flow and visibility."""
+    """Two still tabletops, each in three images of 32 pixels along 12 degrees, with flow and visibility."""
     per_frame = torch.full((2, 3, NUMBERS), 0.5)
     per_frame[..., 0] = torch.tensor([0.0, 0.5, 1.0])
     per_scene = torch.rand(2, NUMBERS, generator=torch.Generator().manual_seed(0))
@@ -32,9 +32,11 @@ def still() -> Clip:
 
 
 def encoded(clip: Clip) -> tuple[Tensor, Cameras]:
-    """Latent frames and the cameras in the network's gauge."""
-    gauge = Gauge.of(clip.cameras, batch_scale(clip.cameras))
-    return CODEC.encode({"rgb": clip.rgb, "depth": gauge.signal_from_depth(clip.depth)}), gauge.normalise(clip.cameras)
+    """Latent frames and the cameras in the network's normalization."""
+    normalization = Normalization.of(clip.cameras, scene_scale_from_cameras(clip.cameras))
+    return CODEC.encode(
+        {"rgb": clip.rgb, "depth": normalization.signal_from_depth(clip.depth)}
+    ), normalization.normalize(clip.cameras)
 
 
 def maps(clip: Clip) -> tuple[Tensor, Tensor]:
@@ -43,7 +45,7 @@ def maps(clip: Clip) -> tuple[Tensor, Tensor]:
 
 
 def latents(rgb: Tensor) -> Tensor:
-    """Of pictures at a depth of one scale."""
+    """Of images at a depth of one scale."""
     return CODEC.encode({"rgb": rgb, "depth": torch.zeros_like(rgb[:, :, :1])})
 
 
@@ -76,7 +78,7 @@ def test_a_scene_s_own_flow_costs_little_and_another_much(still: Clip) -> None:
     assert bool((own < 0.2 * none).all()) and bool((own < 0.1 * reverse).all())
 
 
-def test_a_moving_picture_has_no_energy_and_no_slope_for_its_own_motion() -> None:
+def test_a_moving_image_has_no_energy_and_no_slope_for_its_own_motion() -> None:
     first = torch.rand(1, 1, 3, SIDE, SIDE).double()
     x0 = latents(torch.cat([first, first.roll((1, 2), (-2, -1))], 1))
     flow = torch.tensor([2.0, 1.0]).double().view(1, 1, 2, 1, 1).expand(1, 2, 2, SIDE, SIDE)
@@ -93,7 +95,7 @@ def test_one_step_lets_two_frames_meet_half_way() -> None:
     assert torch.allclose(after, x0.mean(1, keepdim=True).expand_as(x0), atol=1e-9)
 
 
-def test_flow_asks_nothing_of_pixels_that_are_not_valid_or_leave_the_picture() -> None:
+def test_flow_asks_nothing_of_pixels_that_are_not_valid_or_leave_the_image() -> None:
     x0 = latents(torch.rand(1, 2, 3, SIDE, SIDE))
     flow = torch.zeros(1, 2, 2, SIDE, SIDE)
     assert float(flow_energy(CODEC, flow, torch.zeros(1, 2, 1, SIDE, SIDE, dtype=torch.bool))(x0)) == 0
@@ -102,9 +104,9 @@ def test_flow_asks_nothing_of_pixels_that_are_not_valid_or_leave_the_picture() -
 
 
 def test_reprojection_is_a_sum_of_squares_where_little_is_wrong(still: Clip) -> None:
-    """From one place, two pictures at one depth differ by R in -1..1: the sum of R^2 / 4 over both."""
+    """From one place, two images at one depth differ by R in -1..1: the sum of R^2 / 4 over both."""
     one = still.cameras[:1, [0, 0]]
-    cameras = Gauge.of(one, torch.ones(1)).normalise(one).to(torch.float64)
+    cameras = Normalization.of(one, torch.ones(1)).normalize(one).to(torch.float64)
     rgb = torch.full((1, 2, 3, 32, 32), 0.5).double()
     rgb[:, 1] += 0.004 * torch.rand(3, 32, 32).double()
     energy = reprojection_energy(CODEC, cameras)
@@ -120,14 +122,14 @@ def test_the_true_views_of_a_scene_agree_better_than_with_one_of_another(still: 
     assert bool((energy(x0) < 0.5 * energy(mixed)).all())
 
 
-def test_one_step_shows_what_the_given_picture_does_from_the_new_cameras(still: Clip) -> None:
+def test_one_step_shows_what_the_given_image_does_from_the_new_cameras(still: Clip) -> None:
     x0 = torch.randn_like(encoded(still)[0])
     energy = energies(still)["camera"]
     after = x0 - slope(energy, x0)
     assert bool((energy(after) < 1e-6 * energy(x0)).all())
     first = CODEC.decode(after)["rgb"][:, 0]
-    assert torch.allclose(first, still.rgb[:, 0], atol=1e-5), "from its own camera the picture is itself"
-    assert torch.equal(CODEC.decode(after)["depth"], CODEC.decode(x0)["depth"]), "colours alone are asked for"
+    assert torch.allclose(first, still.rgb[:, 0], atol=1e-5), "from its own camera the image is itself"
+    assert torch.equal(CODEC.decode(after)["depth"], CODEC.decode(x0)["depth"]), "colors alone are asked for"
 
 
 def test_masks_are_cross_entropy_where_a_class_is_wanted() -> None:
@@ -152,7 +154,7 @@ def test_going_down_each_energy_lowers_it_for_every_clip(still: Clip, name: str)
 
 
 @pytest.mark.parametrize("name", ["flow", "reprojection", "camera", "mask"])
-def test_slopes_in_colours_are_those_of_finite_differences(still: Clip, name: str) -> None:
+def test_slopes_in_colors_are_those_of_finite_differences(still: Clip, name: str) -> None:
     energy = energies(still)[name]
     x0 = encoded(still)[0].double()
     x0 = x0 + 0.05 * torch.randn_like(x0)

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from worldgen.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.oracles import blank
 from worldgen.sampling.process import Process

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from geometry.errors import InputError
-from worldgen.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.guidance import (
     Guidance,
     History,
@@ -122,13 +122,13 @@ def test_scales_add_up_in_one_call() -> None:
     assert asked.batches == [2, 6]
 
 
-def test_layout_is_guided_apart_from_pictures() -> None:
+def test_layout_is_guided_apart_from_images() -> None:
     modalities = {"rgb": 2, "layout": 1}
     asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
     level = torch.tensor([[[0.6, 0.0]] * 3]).double().expand(2, -1, -1)
     guide(asked, Guidance(image=2.0), torch.ones(1).double(), modalities)(x, level, blank(2, 3))
     guide(asked, Guidance(layout=2.0), torch.ones(1).double(), modalities)(x, level, blank(2, 3))
-    assert asked.batches == [2, 4], "no picture is given, a layout is"
+    assert asked.batches == [2, 4], "no image is given, a layout is"
 
 
 def test_what_is_not_there_is_not_asked_about_and_costs_nothing() -> None:
@@ -229,7 +229,7 @@ def test_rescaling_gives_each_frame_the_spread_of_the_plain_estimate() -> None:
         assert torch.allclose(out.std((-3, -2, -1)), expected)
 
 
-def test_one_whole_history_is_guidance_by_pictures_and_parts_of_it_add_up() -> None:
+def test_one_whole_history_is_guidance_by_images_and_parts_of_it_add_up() -> None:
     gaussian = Gaussian.random(3, CHANNELS)
     x, noise = (gaussian.framed(torch.randn(2, 9).double()) for _ in range(2))
     whole = guide_history(gaussian.denoise, [History(2.5)], noise, CHANNELS)(x, LEVEL, blank(2, 3))

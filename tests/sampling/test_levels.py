@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from geometry.errors import InputError
 from worldgen.sampling.levels import Levels, latent_frame
-from worldgen.sampling.ramps import shifted
+from worldgen.sampling.schedules import shifted
 
 
 def column(*values: float) -> torch.Tensor:
@@ -98,8 +98,8 @@ def test_what_is_given_takes_no_time() -> None:
     assert lines(Levels.keyframes(4, 1, 2, (3,), known=torch.tensor([[True], [False], [False], [True]])))[1] == "#50"
 
 
-def test_stabilised_history_is_seen_at_its_level() -> None:
-    levels = Levels.stabilised(torch.tensor([[True], [False]]), 2)
+def test_stabilized_history_is_seen_at_its_level() -> None:
+    levels = Levels.stabilized(torch.tensor([[True], [False]]), 2)
     assert levels.matrix[:, 0, 0].tolist() == pytest.approx([0.02] * 3)
     assert levels.still.flatten().tolist() == [True, False]
 
@@ -177,21 +177,21 @@ def test_levels_survive_json_bit_for_bit(made) -> None:
 
 
 @given(frames=st.integers(1, 40), group=st.integers(1, 8))
-def test_a_picture_ends_a_latent_frame_or_is_refused(frames: int, group: int) -> None:
-    pictures = 1 + (frames - 1) * group
-    for picture in range(pictures):
-        if picture % group:
-            with pytest.raises(InputError, match=f"keyframe {picture} with {group} pictures"):
-                latent_frame(picture, group, frames)
+def test_an_image_ends_a_latent_frame_or_is_refused(frames: int, group: int) -> None:
+    images = 1 + (frames - 1) * group
+    for image in range(images):
+        if image % group:
+            with pytest.raises(InputError, match=f"keyframe {image} with {group} images"):
+                latent_frame(image, group, frames)
         else:
-            assert latent_frame(picture, group, frames) == picture // group
+            assert latent_frame(image, group, frames) == image // group
     with pytest.raises(InputError, match="expected"):
-        latent_frame(pictures + group - 1 if group == 1 else pictures - 1 + group, group, frames)
+        latent_frame(images + group - 1 if group == 1 else images - 1 + group, group, frames)
 
 
-def test_keyframes_are_named_in_pictures_where_a_codec_groups_them() -> None:
+def test_keyframes_are_named_in_images_where_a_codec_groups_them() -> None:
     assert lines(Levels.keyframes(4, 1, 1, [[0, 8]], group=4)) == ["#00", "##0", "#00", "##0"]
-    with pytest.raises(InputError, match="keyframe 6 with 4 pictures in a latent frame"):
+    with pytest.raises(InputError, match="keyframe 6 with 4 images in a latent frame"):
         Levels.keyframes(4, 1, 1, [[0, 6]], group=4)
 
 
@@ -214,7 +214,7 @@ def test_keyframes_are_named_in_pictures_where_a_codec_groups_them() -> None:
         lambda: Levels.given(torch.zeros(3, dtype=torch.bool), 3),
         lambda: Levels.temporal_super_resolution(4, 1, 3, 1),
         lambda: Levels.refine(4, 1, 3, start=0.0),
-        lambda: Levels.stabilised(torch.tensor([[True]]), 3, history=1.0),
+        lambda: Levels.stabilized(torch.tensor([[True]]), 3, history=1.0),
         lambda: Levels.by_modality(4, (1, -1), 3),
         lambda: Levels.autoregressive(4, 1, 3, known=torch.zeros(3, 1, dtype=torch.bool)),
         lambda: Levels.from_json("{}"),
@@ -238,11 +238,11 @@ def test_printed_levels_have_a_line_a_column_and_a_digit_a_row() -> None:
 
 def test_a_plot_is_light_where_frames_are_known_and_dark_where_they_are_not() -> None:
     levels = Levels.autoregressive(2, 2, 4)
-    picture = levels.plot(["rgb", "depth"])
-    assert picture.shape[0] == 3 and bool(((picture >= 0) & (picture <= 1)).all())
-    height = picture.shape[1] // 2
-    first, second = picture[:, 18], picture[:, 28]  # lines of the first block, below its name
+    image = levels.plot(["rgb", "depth"])
+    assert image.shape[0] == 3 and bool(((image >= 0) & (image <= 1)).all())
+    height = image.shape[1] // 2
+    first, second = image[:, 18], image[:, 28]  # lines of the first block, below its name
     assert first[:, 2].mean() < 0.3 and first[:, -2].mean() > 0.8
-    middle = picture.shape[2] // 2
-    assert first[:, middle].mean() > 0.8 and second[:, middle - picture.shape[2] // 9].mean() < 0.5
-    assert torch.equal(picture[:, 15:height], picture[:, height + 15 :])
+    middle = image.shape[2] // 2
+    assert first[:, middle].mean() > 0.8 and second[:, middle - image.shape[2] // 9].mean() < 0.5
+    assert torch.equal(image[:, 15:height], image[:, height + 15 :])

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from geometry.errors import InputError
-from worldgen.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.oracles import blank
 from worldgen.sampling.process import EDM, VP, Flow, Process
@@ -44,17 +44,17 @@ def test_after_a_jump_the_noise_is_white_and_the_signal_enlarged(process: Proces
     (alpha, sigma), (alpha2, sigma2) = (process.alpha_sigma(t[0, 0]) for t in (now, after))
     covariance = sigma**2 * enlarge @ enlarge.T + add @ add.T
     assert torch.allclose(covariance, sigma2**2 * torch.eye(len(covariance)).double(), atol=1e-9)
-    # A constant picture stays so, in its new share of signal; each number is repeated four times.
+    # A constant image stays so, in its new share of signal; each number is repeated four times.
     assert torch.allclose(enlarge.sum(1), (alpha2 / alpha).expand(len(enlarge)))
     assert torch.allclose(enlarge.sum(0), 4 * (alpha2 / alpha).expand(enlarge.shape[1]))
 
 
-def test_pictures_are_enlarged_not_the_blocks_they_are_folded_in() -> None:
-    picture = torch.arange(16.0).view(1, 1, 1, 4, 4).double()
-    folded = picture.view(1, 1, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(1, 1, 4, 2, 2)
+def test_images_are_enlarged_not_the_blocks_they_are_folded_in() -> None:
+    image = torch.arange(16.0).view(1, 1, 1, 4, 4).double()
+    folded = image.view(1, 1, 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4).reshape(1, 1, 4, 2, 2)
     out = jump(folded, torch.zeros(1, 1, 4, 4, 4).double(), level(0.0)[:, :1], level(0.0)[:, :1], (4,), Flow(), 2)
     unfolded = out.view(1, 1, 2, 2, 4, 4).permute(0, 1, 4, 2, 5, 3).reshape(1, 1, 1, 8, 8)
-    assert torch.equal(unfolded, picture.repeat_interleave(2, -1).repeat_interleave(2, -2))
+    assert torch.equal(unfolded, image.repeat_interleave(2, -1).repeat_interleave(2, -2))
 
 
 def test_the_least_level_of_flow_is_the_published_one() -> None:
@@ -83,8 +83,8 @@ def test_stages_follow_each_other_and_given_columns_come_back_bit_identical() ->
     assert starts == pytest.approx([1.0, 2 / 3, 0.8 / 1.4])
 
 
-def test_flat_pictures_are_found_through_all_stages() -> None:
-    """Of constant pictures a jump loses nothing, so the last stage ends where one stage would: the value's own law."""
+def test_flat_images_are_found_through_all_stages() -> None:
+    """Of constant images a jump loses nothing, so the last stage ends where one stage would: the value's own law."""
     power = 0.3
 
     def denoiser(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:

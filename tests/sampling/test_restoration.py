@@ -14,7 +14,7 @@ from worldgen.sampling.process import Flow
 from worldgen.sampling.restoration import (
     Blur,
     Downsample,
-    Grey,
+    Gray,
     Inpaint,
     LinearOperator,
     consistent,
@@ -41,19 +41,19 @@ OPERATORS: dict[str, LinearOperator] = {
     "super-resolution": Downsample(4),
     "blur": Blur.gaussian(1.2),
     "box blur": Blur(torch.full((3, 1), 1 / 3)),
-    "grey": Grey(torch.tensor([False, True, False])),
+    "grey": Gray(torch.tensor([False, True, False])),
 }
 LEAST_NORM = [name for name in OPERATORS if name != "grey"]
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     """Two clips of noise, in float64."""
     return torch.rand(2, FRAMES, 3, *HW, dtype=torch.float64)
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_the_pseudo_inverse_is_one(name: str) -> None:
-    operator, x = OPERATORS[name], pictures()
+    operator, x = OPERATORS[name], images()
     y = operator.apply(x)
     back = operator.pseudo_inverse(y)
     assert torch.allclose(operator.apply(back), y, atol=1e-9), "A A+ A = A"
@@ -63,7 +63,7 @@ def test_the_pseudo_inverse_is_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_operators_are_linear(name: str) -> None:
-    operator, x, z = OPERATORS[name], pictures(), pictures()
+    operator, x, z = OPERATORS[name], images(), images()
     y, w = operator.apply(x), operator.apply(z)
     assert torch.allclose(operator.apply(2 * x - 3 * z), 2 * y - 3 * w)
     inverse = operator.pseudo_inverse
@@ -71,8 +71,8 @@ def test_operators_are_linear(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LEAST_NORM)
-def test_projection_is_the_nearest_picture_with_the_measurement(name: str) -> None:
-    operator, truth, x = OPERATORS[name], pictures(), pictures()
+def test_projection_is_the_nearest_image_with_the_measurement(name: str) -> None:
+    operator, truth, x = OPERATORS[name], images(), images()
     y = operator.apply(truth)
     nearest = project(operator, y, x)
     assert measurement_residual(operator, y, nearest) < 1e-9
@@ -80,18 +80,18 @@ def test_projection_is_the_nearest_picture_with_the_measurement(name: str) -> No
     assert abs(float(((nearest - x) * unseen).sum())) < 1e-9, "the change is orthogonal to what A can't see"
 
 
-def test_grey_is_luma_and_its_inverse_keeps_differences_of_channels() -> None:
-    operator, x = OPERATORS["grey"], pictures()
+def test_gray_is_luma_and_its_inverse_keeps_differences_of_channels() -> None:
+    operator, x = OPERATORS["grey"], images()
     red = torch.zeros(FRAMES, 3, *HW)
     red[:, 0] = 1
     measured = operator.apply(red)
     assert torch.allclose(measured[[0, 2]], torch.tensor(0.2126)) and torch.equal(measured[1], red[1])
-    moved = project(operator, operator.apply(pictures()), x)[:, [0, 2]] - x[:, [0, 2]]
+    moved = project(operator, operator.apply(images()), x)[:, [0, 2]] - x[:, [0, 2]]
     assert torch.allclose(moved, moved[:, :, :1].expand_as(moved))
 
 
-def test_small_pictures_are_means_of_blocks() -> None:
-    x = pictures()
+def test_small_images_are_means_of_blocks() -> None:
+    x = images()
     y = Downsample(4).apply(x)
     assert torch.allclose(y[1, 2, 0, 1, 3], x[1, 2, 0, 4:8, 12:16].mean())
 
@@ -127,8 +127,8 @@ def test_guesses_are_the_obvious_answers() -> None:
     assert torch.allclose(Downsample(4).guess(flat), torch.full((2, 3, 12, 12), 0.3))
 
 
-def test_displayable_pictures_are_in_range_and_still_agree() -> None:
-    truth = pictures()[:1].float().square()  # some near the border of the range
+def test_displayable_images_are_in_range_and_still_agree() -> None:
+    truth = images()[:1].float().square()  # some near the border of the range
     for operator in OPERATORS.values():
         y = operator.apply(truth)
         rgb = displayable(operator, y, truth + 0.1 * torch.randn_like(truth))
@@ -147,7 +147,7 @@ def encode(signals: Mapping[str, Tensor]) -> Tensor:
 
 
 def inpainted(gaussian: Gaussian) -> tuple[Inpaint, Tensor]:
-    """The colours of the first two of three frames are known, and a draw of them."""
+    """The colors of the first two of three frames are known, and a draw of them."""
     known = torch.tensor([True, True, False])[:, None, None, None]
     return Inpaint(known), gaussian.framed(torch.randn(1, len(gaussian.mean), dtype=torch.float64))[:, :, :3]
 
@@ -186,22 +186,22 @@ def test_what_is_sampled_has_the_measurement_whatever_the_noise() -> None:
     assert float(last.x[:, 2].std(0).min()) > 1e-3, "the rest differs from draw to draw"
 
 
-def test_a_noised_picture_is_the_state_at_its_level() -> None:
-    x, noise, sigma = pictures(), torch.randn(2, FRAMES, 3, *HW, dtype=torch.float64), 0.13
+def test_a_noised_image_is_the_state_at_its_level() -> None:
+    x, noise, sigma = images(), torch.randn(2, FRAMES, 3, *HW, dtype=torch.float64), 0.13
     level = torch.tensor(level_of_noise(sigma), dtype=torch.float64)
     state = Flow().add_noise(2 * x - 1, noise, level)
     assert torch.allclose(state, (1 - level) * (2 * (x + sigma * noise) - 1))
 
 
 def test_bad_operators_and_sizes_are_said() -> None:
-    x = pictures()
+    x = images()
     for act, said in (
-        (lambda: Downsample(5).apply(x), "pictures of 16x12 pixels by 5"),
+        (lambda: Downsample(5).apply(x), "images of 16x12 pixels by 5"),
         (lambda: Downsample(0), "factor 0"),
         (lambda: Inpaint(random_mask()).apply(x[..., :8]), "a mask of shape"),
         (lambda: Inpaint(random_mask()).apply(x[:, :1]), "a mask of shape"),
-        (lambda: Grey(torch.ones(2, dtype=torch.bool)).apply(x), "2 frames in colour or not, for 3 pictures"),
-        (lambda: Grey(torch.ones(3, dtype=torch.bool), (1.0, 1.0, 1.0)), "a sum of 1"),
+        (lambda: Gray(torch.ones(2, dtype=torch.bool)).apply(x), "2 frames in color or not, for 3 images"),
+        (lambda: Gray(torch.ones(3, dtype=torch.bool), (1.0, 1.0, 1.0)), "a sum of 1"),
         (lambda: Blur(torch.tensor([[0.2, 0.3, 0.5]])), "symmetry"),
         (lambda: Blur(torch.ones(2, 3)), "odd sides"),
         (lambda: Blur(torch.ones(1, 3), 0.0), "least 0.0"),

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from benchmarks.solvers import CHANNELS, FRAMES, KNOWN, MODES
 from geometry.errors import InputError
-from worldgen.benchmarks.solvers import CHANNELS, FRAMES, KNOWN, MODES
-from worldgen.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.guidance import Guidance, guide
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise, keyed_noise
@@ -55,7 +55,7 @@ def test_columns_that_do_not_change_in_a_row_are_not_touched(mode: str, solver: 
 
 @pytest.mark.parametrize("scale", [1.0, 3.0])
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("mode", ["given", "stabilised history"])
+@pytest.mark.parametrize("mode", ["given", "stabilized history"])
 def test_given_columns_come_back_bit_identical(solver: str, scale: float, mode: str) -> None:
     gaussian = Gaussian.random(FRAMES, CHANNELS)
     known, noise = (gaussian.framed(torch.randn(2, N).double()) for _ in range(2))

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.trajectories import orbit
-from worldgen.conditioning import Conditioning
-from worldgen.models.dit import DiTConfig, MultiViewDiT
-from worldgen.sampling.causal import CausalDenoiser
+from geometry.trajectory.paths import orbit
+from worldgen.core.conditioning import Conditioning
+from worldgen.models.network.cached_denoiser import CausalDenoiser
+from worldgen.models.network.dit import DiTConfig, MultiViewDiT
 from worldgen.sampling.guidance import Guidance, History, guide, guide_history
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.oracles import blank
@@ -55,7 +55,7 @@ def test_rolling_frames_are_all_in_the_window_and_those_that_wait_are_not() -> N
 
 
 def test_a_window_may_prefer_frames_that_see_the_same() -> None:
-    """Once round: the last frame's neighbours in space are the first ones, in time those before it."""
+    """Once round: the last frame's neighbors in space are the first ones, in time those before it."""
     poses = orbit(torch.zeros(3), 2.0, 20.0, 12)
     cameras = Cameras.from_fov(poses, 50.0, (32, 32))
     shared = overlap(cameras, scale=2.0)
@@ -89,7 +89,7 @@ def test_guidance_goes_through_a_window_with_each_frame_s_own_scale_and_noise() 
         assert torch.allclose(whole.x, seen.x, atol=1e-6)
 
 
-def test_a_given_picture_is_seen_while_its_depth_waits_and_rows_without_motion_call_nothing() -> None:
+def test_a_given_image_is_seen_while_its_depth_waits_and_rows_without_motion_call_nothing() -> None:
     known = torch.zeros(6, 2, dtype=torch.bool)
     known[3, 0] = True
     levels = Levels.autoregressive(6, 2, 1, known=known)
@@ -104,7 +104,7 @@ def test_a_given_picture_is_seen_while_its_depth_waits_and_rows_without_motion_c
     window = Window(2, torch.eye(6) + nearness(torch.arange(6.0)))
     rows = [*sample(denoiser, x, x, idle, numbered(6), Euler(), (1, 1), window=window)]
     assert len(rows) == 7 and len(calls) == 6
-    assert calls[0] == [0, 3], "the given picture is all that is known"
+    assert calls[0] == [0, 3], "the given image is all that is known"
     assert [
         *sample(denoiser, x, x, Levels.given(torch.ones_like(known), 1), numbered(6), Euler(), (1, 1), window=window)
     ]

@@ -1,4 +1,4 @@
-"""The gallery's folder is whole or not there, and its films, sheets and GLBs can be read."""
+"""The gallery's folder is whole or not there, and its videos, sheets and GLBs can be read."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,14 @@ import pytest
 import torch
 import trimesh
 
+from benchmarks.variety import NAMES, statistics
 from geometry.errors import InputError
 from geometry.io.images import read_image
 from geometry.io.video import read_mp4
-from worldgen.benchmarks.variety import NAMES, statistics
 from worldgen.scenes.gallery import gallery
 
 
-def test_a_gallery_has_a_sheet_a_film_and_a_glb_of_every_family_asked_for(tmp_path: Path) -> None:
+def test_a_gallery_has_a_sheet_a_video_and_a_glb_of_every_family_asked_for(tmp_path: Path) -> None:
     done: list[tuple[int, int]] = []
     gallery(["physics", "room"], tmp_path / "out", size_px=16, frames=3, on_step=lambda *step: done.append(step))
     assert done == [(0, 2), (1, 2), (2, 2)]
@@ -41,13 +41,13 @@ def test_the_slope_of_a_spectrum_is_that_of_the_noise_it_was_made_with() -> None
     radius = (frequency.square() + frequency[:, None].square()).sqrt().clamp_min(1)
     for slope in (-1.0, -2.0, -3.0):
         spectrum = torch.fft.fft2(torch.randn(40, 96, 96)) * radius ** (slope / 2)
-        grey = torch.fft.ifft2(spectrum).real
-        grey = 0.5 + 0.1 * grey / grey.std()
-        measured = statistics(grey[:, None].expand(-1, 3, -1, -1))[:, NAMES.index("spectrum slope")]
+        gray = torch.fft.ifft2(spectrum).real
+        gray = 0.5 + 0.1 * gray / gray.std()
+        measured = statistics(gray[:, None].expand(-1, 3, -1, -1))[:, NAMES.index("spectrum slope")]
         assert abs(float(measured.mean()) - slope) < 0.15
 
 
-def test_statistics_of_plain_pictures_are_what_their_names_say() -> None:
+def test_statistics_of_plain_images_are_what_their_names_say() -> None:
     red = torch.tensor([0.8, 0.0, 0.0])[None, :, None, None].expand(1, 3, 96, 96)
     halves = torch.cat([torch.zeros(1, 3, 96, 48), torch.ones(1, 3, 96, 48)], -1)
     depth = torch.linspace(1, 100, 96 * 96).view(1, 1, 96, 96)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from geometry.errors import InputError
-from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
-from geometry.transforms import rotation_about
+from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
+from geometry.rotation.transforms import rotation_about
 from worldgen.scenes.motion import Motion
 
 AXIS = torch.tensor([0.3, -0.5, 0.8])

@@ -10,16 +10,16 @@ import torch.nn.functional as F
 import trimesh
 
 from geometry.io.video import read_mp4
-from geometry.transforms import rotation_about
-from tests.scenes.test_truths import flying, moving
+from geometry.rotation.transforms import rotation_about
+from tests.scenes.rendering.test_truths import flying, moving
 from tests.scenes.truth import ALL_SOLIDS, FORM, inside, rays
-from worldgen.scenes.building import Builder, plain, texture
 from worldgen.scenes.export import write_clip_mp4, write_scene_glb
-from worldgen.scenes.render import render
+from worldgen.scenes.families.builder import Builder, plain, texture
+from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.rendering.textures import Pattern
 from worldgen.scenes.scene import Scene
-from worldgen.scenes.shapes import Shape
 from worldgen.scenes.tessellation import tessellate
-from worldgen.scenes.textures import Pattern
 
 
 def one(kind: Shape) -> Scene:
@@ -120,7 +120,7 @@ def test_a_scene_s_glb_holds_its_geometry_and_plays_its_motion(tmp_path: Path) -
     assert torch.allclose(turned, torch.tensor([0.0, 1.0, 0.0]), atol=1e-6)
 
 
-def test_a_scene_s_glb_has_the_colours_of_its_textures(tmp_path: Path) -> None:
+def test_a_scene_s_glb_has_the_colors_of_its_textures(tmp_path: Path) -> None:
     build = Builder()
     build.add(Shape.BOX, (0, 0, 1), (0.5, 0.4, 0.7), plain((0.6, 0.1, 0.05)))
     stripes = texture(Pattern.GRADIENT, (0, 0, 0), (1, 1, 1), 4.0, sharpness=9.0)
@@ -134,12 +134,12 @@ def test_a_scene_s_glb_has_the_colours_of_its_textures(tmp_path: Path) -> None:
     assert shade[x > 0.1].min() > 0.6 and shade[x < -0.1].max() < 0.4
 
 
-def test_a_clip_becomes_a_film_of_colour_and_depth(tmp_path: Path) -> None:
+def test_a_clip_becomes_a_video_of_color_and_depth(tmp_path: Path) -> None:
     clip = render(moving(), flying(3))[0]
     write_clip_mp4(tmp_path / "clip.mp4", clip)
-    film = read_mp4(tmp_path / "clip.mp4")
-    assert film.shape == (3, 3, 40, 112)
-    assert (film[..., :56] - clip.rgb).abs().mean() < 0.05
-    grey = film[..., 56:].mean(1)
+    video = read_mp4(tmp_path / "clip.mp4")
+    assert video.shape == (3, 3, 40, 112)
+    assert (video[..., :56] - clip.rgb).abs().mean() < 0.05
+    gray = video[..., 56:].mean(1)
     near = clip.depth[:, 0] < clip.depth[:, 0].quantile(0.1)
-    assert grey[near].mean() > grey[~near].mean() + 0.2
+    assert gray[near].mean() > gray[~near].mean() + 0.2

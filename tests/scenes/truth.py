@@ -7,11 +7,11 @@ import torch
 import trimesh
 from torch import Tensor
 
-from geometry.cameras import Cameras
-from worldgen.scenes.building import Builder, plain
+from geometry.camera.cameras import Cameras
 from worldgen.scenes.classes import SemanticClass
+from worldgen.scenes.families.builder import Builder, plain
+from worldgen.scenes.rendering.shapes import Shape
 from worldgen.scenes.scene import Scene
-from worldgen.scenes.shapes import Shape
 
 SOLIDS = (Shape.BALL, Shape.BOX, Shape.CYLINDER, Shape.CONE)
 FORM = (0.35, 0.6)  # of the solids that have one
@@ -63,7 +63,7 @@ def mesh(kind: int) -> trimesh.Trimesh:
 
 
 def rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """Origins and directions (camera z = 1) [*b, h, w, 3] of the rays through the pixels' centres, float64."""
+    """Origins and directions (camera z = 1) [*b, h, w, 3] of the rays through the pixels' centers, float64."""
     pose, K = cameras.world_from_camera.double(), cameras.K.double()
     height, width = cameras.hw
     u, v = torch.arange(width).double() + 0.5, torch.arange(height).double()[:, None] + 0.5
@@ -84,15 +84,15 @@ def object_truth(scene: Scene, b: int, n: int, cameras: Cameras, far: float) -> 
     return walk(int(scene.kind[b, n]), local, direction @ rotation / size, far)
 
 
-def scene_of(kinds: list[int], centres: Tensor, sizes: Tensor, rotations: Tensor | None = None) -> Scene:
-    """One scene of grey solids over a grey ground (its last slot), under a sun 45 degrees high over +x."""
-    grey = plain((0.5, 0.5, 0.5))
+def scene_of(kinds: list[int], centers: Tensor, sizes: Tensor, rotations: Tensor | None = None) -> Scene:
+    """One scene of gray solids over a gray ground (its last slot), under a sun 45 degrees high over +x."""
+    gray = plain((0.5, 0.5, 0.5))
     build = Builder()
     for n, kind in enumerate(kinds):
         rotation = None if rotations is None else rotations[n].numpy()
-        centre, size = centres[n].numpy(), sizes[n].numpy()
-        build.add(Shape(kind), centre, size, grey, rotation=rotation, instance=build.thing())
-    build.add(Shape.PLANE, (0, 0, 0), (1, 1, 1), grey, semantic=SemanticClass.GROUND)
+        center, size = centers[n].numpy(), sizes[n].numpy()
+        build.add(Shape(kind), center, size, gray, rotation=rotation, instance=build.thing())
+    build.add(Shape.PLANE, (0, 0, 0), (1, 1, 1), gray, semantic=SemanticClass.GROUND)
     light = np.full(3, 0.4)
     return build.scene(
         to_sun=(math.sqrt(0.5), 0.0, math.sqrt(0.5)), sun=light, ambient=light, horizon=light, zenith=2 * light

@@ -1,9 +1,9 @@
-"""What a camera does over a clip, in the words of film: the part of a caption that poses alone can write."""
+"""What a camera does over a clip, in the words of video: the part of a caption that poses alone can write."""
 
 import math
 
-from geometry.cameras import Cameras
-from worldgen.gauge import batch_scale
+from geometry.camera.cameras import Cameras
+from worldgen.core.normalization import scene_scale_from_cameras
 
 _STILL_DEG, _STILL_SHARE = 2.0, 0.02
 
@@ -18,7 +18,7 @@ def camera_verb(cameras: Cameras) -> str:
     orbit; else the axis of the longest way (forward, backward, left, right, up, down), in the first camera's axes.
     """
     if len(cameras) < 2:
-        return "a single picture"
+        return "a single image"
     if len(set(cameras.view.tolist())) > 1:
         return "several cameras look at the scene"
     if not bool((cameras.time_s.diff() > 0).all()):
@@ -28,7 +28,7 @@ def camera_verb(cameras: Cameras) -> str:
     relative = first[:3, :3].mT @ last[:3, :3]
     right_deg = math.degrees(math.atan2(float(relative[0, 2]), float(relative[2, 2])))
     down_deg = math.degrees(math.asin(max(-1.0, min(1.0, float(relative[1, 2])))))
-    scale = float(batch_scale(cameras.to(first.dtype)))
+    scale = float(scene_scale_from_cameras(cameras.to(first.dtype)))
     way = float(motion.norm()) / scale if scale > 0 else 0.0
     if way < _STILL_SHARE:
         if max(abs(right_deg), abs(down_deg)) < _STILL_DEG:

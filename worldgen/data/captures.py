@@ -1,4 +1,4 @@
-"""Finding captures: what posed pictures lie in a file or folder, in any of the formats `geometry.io` reads."""
+"""Finding captures: what posed images lie in a file or folder, in any of the formats `geometry.io` reads."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -9,24 +9,24 @@ from pathlib import Path
 import torch
 
 from geometry.errors import InputError
-from geometry.io.colmap import read_colmap
-from geometry.io.ddad import read_ddad
+from geometry.io.captures.colmap import read_colmap
+from geometry.io.captures.ddad import read_ddad
+from geometry.io.captures.nerfstudio import read_transforms
+from geometry.io.captures.nuscenes import NuscenesTables, nuscenes_scenes, read_nuscenes_frame
+from geometry.io.captures.posed import PosedImage, PosedImages
+from geometry.io.captures.realestate10k import read_realestate10k
 from geometry.io.files import read_json
-from geometry.io.nerfstudio import read_transforms
-from geometry.io.nuscenes import NuscenesTables, nuscenes_scenes, read_nuscenes_frame
-from geometry.io.posed import PosedPicture, PosedPictures
-from geometry.io.realestate10k import read_realestate10k
 from geometry.io.video import read_mp4_at
 from geometry.shapes import Float
 
 _EXPECTED = (
-    "transforms.json, a COLMAP model, nuScenes tables or frames, DDAD scenes, or RealEstate10K texts with their films"
+    "transforms.json, a COLMAP model, nuScenes tables or frames, DDAD scenes, or RealEstate10K texts with their videos"
 )
 
 
 @dataclass(frozen=True)
 class Capture:
-    """Posed pictures of one place or drive.
+    """Posed images of one place or drive.
 
     name  unique among the captures found together; letters, digits, - and _
     kind  of its format
@@ -36,7 +36,7 @@ class Capture:
     name: str
     kind: str
     path: Path
-    read: Callable[[], PosedPictures]
+    read: Callable[[], PosedImages]
 
 
 def find_captures(path: Path) -> list[Capture]:
@@ -44,7 +44,7 @@ def find_captures(path: Path) -> list[Capture]:
 
     transforms*.json (nerfstudio, instant-ngp, Blender); folders with a COLMAP model (`sparse/0`, `sparse` or itself)
     and `images` beside it; nuScenes datasets (a capture a scene) and frames; DDAD scenes; RealEstate10K texts with a
-    film or folder of pictures of the same name beside them.
+    video or folder of images of the same name beside them.
     Raises InputError when there is nothing of the kind.
     """
     if not path.exists():
@@ -63,23 +63,23 @@ def find_captures(path: Path) -> list[Capture]:
     return sorted(result, key=lambda capture: capture.name)
 
 
-def read_pictures(pictures: list[PosedPicture]) -> Iterator[Float[torch.Tensor, "3 h w"]]:
-    """The pictures in order; frames of a film in passes of 64 over it, not one each. Raises InputError."""
+def read_images(images: list[PosedImage]) -> Iterator[Float[torch.Tensor, "3 h w"]]:
+    """The images in order; frames of a video in passes of 64 over it, not one each. Raises InputError."""
     at = 0
-    while at < len(pictures):
-        first, end = pictures[at], at + 1
-        if first.film_s is None or first.path is None:
+    while at < len(images):
+        first, end = images[at], at + 1
+        if first.video_s is None or first.path is None:
             yield first.read()
         else:
-            while end < len(pictures) and end - at < 64 and pictures[end].path == first.path:
+            while end < len(images) and end - at < 64 and images[end].path == first.path:
                 end += 1
-            times = [picture.film_s or 0.0 for picture in pictures[at:end]]
-            for picture, rgb in zip(pictures[at:end], read_mp4_at(first.path, times)):
-                yield picture.checked(rgb)
+            times = [image.video_s or 0.0 for image in images[at:end]]
+            for image, rgb in zip(images[at:end], read_mp4_at(first.path, times)):
+                yield image.checked(rgb)
         at = end
 
 
-_Found = tuple[str, Path, str, Callable[[], PosedPictures]]
+_Found = tuple[str, Path, str, Callable[[], PosedImages]]
 
 
 def _in_folder(folder: Path) -> Iterator[_Found]:
@@ -127,8 +127,8 @@ def _in_file(path: Path) -> Iterator[_Found]:
         yield "DDAD", path, "", partial(read_ddad, path)
 
 
-def _colmap(model: Path, images: Path) -> PosedPictures:
-    return read_colmap(model, images).pictures
+def _colmap(model: Path, images: Path) -> PosedImages:
+    return read_colmap(model, images).images
 
 
 class _Later:
@@ -137,6 +137,6 @@ class _Later:
     def __init__(self, root: Path):
         self.root, self.tables = root, None
 
-    def scene(self, name: str) -> PosedPictures:
+    def scene(self, name: str) -> PosedImages:
         self.tables = self.tables or NuscenesTables.read(self.root)
         return self.tables.scene(name)

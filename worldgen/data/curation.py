@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.framing import square, undistorted
+from geometry.image.framing import square, undistorted
+from geometry.io.captures.posed import PosedImage, PosedImages
 from geometry.io.files import read_json, write_file
-from geometry.io.posed import PosedPicture, PosedPictures
-from worldgen.clip import Clip
-from worldgen.config import plain
+from worldgen.core.clip import Clip
 from worldgen.data.camera_verbs import camera_verb
-from worldgen.data.captures import Capture, find_captures, read_pictures
+from worldgen.data.captures import Capture, find_captures, read_images
 from worldgen.data.curation_report import write_curation_report
-from worldgen.data.judging import Judgement, Limits, judge, ordered
+from worldgen.data.filters import Judgement, Limits, judge, ordered
 from worldgen.data.shards import Sample, write_index, write_shard
+from worldgen.runtime.config import plain
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Curation:
 
     size_px             side of the square frames
     frames              of a clip
-    every               only every so manyth picture of each camera
-    fit                 how pictures become square: crop or pad
+    every               only every so manyth image of each camera
+    fit                 how images become square: crop or pad
     captures_per_shard  captures that go into one tar; what a resumed run repeats at most
     """
 
@@ -59,7 +59,7 @@ def curate(
     """Judge every capture in some files and folders (`find_captures`) and write the good clips as shards.
 
     clips-00000.tar ...    the clips (`worldgen.data.shards`), and index.json
-    report.md, report.json what was kept and dropped, and why, picture by picture
+    report.md, report.json what was kept and dropped, and why, image by image
     kept.png, dropped.png  some of each
 
     An interrupted run goes on where it was when called again with the same arguments. Captures that can't be read are
@@ -119,41 +119,41 @@ def _shard(
 def _samples(capture: Capture, curation: Curation, records: list[dict[str, Any]]) -> Iterator[Sample]:
     """The good clips of a capture; adds its record to `records`."""
     record: dict[str, Any] = {"name": capture.name, "kind": capture.kind, "path": str(capture.path)}
-    record |= {"pictures": [], "steps": [], "clips": []}
+    record |= {"images": [], "steps": [], "clips": []}
     records.append(record)
     try:
-        pictures = capture.read()
-        chosen = ordered(pictures.frames, curation.every)
+        images = capture.read()
+        chosen = ordered(images.frames, curation.every)
         judgement = judge(chosen, curation.frames, curation.limits)
         record["steps"] = [asdict(step) for step in judgement.steps]
         for number in range(len(judgement.clips)):
-            sample = _sample(capture, pictures, chosen, judgement, number, curation)
+            sample = _sample(capture, images, chosen, judgement, number, curation)
             record["clips"].append({"key": sample.key, "caption": sample.caption, "names": list(sample.names)})
             yield sample
-        record["pictures"] = [asdict(judged) for judged in judgement.pictures]
+        record["images"] = [asdict(judged) for judged in judgement.images]
     except InputError as error:
         record["unreadable"] = str(error)
 
 
 def _sample(
-    capture: Capture, pictures: PosedPictures, chosen: list[PosedPicture], judgement: Judgement, number: int,
+    capture: Capture, images: PosedImages, chosen: list[PosedImage], judgement: Judgement, number: int,
     curation: Curation,
 ) -> Sample:  # fmt: skip
     frames = [chosen[n] for n in judgement.clips[number]]
     clip = squared_clip(frames, curation.fit, curation.size_px)
-    caption = ", ".join(part for part in (pictures.caption.strip().rstrip("."), camera_verb(clip.cameras)) if part)
+    caption = ", ".join(part for part in (images.caption.strip().rstrip("."), camera_verb(clip.cameras)) if part)
     names = tuple(frame.file_path for frame in frames)
     return Sample(f"{capture.name}-{number:04d}", clip, caption, f"{capture.kind}: {capture.path.name}", names)
 
 
-def squared_clip(frames: Sequence[PosedPicture], fit: str, size_px: int) -> Clip:
-    """Pictures as a clip [f] of one size, with what depth they have, and times from the first picture's (float32 holds
+def squared_clip(frames: Sequence[PosedImage], fit: str, size_px: int) -> Clip:
+    """Images as a clip [f] of one size, with what depth they have, and times from the first image's (float32 holds
     no seconds since 1970). Raises InputError for unreadable ones."""
     rgb, depth, cameras = [], [], []
-    for picture, stored in zip(frames, read_pictures(list(frames))):
-        picture = replace(picture, time_s=picture.time_s - frames[0].time_s)
-        small, camera = square(*undistorted(picture, stored), fit, size_px)
+    for image, stored in zip(frames, read_images(list(frames))):
+        image = replace(image, time_s=image.time_s - frames[0].time_s)
+        small, camera = square(*undistorted(image, stored), fit, size_px)
         rgb.append(small)
-        depth.append(picture.read_depth(camera))
+        depth.append(image.read_depth(camera))
         cameras.append(camera[None])
     return Clip(torch.stack(rgb), torch.stack(depth), Cameras.cat(cameras))

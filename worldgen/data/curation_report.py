@@ -1,4 +1,4 @@
-"""What a curation kept and dropped, for people: report.md, report.json and two sheets of pictures."""
+"""What a curation kept and dropped, for people: report.md, report.json and two sheets of images."""
 
 import json
 from collections import Counter
@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from geometry.errors import InputError
-from geometry.framing import square
+from geometry.image.framing import square
 from geometry.io.files import write_file
 from geometry.io.images import write_png
-from worldgen.config import plain
 from worldgen.data.captures import Capture
-from worldgen.sheets import grid
+from worldgen.runtime.config import plain
+from worldgen.runtime.contact_sheet import grid
 
 if TYPE_CHECKING:
     from worldgen.data.curation import Curation
@@ -26,13 +26,13 @@ def write_curation_report(
     output: Path, captures: Sequence[Capture], records: list[dict[str, Any]], curation: "Curation"
 ) -> dict[str, Any]:
     """Write the report of a curation's records, one a capture, into its folder. Returns what report.json holds."""
-    pictures = [judged for record in records for judged in record["pictures"]]
-    dropped = Counter(judged["reason"].split(":")[0] for judged in pictures if judged["clip"] is None)
+    images = [judged for record in records for judged in record["images"]]
+    dropped = Counter(judged["reason"].split(":")[0] for judged in images if judged["clip"] is None)
     report = {
         "captures": len(records),
         "unreadable": sum("unreadable" in record for record in records),
-        "pictures": len(pictures),
-        "kept": sum(judged["clip"] is not None for judged in pictures),
+        "images": len(images),
+        "kept": sum(judged["clip"] is not None for judged in images),
         "dropped": dict(dropped.most_common()),
         "clips": sum(len(record["clips"]) for record in records),
         "curation": plain(curation),
@@ -45,15 +45,15 @@ def write_curation_report(
 
 
 def _sheet(path: Path, captures: Sequence[Capture], records: list[dict[str, Any]], kept: bool) -> list[str]:
-    """A sheet of some pictures, evenly chosen; returns a line about each."""
+    """A sheet of some images, evenly chosen; returns a line about each."""
     rows = [
         (capture, judged)
         for capture, record in zip(captures, records)
-        for judged in record["pictures"]
+        for judged in record["images"]
         if (judged["clip"] is not None) == kept
     ]
     rows = [rows[n * len(rows) // _SHOWN] for n in range(_SHOWN)] if len(rows) > _SHOWN else rows
-    pictures: list[Tensor] = []
+    images: list[Tensor] = []
     lines: list[str] = []
     read: dict[str, Any] = {}
     for capture, judged in rows:
@@ -61,12 +61,12 @@ def _sheet(path: Path, captures: Sequence[Capture], records: list[dict[str, Any]
             if capture.name not in read:
                 read = {capture.name: {frame.file_path: frame for frame in capture.read().frames}}
             frame = read[capture.name][judged["name"]]
-            pictures.append(square(frame.read(), frame.camera, "crop", _THUMBNAIL_PX)[0])
+            images.append(square(frame.read(), frame.camera, "crop", _THUMBNAIL_PX)[0])
         except (InputError, KeyError):  # gone since it was judged
             continue
         lines.append(f"{capture.name}: {judged['name']}" + (f", {judged['reason']}" if judged["reason"] else ""))
-    if pictures:
-        tiles = [pictures[n : n + _COLUMNS] for n in range(0, len(pictures), _COLUMNS)]
+    if images:
+        tiles = [images[n : n + _COLUMNS] for n in range(0, len(images), _COLUMNS)]
         write_png(path, grid(tiles, enlarge=1))
     return lines
 
@@ -74,14 +74,14 @@ def _sheet(path: Path, captures: Sequence[Capture], records: list[dict[str, Any]
 def _markdown(report: dict[str, Any], shown: dict[str, list[str]]) -> str:
     lines = [
         "# Curation", "",
-        f"{report['captures']} captures ({report['unreadable']} unreadable), {report['pictures']} pictures: "
-        f"{report['kept']} kept in {report['clips']} clips, {report['pictures'] - report['kept']} dropped.", "",
-        "| why dropped | pictures |", "|---|---|", *(f"| {why} | {n} |" for why, n in report["dropped"].items()),
-        "", "| capture | format | pictures | kept | clips | median epipolar residual, px | dropped for |",
+        f"{report['captures']} captures ({report['unreadable']} unreadable), {report['images']} images: "
+        f"{report['kept']} kept in {report['clips']} clips, {report['images'] - report['kept']} dropped.", "",
+        "| why dropped | images |", "|---|---|", *(f"| {why} | {n} |" for why, n in report["dropped"].items()),
+        "", "| capture | format | images | kept | clips | median epipolar residual, px | dropped for |",
         "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for record in report["records"]:
-        judged = record["pictures"]
+        judged = record["images"]
         residuals = sorted(step["residual_px"] for step in record["steps"] if step["residual_px"] is not None)
         reasons = Counter(j["reason"].split(":")[0] for j in judged if j["clip"] is None)
         why = record.get("unreadable") or ", ".join(f"{name} ({n})" for name, n in reasons.most_common())

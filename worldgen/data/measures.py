@@ -1,6 +1,6 @@
-"""What curation measures: of a picture alone, and of two neighbours with the motion their cameras claim.
+"""What curation measures: of an image alone, and of two neighbors with the motion their cameras claim.
 
-Everything is measured on a grey copy whose longer side is 256 pixels (smaller pictures stay as they are), so that
+Everything is measured on a gray copy whose longer side is 256 pixels (smaller images stay as they are), so that
 limits mean the same for every capture.
 """
 
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geometry.cameras import Cameras
-from geometry.epipolar import fundamental, symmetric_epipolar_distance
+from geometry.camera.cameras import Cameras
+from geometry.image.epipolar import fundamental, symmetric_epipolar_distance
 from geometry.shapes import Bool, Float
 
 SIDE_PX = 256
@@ -22,10 +22,10 @@ _FEW = 16  # matches below which nothing is said about poses
 
 @dataclass(frozen=True)
 class Look:
-    """A picture as the measures see it.
+    """An image as the measures see it.
 
     camera      at that size, float64
-    thumbnail   [3, 16, 16] of the whole picture
+    thumbnail   [3, 16, 16] of the whole image
     keypoints   [n, 2] pixels (u, v);  descriptors  [n, 128] (SIFT)
     blur        0 (sharp) to 1 (Crete et al. 2007)
     brightness, contrast   mean and standard deviation of the luminance
@@ -41,33 +41,33 @@ class Look:
 
     @staticmethod
     def at(rgb: Float[Tensor, "3 h w"], camera: Cameras) -> "Look":
-        """Measure one picture, free of lens distortion."""
+        """Measure one image, free of lens distortion."""
         from skimage.measure import blur_effect
 
         scale = min(1.0, SIDE_PX / max(rgb.shape[-2:]))
         hw = (max(1, round(rgb.shape[-2] * scale)), max(1, round(rgb.shape[-1] * scale)))
         small = _resized(rgb, hw)
-        grey = torch.einsum("chw,c->hw", small, small.new_tensor([0.2126, 0.7152, 0.0722])).double().numpy()
-        contrast = float(grey.std())
-        keypoints, descriptors = _features(grey)
+        gray = torch.einsum("chw,c->hw", small, small.new_tensor([0.2126, 0.7152, 0.0722])).double().numpy()
+        contrast = float(gray.std())
+        keypoints, descriptors = _features(gray)
         return Look(
             camera.to(torch.float64).resized(hw), _resized(rgb, (16, 16)), keypoints, descriptors,
-            blur=float(np.mean(blur_effect(grey))) if contrast > 1e-3 else 1.0,
-            brightness=float(grey.mean()), contrast=contrast,
+            blur=float(np.mean(blur_effect(gray))) if contrast > 1e-3 else 1.0,
+            brightness=float(gray.mean()), contrast=contrast,
         )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Step:
-    """From one picture to the next.
+    """From one image to the next.
 
-    likeness     correlation of the thumbnails' colours, -1..1
+    likeness     correlation of the thumbnails' colors, -1..1
     matches      features found in both
     motion       median distance matches move, in shares of the longer side; None for too few matches
     residual_px  median symmetric epipolar distance, under the cameras, of the matches that some epipolar geometry
                  explains, or their distance under rotation alone where that is less (without a baseline no epipolar
                  line is fixed); None where fewer than 16 matches, or less than half, have such a geometry
-    baseline     distance of the cameras' centres
+    baseline     distance of the cameras' centers
     """
 
     likeness: float
@@ -78,9 +78,9 @@ class Step:
 
     @staticmethod
     def between(a: Look, b: Look) -> "Step":
-        """Measure two pictures of one capture."""
+        """Measure two images of one capture."""
         likeness = float(torch.corrcoef(torch.stack([a.thumbnail.flatten(), b.thumbnail.flatten()]))[0, 1])
-        baseline = float((a.camera.centres - b.camera.centres).norm())
+        baseline = float((a.camera.centers - b.camera.centers).norm())
         uv_a, uv_b = matches(a, b)
         motion = residual = None
         if len(uv_a) >= _FEW:
@@ -102,7 +102,7 @@ def pose_residuals(a: Cameras, b: Cameras, uv_a: Float[Tensor, "n 2"], uv_b: Flo
     turned = torch.cat([uv_a, torch.ones_like(uv_a[:, :1])], -1) @ turn.mT
     ahead = turned[:, 2:] > 1e-9
     distance = torch.where(ahead, turned[:, :2] / turned[:, 2:].clamp_min(1e-9) - uv_b, torch.inf).norm(dim=-1)
-    still = bool((a.centres - b.centres).norm() == 0)
+    still = bool((a.centers - b.centers).norm() == 0)
     return distance if still or float(distance.median()) < float(epipolar.median()) else epipolar
 
 
@@ -123,20 +123,20 @@ def _resized(rgb: Float[Tensor, "3 h w"], hw: tuple[int, int]) -> Float[Tensor, 
     return torch.nn.functional.interpolate(rgb[None].float(), hw, mode="bilinear", antialias=True)[0]
 
 
-def _features(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """SIFT keypoints (u, v) with pixel centres at +0.5, and their descriptors; none in a picture without any."""
+def _features(gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """SIFT keypoints (u, v) with pixel centers at +0.5, and their descriptors; none in an image without any."""
     from skimage.feature import SIFT
 
     sift = SIFT(upsampling=1)
     try:
-        sift.detect_and_extract(grey)
-    except (RuntimeError, ValueError, IndexError):  # nothing to find, or too small a picture
+        sift.detect_and_extract(gray)
+    except (RuntimeError, ValueError, IndexError):  # nothing to find, or too small an image
         return np.zeros((0, 2)), np.zeros((0, 128))
     return np.asarray(sift.keypoints)[:, ::-1] + 0.5, np.asarray(sift.descriptors)
 
 
 def matches(a: Look, b: Look) -> tuple[Float[Tensor, "n 2"], Float[Tensor, "n 2"]]:
-    """Pixels (u, v) of features that are each other's most alike, and clearly so, in the pictures as measured."""
+    """Pixels (u, v) of features that are each other's most alike, and clearly so, in the images as measured."""
     from skimage.feature import match_descriptors
 
     if min(len(a.keypoints), len(b.keypoints)) < 2:

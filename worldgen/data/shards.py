@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
+from geometry.camera.lenses import Lens
 from geometry.errors import InputError
 from geometry.io.files import read_json, replacing, write_file
 from geometry.io.images import decode_depth_png, decode_png, depth_unit, encode_depth_png, encode_png
-from geometry.lenses import Lens
-from worldgen.clip import Clip
-from worldgen.seeds import Domain, stream
+from worldgen.core.clip import Clip
+from worldgen.runtime.rng import Stream, stream
 
 _FORMAT = "worldgen clip 1"
 _TAR_END = 1024  # a tar ends in two blocks of zeros
@@ -35,7 +35,7 @@ class Sample:
 
     key      unique in a data set; letters, digits, - and _
     caption  what it shows
-    source   where its pictures came from, and their names
+    source   where its images came from, and their names
     """
 
     key: str
@@ -52,9 +52,9 @@ class Sample:
 
 
 def write_shard(path: Path, samples: Iterable[Sample]) -> int:
-    """Write clips as one tar, whole or not at all; pictures as 8-bit PNG, depth as 16-bit PNG. Returns their number.
+    """Write clips as one tar, whole or not at all; images as 8-bit PNG, depth as 16-bit PNG. Returns their number.
 
-    Raises InputError for a repeated key, pictures that are not finite, or a place that can't be written.
+    Raises InputError for a repeated key, images that are not finite, or a place that can't be written.
     """
     keys: set[str] = set()
     with replacing(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -211,7 +211,7 @@ class ShardStream:
         """Which clips the whole batch of a step holds, over all ranks."""
         size = len(self.shards)
         places = range(step * self.batch_size, (step + 1) * self.batch_size)
-        orders = {e: stream(Domain.TRAINING, self.seed, e, 0, 5).permutation(size) for e in {p // size for p in places}}
+        orders = {e: stream(Stream.TRAINING, self.seed, e, 0, 5).permutation(size) for e in {p // size for p in places}}
         return [int(orders[place // size][place % size]) for place in places]
 
     def batch(self, step: int) -> Clip:
@@ -219,14 +219,14 @@ class ShardStream:
 
         Raises InputError for clips of different sizes or with fewer frames than asked for.
         """
-        frames = int(stream(Domain.TRAINING, self.seed, step, 0, 6).choice(np.array(self.frames)))
+        frames = int(stream(Stream.TRAINING, self.seed, step, 0, 6).choice(np.array(self.frames)))
         share = self.batch_size // self.world_size
         clips = []
         for place, number in list(enumerate(self.numbers(step)))[self.rank * share : (self.rank + 1) * share]:
             sample = self.shards[number]
             if len(sample.clip) < frames:
                 raise InputError(f"clip {sample.key} of {len(sample.clip)} frames; expected at least {frames}")
-            order = stream(Domain.TRAINING, self.seed, step, place + 1, 6).permutation(len(sample.clip))
+            order = stream(Stream.TRAINING, self.seed, step, place + 1, 6).permutation(len(sample.clip))
             clips.append(sample.clip.frames(torch.from_numpy(order[:frames])))
         sizes = {clip.cameras.hw for clip in clips}
         if len(sizes) != 1:

@@ -11,37 +11,37 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
+from geometry.image.warping import backward_visible, backward_warp, fill_nearest, forward_warp
 from geometry.shapes import Bool, Float, Int
-from geometry.warping import backward_visible, backward_warp, fill_nearest, forward_warp
-from worldgen.clip import Clip
-from worldgen.gauge import batch_scale
+from worldgen.core.clip import Clip
+from worldgen.core.normalization import scene_scale_from_cameras
 
 Blind = Callable[[Clip, Cameras], Tensor]  # -> rgb [b, t, 3, h, w]
 Oracle = Callable[[Clip, Clip], Tensor]
 ORACLE, BACKWARD_ORACLE = "forward warp (oracle)", "backward warp (oracle)"
 
 
-def mean_colour(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
-    """One colour: the mean of all pixels of the known frames (of sRGB values, which minimises the squared error)."""
+def mean_color(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
+    """One color: the mean of all pixels of the known frames (of sRGB values, which minimizes the squared error)."""
     return known.rgb.mean((-4, -2, -1), keepdim=True).expand(*targets.shape, 3, *targets.hw)
 
 
 def row_mean(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
-    """Each row of pixels in the mean colour of that row in the known frames: what a horizon alone explains."""
+    """Each row of pixels in the mean color of that row in the known frames: what a horizon alone explains."""
     return known.rgb.mean((-4, -1), keepdim=True).expand(*targets.shape, 3, *targets.hw)
 
 
 def copy_nearest(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
-    """The known picture whose camera is nearest (`nearest_camera`), as it is."""
+    """The known image whose camera is nearest (`nearest_camera`), as it is."""
     clips = torch.arange(len(known.rgb), device=known.rgb.device)
     nearest = [nearest_camera(targets[:, t], known.cameras) for t in range(targets.shape[1])]
     return torch.stack([known.rgb[clips, index] for index in nearest], 1)
 
 
 def forward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w"]:
-    """The known pixels moved by their true depth into the new camera; holes take the nearest pixel's colour, or the
-    known pictures' mean where the new one shows nothing of them."""
+    """The known pixels moved by their true depth into the new camera; holes take the nearest pixel's color, or the
+    known images' mean where the new one shows nothing of them."""
 
     def warp(frames: Clip, camera: Cameras) -> Tensor:
         rgb, _, visible = forward_warp(frames.rgb, frames.depth, frames.cameras, camera)
@@ -51,9 +51,9 @@ def forward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w"
 
 
 def backward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w"]:
-    """The known pictures sampled where the new picture's true depth says its surfaces are (`backward_warp`).
+    """The known images sampled where the new image's true depth says its surfaces are (`backward_warp`).
 
-    A pixel takes its colour from the nearest camera that sees it, and from the nearest such pixel where none does. It
+    A pixel takes its color from the nearest camera that sees it, and from the nearest such pixel where none does. It
     knows the new view's depth too, so it is the stronger oracle: what is left is shading, resampling and the unseen.
     """
     distances = torch.stack(
@@ -72,7 +72,7 @@ def backward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w
     return _each(warp, targets.cameras)
 
 
-BLIND: dict[str, Blind] = {"mean colour": mean_colour, "row mean": row_mean, "copy nearest": copy_nearest}
+BLIND: dict[str, Blind] = {"mean color": mean_color, "row mean": row_mean, "copy nearest": copy_nearest}
 ORACLES: dict[str, Oracle] = {ORACLE: forward_warp_oracle, BACKWARD_ORACLE: backward_warp_oracle}
 
 
@@ -89,7 +89,7 @@ def constant_depth(known: Clip, count: int) -> Float[Tensor, "b n 1 h w"]:
 def row_depth(known: Clip, count: int) -> Float[Tensor, "b n 1 h w"]:
     """`count` depth maps a clip, each row the median true depth of that row in the known frames, sky included.
 
-    On a ground plane seen from the side this is hard to beat without looking at the picture.
+    On a ground plane seen from the side this is hard to beat without looking at the image.
     """
     rows = known.depth.movedim(-2, 1).flatten(2).median(-1).values
     return rows[:, None, None, :, None].expand(-1, count, 1, -1, known.depth.shape[-1])
@@ -103,14 +103,14 @@ def nearest_camera(target: Cameras, sources: Cameras) -> Int[Tensor, "*b"]:
 def camera_distances(target: Cameras, sources: Cameras) -> Float[Tensor, "*b k"]:
     """Squared distances of the sources [*b, k] from the target [*b].
 
-    That of two cameras is (angle between their optical axes in radians)^2 + (distance of their centres / scene
-    scale)^2, the scale being `worldgen.gauge.batch_scale` of all of them: on an orbit both terms are about the angle
-    travelled, and enlarging the world changes nothing.
+    That of two cameras is (angle between their optical axes in radians)^2 + (distance of their centers / scene
+    scale)^2, the scale being `worldgen.core.normalization.scene_scale_from_cameras` of all of them: on an orbit both
+    terms are about the angle traveled, and enlarging the world changes nothing.
     """
     cosine = (sources.forward * target.forward[..., None, :]).sum(-1)
     sine = torch.linalg.cross(sources.forward, target.forward[..., None, :].expand_as(sources.forward)).norm(dim=-1)
-    apart = (sources.centres - target.centres[..., None, :]).norm(dim=-1)
-    scale = batch_scale(Cameras.cat([sources, target[..., None]]))[..., None]
+    apart = (sources.centers - target.centers[..., None, :]).norm(dim=-1)
+    scale = scene_scale_from_cameras(Cameras.cat([sources, target[..., None]]))[..., None]
     return torch.atan2(sine, cosine).square() + (apart / torch.where(scale > 1e-6, scale, 1.0)).square()
 
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from geometry.io.images import write_png
 from worldgen.evaluation.comparison import COMPARED
-from worldgen.evaluation.image import FAR_M
-from worldgen.evaluation.intervals import RESAMPLES
-from worldgen.folders import whole_folder
+from worldgen.evaluation.metrics.image import FAR_M
+from worldgen.evaluation.metrics.intervals import RESAMPLES
+from worldgen.runtime.atomic_dir import atomic_dir
 
 _COLUMNS = {
     "psnr": ("PSNR dB", 2),
@@ -34,7 +34,7 @@ def write_report(output: Path, report: dict[str, Any], timings: dict[str, Any], 
 
     Raises InputError when the folder exists or cannot be written.
     """
-    with whole_folder(output) as folder:
+    with atomic_dir(output) as folder:
         for name, data in (("report.json", report), ("timings.json", timings)):
             text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
             (folder / name).write_text(text + "\n", encoding="utf-8")
@@ -90,7 +90,7 @@ def _about(kind: str, part: dict[str, Any]) -> str:
     if kind == "orbit":
         return f": cameras within ±{part['half_angle_deg']:g}°"
     if kind == "captures":
-        return f": {part['format']} of {part['pictures']} pictures"
+        return f": {part['format']} of {part['images']} images"
     return ""
 
 
@@ -105,7 +105,7 @@ def _protocol(report: dict[str, Any]) -> str:
     scenes = "views" if kind == "captures" else "scenes"
     lines = [
         _SETS[kind](report["config"]),
-        "- Formulas over pixels, no learned features; PSNR and SSIM (11x11 Gaussian windows) are means over pictures."
+        "- Formulas over pixels, no learned features; PSNR and SSIM (11x11 Gaussian windows) are means over images."
         + (_DEPTHS if kind != "captures" else ""),
         "- One call: the network's estimate from pure noise. Full sample: "
         f"{sampling['steps']} {sampling['solver']} steps, guidance {sampling['guidance']:g}, seed {sampling['seed']}. "
@@ -117,12 +117,12 @@ def _protocol(report: dict[str, Any]) -> str:
 
 _DEPTHS = (
     " Seen: the surface is visible to some given camera, by true depth. AbsRel and δ: true depths up to "
-    f"{FAR_M:g} m, no alignment, predicted sky counts as {FAR_M:g} m; *given*: depth of the given pictures. Agreement: "
-    "how much of each other's pixels the given and the new pictures explain by the predicted depth; the truth's own is "
+    f"{FAR_M:g} m, no alignment, predicted sky counts as {FAR_M:g} m; *given*: depth of the given images. Agreement: "
+    "how much of each other's pixels the given and the new images explain by the predicted depth; the truth's own is "
     "below 1, not all is seen twice."
 )
 _ORACLES = (
-    " Oracle and depth baselines use the given pictures' true depth, which the model never sees; the backward warp "
+    " Oracle and depth baselines use the given images' true depth, which the model never sees; the backward warp "
     "uses the new view's too."
 )
 
@@ -131,7 +131,7 @@ def _orbit_set(config: dict[str, Any]) -> str:
     rays = f"{config['supersample']}x{config['supersample']}"
     return (
         f"- {config['scenes']} held-out {config['family']} scenes (seed {config['seed']}) of {config['size_px']} px, "
-        f"{rays} rays a pixel. Given: pictures with their cameras, no depth. Asked: {config['targets']} new views a "
+        f"{rays} rays a pixel. Given: images with their cameras, no depth. Asked: {config['targets']} new views a "
         "scene, the same for every number given, and all depth."
     )
 
@@ -140,18 +140,18 @@ def _families_set(config: dict[str, Any]) -> str:
     rays = f"{config['supersample']}x{config['supersample']}"
     return (
         f"- {config['scenes']} held-out scenes a family (seed {config['seed']}) of {config['size_px']} px, {rays} rays "
-        f"a pixel, filmed by the family's own cameras: {config['frames']} frames at {config['fps']:g} a second. Given: "
-        f"frames {config['given_frames']} in this order, with their cameras, no depth. Asked: frames "
+        f"a pixel, recorded by the family's own cameras: {config['frames']} frames at {config['fps']:g} a second. "
+        f"Given: frames {config['given_frames']} in this order, with their cameras, no depth. Asked: frames "
         f"{config['target_frames']} at their own times, and all depth. Oracles and *seen* take the world for still. "
-        "Where all cameras of a clip are in one place, its depths are in units of the first picture's nearest quarter."
+        "Where all cameras of a clip are in one place, its depths are in units of the first image's nearest quarter."
     )
 
 
 def _captures_set(config: dict[str, Any]) -> str:
     return (
-        f"- Pictures made square ({config['fit']}) and {config['size_px']} px in size; the given ones are spread over "
+        f"- Images made square ({config['fit']}) and {config['size_px']} px in size; the given ones are spread over "
         "the capture (each next one is the farthest from those before), the rest are held out, as many as "
-        f"{config['most_views']} spread alike. Each is made by itself from the nearest given pictures that fit the "
+        f"{config['most_views']} spread alike. Each is made by itself from the nearest given images that fit the "
         "model beside it; the baselines see all given ones."
     )
 
@@ -208,8 +208,8 @@ def _consistency(parts: dict[str, Any], called: str) -> list[str]:
     ]
     return [
         "## Do the new views agree with each other?",
-        f"With {_middle(parts)} pictures given, by true depth and pose. Reprojection: PSNR of one new view warped into "
-        "another, over what both see; its share is 0 for another scene's pictures and 1 for the true ones. Shift: how "
+        f"With {_middle(parts)} images given, by true depth and pose. Reprojection: PSNR of one new view warped into "
+        "another, over what both see; its share is 0 for another scene's images and 1 for the true ones. Shift: how "
         "far from its true place a 7x7 patch at a corner matches best, within 4 px a side. Epipolar: symmetric "
         "distance of that match to the true line; TSED: share of pairs with at least 10 matches whose median distance "
         "is at most 2 px. Blur agrees with everything: the row mean's reprojection is good, its matches are not.",
@@ -236,9 +236,9 @@ def _control(parts: dict[str, Any], called: str) -> list[str]:
     protocols = sorted({part["camera_control"]["protocol"] for part in parts.values()} - {""})
     return [
         "## Do cameras go where they are told?",
-        f"With {_middle(parts)} pictures given, poses of the new views of {control['scenes']} scenes, recovered by "
-        "rendering the true scene and comparing, started at the camera asked for. Floor: the same on true pictures, "
-        "started 2° and 0.08 m off. Copy nearest: what pictures from another camera measure, if the search gets there. "
+        f"With {_middle(parts)} images given, poses of the new views of {control['scenes']} scenes, recovered by "
+        "rendering the true scene and comparing, started at the camera asked for. Floor: the same on true images, "
+        "started 2° and 0.08 m off. Copy nearest: what images from another camera measure, if the search gets there. "
         f"RotErr, TransErr, CamMC: {'; '.join(protocols) or 'of clips that move'}.",
         table([called, "method", *(title for title, _ in columns.values())], rows),
     ]
@@ -261,8 +261,8 @@ def _loops(loops: dict[str, Any]) -> list[str]:
     ]
     return [
         "## Once round and back",
-        f"Closed orbits of {loops['scenes']} scenes from one picture. Revisit: the last view, at the camera of the "
-        "picture, against the picture; the others against the truth.",
+        f"Closed orbits of {loops['scenes']} scenes from one image. Revisit: the last view, at the camera of the "
+        "image, against the image; the others against the truth.",
         table(["how", "method", *(title for title, _ in columns.values())], rows),
         f"![loops]({_sheet_name('loops')})",
     ]

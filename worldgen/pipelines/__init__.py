@@ -1,8 +1,8 @@
 """Short compositions of the model, the sampler and geometry."""
 
-from worldgen.pipelines.generate import generate
-from worldgen.pipelines.restore import Restoration, denoise, restore
-from worldgen.pipelines.views import Sampling, generate_views
+from worldgen.pipelines.generation import generate
+from worldgen.pipelines.novel_views import Sampling, generate_views
+from worldgen.pipelines.restoration import Restoration, denoise, restore
 
 __all__ = [
     "Restoration",

@@ -1,4 +1,4 @@
-"""From a user's pictures and cameras to the square, sized frames the model sees; intrinsics follow every step."""
+"""From a user's images and cameras to the square, sized frames the model sees; intrinsics follow every step."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,28 +9,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
+from geometry.camera.lenses import LensKind
 from geometry.errors import InputError
-from geometry.framing import square, undistorted
+from geometry.image.framing import square, undistorted
+from geometry.io.captures.nerfstudio import read_transforms
+from geometry.io.captures.posed import PosedImage
 from geometry.io.images import read_exif_fov, read_image
-from geometry.io.nerfstudio import read_transforms
-from geometry.io.posed import PosedPicture
-from geometry.lenses import LensKind
-from worldgen.clip import Clip
+from worldgen.core.clip import Clip
 
 DEFAULT_FOV_DEG = 55.0
 
-Picture = Path | str | Tensor
+ImageInput = Path | str | Tensor
 
 
 @dataclass(frozen=True)
 class Inputs:
     """What an orbit starts from, at the model's size.
 
-    given     the pictures, depth unknown (0); poses are meaningless unless `posed`
+    given     the images, depth unknown (0); poses are meaningless unless `posed`
     posed     whether the cameras came with poses
-    held_out  further pictures of the same capture, kept back as truth, or None
-    names     of the given pictures, and `held_out_names` of the others
+    held_out  further images of the same capture, kept back as truth, or None
+    names     of the given images, and `held_out_names` of the others
     notes     what was done to them, for the manifest
     """
 
@@ -43,45 +43,43 @@ class Inputs:
 
 
 def read_inputs(
-    pictures: Sequence[Picture], cameras: Path | str | Cameras | None, fov_deg: float | None, fit: str, size_px: int
+    images: Sequence[ImageInput], cameras: Path | str | Cameras | None, fov_deg: float | None, fit: str, size_px: int
 ) -> Inputs:
-    """Read, undistort, square and resize pictures.
+    """Read, undistort, square and resize images.
 
-    pictures  files, or rgb tensors [3, h, w] in 0..1
-    cameras   a transforms.json that names each picture (its other frames become held-out truth), cameras of batch
-              shape [g] for tensors, or None for one picture
-    fov_deg   field of view over the shorter side of one picture without cameras; else its EXIF, else 55 degrees
-    fit       "crop" to the centre square, or "pad" to a square by repeating the border
+    images  files, or rgb tensors [3, h, w] in 0..1
+    cameras   a transforms.json that names each image (its other frames become held-out truth), cameras of batch
+              shape [g] for tensors, or None for one image
+    fov_deg   field of view over the shorter side of one image without cameras; else its EXIF, else 55 degrees
+    fit       "crop" to the center square, or "pad" to a square by repeating the border
 
     Raises InputError for anything that does not fit together.
     """
     if fit not in ("crop", "pad"):
         raise InputError(f"fit {fit!r}; expected crop or pad")
-    if len(pictures) == 0:
-        raise InputError("no pictures; expected at least one")
+    if len(images) == 0:
+        raise InputError("no images; expected at least one")
     if isinstance(cameras, str | Path):
-        return _from_transforms([_path(p) for p in pictures], Path(cameras), fit, size_px)
+        return _from_transforms([_path(p) for p in images], Path(cameras), fit, size_px)
     if isinstance(cameras, Cameras):
-        return _from_cameras(pictures, cameras, fit, size_px)
-    if len(pictures) > 1:
-        raise InputError(
-            f"{len(pictures)} pictures without cameras; expected --cameras transforms.json, or one picture"
-        )
-    return _from_one(pictures[0], fov_deg, fit, size_px)
+        return _from_cameras(images, cameras, fit, size_px)
+    if len(images) > 1:
+        raise InputError(f"{len(images)} images without cameras; expected --cameras transforms.json, or one image")
+    return _from_one(images[0], fov_deg, fit, size_px)
 
 
-def _path(picture: Picture) -> Path:
-    if isinstance(picture, Tensor):
-        raise InputError("a picture tensor with a transforms.json; expected files that it names")
-    return Path(picture)
+def _path(image: ImageInput) -> Path:
+    if isinstance(image, Tensor):
+        raise InputError("an image tensor with a transforms.json; expected files that it names")
+    return Path(image)
 
 
-def _from_one(picture: Picture, fov_deg: float | None, fit: str, size_px: int) -> Inputs:
+def _from_one(image: ImageInput, fov_deg: float | None, fit: str, size_px: int) -> Inputs:
     source, exif = "given", None
-    if isinstance(picture, Tensor):
-        rgb, name, digest = picture, "picture", _digest(picture)
+    if isinstance(image, Tensor):
+        rgb, name, digest = image, "image", _digest(image)
     else:
-        path = Path(picture)
+        path = Path(image)
         rgb, name, digest = read_image(path), path.name, hashlib.sha256(path.read_bytes()).hexdigest()
         exif = read_exif_fov(path) if fov_deg is None else None
     if fov_deg is None:
@@ -92,14 +90,14 @@ def _from_one(picture: Picture, fov_deg: float | None, fit: str, size_px: int) -
     return Inputs(clip, False, (name,), notes=notes | _size_note([rgb], fit, size_px))
 
 
-def _from_cameras(pictures: Sequence[Picture], cameras: Cameras, fit: str, size_px: int) -> Inputs:
-    if cameras.shape != (len(pictures),):
-        raise InputError(f"{len(pictures)} pictures with cameras of shape {tuple(cameras.shape)}; expected one each")
-    rgbs = [p if isinstance(p, Tensor) else read_image(Path(p)) for p in pictures]
+def _from_cameras(images: Sequence[ImageInput], cameras: Cameras, fit: str, size_px: int) -> Inputs:
+    if cameras.shape != (len(images),):
+        raise InputError(f"{len(images)} images with cameras of shape {tuple(cameras.shape)}; expected one each")
+    rgbs = [p if isinstance(p, Tensor) else read_image(Path(p)) for p in images]
     wrong = [tuple(rgb.shape) for rgb in rgbs if rgb.shape != (3, *cameras.hw)]
     if wrong:
-        raise InputError(f"a picture of shape {wrong[0]} with cameras of size {cameras.hw}; expected (3, h, w) of it")
-    names = tuple(f"picture {i}" if isinstance(p, Tensor) else Path(p).name for i, p in enumerate(pictures))
+        raise InputError(f"an image of shape {wrong[0]} with cameras of size {cameras.hw}; expected (3, h, w) of it")
+    names = tuple(f"image {i}" if isinstance(p, Tensor) else Path(p).name for i, p in enumerate(images))
     clip = _clip([square(rgb, cameras[i], fit, size_px) for i, rgb in enumerate(rgbs)])
     notes = {"sha256": {name: _digest(rgb) for name, rgb in zip(names, rgbs)}}
     return Inputs(clip, True, names, notes=notes | _size_note(rgbs, fit, size_px))
@@ -110,12 +108,12 @@ def _from_transforms(paths: list[Path], file: Path, fit: str, size_px: int) -> I
     by_path = {frame.path: frame for frame in frames}
     for path in paths:
         if not path.is_file():
-            raise InputError(f"{path}: no such picture")
+            raise InputError(f"{path}: no such image")
         if path.resolve() not in by_path:
-            raise InputError(f"{path}: no frame of {file} names this picture; expected one of its {len(frames)}")
+            raise InputError(f"{path}: no frame of {file} names this image; expected one of its {len(frames)}")
     resolved = [path.resolve() for path in paths]
     if len(set(resolved)) != len(resolved):
-        raise InputError("the same picture is given twice; expected each once")
+        raise InputError("the same image is given twice; expected each once")
     given = [by_path[path] for path in resolved]
     rest = [frame for frame in frames if frame.path not in set(resolved)]
     lenses = [LensKind(int(frame.lens.kind)).name for frame in frames if frame.lens is not None]
@@ -137,7 +135,7 @@ def _from_transforms(paths: list[Path], file: Path, fit: str, size_px: int) -> I
     )
 
 
-def _read(frame: PosedPicture, fit: str, size_px: int) -> tuple[Tensor, tuple[Tensor, Cameras]]:
+def _read(frame: PosedImage, fit: str, size_px: int) -> tuple[Tensor, tuple[Tensor, Cameras]]:
     rgb, camera = undistorted(frame, frame.read())
     return rgb, square(rgb, camera, fit, size_px)
 

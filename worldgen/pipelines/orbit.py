@@ -1,4 +1,4 @@
-"""One picture, or several with cameras, to an orbit of RGB-D frames and its geometry."""
+"""One image, or several with cameras, to an orbit of RGB-D frames and its geometry."""
 
 import hashlib
 import json
@@ -12,22 +12,22 @@ from typing import Any
 
 import torch
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.framing import square_camera
-from geometry.io.nerfstudio import read_transforms
-from geometry.trajectories import nearest_point_to_axes
-from geometry.trajectories import orbit as orbit_path
-from geometry.transforms import invert_rigid
-from worldgen.clip import Clip
-from worldgen.config import plain
-from worldgen.gauge import scale_of
-from worldgen.model import WorldModel
-from worldgen.pipelines.inputs import Inputs, Picture, read_inputs
-from worldgen.pipelines.lift import lift
-from worldgen.pipelines.plan import Call, as_batch, camera_distance, plan_calls, uncovered
-from worldgen.pipelines.views import Sampling, generate_views
-from worldgen.world import HeldOut, World
+from geometry.image.framing import square_camera
+from geometry.io.captures.nerfstudio import read_transforms
+from geometry.rotation.transforms import invert_rigid
+from geometry.trajectory.paths import nearest_point_to_axes
+from geometry.trajectory.paths import orbit as orbit_path
+from worldgen.core.clip import Clip
+from worldgen.core.normalization import require_scene_scale
+from worldgen.core.world import HeldOut, World
+from worldgen.models.world_model import WorldModel
+from worldgen.pipelines.inputs import ImageInput, Inputs, read_inputs
+from worldgen.pipelines.lifting import lift
+from worldgen.pipelines.novel_views import Sampling, generate_views
+from worldgen.pipelines.view_schedule import Call, as_batch, camera_distance, plan_calls, uncovered
+from worldgen.runtime.config import plain
 
 MOST_FRAMES = 2000
 
@@ -36,8 +36,8 @@ MOST_FRAMES = 2000
 class Path3D:
     """The cameras to render and the frame they are in.
 
-    cameras  [n] in path order; frame 0 is the given picture where there is one without a pose
-    given    [g] cameras of the given pictures
+    cameras  [n] in path order; frame 0 is the given image where there is one without a pose
+    given    [g] cameras of the given images
     pivot    what is orbited
     scale    the scene scale in the caller's units; `metric` says whether those mean anything
     """
@@ -53,7 +53,7 @@ class Path3D:
 
 def orbit(
     model: WorldModel,
-    pictures: Sequence[Picture],
+    images: Sequence[ImageInput],
     cameras: Path | str | Cameras | None = None,
     frames: int = 24,
     seed: int = 0,
@@ -70,14 +70,14 @@ def orbit(
     on_start: Callable[[int], None] | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> World:
-    """Generate the orbit around what the pictures show, and lift it to points and a mesh.
+    """Generate the orbit around what the images show, and lift it to points and a mesh.
 
-    pictures   one file or rgb tensor [3, h, w] in 0..1, or several with `cameras`
+    images   one file or rgb tensor [3, h, w] in 0..1, or several with `cameras`
     cameras    transforms.json that names them (its other frames are rendered too and scored), or Cameras [g]
-    frames     length of the orbit, a full circle. One picture without cameras is its frame 0
-    elevation_deg, radius, fov_deg  where such a picture was taken from: degrees above the pivot's horizon, distance to
+    frames     length of the orbit, a full circle. One image without cameras is its frame 0
+    elevation_deg, radius, fov_deg  where such an image was taken from: degrees above the pivot's horizon, distance to
                the pivot straight ahead (default: the median depth the model predicts, which is not metric), degrees
-               over the shorter side (default: EXIF, else 55). Posed pictures bring their own; a single posed one takes
+               over the shorter side (default: EXIF, else 55). Posed images bring their own; a single posed one takes
                `radius`
     views      transforms.json or Cameras [n] to render instead of an orbit
     fit        "crop" or "pad" to a square; size_px  side of the frames (default: the model's)
@@ -96,7 +96,7 @@ def orbit(
         if value is not None and not 0 < value < float("inf"):
             raise InputError(f"{name} {value}; expected more than 0")
     sampling = Sampling.of(model, steps, guidance, solver, seed)
-    inputs = read_inputs(pictures, cameras, fov_deg, fit, size)
+    inputs = read_inputs(images, cameras, fov_deg, fit, size)
     read = time.perf_counter()
     path = _path(model, inputs, frames, elevation_deg, radius, views, fit, size, sampling)
     clip, given, rendered = _generate(model, inputs, path, sampling, on_start, on_step)
@@ -127,20 +127,20 @@ def _path(
     size: int,
     sampling: Sampling,
 ) -> Path3D:
-    """Where the cameras go, in the caller's frame: z up; for a picture without a pose the pivot is the origin."""
+    """Where the cameras go, in the caller's frame: z up; for an image without a pose the pivot is the origin."""
     given = inputs.given.cameras
     several = inputs.posed and len(given) > 1
     metric = radius is not None or several
     if several:
-        scale = scale_of(given)
+        scale = require_scene_scale(given)
         pivot = nearest_point_to_axes(given.world_from_camera)
-        radius = float((given.centres - pivot).norm(dim=-1).mean())
+        radius = float((given.centers - pivot).norm(dim=-1).mean())
     else:
         scale = radius = radius if radius is not None else _median_depth(model, inputs, sampling)
-        pivot = given.centres[0] + radius * given.forward[0]
+        pivot = given.centers[0] + radius * given.forward[0]
     azimuth_deg = 0.0
     if inputs.posed:
-        away = given.centres - pivot
+        away = given.centers - pivot
         elevation_deg = float(torch.rad2deg(torch.asin((away[:, 2] / away.norm(dim=-1)).clamp(-0.999, 0.999))).mean())
         azimuth_deg = float(torch.rad2deg(torch.atan2(away[0, 1], away[0, 0])))
     else:
@@ -160,14 +160,14 @@ def _views(views: Path | str | Cameras, fit: str, size: int) -> Cameras:
         if len(views.shape) != 1 or views.hw != (size, size):
             raise InputError(f"views of shape {tuple(views.shape)} and size {views.hw}; expected [n] of {(size, size)}")
         return views
-    file = read_transforms(Path(views), need_pictures=False)
+    file = read_transforms(Path(views), need_images=False)
     if len(file) > MOST_FRAMES:
         raise InputError(f"{views}: {len(file)} frames; expected at most {MOST_FRAMES}")
     return Cameras.cat([square_camera(frame, fit, size)[None] for frame in file.frames])
 
 
 def _median_depth(model: WorldModel, inputs: Inputs, sampling: Sampling) -> float:
-    """The median depth the model sees in the first picture, in its own units: there is no scale to be had."""
+    """The median depth the model sees in the first image, in its own units: there is no scale to be had."""
     first = inputs.given.frames(slice(0, 1))
     known = Clip(first.rgb[None], first.depth[None], first.cameras[None])
     seen = generate_views(model, known, known.cameras[:, :0], torch.ones(1), replace(sampling, guidance=1.0))
@@ -187,7 +187,7 @@ def _generate(
     parts = [path.cameras, path.given] + ([inputs.held_out.cameras] if inputs.held_out is not None else [])
     cameras = Cameras.cat(parts)
     n, g = len(path.cameras), len(path.given)
-    on_path = _on_path(path) if not inputs.posed else None  # frame of the path that is the given picture itself
+    on_path = _on_path(path) if not inputs.posed else None  # frame of the path that is the given image itself
     known = list(range(n, n + g))
     path_ids = [i for i in range(n) if i != on_path]
     order = torch.tensor([*path_ids, *known])
@@ -206,7 +206,7 @@ def _generate(
     rgb[n : n + g] = inputs.given.rgb
     for call in calls:
         ids = torch.tensor([*call.known, *call.new], dtype=torch.long)
-        # Given pictures keep unknown depth while others are made, so that depth errors do not feed on themselves.
+        # Given images keep unknown depth while others are made, so that depth errors do not feed on themselves.
         seen = ids[: len(call.known)]
         known_depth = torch.where((seen >= n)[:, None, None, None], 0.0, depth[seen])
         clip = Clip(rgb[seen][None], known_depth[None], as_batch(cameras, call.known))
@@ -225,7 +225,7 @@ def _generate(
 
 
 def _on_path(path: Path3D) -> int | None:
-    """The frame of the path whose camera is the given picture's, if there is one."""
+    """The frame of the path whose camera is the given image's, if there is one."""
     here = path.given[0]
     moved, zoomed = path.cameras.world_from_camera - here.world_from_camera, path.cameras.K - here.K
     same = ~(moved.flatten(1).any(1) | zoomed.flatten(1).any(1))
@@ -245,7 +245,7 @@ def _nearest(cameras: Cameras, known: list[int], target: int, count: int, scale:
 def _scores(rendered: Clip, inputs: Inputs) -> dict[str, Any]:
     """PSNR and SSIM of held-out views beside copy-nearest, each and on average."""
     from worldgen.evaluation.baselines import copy_nearest  # evaluation draws scenes: only where there is a truth
-    from worldgen.evaluation.image import psnr, ssim
+    from worldgen.evaluation.metrics.image import psnr, ssim
 
     truth = inputs.held_out
     assert truth is not None
@@ -284,7 +284,7 @@ def _manifest(model: WorldModel, inputs: Inputs, path: Path3D, sampling: Samplin
         "elevation_deg": path.elevation_deg,
         "scene_scale": path.scale,
         "metric": path.metric,
-        "frame": "the capture's own" if inputs.posed else "z up, origin at the pivot, the picture at azimuth 0",
-        "camera_convention": "files: OpenGL axes (nerfstudio); K in pixels, centres at +0.5",
+        "frame": "the capture's own" if inputs.posed else "z up, origin at the pivot, the image at azimuth 0",
+        "camera_convention": "files: OpenGL axes (nerfstudio); K in pixels, centers at +0.5",
         "reference_from_world": invert_rigid(path.given.world_from_camera[0]).tolist(),
     }

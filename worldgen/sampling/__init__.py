@@ -31,7 +31,7 @@ from worldgen.sampling.pyramid import Pyramid, sample_pyramid
 from worldgen.sampling.restoration import (
     Blur,
     Downsample,
-    Grey,
+    Gray,
     Inpaint,
     LinearOperator,
     consistent,
@@ -58,7 +58,7 @@ __all__ = [
     "Energy",
     "Euler",
     "Flow",
-    "Grey",
+    "Gray",
     "Guidance",
     "Heun",
     "History",

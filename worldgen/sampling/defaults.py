@@ -10,7 +10,7 @@ class SamplingDefaults:
     """How a model is sampled unless one says otherwise.
 
     steps     rows of levels to go down; 1 with no guidance is the posterior mean
-    guidance  scale towards the given pictures; 1 = none
+    guidance  scale towards the given images; 1 = none
     """
 
     steps: int = 20

@@ -1,6 +1,6 @@
 """Energies of clean estimates: how far what is being sampled is from what is wanted. `guide_by_energy` goes down them.
 
-An energy takes latent frames x0 [b, f, c, y, x] and gives one number a clip. Colours differ by R in -1..1, as
+An energy takes latent frames x0 [b, f, c, y, x] and gives one number a clip. Colors differ by R in -1..1, as
 `PixelCodec` keeps them, and an energy is a sum of squares of R over pixels and channels, scaled such that through that
 codec one step of 1 down its gradient about closes each pixel's difference while the others stay where they are; a sum
 of energies is an energy. Through trained codecs gradients pass by their decoders, and steps are of another size.
@@ -12,13 +12,13 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
-from geometry.agreement import COLOUR_TOLERANCE, agreement
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.flow import warp_by_flow
+from geometry.image.flow import warp_by_flow
+from geometry.image.multiview import COLOR_TOLERANCE, agreement
+from geometry.image.warping import forward_warp
 from geometry.shapes import Bool, Float, Int
-from geometry.warping import forward_warp
-from worldgen.models.codec import Codec
+from worldgen.models.codec.pixel import Codec
 
 Energy = Callable[[Float[Tensor, "b f c y x"]], Float[Tensor, "b"]]
 
@@ -29,7 +29,7 @@ def flow_energy(codec: Codec, flow: Float[Tensor, "b f 2 h w"], valid: Bool[Tens
     flow   pixels to the same surface point in the next frame; the last frame's is not looked at
     valid  where that is wanted: where the next frame shows the point (`forward_backward_visible`, or a scene's truth)
 
-    Pixels whose flow leads out of the picture ask for nothing. A step of 1 brings two pixels together half-way. Raises
+    Pixels whose flow leads out of the image ask for nothing. A step of 1 brings two pixels together half-way. Raises
     InputError for fewer than two frames, and when shapes disagree, here or as the energy is asked.
     """
     if flow.shape[1] < 2 or valid.shape != (*flow.shape[:2], 1, *flow.shape[3:]):
@@ -49,26 +49,27 @@ def flow_energy(codec: Codec, flow: Float[Tensor, "b f 2 h w"], valid: Bool[Tens
 
 def reprojection_energy(codec: Codec, cameras: Cameras) -> Energy:
     """Frames of a still world should explain each other by the depth being sampled: what is missing to a
-    `geometry.agreement` of 1, as much as sums of R^2 / 4 over pixels, meaned over the other frames, where R is small.
+    `geometry.image.multiview` of 1, as much as sums of R^2 / 4 over pixels, meaned over the other frames, where R is
+    small.
 
-    cameras  [b, f] in the network's gauge (`worldgen.gauge`), as in a `Conditioning`
+    cameras  [b, f] in the network's normalization (`worldgen.core.normalization`), as in a `Conditioning`
 
     Differences of more than about 0.2 in R pull less the larger they are. Depth is not bent to agree with itself and
-    learns from colours alone: with a gradient there, steps that suit colours throw it about. Raises InputError for
+    learns from colors alone: with a gradient there, steps that suit colors throw it about. Raises InputError for
     fewer than two frames, and when shapes disagree, as the energy is asked.
     """
     if len(cameras.shape) != 2 or cameras.shape[1] < 2:
         raise InputError(f"reprojection energy: cameras {tuple(cameras.shape)}; expected [b, f] of at least 2 frames")
 
     def energy(x0: Tensor) -> Tensor:
-        pictures = codec.decode(x0)
-        rgb = pictures["rgb"]
+        images = codec.decode(x0)
+        rgb = images["rgb"]
         _check_cameras("reprojection energy", rgb, cameras)
-        # A score of agreement falls by mean (r / COLOUR_TOLERANCE)^2 over 3 channels, r = R / 2 in 0..1.
+        # A score of agreement falls by mean (r / COLOR_TOLERANCE)^2 over 3 channels, r = R / 2 in 0..1.
         pixels = rgb.shape[1] * rgb.shape[3] * rgb.shape[4]
         # The signal is scale / depth - 1.
-        agreed = agreement(rgb, pictures["depth"] + 1, cameras, hold_depths=True)
-        return 3 * COLOUR_TOLERANCE**2 * pixels * (1 - agreed)
+        agreed = agreement(rgb, images["depth"] + 1, cameras, hold_depths=True)
+        return 3 * COLOR_TOLERANCE**2 * pixels * (1 - agreed)
 
     return energy
 
@@ -80,7 +81,7 @@ def camera_energy(
     given: Cameras,
     cameras: Cameras,
 ) -> Energy:
-    """The cameras should be followed: where pictures with depth, moved into the cameras of the frames, show something,
+    """The cameras should be followed: where images with depth, moved into the cameras of the frames, show something,
     the frames should show the same, sum of R^2 / 2.
 
     rgb      in 0..1, of `given` [b, k]
@@ -110,7 +111,7 @@ def camera_energy(
 def mask_energy(codec: Codec, classify: Callable[[Tensor], Tensor], masks: Int[Tensor, "b f 1 h w"]) -> Energy:
     """Each pixel should be of a class: cross-entropy in nats, summed over pixels.
 
-    classify  differentiable, pictures [b, f, 3, h, w] in 0..1 to logits [b, f, k, h, w]
+    classify  differentiable, images [b, f, 3, h, w] in 0..1 to logits [b, f, k, h, w]
     masks     the classes wanted, 0 to k - 1; negative where any will do
 
     A classifier's slopes are its own: what a step of 1 does is up to them. Raises InputError when shapes disagree, and
@@ -129,19 +130,19 @@ def mask_energy(codec: Codec, classify: Callable[[Tensor], Tensor], masks: Int[T
     return energy
 
 
-def _check(what: str, pictures: Tensor, maps: Tensor) -> None:
+def _check(what: str, images: Tensor, maps: Tensor) -> None:
     """Raises InputError unless both are [b, f, any, h, w] of the same b, f, h, w."""
-    if (*pictures.shape[:2], *pictures.shape[3:]) != (*maps.shape[:2], *maps.shape[3:]):
+    if (*images.shape[:2], *images.shape[3:]) != (*maps.shape[:2], *maps.shape[3:]):
         raise InputError(
-            f"{what}: frames {tuple(pictures.shape)} for maps {tuple(maps.shape)}; expected the same clips, frames "
+            f"{what}: frames {tuple(images.shape)} for maps {tuple(maps.shape)}; expected the same clips, frames "
             "and size"
         )
 
 
-def _check_cameras(what: str, pictures: Tensor, cameras: Cameras) -> None:
-    """Raises InputError unless there is a camera of its size for each of the pictures [b, f, c, h, w]."""
-    if tuple(pictures.shape[:2]) != tuple(cameras.shape) or tuple(pictures.shape[3:]) != cameras.hw:
+def _check_cameras(what: str, images: Tensor, cameras: Cameras) -> None:
+    """Raises InputError unless there is a camera of its size for each of the images [b, f, c, h, w]."""
+    if tuple(images.shape[:2]) != tuple(cameras.shape) or tuple(images.shape[3:]) != cameras.hw:
         raise InputError(
-            f"{what}: pictures {tuple(pictures.shape)} for cameras {tuple(cameras.shape)} of size {cameras.hw}; "
+            f"{what}: images {tuple(images.shape)} for cameras {tuple(cameras.shape)} of size {cameras.hw}; "
             "expected one each"
         )

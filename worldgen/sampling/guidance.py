@@ -12,7 +12,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Float
-from worldgen.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.levels import HISTORY
 from worldgen.sampling.process import Denoiser, Flow, Process, per_channel
 from worldgen.sampling.windows import of_frames
@@ -35,11 +35,11 @@ class Guidance:
     """Classifier-free guidance (Ho & Salimans 2022), a scale for each thing that can be left out; 1 = none.
 
     text, camera, memory  without the words, the cameras, or what the 3D memory shows
-    image    the given pictures and depth at level 1 instead of 0, replaced by their columns' own noise: the same
+    image    the given images and depth at level 1 instead of 0, replaced by their columns' own noise: the same
              network knowing nothing of them
     layout   the same of the given layout
     rescale  0 to 1: how far each frame's spread is brought back to that of the plain estimate (Lin et al. 2023, eq. 16)
-    given    the level at and below which a column counts as given: stabilised history's
+    given    the level at and below which a column counts as given: stabilized history's
 
     x0 = plain + sum over the parts of (scale - 1) (plain - without it), and plain where it is given.
     """

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Bool, Float, Int
-from worldgen.sampling.ramps import Ramp, as_ramp
+from worldgen.sampling.schedules import Schedule, as_schedule
 
-HISTORY = 0.02  # the level at which stabilised history is shown
+HISTORY = 0.02  # the level at which stabilized history is shown
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Levels:
 
     partial  columns may also end above 0: a stage that another one follows (`worldgen.sampling.pyramid`)
 
-    Every constructor takes a `ramp`: a number of even steps, or one of `worldgen.sampling.ramps`; and `known` [f, m],
-    the columns that are given (default: none).
+    Every constructor takes a `schedule`: a number of even steps, or one of `worldgen.sampling.schedules`; and `known`
+    [f, m], the columns that are given (default: none).
 
     Raises InputError when that does not hold.
     """
@@ -51,9 +51,11 @@ class Levels:
             raise InputError("levels that fall but do not reach 0; expected columns that are constant or end at 0")
 
     @staticmethod
-    def staggered(start: Int[Tensor, "f m"], ramp: int | Ramp, known: Bool[Tensor, "f m"] | None = None) -> "Levels":
+    def staggered(
+        start: Int[Tensor, "f m"], schedule: int | Schedule, known: Bool[Tensor, "f m"] | None = None
+    ) -> "Levels":
         """Each column begins its ramp in the row `start`: of this all the others are made."""
-        down = as_ramp(ramp).float()
+        down = as_schedule(schedule).float()
         if start.ndim != 2 or not start.numel():
             raise InputError(f"columns of shape {tuple(start.shape)}; expected [frames, modalities], none empty")
         known = torch.zeros_like(start, dtype=torch.bool) if known is None else known
@@ -66,48 +68,48 @@ class Levels:
         return Levels(torch.where(known, 0.0, down[(rows - start).clamp(0, len(down) - 1)]))
 
     @staticmethod
-    def full_sequence(frames: int, modalities: int, ramp: int | Ramp) -> "Levels":
+    def full_sequence(frames: int, modalities: int, schedule: int | Schedule) -> "Levels":
         """Everything unknown, denoised together."""
-        return Levels.staggered(_zeros(frames, modalities), ramp)
+        return Levels.staggered(_zeros(frames, modalities), schedule)
 
     @staticmethod
-    def given(known: Bool[Tensor, "f m"], ramp: int | Ramp) -> "Levels":
-        """Known columns stay at 0; all others come down together. Pictures to views, prediction, interpolation."""
-        return Levels.staggered(torch.zeros_like(known, dtype=torch.long), ramp, known)
+    def given(known: Bool[Tensor, "f m"], schedule: int | Schedule) -> "Levels":
+        """Known columns stay at 0; all others come down together. Images to views, prediction, interpolation."""
+        return Levels.staggered(torch.zeros_like(known, dtype=torch.long), schedule, known)
 
     @staticmethod
-    def stabilised(known: Bool[Tensor, "f m"], ramp: int | Ramp, history: float = HISTORY) -> "Levels":
+    def stabilized(known: Bool[Tensor, "f m"], schedule: int | Schedule, history: float = HISTORY) -> "Levels":
         """As `given`, but the network sees what is known a little noised, and so mistrusts its errors (Chen et al.
         2024, "Diffusion Forcing", 3.3). The known columns are returned as they came."""
         if not 0 <= history < 1:
             raise InputError(f"history at level {history}; expected 0 to less than 1")
-        return Levels(torch.where(known, history, Levels.given(known, ramp).matrix))
+        return Levels(torch.where(known, history, Levels.given(known, schedule).matrix))
 
     @staticmethod
     def autoregressive(
-        frames: int, modalities: int, ramp: int | Ramp, chunk: int = 1, known: Bool[Tensor, "f m"] | None = None
+        frames: int, modalities: int, schedule: int | Schedule, chunk: int = 1, known: Bool[Tensor, "f m"] | None = None
     ) -> "Levels":
         """Chunk after chunk of frames, each begun when the one before is clean."""
         _zeros(frames, modalities)
         if chunk < 1:
             raise InputError(f"chunks of {chunk} frames; expected at least 1")
-        return Levels._in_turn(torch.arange(frames) // chunk, modalities, ramp, None, known)
+        return Levels._in_turn(torch.arange(frames) // chunk, modalities, schedule, None, known)
 
     @staticmethod
     def rolling(
-        frames: int, modalities: int, ramp: int | Ramp, lag: int, known: Bool[Tensor, "f m"] | None = None
+        frames: int, modalities: int, schedule: int | Schedule, lag: int, known: Bool[Tensor, "f m"] | None = None
     ) -> "Levels":
         """Each frame begins `lag` rows after the one before it, while that is still on its way (progressive: Xie et al.
         2024; rolling diffusion: Ruhe et al. 2024). steps / lag frames move at once; lag = steps is autoregressive."""
-        if not 1 <= lag <= len(as_ramp(ramp)) - 1:
-            raise InputError(f"a lag of {lag} rows; expected 1 to the number of steps {len(as_ramp(ramp)) - 1}")
-        return Levels._in_turn(torch.arange(frames), modalities, ramp, lag, known)
+        if not 1 <= lag <= len(as_schedule(schedule)) - 1:
+            raise InputError(f"a lag of {lag} rows; expected 1 to the number of steps {len(as_schedule(schedule)) - 1}")
+        return Levels._in_turn(torch.arange(frames), modalities, schedule, lag, known)
 
     @staticmethod
     def keyframes(
         frames: int,
         modalities: int,
-        ramp: int | Ramp,
+        schedule: int | Schedule,
         tiers: Sequence[int] | Sequence[Sequence[int]],
         known: Bool[Tensor, "f m"] | None = None,
         group: int = 1,
@@ -117,8 +119,8 @@ class Levels:
 
         tiers  strides that fall, such as (8, 2): every 8th frame and the last, then every 2nd, then the rest; or the
                numbers of each tier's frames
-        group  pictures in a latent frame after the first (`Codec.group`): frames are then counted in latent ones, and
-               tiers of numbers name pictures, each of which must be the last of its latent frame
+        group  images in a latent frame after the first (`Codec.group`): frames are then counted in latent ones, and
+               tiers of numbers name images, each of which must be the last of its latent frame
         most   frames that move at once: larger tiers take several turns, from the first frames on
         """
         _zeros(frames, modalities)
@@ -140,42 +142,50 @@ class Levels:
             free = torch.ones(frames, dtype=torch.bool) if known is None else ~known.all(1)
             place = torch.stack([((turn == n) & free).cumsum(0) - 1 for n in range(len(tiers) + 1)])
             turn = frames * turn + place.gather(0, turn[None])[0].clamp_min(0) // most
-        return Levels._in_turn(turn, modalities, ramp, None, known)
+        return Levels._in_turn(turn, modalities, schedule, None, known)
 
     @staticmethod
-    def temporal_super_resolution(frames: int, modalities: int, ramp: int | Ramp, stride: int) -> "Levels":
+    def temporal_super_resolution(frames: int, modalities: int, schedule: int | Schedule, stride: int) -> "Levels":
         """Every `stride`-th frame is given, in all modalities."""
         if stride < 2:
             raise InputError(f"every {stride}-th frame given; expected 2 or more")
         known = torch.arange(frames)[:, None] % stride == 0
-        return Levels.given(known.expand(-1, modalities), ramp)
+        return Levels.given(known.expand(-1, modalities), schedule)
 
     @staticmethod
     def refine(
-        frames: int, modalities: int, ramp: int | Ramp, start: float = 0.6, known: Bool[Tensor, "f m"] | None = None
+        frames: int,
+        modalities: int,
+        schedule: int | Schedule,
+        start: float = 0.6,
+        known: Bool[Tensor, "f m"] | None = None,
     ) -> "Levels":
         """From a rendered or rough clip, noised to the level `start` (Meng et al. 2021, "SDEdit")."""
         if not 0 < start <= 1:
             raise InputError(f"refinement from level {start}; expected more than 0, to 1")
-        return Levels.staggered(_zeros(frames, modalities), start * as_ramp(ramp), known)
+        return Levels.staggered(_zeros(frames, modalities), start * as_schedule(schedule), known)
 
     @staticmethod
-    def by_modality(frames: int, turns: Sequence[int], ramp: int | Ramp) -> "Levels":
+    def by_modality(frames: int, turns: Sequence[int], schedule: int | Schedule) -> "Levels":
         """Modalities after each other: 0 = given, those of turn 1 come first, then those of turn 2.
 
-        For rgb, depth and layout: (0, 1, 0) is depth from pictures, (1, 1, 0) a layout to pictures and depth, (1, 1, 1)
-        joint, (2, 1, 0) depth before pictures.
+        For rgb, depth and layout: (0, 1, 0) is depth from images, (1, 1, 0) a layout to images and depth, (1, 1, 1)
+        joint, (2, 1, 0) depth before images.
         """
         if not turns or min(turns) < 0:
             raise InputError(f"turns of modalities {list(turns)}; expected 0 (given), 1, 2, ... for each")
         turn = torch.tensor(turns).expand(frames, -1)
         _zeros(frames, len(turns))
-        steps = len(as_ramp(ramp)) - 1
-        return Levels.staggered(steps * (_ranks(turn, turn == 0)), ramp, turn == 0)
+        steps = len(as_schedule(schedule)) - 1
+        return Levels.staggered(steps * (_ranks(turn, turn == 0)), schedule, turn == 0)
 
     @staticmethod
     def _in_turn(
-        turn: Int[Tensor, "f"], modalities: int, ramp: int | Ramp, lag: int | None, known: Bool[Tensor, "f m"] | None
+        turn: Int[Tensor, "f"],
+        modalities: int,
+        schedule: int | Schedule,
+        lag: int | None,
+        known: Bool[Tensor, "f m"] | None,
     ) -> "Levels":
         """Frames of the next turn begin `lag` rows later, by default when the last turn's are done; turns in which
         nothing is unknown take no time."""
@@ -183,8 +193,8 @@ class Levels:
         known = torch.zeros_like(wide, dtype=torch.bool) if known is None else known
         if known.shape != wide.shape:
             raise InputError(f"known columns {tuple(known.shape)}; expected {tuple(wide.shape)}, frames and modalities")
-        lag = len(as_ramp(ramp)) - 1 if lag is None else lag
-        return Levels.staggered(lag * _ranks(wide, known), ramp, known)
+        lag = len(as_schedule(schedule)) - 1 if lag is None else lag
+        return Levels.staggered(lag * _ranks(wide, known), schedule, known)
 
     @property
     def still(self) -> Bool[Tensor, "f m"]:
@@ -209,7 +219,7 @@ class Levels:
             raise InputError(f"levels as JSON: {error}; expected {{'levels': rows of frames of modalities}}") from error
 
     def plot(self, modalities: Sequence[str] | None = None) -> Float[Tensor, "3 h w"]:
-        """A picture: time to the right, a line a frame, a block a modality; light is known, dark is unknown."""
+        """An image: time to the right, a line a frame, a block a modality; light is known, dark is unknown."""
         from worldgen.sampling.plots import draw_levels
 
         return draw_levels(self.matrix, modalities)
@@ -225,14 +235,14 @@ class Levels:
 
 
 def latent_frame(frame: int, group: int, frames: int) -> int:
-    """The latent frame that a picture ends: the first is alone, then `group` share one.
+    """The latent frame that an image ends: the first is alone, then `group` share one.
 
-    Raises InputError for a picture inside a latent frame, or beyond the last of `frames`.
+    Raises InputError for an image inside a latent frame, or beyond the last of `frames`.
     """
     if frame % group:
         raise InputError(
-            f"keyframe {frame} with {group} pictures in a latent frame; expected 0 or a multiple of {group}, the last "
-            "picture of its latent frame"
+            f"keyframe {frame} with {group} images in a latent frame; expected 0 or a multiple of {group}, the last "
+            "image of its latent frame"
         )
     if not 0 <= frame // group < frames:
         raise InputError(f"keyframe {frame} of {1 + (frames - 1) * group} frames; expected one of them")

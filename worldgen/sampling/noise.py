@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from geometry.shapes import Float
-from worldgen.seeds import Domain, normal
+from worldgen.runtime.rng import Stream, normal
 
 _MODALITIES = 64  # at most, so that a modality and a number of moves are one number
 
@@ -40,7 +40,7 @@ class KeyedNoise:
                 for m, part in enumerate(noise[b, f].split(list(self.channels))):
                     if moves[f, m] >= 0:
                         address = (clip, frame, m + _MODALITIES * int(moves[f, m]))
-                        part.copy_(normal(Domain.SAMPLING, self.seed, address, tuple(part.shape)))
+                        part.copy_(normal(Stream.SAMPLING, self.seed, address, tuple(part.shape)))
         return noise
 
 

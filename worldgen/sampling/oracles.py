@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
 from geometry.shapes import Float
-from worldgen.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.process import Flow, Process, per_channel
 
 
@@ -121,9 +121,9 @@ class Mixture:
     def denoise(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         """E[x0 | x]: each part's answer, by how probable x is in it; a `Denoiser`."""
         first = self.parts[0]
-        answers, logs = zip(*(part.posterior(x.flatten(1), first.spread(level)) for part in self.parts))
+        predictions, logs = zip(*(part.posterior(x.flatten(1), first.spread(level)) for part in self.parts))
         share = (torch.stack(logs) + self.weights.log()[:, None]).softmax(0)
-        return first.framed((share[..., None] * torch.stack(answers)).sum(0))
+        return first.framed((share[..., None] * torch.stack(predictions)).sum(0))
 
     def moments(self) -> tuple[Float[Tensor, "n"], Float[Tensor, "n n"]]:
         """Mean and covariance of the clean frames."""

@@ -1,4 +1,4 @@
-"""Matrices of levels as pictures."""
+"""Matrices of levels as images."""
 
 from collections.abc import Sequence
 
@@ -22,13 +22,13 @@ def draw_levels(
     names = list(modalities) if modalities is not None else [f"modality {m}" for m in range(count)]
     if len(names) != count:
         raise InputError(f"names {names} for {count} modalities; expected one each")
-    ramp = matrix.new_tensor([_KNOWN, _MIDDLE, _UNKNOWN])
+    schedule = matrix.new_tensor([_KNOWN, _MIDDLE, _UNKNOWN])
     place = 2 * matrix.detach().cpu().clamp(0, 1)
     below = place.floor().long().clamp_max(1)
-    colour = torch.lerp(ramp[below], ramp[below + 1], (place - below)[..., None]).permute(3, 2, 1, 0)
+    color = torch.lerp(schedule[below], schedule[below + 1], (place - below)[..., None]).permute(3, 2, 1, 0)
     wide = max(1, across // rows)
     blocks = []
-    for name, block in zip(names, colour.unbind(1)):
+    for name, block in zip(names, color.unbind(1)):
         large = block.repeat_interleave(line, 1).repeat_interleave(wide, 2)
         large[:, line - 1 :: line] = _PAPER
         blocks += [_label(name, large.shape[2]), large]

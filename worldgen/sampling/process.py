@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Float
-from worldgen.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning
 
 # (x [b f c h w], level [b f m], conditioning) -> the clean estimate x0 [b f c h w]
 Denoiser = Callable[[Tensor, Tensor, Conditioning], Tensor]
@@ -122,7 +122,7 @@ class Process(ABC):
     ) -> Denoiser:
         """A network with inputs and outputs of about unit variance as a denoiser.
 
-        By default the network predicts the clean signal itself: pictures lie on a low-dimensional manifold and noise
+        By default the network predicts the clean signal itself: images lie on a low-dimensional manifold and noise
         does not, so only this target fits through tokens narrower than their patch (Li & He 2025, "Back to Basics",
         table 2). We saw the same: predicting the residual of the best linear estimate left grain in 64-pixel samples
         at patches of 8. What is at level 0 is known and returned as it is.

@@ -1,4 +1,4 @@
-"""Spatial pyramids: the first steps on small pictures, the last on large ones (Jin et al. 2024, "Pyramidal Flow
+"""Spatial pyramids: the first steps on small images, the last on large ones (Jin et al. 2024, "Pyramidal Flow
 Matching"): a list of sizes, each with its levels, and a jump between them."""
 
 from collections.abc import Iterator, Sequence
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Bool, Float
-from worldgen.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
 from worldgen.sampling.process import Denoiser, Flow, Process, per_channel
-from worldgen.sampling.ramps import uniform
 from worldgen.sampling.sampler import State, begin, sample
+from worldgen.sampling.schedules import uniform
 from worldgen.sampling.solvers import Solver
 
 _FLOW = Flow()
@@ -77,8 +77,8 @@ class Pyramid:
         for n, (count, end) in enumerate(zip(steps, [*ends, 0.0])):
             if not 0 <= end < top or (end == 0) != (n == halvings):
                 raise InputError(f"a stage from level {float(top):g} to {end:g}; expected one that falls, to above 0")
-            ramp = (end + (top - end) * uniform(count)).float()
-            matrix = torch.where(known, 0.0, ramp[:, None, None])
+            schedule = (end + (top - end) * uniform(count)).float()
+            matrix = torch.where(known, 0.0, schedule[:, None, None])
             size = (hw[0] // 2 ** (halvings - n), hw[1] // 2 ** (halvings - n))
             stages.append(Stage(size, Levels(matrix, partial=n < halvings)))
             top = least_level(torch.tensor(end, dtype=torch.float64), process)
@@ -98,7 +98,7 @@ def _falling(matrix: Tensor) -> Tensor:
 def least_level(level: Tensor, process: Process = _FLOW) -> Tensor:
     """The least level at which upsampled frames of this level can be made to have white noise.
 
-    Nearest-neighbour upsampling by 2 shares each number's noise out over a block of four: its mean has variance sigma^2
+    Nearest-neighbor upsampling by 2 shares each number's noise out over a block of four: its mean has variance sigma^2
     where white noise of sigma' has sigma'^2 / 4. Brought to the next stage's share of signal, alpha' / alpha, it must
     not be more: sigma' / alpha' >= 2 sigma / alpha. For flow that is 2 t / (1 + t).
     """
@@ -118,7 +118,7 @@ def jump(
     """Frames at the levels `now` as frames of twice the size at the levels `after`, with white noise again.
 
     noise  standard normal, of the larger size
-    block  pixels on a side that a codec folds into channels (`PixelCodec.block`): pictures are enlarged, not latents
+    block  pixels on a side that a codec folds into channels (`PixelCodec.block`): images are enlarged, not latents
 
     x' = alpha' / alpha up(x) + sigma' (noise less its mean in each 2 x 2) + what is missing of sigma' in those means
     (the renoising of Jin et al. 2024, eq. 15, for any pair of levels `least_level` allows).
@@ -171,5 +171,5 @@ def _unfold(latent: Tensor, block: int) -> Tensor:
     return rearrange(latent, "... (c p q) y x -> ... c (y p) (x q)", p=block, q=block)
 
 
-def _fold(picture: Tensor, block: int) -> Tensor:
-    return rearrange(picture, "... c (y p) (x q) -> ... (c p q) y x", p=block, q=block)
+def _fold(image: Tensor, block: int) -> Tensor:
+    return rearrange(image, "... c (y p) (x q) -> ... (c p q) y x", p=block, q=block)

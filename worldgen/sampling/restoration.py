@@ -1,9 +1,9 @@
-"""Restoration by data consistency: what was measured of the pictures replaces that part of every clean estimate.
+"""Restoration by data consistency: what was measured of the images replaces that part of every clean estimate.
 
-A measurement is a linear operator A on pictures, y = A x. With an inverse A+ (A A+ A = A) an estimate x0 becomes
+A measurement is a linear operator A on images, y = A x. With an inverse A+ (A A+ A = A) an estimate x0 becomes
 x0 + A+ (y - A x0): the measured part is y's, the rest, which A cannot see, stays the network's (Wang et al. 2022,
 "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model", eq. 13). Noise of known strength needs no
-operator, since a noised picture is what the sampler sees at some level: `level_of_noise`.
+operator, since a noised image is what the sampler sees at some level: `level_of_noise`.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,9 +16,9 @@ from einops import reduce
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.image.warping import fill_nearest
 from geometry.shapes import Bool, Float
-from geometry.warping import fill_nearest
-from worldgen.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.process import Denoiser
 
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
@@ -26,14 +26,14 @@ LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
 
 @runtime_checkable
 class LinearOperator(Protocol):
-    """What was measured of pictures. A and A+ are linear, with A A+ A = A, and take each frame by itself."""
+    """What was measured of images. A and A+ are linear, with A A+ A = A, and take each frame by itself."""
 
     def apply(self, rgb: Float[Tensor, "*b f 3 h w"]) -> Float[Tensor, "*b f 3 y x"]:
-        """A: the measurement of pictures. Raises InputError for sizes that do not fit."""
+        """A: the measurement of images. Raises InputError for sizes that do not fit."""
         ...
 
     def pseudo_inverse(self, measured: Float[Tensor, "*b f 3 y x"]) -> Float[Tensor, "*b f 3 h w"]:
-        """A+: pictures with this measurement, where there are any."""
+        """A+: images with this measurement, where there are any."""
         ...
 
     def guess(self, measured: Float[Tensor, "*b f 3 y x"]) -> Float[Tensor, "*b f 3 h w"]:
@@ -51,10 +51,10 @@ class Inpaint:
     known: Bool[Tensor, "*b f 1 h w"]
 
     def apply(self, rgb: Float[Tensor, "*b f 3 h w"]) -> Float[Tensor, "*b f 3 h w"]:
-        """The pictures, 0 where unknown, whatever (also NaN) stood there."""
+        """The images, 0 where unknown, whatever (also NaN) stood there."""
         if (rgb.shape[-4], *rgb.shape[-2:]) != (self.known.shape[-4], *self.known.shape[-2:]):
             raise InputError(
-                f"a mask of shape {tuple(self.known.shape)} for pictures {tuple(rgb.shape)}; expected the same frames "
+                f"a mask of shape {tuple(self.known.shape)} for images {tuple(rgb.shape)}; expected the same frames "
                 "and size"
             )
         return torch.where(self.known.to(rgb.device), rgb, 0.0)
@@ -64,14 +64,14 @@ class Inpaint:
         return self.apply(measured)
 
     def guess(self, measured: Float[Tensor, "*b f 3 h w"]) -> Float[Tensor, "*b f 3 h w"]:
-        """Each pixel takes the nearest known one's colour; missing frames stay black."""
+        """Each pixel takes the nearest known one's color; missing frames stay black."""
         rgb = self.apply(measured)
         return fill_nearest(rgb, self.known.to(rgb.device).expand_as(rgb[..., :1, :, :]))
 
 
 @dataclass(frozen=True)
 class Downsample:
-    """Smaller pictures: each pixel is the mean of a block of `factor` x `factor`."""
+    """Smaller images: each pixel is the mean of a block of `factor` x `factor`."""
 
     factor: int
 
@@ -83,11 +83,11 @@ class Downsample:
         """Block means."""
         height, width = rgb.shape[-2:]
         if height % self.factor or width % self.factor:
-            raise InputError(f"pictures of {width}x{height} pixels by {self.factor}; expected sides it divides")
+            raise InputError(f"images of {width}x{height} pixels by {self.factor}; expected sides it divides")
         return reduce(rgb, "... (y p) (x q) -> ... y x", "mean", p=self.factor, q=self.factor)
 
     def pseudo_inverse(self, measured: Float[Tensor, "*b f 3 y x"]) -> Float[Tensor, "*b f 3 h w"]:
-        """Each mean in its whole block (nearest neighbour)."""
+        """Each mean in its whole block (nearest neighbor)."""
         return measured.repeat_interleave(self.factor, -1).repeat_interleave(self.factor, -2)
 
     def guess(self, measured: Float[Tensor, "*b f 3 y x"]) -> Float[Tensor, "*b f 3 h w"]:
@@ -98,52 +98,52 @@ class Downsample:
 
 
 @dataclass(frozen=True)
-class Grey:
-    """Frames that are not in colour: each channel is luma, the weighted sum of sRGB values.
+class Gray:
+    """Frames that are not in color: each channel is luma, the weighted sum of sRGB values.
 
     A is a projection and so its own inverse, in the sense of A A+ A = A. What it cannot see, the differences between
     channels, stays the estimate's. (The inverse of least norm would share luma out along the weights, and so tint green
     whatever it lightens.)
 
-    coloured  [*b, f] frames in full colour
+    colored  [*b, f] frames in full color
     weights   of red, green and blue; their sum is 1
     """
 
-    coloured: Bool[Tensor, "*b f"]
+    colored: Bool[Tensor, "*b f"]
     weights: tuple[float, float, float] = LUMA
 
     def __post_init__(self) -> None:
         if abs(sum(self.weights) - 1) > 1e-6:
-            raise InputError(f"weights of grey {self.weights}; expected a sum of 1")
+            raise InputError(f"weights of gray {self.weights}; expected a sum of 1")
 
     def apply(self, rgb: Float[Tensor, "*b f 3 h w"]) -> Float[Tensor, "*b f 3 h w"]:
-        """Luma in all three channels; coloured frames as they are."""
-        if self.coloured.shape[-1] != rgb.shape[-4]:
-            raise InputError(f"{self.coloured.shape[-1]} frames in colour or not, for {rgb.shape[-4]} pictures")
+        """Luma in all three channels; colored frames as they are."""
+        if self.colored.shape[-1] != rgb.shape[-4]:
+            raise InputError(f"{self.colored.shape[-1]} frames in color or not, for {rgb.shape[-4]} images")
         luma = (rgb * rgb.new_tensor(self.weights)[:, None, None]).sum(-3, keepdim=True)
-        return torch.where(self.coloured[..., None, None, None].to(rgb.device), rgb, luma)
+        return torch.where(self.colored[..., None, None, None].to(rgb.device), rgb, luma)
 
     def pseudo_inverse(self, measured: Float[Tensor, "*b f 3 h w"]) -> Float[Tensor, "*b f 3 h w"]:
         """The same."""
         return self.apply(measured)
 
     def guess(self, measured: Float[Tensor, "*b f 3 h w"]) -> Float[Tensor, "*b f 3 h w"]:
-        """The grey pictures."""
+        """The gray images."""
         return self.apply(measured)
 
 
 @dataclass(frozen=True)
 class Blur:
-    """Blurred by a kernel that is symmetric in both axes; pictures go on beyond their border as in a mirror.
+    """Blurred by a kernel that is symmetric in both axes; images go on beyond their border as in a mirror.
 
-    A mirror because pictures do not wrap, as circular boundaries would have it, and because together with symmetry it
+    A mirror because images do not wrap, as circular boundaries would have it, and because together with symmetry it
     makes A diagonal in the cosine basis (DCT-II; Strang 1999), so that its exact pseudo-inverse costs four small
     products and no decomposition. Frequencies of which less than `least` passes count as not measured: A is without
     them, and its inverse does not blow up their noise.
 
     kernel  [k, l], odd sides
     least   share of a frequency's amplitude that passes, of the largest. A+ makes noise up to 1 / least times larger:
-            the default suits the rounding of 8 bits, noisy pictures want more, exact ones can do with 1e-3
+            the default suits the rounding of 8 bits, noisy images want more, exact ones can do with 1e-3
     """
 
     kernel: Float[Tensor, "k l"]
@@ -170,7 +170,7 @@ class Blur:
         return Blur(row[:, None] * row, least)
 
     def apply(self, rgb: Float[Tensor, "*b f 3 h w"]) -> Float[Tensor, "*b f 3 h w"]:
-        """The blurred pictures."""
+        """The blurred images."""
         return self._filtered(rgb, lambda passes: passes)
 
     def pseudo_inverse(self, measured: Float[Tensor, "*b f 3 h w"]) -> Float[Tensor, "*b f 3 h w"]:
@@ -181,12 +181,12 @@ class Blur:
         """A+ y: sharp where frequencies were measured, with ringing beyond."""
         return self.pseudo_inverse(measured)
 
-    def _filtered(self, pictures: Tensor, gain: Callable[[Tensor], Tensor]) -> Tensor:
+    def _filtered(self, images: Tensor, gain: Callable[[Tensor], Tensor]) -> Tensor:
         """Float64 inside: gains reach 1 / least."""
-        down, across = (_cosines(size).to(pictures.device) for size in pictures.shape[-2:])
-        spectrum = down @ pictures.double() @ across.T
-        passes = self._passes(pictures.shape[-2], pictures.shape[-1]).to(pictures.device)
-        return (down.T @ (gain(passes) * spectrum) @ across).to(pictures.dtype)
+        down, across = (_cosines(size).to(images.device) for size in images.shape[-2:])
+        spectrum = down @ images.double() @ across.T
+        passes = self._passes(images.shape[-2], images.shape[-1]).to(images.device)
+        return (down.T @ (gain(passes) * spectrum) @ across).to(images.dtype)
 
     def _passes(self, height: int, width: int) -> Float[Tensor, "h w"]:
         """How much of each frequency's amplitude passes: the kernel's cosine transform."""
@@ -199,7 +199,7 @@ class Blur:
 
 
 def _cosines(size: int) -> Float[Tensor, "n n"]:
-    """The orthonormal DCT-II: row m is the cosine of frequency m at pixel centres."""
+    """The orthonormal DCT-II: row m is the cosine of frequency m at pixel centers."""
     m = torch.arange(size, dtype=torch.float64)[:, None]
     rows = torch.cos(torch.pi * m * (torch.arange(size) + 0.5) / size) * (2 / size) ** 0.5
     return torch.where(m == 0, rows / 2**0.5, rows)
@@ -208,14 +208,14 @@ def _cosines(size: int) -> Float[Tensor, "n n"]:
 def project(
     operator: LinearOperator, measured: Float[Tensor, "*b f 3 y x"], rgb: Float[Tensor, "*b f 3 h w"]
 ) -> Float[Tensor, "*b f 3 h w"]:
-    """Pictures made to have this measurement: x + A+ (y - A x)."""
+    """Images made to have this measurement: x + A+ (y - A x)."""
     return rgb + operator.pseudo_inverse(measured - operator.apply(rgb))
 
 
 def measurement_residual(
     operator: LinearOperator, measured: Float[Tensor, "*b f 3 y x"], rgb: Float[Tensor, "*b f 3 h w"]
 ) -> float:
-    """The largest |A x - y|, in units of colours in 0..1."""
+    """The largest |A x - y|, in units of colors in 0..1."""
     return float((operator.apply(rgb) - measured).abs().max())
 
 
@@ -226,10 +226,10 @@ def displayable(
     residual: float = 2e-4,
     rounds: int = 200,
 ) -> Float[Tensor, "*b f 3 h w"]:
-    """Pictures in 0..1 with this measurement: projected and clamped in turn until the residual is that small.
+    """Images in 0..1 with this measurement: projected and clamped in turn until the residual is that small.
 
     Both sets are convex, so this converges where they meet (alternating projections; Bregman 1965), that is for every
-    measurement of pictures in 0..1; another one ends after `rounds` with the residual that is left.
+    measurement of images in 0..1; another one ends after `rounds` with the residual that is left.
     """
     for _ in range(rounds):
         rgb = project(operator, measured, rgb).clamp(0, 1)
@@ -247,8 +247,8 @@ def consistent(
 ) -> Denoiser:
     """The denoiser whose estimates have this measurement.
 
-    measured        of pictures in 0..1; the same for every sample where the batch is one of samples
-    decode, encode  between latent frames and {"rgb": pictures in 0..1, ...} (`worldgen.models.codec.Codec`)
+    measured        of images in 0..1; the same for every sample where the batch is one of samples
+    decode, encode  between latent frames and {"rgb": images in 0..1, ...} (`worldgen.models.codec.pixel.Codec`)
     """
 
     def estimate(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
@@ -260,13 +260,13 @@ def consistent(
 
 
 def level_of_noise(sigma: float) -> float:
-    """The level at which the flow process has noise of standard deviation `sigma`, for colours in 0..1.
+    """The level at which the flow process has noise of standard deviation `sigma`, for colors in 0..1.
 
-    There x = (1 - t) x0 + t noise is 1 - t times a picture with noise of t / (1 - t), which is 2 sigma since signals
-    are 2 rgb - 1. So a noised picture times 1 - t *is* the sampler's state at that level.
+    There x = (1 - t) x0 + t noise is 1 - t times an image with noise of t / (1 - t), which is 2 sigma since signals
+    are 2 rgb - 1. So a noised image times 1 - t *is* the sampler's state at that level.
 
     Raises InputError unless sigma is finite and more than 0.
     """
     if not 0 < sigma < float("inf"):
-        raise InputError(f"noise of standard deviation {sigma}; expected more than 0, for colours in 0..1")
+        raise InputError(f"noise of standard deviation {sigma}; expected more than 0, for colors in 0..1")
     return 2 * sigma / (1 + 2 * sigma)

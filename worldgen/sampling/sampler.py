@@ -15,13 +15,13 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.io.files import write_file
 from geometry.shapes import Float
-from worldgen.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
 from worldgen.sampling.process import Denoiser, Flow, Process, per_channel
 from worldgen.sampling.solvers import Solver
-from worldgen.sampling.steps import Steps
-from worldgen.sampling.windows import Window, looking
+from worldgen.sampling.solvers.table import Steps
+from worldgen.sampling.windows import Window, windowed_denoiser
 
 _FLOW = Flow()
 
@@ -85,7 +85,7 @@ def sample(
     state     go on from here rather than from the first row; `noise` is not looked at then
 
     Columns whose level does not change in a step are not touched, bit for bit. A denoiser that can remember finished
-    frames (`worldgen.sampling.windows.Remembering`) is called with the others only. Progress, previews and stopping
+    frames (`worldgen.sampling.windows.CachingDenoiser`) is called with the others only. Progress, previews and stopping
     early belong to the caller.
 
     Raises InputError for shapes that do not agree, a stochastic solver without fresh noise, and the state of another
@@ -179,7 +179,7 @@ def _follow(
     if solver.stochastic and fresh is None:
         raise InputError(f"{solver} takes fresh noise; expected `fresh`, such as KeyedNoise(...)")
     steps = Steps.of(solver, process, matrix, channels, state.x)
-    look = looking(denoiser, matrix, conditioning, window)
+    look = windowed_denoiser(denoiser, matrix, conditioning, window)
     levels = matrix.to(state.x).expand(state.x.shape[0], *matrix.shape).unbind(1)
     history = (matrix == matrix[0]).all(0) & (matrix[0] > 0) & (matrix[0] < 1)
     shown = per_channel(history.to(state.x), channels) > 0 if known is not None and bool(history.any()) else None

@@ -7,11 +7,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
+from geometry.camera.projection import project, unproject
 from geometry.errors import InputError
-from geometry.projection import project, unproject
 from geometry.shapes import Float
-from worldgen.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.process import Denoiser
 
 _GRID, _DEPTHS = 8, (0.5, 1.0, 2.0, 4.0)
@@ -45,7 +45,7 @@ class Window:
 
 
 def nearness(time: Float[Tensor, "f"]) -> Float[Tensor, "f f"]:
-    """Closeness in time, in 0..1: exp(-|difference| / the median step between neighbours)."""
+    """Closeness in time, in 0..1: exp(-|difference| / the median step between neighbors)."""
     gap = (time[:, None] - time[None]).abs()
     step = time.sort().values.diff().median() if len(time) > 1 else time.new_ones(())
     return torch.exp(-gap / step.clamp_min(1e-9))
@@ -68,12 +68,12 @@ def overlap(cameras: Cameras, scale: float = 1.0) -> Float[Tensor, "f f"]:
 
 
 @runtime_checkable
-class Remembering(Protocol):
+class CachingDenoiser(Protocol):
     """A denoiser that keeps keys and values of finished frames, so that they are not computed again."""
 
     def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor: ...
 
-    def remember(self, x: Tensor, conditioning: Conditioning) -> "Remembering":
+    def append_to_cache(self, x: Tensor, conditioning: Conditioning) -> "CachingDenoiser":
         """The same, knowing these clean frames as well."""
         ...
 
@@ -97,7 +97,7 @@ class _Rows:
     """Of each row of a matrix of levels, [rows - 1, f].
 
     moving  the frames on their way
-    known   those of which something is as it will stay, such as a given picture whose depth waits; others say nothing
+    known   those of which something is as it will stay, such as a given image whose depth waits; others say nothing
     clean   those that are clean in all modalities, and stay so
     """
 
@@ -123,9 +123,9 @@ def _numbers(chosen: Tensor) -> list[int]:
 Look = Callable[[Tensor, Tensor, int], Tensor]
 
 
-def looking(denoiser: Denoiser, matrix: Tensor, conditioning: Conditioning, window: Window | None) -> Look:
+def windowed_denoiser(denoiser: Denoiser, matrix: Tensor, conditioning: Conditioning, window: Window | None) -> Look:
     """The denoiser as it is called in each row of a matrix of levels [rows, f, m]."""
-    if isinstance(denoiser, Remembering):
+    if isinstance(denoiser, CachingDenoiser):
         if window is not None:
             raise InputError("a window with a denoiser that remembers; expected one of them")
         return _remembering(denoiser, matrix, conditioning)
@@ -165,7 +165,7 @@ def _only(denoiser: Denoiser, x: Tensor, level: Tensor, conditioning: Conditioni
     return x0
 
 
-def _remembering(denoiser: Remembering, matrix: Tensor, conditioning: Conditioning) -> Look:
+def _remembering(denoiser: CachingDenoiser, matrix: Tensor, conditioning: Conditioning) -> Look:
     """Calls with what is not remembered yet and the moving frames may see.
 
     Frames are remembered, those of one order number in one call, once they and all before them are clean in all
@@ -182,7 +182,7 @@ def _remembering(denoiser: Remembering, matrix: Tensor, conditioning: Conditioni
         while pending and all(clean[f] for f in range(len(order)) if order[f] == pending[0]):
             number = pending.pop(0)
             chunk = [f for f in range(len(order)) if order[f] == number]
-            denoiser = denoiser.remember(x[:, chunk], conditioning.frames(chunk))
+            denoiser = denoiser.append_to_cache(x[:, chunk], conditioning.frames(chunk))
         if not moving:
             return x
         last = max(order[f] for f in moving)

@@ -1,17 +1,17 @@
 """Procedural worlds with exact truth."""
 
-from worldgen.scenes.building import Builder, height_field, plain, texture
-from worldgen.scenes.classes import SemanticClass, class_colours
-from worldgen.scenes.families import FAMILIES, draw
-from worldgen.scenes.filming import Shot, clear_of, views
+from worldgen.scenes.cameras.sampling import Shot, clear_of, views
+from worldgen.scenes.cameras.viewpoints import ring
+from worldgen.scenes.classes import SemanticClass, class_colors
+from worldgen.scenes.families.builder import Builder, height_field, plain, texture
+from worldgen.scenes.families.family import FAMILIES, draw
+from worldgen.scenes.families.tabletop import tabletop
 from worldgen.scenes.layout import Boxes, boxes_of, draw_layout, layout
 from worldgen.scenes.motion import Motion
-from worldgen.scenes.render import render
+from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.rendering.textures import Pattern, Textures
 from worldgen.scenes.scene import Light, Materials, Scene, stack
-from worldgen.scenes.shapes import Shape
-from worldgen.scenes.tabletop import tabletop
-from worldgen.scenes.textures import Pattern, Textures
-from worldgen.scenes.viewpoints import ring
 
 __all__ = [
     "FAMILIES",
@@ -27,7 +27,7 @@ __all__ = [
     "Shot",
     "Textures",
     "boxes_of",
-    "class_colours",
+    "class_colors",
     "clear_of",
     "draw",
     "draw_layout",

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from worldgen.scenes.classes import SemanticClass
+from worldgen.scenes.rendering.shapes import Shape
 from worldgen.scenes.scene import Scene
-from worldgen.scenes.shapes import Shape
 
-_COLOURS = {  # linear light
+_COLORS = {  # linear light
     "red": (0.6, 0.05, 0.04), "orange": (0.75, 0.25, 0.03), "yellow": (0.75, 0.6, 0.06), "green": (0.08, 0.4, 0.08),
     "turquoise": (0.05, 0.5, 0.45), "blue": (0.05, 0.12, 0.6), "purple": (0.3, 0.06, 0.5), "pink": (0.8, 0.3, 0.5),
     "brown": (0.2, 0.09, 0.04), "black": (0.02, 0.02, 0.02), "grey": (0.2, 0.2, 0.2), "white": (0.8, 0.8, 0.8),
@@ -22,28 +22,28 @@ _BACKGROUND = (SemanticClass.GROUND, SemanticClass.WALL, SemanticClass.FLOOR, Se
                SemanticClass.LANE_LINE, SemanticClass.SIDEWALK)  # fmt: skip
 
 
-def colour_names(colours: Tensor) -> list[str]:
-    """The nearest common names of linear colours [n, 3], judged by chromaticity first and brightness second."""
+def color_names(colors: Tensor) -> list[str]:
+    """The nearest common names of linear colors [n, 3], judged by chromaticity first and brightness second."""
 
     def features(rgb: Tensor) -> Tensor:
         bright = rgb.clamp_min(1e-4) ** (1 / 2.2)
         mean = bright.mean(-1, keepdim=True)
         return torch.cat([bright - mean, 0.4 * mean], -1)
 
-    names = list(_COLOURS)
-    nearest = torch.cdist(features(colours), features(torch.tensor(list(_COLOURS.values())).to(colours))).argmin(-1)
+    names = list(_COLORS)
+    nearest = torch.cdist(features(colors), features(torch.tensor(list(_COLORS.values())).to(colors))).argmin(-1)
     return [names[n] for n in nearest.tolist()]
 
 
 def captions(scene: Scene, settings: Sequence[str]) -> tuple[str, ...]:
-    """One sentence a scene: what is there, with colours and counts, and where ("in a room at night")."""
+    """One sentence a scene: what is there, with colors and counts, and where ("in a room at night")."""
     return tuple(_caption(scene, b, setting) for b, setting in enumerate(settings))
 
 
 def _caption(scene: Scene, b: int, setting: str) -> str:
     things: dict[int, tuple[bool, float, str]] = {}
     textures = scene.material.textures
-    colours = colour_names((textures.colour_a[b] + textures.colour_b[b]) / 2)
+    colors = color_names((textures.color_a[b] + textures.color_b[b]) / 2)
     volumes, classes = scene.size[b].prod(-1).tolist(), scene.semantic[b].tolist()
     kinds, instances = scene.kind[b].tolist(), scene.instance[b].tolist()
     for n, (kind, instance, volume) in enumerate(zip(kinds, instances, volumes)):
@@ -57,7 +57,7 @@ def _caption(scene: Scene, b: int, setting: str) -> str:
         noun = _NOUNS.get(semantic, semantic.name)
         if semantic is SemanticClass.OBJECT:
             noun = Shape(kind).name
-        things[instance] = (semantic in _LIVELY, volume, f"{colours[n]} {noun.lower().replace('_', ' ')}")
+        things[instance] = (semantic in _LIVELY, volume, f"{colors[n]} {noun.lower().replace('_', ' ')}")
     counts = Counter(name for _, _, name in sorted(things.values(), reverse=True))
     parts = [_count(name, count) for name, count in list(counts.items())[:6]]
     if not parts:

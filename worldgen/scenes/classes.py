@@ -1,4 +1,4 @@
-"""What things are: the classes of everything in a scene, and the colours that stand for them in a layout map."""
+"""What things are: the classes of everything in a scene, and the colors that stand for them in a layout map."""
 
 from enum import IntEnum
 
@@ -35,10 +35,10 @@ class SemanticClass(IntEnum):
     SHELF = 20
     LAMP = 21
     RUG = 22
-    PICTURE = 23
+    IMAGE = 23
 
 
-_COLOURS = {
+_COLORS = {
     SemanticClass.GROUND: (0.55, 0.50, 0.42),
     SemanticClass.OBJECT: (0.90, 0.45, 0.10),
     SemanticClass.WALL: (0.70, 0.68, 0.80),
@@ -62,13 +62,13 @@ _COLOURS = {
     SemanticClass.SHELF: (0.35, 0.15, 0.05),
     SemanticClass.LAMP: (1.00, 0.90, 0.50),
     SemanticClass.RUG: (0.60, 0.10, 0.30),
-    SemanticClass.PICTURE: (0.15, 0.85, 0.75),
+    SemanticClass.IMAGE: (0.15, 0.85, 0.75),
     SemanticClass.SKY: (0.35, 0.60, 0.90),
 }
 
 
-def class_colours(classes: Int[Tensor, "*b 1 h w"]) -> Float[Tensor, "*b 3 h w"]:
-    """The colour of each pixel's class (sRGB, 0..1)."""
+def class_colors(classes: Int[Tensor, "*b 1 h w"]) -> Float[Tensor, "*b 3 h w"]:
+    """The color of each pixel's class (sRGB, 0..1)."""
     # The sky's -1 indexes the last row.
-    table = torch.tensor([_COLOURS[kind] for kind in sorted(SemanticClass, key=lambda kind: kind % len(SemanticClass))])
+    table = torch.tensor([_COLORS[kind] for kind in sorted(SemanticClass, key=lambda kind: kind % len(SemanticClass))])
     return table.to(classes.device)[classes.squeeze(-3)].movedim(-1, -3)

@@ -1,4 +1,4 @@
-"""A scene as files: its exact geometry with its motion as GLB, and any clip as a film of colour and depth."""
+"""A scene as files: its exact geometry with its motion as GLB, and any clip as a video of color and depth."""
 
 from pathlib import Path
 
@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 
 from geometry.conventions import srgb_from_linear
-from geometry.io.gltf import MovingMesh, write_moving_glb
+from geometry.io.assets.gltf import MovingMesh, write_moving_glb
 from geometry.io.video import write_mp4
-from geometry.meshes import Mesh
-from worldgen.clip import Clip
+from geometry.mesh.meshes import Mesh
+from worldgen.core.clip import Clip
+from worldgen.runtime.contact_sheet import depth_image
 from worldgen.scenes.classes import SemanticClass
+from worldgen.scenes.rendering.textures import evaluate
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.tessellation import tessellate
-from worldgen.scenes.textures import evaluate
-from worldgen.sheets import depth_picture
 
 
 def write_scene_glb(path: Path, scene: Scene, index: int = 0, fine: int = 48) -> None:
-    """Write one scene of a batch: every primitive a node with its own track, coloured by its texture.
+    """Write one scene of a batch: every primitive a node with its own track, colored by its texture.
 
     fine  segments around a round shape
     Raises InputError for a scene without primitives.
@@ -27,8 +27,8 @@ def write_scene_glb(path: Path, scene: Scene, index: int = 0, fine: int = 48) ->
     columns = scene.material.textures.table()[index].T.contiguous()
     for n in (scene.kind[index] >= 0).nonzero().squeeze(-1).tolist():
         vertices, faces = tessellate(scene, index, n, fine)
-        colours = _colours(columns, n, vertices, faces)
-        mesh = Mesh(vertices.float(), faces, colours)
+        colors = _colors(columns, n, vertices, faces)
+        mesh = Mesh(vertices.float(), faces, colors)
         name = f"{SemanticClass(int(scene.semantic[index, n])).name.lower()} {int(scene.instance[index, n])}.{n}"
         time_s, position = scene.motion.time_s[index], scene.motion.position[index, n]
         rotation = scene.motion.rotation[index, n]
@@ -39,7 +39,7 @@ def write_scene_glb(path: Path, scene: Scene, index: int = 0, fine: int = 48) ->
     write_moving_glb(path, meshes, {"caption": caption, "units": "metres"})
 
 
-def _colours(columns: Tensor, n: int, vertices: Tensor, faces: Tensor) -> Tensor:
+def _colors(columns: Tensor, n: int, vertices: Tensor, faces: Tensor) -> Tensor:
     """The texture at each vertex (sRGB), blurred to the vertices' distance."""
     a, b, c = vertices[faces].unbind(1)
     normal = torch.zeros_like(vertices).index_add(0, faces.flatten(), _thrice(torch.linalg.cross(b - a, c - a)))
@@ -55,9 +55,9 @@ def _thrice(values: Tensor) -> Tensor:
 
 
 def write_clip_mp4(path: Path, clip: Clip, fps: float = 12.0, scale: int = 1) -> None:
-    """Write a clip [f] as one film: colours on the left, depth on the right (bright = near)."""
+    """Write a clip [f] as one video: colors on the left, depth on the right (bright = near)."""
     known = clip.depth[(clip.depth > 0) & clip.depth.isfinite()]
     near, far = (float(known.min()), float(known.max())) if len(known) else (1.0, 2.0)
     far = max(min(far, 50 * near), near * 1.01)
-    depth = torch.stack([depth_picture(frame, near, far) for frame in clip.depth])
+    depth = torch.stack([depth_image(frame, near, far) for frame in clip.depth])
     write_mp4(path, torch.cat([clip.rgb, depth], -1), fps, scale)

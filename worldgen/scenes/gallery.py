@@ -1,4 +1,4 @@
-"""`worldgen scenes`: a folder to look at, for every family a contact sheet, a film with depth and a GLB."""
+"""`worldgen scenes`: a folder to look at, for every family a contact sheet, a video with depth and a GLB."""
 
 import json
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import torch
 
 from geometry.errors import InputError
 from geometry.io.images import write_png
-from worldgen.folders import whole_folder
+from worldgen.runtime.atomic_dir import atomic_dir
+from worldgen.runtime.contact_sheet import grid
+from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.export import write_clip_mp4, write_scene_glb
-from worldgen.scenes.families import FAMILIES, draw
-from worldgen.scenes.filming import Shot, views
-from worldgen.scenes.render import render
-from worldgen.sheets import grid
+from worldgen.scenes.families.family import FAMILIES, draw
+from worldgen.scenes.rendering.render import render
 
 _ROWS, _COLUMNS = 6, 6
 
@@ -29,7 +29,7 @@ def gallery(
 ) -> None:
     """Render held-out scenes of some families into a new folder.
 
-    FAMILY/sheet.png  six scenes, six frames each;  FAMILY/clip.mp4  the first scene's film, colour beside depth;
+    FAMILY/sheet.png  six scenes, six frames each;  FAMILY/clip.mp4  the first scene's video, color beside depth;
     FAMILY/scene.glb  that scene's exact geometry with its motion;  scenes.json  captions and counts
     on_step           called with how many of the families are done
     Raises InputError for families that do not exist, sizes or lengths below 2, or a folder that is there already.
@@ -39,7 +39,7 @@ def gallery(
     if size_px < 2 or frames < 2:
         raise InputError(f"{frames} frames of {size_px} px; expected at least 2 of each")
     facts = {}
-    with whole_folder(output, overwrite) as folder:
+    with atomic_dir(output, overwrite) as folder:
         for done, name in enumerate(families):
             on_step(done, len(families))
             facts[name] = _family(name, folder / name, seed, size_px, frames)
@@ -53,11 +53,11 @@ def _family(name: str, folder: Path, seed: int, size_px: int, frames: int) -> di
     scene = draw(name, seed, indices, True)
     clip = render(scene, views(name, scene, seed, indices, True, Shot(_COLUMNS, 3.0, (size_px, size_px))))
     write_png(folder / "sheet.png", grid([list(row) for row in clip.rgb], enlarge=1))
-    # The film goes through the two to four seconds of motion that scenes have.
+    # The video goes through the two to four seconds of motion that scenes have.
     shot = Shot(frames, frames / 2.0, (size_px, size_px))
     first = scene[:1]
-    film = render(first, views(name, first, seed, [0], True, shot))[0]
-    write_clip_mp4(folder / "clip.mp4", film, fps=min(30.0, shot.fps), scale=max(1, 256 // size_px))
+    video = render(first, views(name, first, seed, [0], True, shot))[0]
+    write_clip_mp4(folder / "clip.mp4", video, fps=min(30.0, shot.fps), scale=max(1, 256 // size_px))
     write_scene_glb(folder / "scene.glb", first)
     primitives = (scene.kind >= 0).sum(1)
     return {

@@ -1,4 +1,4 @@
-"""Layout maps: what a scenario says is there, as a picture: class colours, 3D boxes in depth order, lane lines.
+"""Layout maps: what a scenario says is there, as an image: class colors, 3D boxes in depth order, lane lines.
 
 The boxes are ray cast like the scenes themselves, so depth order and boxes that reach behind the camera are exact.
 """
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Float, Int
-from worldgen.scenes.classes import SemanticClass, class_colours
-from worldgen.scenes.render import bundled_pictures, picture_bundles
+from worldgen.scenes.classes import SemanticClass, class_colors
+from worldgen.scenes.rendering.render import bundled_images, image_bundles
+from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.rendering.tracing import Solids, trace
 from worldgen.scenes.scene import Scene
-from worldgen.scenes.shapes import Shape
-from worldgen.scenes.tracing import Solids, trace
 
 _EDGE_M, _LINE_M = 0.04, 0.08  # half widths of a box's edges and of a lane line, if that is more than a pixel
 _BACKGROUND = (SemanticClass.GROUND, SemanticClass.WALL, SemanticClass.FLOOR, SemanticClass.ROAD,
@@ -26,13 +26,13 @@ _BACKGROUND = (SemanticClass.GROUND, SemanticClass.WALL, SemanticClass.FLOOR, Se
 class Boxes:
     """Up to n oriented 3D boxes in each of f frames of b clips: x to a thing's front, y to its left, z up.
 
-    centre    [b, f, n, 3] metres
+    center    [b, f, n, 3] metres
     rotation  [b, f, n, 3, 3] world from box
     size      [b, f, n, 3] half length, half width, half height, metres
     semantic  [b, n] `SemanticClass`; -1 = no box
     """
 
-    centre: Float[Tensor, "b f n 3"]
+    center: Float[Tensor, "b f n 3"]
     rotation: Float[Tensor, "b f n 3 3"]
     size: Float[Tensor, "b f n 3"]
     semantic: Int[Tensor, "b n"]
@@ -68,7 +68,7 @@ def boxes_of(scene: Scene, time_s: Float[Tensor, "b f"]) -> Boxes:
     half = torch.where(present[:, None, :, None], (high - low) / 2, 1.0).clamp_min(1e-4)
     present[:, 0] = False  # the background's
     return Boxes(
-        centre=origin + (turn @ middle[..., None]).squeeze(-1),
+        center=origin + (turn @ middle[..., None]).squeeze(-1),
         rotation=turn,
         size=half,
         semantic=torch.where(present, scene.semantic.gather(1, lead), -1),
@@ -91,23 +91,23 @@ def draw_layout(
     lines: Float[Tensor, "b q 2 3"] | None = None,
     classes: Int[Tensor, "b f 1 h w"] | None = None,
 ) -> Float[Tensor, "b f 3 h w"]:
-    """Boxes and lane lines as cameras [b, f] see them: sRGB colours in 0..1.
+    """Boxes and lane lines as cameras [b, f] see them: sRGB colors in 0..1.
 
-    Boxes have their class's colour, darker on the left and right, with a light front and dark edges at least a pixel
-    wide; lines lie on the ground z = 0, white, hidden by boxes; the background has flat class colours.
+    Boxes have their class's color, darker on the left and right, with a light front and dark edges at least a pixel
+    wide; lines lie on the ground z = 0, white, hidden by boxes; the background has flat class colors.
 
     lines    pieces from point to point, NaN = none
     classes  whose background classes are drawn; else sky over an endless ground
     Raises InputError when the batch shapes do not match.
     """
-    if len(cameras.shape) != 2 or boxes.centre.shape[:2] != cameras.shape:
+    if len(cameras.shape) != 2 or boxes.center.shape[:2] != cameras.shape:
         raise InputError(
-            f"layout: boxes {tuple(boxes.centre.shape[:3])} for cameras {tuple(cameras.shape)}; expected [b, f, n] "
+            f"layout: boxes {tuple(boxes.center.shape[:3])} for cameras {tuple(cameras.shape)}; expected [b, f, n] "
             "and [b, f]"
         )
     frames = cameras.shape[1]
     flat = cameras.reshape(cameras.shape.numel())
-    origin, direction = picture_bundles(flat, 1)
+    origin, direction = image_bundles(flat, 1)
     solids = _solids(boxes)
     hits = trace(solids, origin, direction)
     pixel = (1 / flat.K[:, 0, 0])[:, None, None]
@@ -117,39 +117,39 @@ def draw_layout(
     on_ground = (ground_t > 0) & torch.isfinite(ground_t)
     if classes is None:
         sky_or_ground = torch.where(on_ground, int(SemanticClass.GROUND), int(SemanticClass.SKY))
-        under = class_colours(bundled_pictures(sky_or_ground[:, :, None], cameras.hw, 1))
+        under = class_colors(bundled_images(sky_or_ground[:, :, None], cameras.hw, 1))
     else:
         known = torch.tensor([int(kind) for kind in _BACKGROUND], device=classes.device)
         backdrop = torch.where(torch.isin(classes, known) | (classes < 0), classes, int(SemanticClass.GROUND))
-        under = class_colours(backdrop.flatten(0, 1))
+        under = class_colors(backdrop.flatten(0, 1))
     if lines is not None and lines.shape[1]:
         point = origin + torch.where(on_ground, ground_t, 0.0)[:, :, None] * direction
         painted = _on_lines(point[:, :, :2], lines.repeat_interleave(frames, 0), pixel * ground_t) & on_ground
-        painted = bundled_pictures(painted[:, :, None], cameras.hw, 1)
+        painted = bundled_images(painted[:, :, None], cameras.hw, 1)
         white = torch.full_like(painted, int(SemanticClass.LANE_LINE), dtype=torch.long)
-        under = torch.where(painted, class_colours(white), under)
-    colour = _box_colours(solids, boxes, hits.slot, hits.t, origin, direction, pixel)
-    seen = bundled_pictures((hits.slot >= 0)[:, :, None], cameras.hw, 1)
-    return torch.where(seen, bundled_pictures(colour, cameras.hw, 1), under).unflatten(0, cameras.shape)
+        under = torch.where(painted, class_colors(white), under)
+    color = _box_colors(solids, boxes, hits.slot, hits.t, origin, direction, pixel)
+    seen = bundled_images((hits.slot >= 0)[:, :, None], cameras.hw, 1)
+    return torch.where(seen, bundled_images(color, cameras.hw, 1), under).unflatten(0, cameras.shape)
 
 
 def _solids(boxes: Boxes) -> Solids:
-    """The boxes as primitives of single pictures."""
-    frames = boxes.centre.shape[1]
-    centre, rotation, size = (part.flatten(0, 1) for part in (boxes.centre, boxes.rotation, boxes.size))
+    """The boxes as primitives of single images."""
+    frames = boxes.center.shape[1]
+    center, rotation, size = (part.flatten(0, 1) for part in (boxes.center, boxes.rotation, boxes.size))
     semantic = boxes.semantic.repeat_interleave(frames, 0)
     linear = rotation.transpose(-1, -2) / size[..., None]
-    affine = torch.cat([linear, -(linear @ centre[..., None])], -1)
+    affine = torch.cat([linear, -(linear @ center[..., None])], -1)
     present = semantic >= 0
-    pictures, slots = semantic.shape
+    images, slots = semantic.shape
     return Solids(
         kind=torch.where(present, int(Shape.BOX), int(Shape.NONE)),
         unit_from_world=affine,
-        form=centre.new_full((pictures, slots, 2), 0.5),
-        centre=centre,
+        form=center.new_full((images, slots, 2), 0.5),
+        center=center,
         reach=torch.where(present, size.norm(dim=-1), -torch.inf),
-        corners=centre.new_zeros(pictures, 0, 3, 3),
-        owner=semantic.new_zeros(pictures, 0),
+        corners=center.new_zeros(images, 0, 3, 3),
+        owner=semantic.new_zeros(images, 0),
     )
 
 
@@ -166,14 +166,14 @@ def _on_lines(point: Tensor, lines: Tensor, footprint: Tensor) -> Tensor:
     return painted
 
 
-def _box_colours(
+def _box_colors(
     solids: Solids, boxes: Boxes, slot: Tensor, t: Tensor, origin: Tensor, direction: Tensor, pixel: Tensor
 ) -> Tensor:
-    """Colours [p, t, 3, k] of what the rays meet; where they meet nothing, anything."""
-    pictures, frames = len(slot), boxes.centre.shape[1]
-    picture = torch.arange(pictures, device=slot.device)[:, None, None].expand_as(slot)
+    """Colors [p, t, 3, k] of what the rays meet; where they meet nothing, anything."""
+    images, frames = len(slot), boxes.center.shape[1]
+    image = torch.arange(images, device=slot.device)[:, None, None].expand_as(slot)
     which = slot.clamp_min(0)
-    affine, half = solids.unit_from_world[picture, which], boxes.size.flatten(0, 1)[picture, which]
+    affine, half = solids.unit_from_world[image, which], boxes.size.flatten(0, 1)[image, which]
     point = (origin + torch.where(slot >= 0, t, 1.0)[:, :, None] * direction).movedim(2, -1)
     unit = (affine[..., :3] @ point[..., None]).squeeze(-1) + affine[..., 3]
     width = torch.maximum(pixel * t.nan_to_num(posinf=1.0), torch.full_like(t, _EDGE_M))[..., None]
@@ -182,7 +182,7 @@ def _box_colours(
     face = unit.abs().argmax(-1)
     front, back = (face == 0) & (unit[..., 0] > 0), (face == 0) & (unit[..., 0] <= 0)
     shade = torch.where(face == 2, 1.0, torch.where(face == 1, 0.75, torch.where(back, 0.6, 1.0)))
-    semantic = boxes.semantic.repeat_interleave(frames, 0)[picture, which]
-    base = class_colours(semantic.clamp_min(0)[:, None]).movedim(1, -1) * shade[..., None]
+    semantic = boxes.semantic.repeat_interleave(frames, 0)[image, which]
+    base = class_colors(semantic.clamp_min(0)[:, None]).movedim(1, -1) * shade[..., None]
     base = torch.where(front[..., None], 0.5 + 0.5 * base, base)
     return torch.where(edge[..., None], 0.15 * base, base).movedim(-1, 2)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from geometry.errors import InputError
-from geometry.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
+from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
 from geometry.shapes import Float
 
 

@@ -10,18 +10,18 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.shapes import Float, Int
 from worldgen.scenes.motion import Motion
-from worldgen.scenes.textures import Textures
+from worldgen.scenes.rendering.textures import Textures
 
 
 @dataclass(frozen=True)
 class Materials:
     """What primitives [*b] look like.
 
-    textures  batch shape b; the diffuse colour
+    textures  batch shape b; the diffuse color
     gloss     [*b] strength of the highlight, 0 = diffuse
     shine     [*b] its sharpness (Blinn-Phong exponent; Blinn 1977)
-    glow      [*b] light given off, times the colour
-    haze_m    [*b] distance over which the primitive fades into the horizon's colour; inf = never
+    glow      [*b] light given off, times the color
+    haze_m    [*b] distance over which the primitive fades into the horizon's color; inf = never
     """
 
     textures: Textures
@@ -36,8 +36,8 @@ class Light:
     """Linear light of b scenes: a sky, one sun with shadows, and up to l lamps with shadows.
 
     to_sun       [b, 3] unit vector towards the sun
-    sun, ambient, horizon, zenith  [b, 3] light of the sun, of the surroundings, and the sky's colours
-    lamp, lamp_colour  [b, l, 3] where lamps are (metres) and their light at one metre's distance; 0 = none
+    sun, ambient, horizon, zenith  [b, 3] light of the sun, of the surroundings, and the sky's colors
+    lamp, lamp_color  [b, l, 3] where lamps are (metres) and their light at one metre's distance; 0 = none
     """
 
     to_sun: Float[Tensor, "b 3"]
@@ -46,7 +46,7 @@ class Light:
     horizon: Float[Tensor, "b 3"]
     zenith: Float[Tensor, "b 3"]
     lamp: Float[Tensor, "b l 3"]
-    lamp_colour: Float[Tensor, "b l 3"]
+    lamp_color: Float[Tensor, "b l 3"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Scene:
 
     kind       [b, n] `Shape`, -1 = empty slot
     size       [b, n, 3] half extents
-    form       [b, n, 2] the two numbers some shapes have (`worldgen/scenes/shapes.py`)
+    form       [b, n, 2] the two numbers some shapes have (`worldgen/scenes/rendering/shapes.py`)
     motion     where each primitive is over time
     instance   [b, n] what a clip's `instances` will hold; the parts of one thing share a number, 0 is the background
     semantic   [b, n] `SemanticClass`
@@ -170,7 +170,7 @@ def _padded(scene: Scene, width: dict[str, int]) -> Scene:
         light=replace(
             scene.light,
             lamp=_fill(scene.light.lamp, 1, width["l"], 0.0),
-            lamp_colour=_fill(scene.light.lamp_colour, 1, width["l"], 0.0),
+            lamp_color=_fill(scene.light.lamp_color, 1, width["l"], 0.0),
         ),
         triangles=_fill(scene.triangles, 1, width["m"], 0.0),
         owner=_fill(scene.owner, 1, width["m"], -1),

@@ -1,7 +1,7 @@
 """Training on endless scenes: configuration, data, loss, loop, checkpoints."""
 
 from worldgen.training.config import RunConfig
-from worldgen.training.loop import Trainer
+from worldgen.training.engine.trainer import Trainer
 
 __all__ = [
     "RunConfig",

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from geometry.errors import InputError
-from worldgen.folders import check_output, whole_folder
-from worldgen.model import WorldModel
+from worldgen.models.world_model import WorldModel
+from worldgen.runtime.atomic_dir import atomic_dir, check_output
 
 
 def blend(first: str | Path, second: str | Path, share: float, output: Path) -> str:
@@ -32,6 +32,6 @@ def blend(first: str | Path, second: str | Path, share: float, output: Path) -> 
             raise InputError(f"{second} has {name} {others}; expected that of {first}, {own}")
     state, end = model.state(), other.state()
     model.load_state({name: torch.lerp(value, end[name], share) for name, value in state.items()})
-    with whole_folder(output) as folder:
+    with atomic_dir(output) as folder:
         model.save(folder, int8=True)
     return f"{1 - share:g} of {first} and {share:g} of {second}: {output}"

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from geometry.errors import InputError
-from worldgen.model import ModelConfig
-from worldgen.precision import PRECISIONS
-from worldgen.scenes.families import FAMILIES
+from worldgen.models.world_model import ModelConfig
+from worldgen.runtime.precision import PRECISIONS
+from worldgen.scenes.families.family import FAMILIES
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,13 @@ class DataConfig:
     """The endless stream of scenes.
 
     seed         of the scene series
-    views        pictures rendered of each scene, from which a step draws its frames
+    views        images rendered of each scene, from which a step draws its frames
     pool         batches of scenes rendered together
     reuse        times each scene is used, each time with other frames, levels and noise
     families     how often each family of scenes is drawn; the weights need not sum to one
     fps          frames a second of the clips of families with moving cameras
-    lenses       share of the clips filmed through a lens other than a pinhole (`worldgen.scenes.optics`)
+    lenses       share of the clips recorded through a lens other than a pinhole
+                 (`worldgen.scenes.cameras.random_lenses`)
     spreads_deg  tabletop: half angles of the arc the cameras stand on, drawn between each pair's ends with equal chance
     shards, shards_share  folder of shards of real captures (`worldgen curate`), and the share of clips drawn from there
     """
@@ -45,13 +46,13 @@ PATTERNS = ("given", "given_depth", "prediction", "interpolation", "depth", "lay
 class TaskConfig:
     """How often each pattern of levels is trained, and what is dropped; the weights need not sum to one.
 
-    given          some pictures known, the rest and all depth unknown
-    given_depth    some pictures known with their depth, as in filling in between finished frames
-    prediction     the first pictures known, in order, in half the cases with depth
-    interpolation  every so manyth picture and the last known, in order, in half the cases with depth
-    depth          all pictures known, depth unknown
-    layout         layouts known, pictures and depth unknown (models with layouts only)
-    unknown        everything unknown (given pictures dropped, for guidance)
+    given          some images known, the rest and all depth unknown
+    given_depth    some images known with their depth, as in filling in between finished frames
+    prediction     the first images known, in order, in half the cases with depth
+    interpolation  every so manyth image and the last known, in order, in half the cases with depth
+    depth          all images known, depth unknown
+    layout         layouts known, images and depth unknown (models with layouts only)
+    unknown        everything unknown (given images dropped, for guidance)
     independent    every (frame, modality) at a level of its own
     layout_given   chance that the layouts are known in the other patterns as well
     drop_cameras, drop_text  chance that a clip's cameras, or its caption, are dropped
@@ -85,7 +86,7 @@ class TaskConfig:
 class Stage:
     """A part of a run: so many steps of clips of some size, each of a number of frames drawn anew every step.
 
-    frames of 1 are single pictures, as in pre-training on images.
+    frames of 1 are single images, as in pre-training on images.
     """
 
     steps: int
@@ -99,19 +100,20 @@ class TrainConfig:
     """One run.
 
     budget_s      seconds for the whole run: its rate is measured once after the warm-up and fixes the number of steps,
-                  at most `steps` (`worldgen.training.budget`); None = `steps` it is
+                  at most `steps` (`worldgen.training.engine.budget`); None = `steps` it is
     frames        frames of a clip, drawn anew every step
     curriculum    stages before the last one, which has the run's batch, frames and the model's size; their steps are
                   part of `steps`
     averages, average_every  lengths of averages of the weights that are stored every so many steps, of which
-                  `worldgen average` makes one of any other length (`worldgen.training.averages`)
-    weighting     of the squared error by level: velocity, x0, snr or min_snr (`worldgen.training.loss.weight`)
+                  `worldgen average` makes one of any other length (`worldgen.training.engine.averages`)
+    weighting     of the squared error by level: velocity, x0, snr or min_snr
+                  (`worldgen.training.objectives.loss.weight`)
     least_level   below it the weight stays what it is there
-    depth_weight, layout_weight  of their losses beside the pictures'
-    consistency_weight  of the cross-view disagreement of predicted pictures (still scenes); 0 = not computed
+    depth_weight, layout_weight  of their losses beside the images'
+    consistency_weight  of the cross-view disagreement of predicted images (still scenes); 0 = not computed
     alignment_weight, alignment_until  of what the middle block's tokens do not know of the exact geometry
-                  (`worldgen.training.alignment`), for that share of the steps; of weight 0 not computed. Not with a
-                  reward or a student
+                  (`worldgen.training.objectives.alignment`), for that share of the steps; of weight 0 not computed. Not
+                  with a reward or a student
     checkpointing  recompute blocks in the backward pass: memory for time
     compile       compile each block (torch.compile): the first steps take longer, the others less
     parallel      how the processes torchrun starts share the model: "ddp" each has all of it, "fsdp" each has a part;
@@ -160,10 +162,10 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """Fine-tuning on the agreement of sampled views (`worldgen.training.reward`; still scenes).
+    """Fine-tuning on the agreement of sampled views (`worldgen.training.objectives.reward`; still scenes).
 
     weight  of what is missing to a reward of 1, beside the loss
-    given   first frames of each clip whose pictures are given; the others are sampled
+    given   first frames of each clip whose images are given; the others are sampled
     steps   of sampling
     last    through how many of them, from the end, gradients go
     """
@@ -181,11 +183,11 @@ class RewardConfig:
 @dataclass(frozen=True)
 class DistillConfig:
     """A student that samples in a few steps without guidance what its teacher, `train.start_from`, samples in many with
-    guidance (`worldgen.training.distill`).
+    guidance (`worldgen.training.objectives.distill`).
 
     steps          of the student
     teacher_steps  of the teacher, a multiple
-    guidance       of the teacher towards the given pictures; 1 = none
+    guidance       of the teacher towards the given images; 1 = none
     rank           of the student's change to each matrix
     """
 

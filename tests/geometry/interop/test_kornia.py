@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
+from geometry.camera.lenses import Lens, LensKind
+from geometry.camera.projection import project
 from geometry.interop.kornia import from_kornia_cameras, to_kornia_cameras
-from geometry.lenses import Lens, LensKind
-from geometry.projection import project
-from tests.geometry.test_cameras import some_cameras
+from tests.geometry.camera.test_cameras import some_cameras
 
 
 def test_kornias_camera_sees_what_ours_sees_half_a_pixel_on() -> None:
     cameras = some_cameras((2, 3), (30, 50), 3)
-    points = torch.randn(6, 8, 3, dtype=torch.float64) + cameras.reshape(6).centres[:, None]
+    points = torch.randn(6, 8, 3, dtype=torch.float64) + cameras.reshape(6).centers[:, None]
     points = points + 4 * cameras.reshape(6).forward[:, None]
     uv, z = project(cameras.reshape(6), points)
     theirs = to_kornia_cameras(cameras)

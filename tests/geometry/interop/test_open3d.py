@@ -1,4 +1,4 @@
-"""Values to and from Open3D, and Open3D as a second opinion on fusion and rasterising."""
+"""Values to and from Open3D, and Open3D as a second opinion on fusion and rasterizing."""
 
 import importlib
 import sys
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
+from geometry.camera.projection import unproject
 from geometry.interop.open3d import (
     from_open3d_cameras,
     from_open3d_mesh,
@@ -19,15 +20,14 @@ from geometry.interop.open3d import (
     to_open3d_mesh,
     to_open3d_points,
 )
-from geometry.meshes import Mesh
-from geometry.neighbours import cloud_distance, estimate_normals, radius_outliers, statistical_outliers
-from geometry.pointclouds import PointCloud
-from geometry.projection import unproject
-from geometry.rasterising import rasterise
-from geometry.transforms import rigid, rotation_about, transform_points
-from geometry.tsdf import fuse_tsdf
+from geometry.mesh.meshes import Mesh
+from geometry.mesh.rasterizing import rasterize
+from geometry.mesh.tsdf import fuse_tsdf
+from geometry.points.neighbors import cloud_distance, estimate_normals, radius_outliers, statistical_outliers
+from geometry.points.pointclouds import PointCloud
+from geometry.rotation.transforms import rigid, rotation_about, transform_points
+from tests.geometry.mesh.test_rasterizing import around, soup
 from tests.geometry.spheres import sphere_scene
-from tests.geometry.test_rasterising import around, soup
 
 
 @pytest.fixture
@@ -51,15 +51,15 @@ def test_our_fusion_and_open3ds_agree_within_a_twentieth_of_a_voxel(open3d, voxe
     theirs = fuse_tsdf_open3d(scene.rgb, scene.depth, scene.cameras, voxel)
     assert cloud_distance(ours.vertices, theirs.vertices).chamfer < voxel / 20
     assert abs(len(ours.faces) - len(theirs.faces)) <= 0.01 * len(ours.faces)
-    bounds = torch.stack([scene.centre - torch.tensor([1.0, 1.0, 0.0]), scene.centre + 1.0])
+    bounds = torch.stack([scene.center - torch.tensor([1.0, 1.0, 0.0]), scene.center + 1.0])
     upper = fuse_tsdf_open3d(scene.rgb, scene.depth, scene.cameras, voxel, bounds=bounds)
-    assert bool((upper.vertices[:, 2] >= scene.centre[2]).all()) and len(upper.faces) > len(theirs.faces) / 3
+    assert bool((upper.vertices[:, 2] >= scene.center[2]).all()) and len(upper.faces) > len(theirs.faces) / 3
 
 
 def test_without_open3d_one_line_says_how_to_get_it(monkeypatch, refused) -> None:
     monkeypatch.setitem(sys.modules, "open3d", None)
     scene = sphere_scene(frames=1)
-    cloud = PointCloud(scene.centre[None], scene.centre[None])
+    cloud = PointCloud(scene.center[None], scene.center[None])
     for ask in (
         lambda: fuse_tsdf_open3d(scene.rgb, scene.depth, scene.cameras, 0.1),
         lambda: icp_open3d(cloud, cloud, 0.1),
@@ -68,10 +68,10 @@ def test_without_open3d_one_line_says_how_to_get_it(monkeypatch, refused) -> Non
             ask()
 
 
-@pytest.mark.parametrize("pixel_centre", [0.0, 0.5])
-def test_cameras_come_back(open3d, refused, pixel_centre) -> None:
+@pytest.mark.parametrize("pixel_center", [0.0, 0.5])
+def test_cameras_come_back(open3d, refused, pixel_center) -> None:
     cameras = unskewed(6)
-    back = from_open3d_cameras(to_open3d_cameras(cameras.reshape(2, 3), pixel_centre), pixel_centre)
+    back = from_open3d_cameras(to_open3d_cameras(cameras.reshape(2, 3), pixel_center), pixel_center)
     assert back.hw == cameras.hw and torch.allclose(back.K, cameras.K, atol=1e-12)
     assert torch.allclose(back.world_from_camera, cameras.world_from_camera, atol=1e-12)
     with refused("Open3D's cameras", "skewed"):
@@ -82,7 +82,7 @@ def test_cameras_come_back(open3d, refused, pixel_centre) -> None:
 
 def test_its_rays_meet_what_ours_show_in_the_same_pixels(open3d) -> None:
     mesh, cameras = soup(40, 1), unskewed()
-    raster, core = rasterise(mesh, cameras), open3d.core
+    raster, core = rasterize(mesh, cameras), open3d.core
     scene = open3d.t.geometry.RaycastingScene()
     legacy = to_open3d_mesh(mesh)
     scene.add_triangles(open3d.t.geometry.TriangleMesh.from_legacy(legacy))
@@ -102,7 +102,7 @@ def test_its_rays_meet_what_ours_show_in_the_same_pixels(open3d) -> None:
 def test_its_points_from_depth_are_ours(open3d) -> None:
     cameras = unskewed(1)
     depth = 1 + torch.rand(1, 1, *cameras.hw, dtype=torch.float64)
-    (camera,) = to_open3d_cameras(cameras, pixel_centre=0.0)
+    (camera,) = to_open3d_cameras(cameras, pixel_center=0.0)
     image = open3d.geometry.Image(depth[0, 0].float().numpy())
     found = open3d.geometry.PointCloud.create_from_depth_image(
         image, camera.intrinsic, camera.extrinsic, depth_scale=1.0, depth_trunc=100.0
@@ -110,21 +110,21 @@ def test_its_points_from_depth_are_ours(open3d) -> None:
     assert torch.allclose(from_open3d_points(found).points, unproject(cameras, depth).reshape(-1, 3), atol=1e-6)
 
 
-def test_meshes_and_points_come_back_with_and_without_colours(open3d) -> None:
+def test_meshes_and_points_come_back_with_and_without_colors(open3d) -> None:
     mesh = soup(7, 2)
     back = from_open3d_mesh(to_open3d_mesh(mesh))
-    assert mesh.colours is not None and back.colours is not None
+    assert mesh.colors is not None and back.colors is not None
     assert torch.equal(back.vertices, mesh.vertices) and torch.equal(back.faces, mesh.faces)
-    assert torch.equal(back.colours, mesh.colours)
-    assert from_open3d_mesh(to_open3d_mesh(Mesh(mesh.vertices, mesh.faces))).colours is None
-    cloud = from_open3d_points(to_open3d_points(PointCloud(mesh.vertices, mesh.colours)))
-    assert torch.equal(cloud.points, mesh.vertices) and torch.equal(cloud.colours, mesh.colours)
+    assert torch.equal(back.colors, mesh.colors)
+    assert from_open3d_mesh(to_open3d_mesh(Mesh(mesh.vertices, mesh.faces))).colors is None
+    cloud = from_open3d_points(to_open3d_points(PointCloud(mesh.vertices, mesh.colors)))
+    assert torch.equal(cloud.points, mesh.vertices) and torch.equal(cloud.colors, mesh.colors)
     assert cloud.normals is None
     normals = torch.nn.functional.normalize(mesh.vertices, dim=-1)
-    back = from_open3d_points(to_open3d_points(PointCloud(mesh.vertices, mesh.colours, normals)))
+    back = from_open3d_points(to_open3d_points(PointCloud(mesh.vertices, mesh.colors, normals)))
     assert back.normals is not None and torch.equal(back.normals, normals)
     bare = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(mesh.vertices.numpy()))
-    assert bool((from_open3d_points(bare).colours == 0.7).all())
+    assert bool((from_open3d_points(bare).colors == 0.7).all())
 
 
 def wavy(count: int, seed: int) -> torch.Tensor:

@@ -10,22 +10,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
 from geometry.interop.pytorch3d import (
     from_pytorch3d_cameras,
     from_pytorch3d_meshes,
     from_pytorch3d_points,
-    rasterise_pytorch3d,
+    rasterize_pytorch3d,
     to_pytorch3d_cameras,
     to_pytorch3d_meshes,
     to_pytorch3d_points,
 )
-from geometry.meshes import Mesh
-from geometry.pointclouds import PointCloud
-from geometry.rasterising import rasterise
-from geometry.transforms import invert_rigid
-from tests.geometry.test_cameras import cameras_from_golden, some_cameras
-from tests.geometry.test_rasterising import around, soup
+from geometry.mesh.meshes import Mesh
+from geometry.mesh.rasterizing import rasterize
+from geometry.points.pointclouds import PointCloud
+from geometry.rotation.transforms import invert_rigid
+from tests.geometry.camera.test_cameras import cameras_from_golden, some_cameras
+from tests.geometry.mesh.test_rasterizing import around, soup
 
 
 class PerspectiveCameras(SimpleNamespace):
@@ -117,30 +117,30 @@ def test_cameras_come_back(stand_in, refused) -> None:
         to_pytorch3d_cameras(around(3.0))
 
 
-def test_meshes_and_points_come_back_with_and_without_colours(stand_in, refused) -> None:
+def test_meshes_and_points_come_back_with_and_without_colors(stand_in, refused) -> None:
     meshes = [soup(4, 0), soup(7, 1)]
     bare = [Mesh(mesh.vertices, mesh.faces) for mesh in meshes]
     for ours in (meshes, bare):
         for mesh, back in zip(ours, from_pytorch3d_meshes(to_pytorch3d_meshes(ours)), strict=True):
             assert torch.equal(back.vertices, mesh.vertices.float()) and torch.equal(back.faces, mesh.faces)
-            if mesh.colours is None or back.colours is None:
-                assert mesh.colours is back.colours is None
+            if mesh.colors is None or back.colors is None:
+                assert mesh.colors is back.colors is None
             else:
-                assert torch.equal(back.colours, mesh.colours.float())
+                assert torch.equal(back.colors, mesh.colors.float())
     with refused("1 of 2", "all or none"):
         to_pytorch3d_meshes([meshes[0], bare[1]])
     with refused("TexturesVertex"):
         from_pytorch3d_meshes(Meshes([bare[0].vertices], [bare[0].faces], textures="an atlas"))
     clouds = [PointCloud(mesh.vertices, mesh.vertices.abs()) for mesh in meshes]
     for cloud, back in zip(clouds, from_pytorch3d_points(to_pytorch3d_points(clouds)), strict=True):
-        assert torch.equal(back.points, cloud.points.float()) and torch.equal(back.colours, cloud.colours.float())
+        assert torch.equal(back.points, cloud.points.float()) and torch.equal(back.colors, cloud.colors.float())
     oriented = [replace(cloud, normals=cloud.points) for cloud in clouds]
     for cloud, back in zip(oriented, from_pytorch3d_points(to_pytorch3d_points(oriented)), strict=True):
         assert back.normals is not None and torch.equal(back.normals, cloud.points.float())
     with refused("1 of 2 point clouds with normals"):
         to_pytorch3d_points([oriented[0], clouds[1]])
-    (grey,) = from_pytorch3d_points(Pointclouds([meshes[0].vertices]))
-    assert bool((grey.colours == 0.7).all())
+    (gray,) = from_pytorch3d_points(Pointclouds([meshes[0].vertices]))
+    assert bool((gray.colors == 0.7).all())
 
 
 def test_its_raster_becomes_ours(stand_in, shared: Path, monkeypatch) -> None:
@@ -155,7 +155,7 @@ def test_its_raster_becomes_ours(stand_in, shared: Path, monkeypatch) -> None:
     monkeypatch.setattr(MeshRasterizer, "answer", answer, raising=False)
     mesh = Mesh(golden["vertices"], golden["faces"].long())
     cameras = Cameras(invert_rigid(golden["w2c"].double()), golden["K"].double(), (96, 128)).reshape(2, 2)
-    theirs, ours = rasterise_pytorch3d(mesh, cameras, 0.02), rasterise(mesh, cameras, 0.02)
+    theirs, ours = rasterize_pytorch3d(mesh, cameras, 0.02), rasterize(mesh, cameras, 0.02)
     assert torch.equal(theirs.face, ours.face) and torch.equal(theirs.depth.isinf(), ours.depth.isinf())
     hit = ours.face >= 0
     assert (theirs.depth - ours.depth)[hit].abs().max() < 2e-5
@@ -174,7 +174,7 @@ def test_without_pytorch3d_one_line_says_how_to_get_it(monkeypatch, refused) -> 
         lambda: to_pytorch3d_cameras(cameras),
         lambda: to_pytorch3d_meshes([mesh]),
         lambda: to_pytorch3d_points([PointCloud(mesh.vertices, mesh.vertices)]),
-        lambda: rasterise_pytorch3d(mesh, cameras),
+        lambda: rasterize_pytorch3d(mesh, cameras),
     ):
         with refused("PyTorch3D cannot be loaded", "conda env create --file environment.yml"):
             call()
@@ -187,18 +187,18 @@ def test_pytorch3d_itself_takes_and_gives_back_what_the_stand_in_does() -> None:
     assert back.hw == cameras.hw and torch.allclose(back.K.double(), cameras.K, atol=1e-4)
     assert torch.allclose(back.world_from_camera.double(), cameras.world_from_camera, atol=1e-5)
     (same,) = from_pytorch3d_meshes(to_pytorch3d_meshes([mesh]))
-    assert same.colours is not None and mesh.colours is not None
-    assert torch.equal(same.vertices, mesh.vertices.float()) and torch.equal(same.colours, mesh.colours.float())
-    (cloud,) = from_pytorch3d_points(to_pytorch3d_points([PointCloud(mesh.vertices, mesh.colours)]))
-    assert torch.equal(cloud.points, mesh.vertices.float()) and torch.equal(cloud.colours, mesh.colours.float())
+    assert same.colors is not None and mesh.colors is not None
+    assert torch.equal(same.vertices, mesh.vertices.float()) and torch.equal(same.colors, mesh.colors.float())
+    (cloud,) = from_pytorch3d_points(to_pytorch3d_points([PointCloud(mesh.vertices, mesh.colors)]))
+    assert torch.equal(cloud.points, mesh.vertices.float()) and torch.equal(cloud.colors, mesh.colors.float())
 
 
 @pytest.mark.parametrize("radius", [6.0, 1.0])
-def test_pytorch3d_itself_sees_what_our_rasteriser_sees(radius) -> None:
+def test_pytorch3d_itself_sees_what_our_rasterizer_sees(radius) -> None:
     pytest.importorskip("pytorch3d")
     mesh, cameras = soup(40, 1), around(radius)
     cameras.K[:, 0, 1] = 0
-    theirs, ours = rasterise_pytorch3d(mesh, cameras), rasterise(mesh, cameras)
+    theirs, ours = rasterize_pytorch3d(mesh, cameras), rasterize(mesh, cameras)
     same = theirs.face == ours.face
     assert same.double().mean() > 0.997
     hit = same & (ours.face >= 0)

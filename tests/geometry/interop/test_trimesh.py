@@ -7,7 +7,8 @@ from PIL import Image
 from trimesh.scene.cameras import camera_to_rays
 from trimesh.visual import TextureVisuals
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
+from geometry.camera.rays import ray_map
 from geometry.interop.trimesh import (
     from_trimesh_cameras,
     from_trimesh_mesh,
@@ -16,11 +17,10 @@ from geometry.interop.trimesh import (
     to_trimesh_mesh,
     to_trimesh_points,
 )
-from geometry.meshes import Mesh
-from geometry.pointclouds import PointCloud
-from geometry.rays import ray_map
-from geometry.trajectories import orbit
-from tests.geometry.test_rasterising import around, soup
+from geometry.mesh.meshes import Mesh
+from geometry.points.pointclouds import PointCloud
+from geometry.trajectory.paths import orbit
+from tests.geometry.mesh.test_rasterizing import around, soup
 
 
 def plain(count: int) -> Cameras:
@@ -59,33 +59,33 @@ def test_cameras_come_back_also_through_a_scene(refused) -> None:
         from_trimesh_cameras([])
 
 
-def test_meshes_come_back_and_colours_to_a_byte() -> None:
+def test_meshes_come_back_and_colors_to_a_byte() -> None:
     mesh = soup(7, 2)
     back = from_trimesh_mesh(to_trimesh_mesh(mesh))
-    assert mesh.colours is not None and back.colours is not None
+    assert mesh.colors is not None and back.colors is not None
     assert torch.equal(back.vertices, mesh.vertices) and torch.equal(back.faces, mesh.faces)
-    assert (back.colours - mesh.colours).abs().max() <= 0.5 / 255 + 1e-9
+    assert (back.colors - mesh.colors).abs().max() <= 0.5 / 255 + 1e-9
     again = from_trimesh_mesh(to_trimesh_mesh(back))
-    assert again.colours is not None and torch.equal(again.colours, back.colours)
-    assert from_trimesh_mesh(to_trimesh_mesh(Mesh(mesh.vertices, mesh.faces))).colours is None
+    assert again.colors is not None and torch.equal(again.colors, back.colors)
+    assert from_trimesh_mesh(to_trimesh_mesh(Mesh(mesh.vertices, mesh.faces))).colors is None
 
 
-def test_colours_of_faces_and_textures_become_their_vertices() -> None:
+def test_colors_of_faces_and_textures_become_their_vertices() -> None:
     corners, face = np.eye(3), [[0, 1, 2]]
     faced = from_trimesh_mesh(trimesh.Trimesh(corners, face, face_colors=[[255, 0, 51, 255]], process=False))
-    assert faced.colours is not None
-    assert torch.allclose(faced.colours, torch.tensor([1.0, 0.0, 0.2], dtype=torch.float64).expand(3, 3))
-    picture = Image.fromarray(np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8))
+    assert faced.colors is not None
+    assert torch.allclose(faced.colors, torch.tensor([1.0, 0.0, 0.2], dtype=torch.float64).expand(3, 3))
+    image = Image.fromarray(np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], np.uint8))
     uv = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])  # of the first row left and right, the last row left
-    visual = TextureVisuals(uv=uv, image=picture)
+    visual = TextureVisuals(uv=uv, image=image)
     textured = from_trimesh_mesh(trimesh.Trimesh(corners, face, visual=visual, process=False))
-    assert textured.colours is not None and torch.equal(textured.colours, torch.eye(3, dtype=torch.float64))
+    assert textured.colors is not None and torch.equal(textured.colors, torch.eye(3, dtype=torch.float64))
 
 
-def test_points_come_back_and_are_grey_without_colours() -> None:
+def test_points_come_back_and_are_gray_without_colors() -> None:
     mesh = soup(4, 1)
-    assert mesh.colours is not None
-    back = from_trimesh_points(to_trimesh_points(PointCloud(mesh.vertices, mesh.colours)))
-    assert torch.equal(back.points, mesh.vertices) and (back.colours - mesh.colours).abs().max() <= 0.5 / 255 + 1e-9
+    assert mesh.colors is not None
+    back = from_trimesh_points(to_trimesh_points(PointCloud(mesh.vertices, mesh.colors)))
+    assert torch.equal(back.points, mesh.vertices) and (back.colors - mesh.colors).abs().max() <= 0.5 / 255 + 1e-9
     bare = from_trimesh_points(trimesh.PointCloud(mesh.vertices.numpy()))
-    assert torch.equal(bare.points, mesh.vertices) and bool((bare.colours == 0.7).all())
+    assert torch.equal(bare.points, mesh.vertices) and bool((bare.colors == 0.7).all())

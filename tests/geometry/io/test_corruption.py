@@ -9,26 +9,26 @@ import pytest
 import torch
 from PIL import Image
 
-from geometry.cameras import Cameras
+from geometry.camera.cameras import Cameras
+from geometry.camera.rigs import Rig, RigCamera
 from geometry.errors import InputError
-from geometry.io.colmap import ColmapModel, read_colmap
-from geometry.io.colmap_rigs import ColmapRig, read_colmap_rigs, write_colmap_rig
-from geometry.io.ddad import read_ddad
-from geometry.io.gltf import write_glb
-from geometry.io.gltf_reader import read_glb
+from geometry.io.assets.gltf import write_glb
+from geometry.io.assets.gltf_reader import read_glb
+from geometry.io.assets.obj import read_obj, write_obj
+from geometry.io.assets.ply import read_ply, write_ply
+from geometry.io.captures.colmap import ColmapModel, read_colmap
+from geometry.io.captures.colmap_rigs import ColmapRig, read_colmap_rigs, write_colmap_rig
+from geometry.io.captures.ddad import read_ddad
+from geometry.io.captures.nerfstudio import read_transforms, write_transforms
+from geometry.io.captures.nuscenes import read_nuscenes
+from geometry.io.captures.posed import PosedImages
+from geometry.io.captures.realestate10k import read_realestate10k
 from geometry.io.images import image_hw, read_depth_png, read_exif_fov, read_image, write_depth_png, write_png
-from geometry.io.nerfstudio import read_transforms, write_transforms
-from geometry.io.nuscenes import read_nuscenes
-from geometry.io.obj import read_obj, write_obj
-from geometry.io.ply import read_ply, write_ply
-from geometry.io.posed import PosedPictures
-from geometry.io.realestate10k import read_realestate10k
 from geometry.io.video import read_mp4, write_mp4
-from geometry.meshes import Mesh
-from geometry.rigs import Rig, RigCamera
-from geometry.texturing import TexturedMesh
-from geometry.trajectories import orbit
-from tests.geometry.io.captures import HW, write_colmap, write_dgp, write_nuscenes, write_realestate10k
+from geometry.mesh.meshes import Mesh
+from geometry.mesh.texturing import TexturedMesh
+from geometry.trajectory.paths import orbit
+from tests.geometry.io.captures.made import HW, write_colmap, write_dgp, write_nuscenes, write_realestate10k
 
 
 def write_one(path: Path) -> None:
@@ -92,7 +92,7 @@ def read_rigs(path: Path) -> tuple[ColmapRig, ...]:
     return read_colmap_rigs(path.parent)
 
 
-def read_drive(path: Path) -> PosedPictures:
+def read_drive(path: Path) -> PosedImages:
     return read_nuscenes(path.parents[1], "scene-0001")
 
 

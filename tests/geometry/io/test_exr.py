@@ -29,7 +29,7 @@ def test_without_the_library_one_line_says_how_to_get_it(tmp_path: Path, monkeyp
             call()
 
 
-def test_pictures_and_depth_come_back(tmp_path: Path) -> None:
+def test_images_and_depth_come_back(tmp_path: Path) -> None:
     pytest.importorskip("OpenEXR")
     rgb, depth = 2 * torch.rand(3, *HW), a_depth()
     for given in ((rgb, depth), (rgb, None), (None, depth)):
@@ -44,8 +44,8 @@ def test_another_reader_sees_linear_light(tmp_path: Path) -> None:
     pytest.importorskip("OpenEXR")
     rgb = torch.rand(3, *HW)
     write_exr(tmp_path / "a.exr", rgb)
-    with av.open(str(tmp_path / "a.exr")) as film:
-        theirs = next(film.decode(video=0))
+    with av.open(str(tmp_path / "a.exr")) as video:
+        theirs = next(video.decode(video=0))
     assert theirs.format.name == "gbrpf32le"
     planes = [np.frombuffer(bytes(p), np.float32).reshape(HW[0], -1)[:, : HW[1]] for p in theirs.planes]
     assert np.allclose(np.stack([planes[2], planes[0], planes[1]]), linear_from_srgb(rgb).numpy(), atol=1e-6)

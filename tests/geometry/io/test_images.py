@@ -1,4 +1,4 @@
-"""Pictures and depth maps in files."""
+"""Images and depth maps in files."""
 
 import math
 import struct
@@ -20,7 +20,7 @@ from geometry.io.images import (
 )
 
 
-def test_an_8_bit_picture_survives_a_png_exactly_and_its_bytes_repeat(tmp_path) -> None:
+def test_an_8_bit_image_survives_a_png_exactly_and_its_bytes_repeat(tmp_path) -> None:
     rgb = torch.randint(0, 256, (3, 9, 14)).float() / 255
     write_png(tmp_path / "a.png", rgb)
     write_png(tmp_path / "b.png", rgb.double())
@@ -51,14 +51,14 @@ def test_transparent_pixels_show_white(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "CMYK", "I;16"])
-def test_every_kind_of_grey_picture_is_read_with_the_same_values(tmp_path, mode) -> None:
-    grey = Image.fromarray(np.array([[0] * 8 + [255] * 8] * 8, np.uint8))
+def test_every_kind_of_gray_image_is_read_with_the_same_values(tmp_path, mode) -> None:
+    gray = Image.fromarray(np.array([[0] * 8 + [255] * 8] * 8, np.uint8))
     if mode == "I;16":
-        picture = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+        image = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
     else:
-        picture = (grey.convert("RGB") if mode == "CMYK" else grey).convert(mode)
+        image = (gray.convert("RGB") if mode == "CMYK" else gray).convert(mode)
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
-    picture.save(path, None, quality=100)
+    image.save(path, None, quality=100)
     expected = torch.cat([torch.zeros(3, 8, 8), torch.ones(3, 8, 8)], -1)
     assert (read_image(path) - expected).abs().max() <= (2 / 255 if mode == "CMYK" else 0)
 
@@ -82,7 +82,7 @@ def test_exif_orientation_is_applied_unless_the_stored_pixels_are_wanted(tmp_pat
     assert image_hw(tmp_path / "a.png", upright=False) == (8, 16)
 
 
-def exif_picture(path, size, focal, orientation=1) -> None:
+def exif_image(path, size, focal, orientation=1) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif.get_ifd(0x8769)[0xA405] = focal
@@ -91,12 +91,12 @@ def exif_picture(path, size, focal, orientation=1) -> None:
 
 def test_field_of_view_from_exif_spans_the_shorter_side(tmp_path) -> None:
     for orientation in (1, 6):
-        exif_picture(tmp_path / "a.jpg", (36, 24), 12, orientation)
+        exif_image(tmp_path / "a.jpg", (36, 24), 12, orientation)
         assert math.isclose(read_exif_fov(tmp_path / "a.jpg") or 0, 90, abs_tol=1e-9)
-    exif_picture(tmp_path / "b.jpg", (40, 30), 43)
+    exif_image(tmp_path / "b.jpg", (40, 30), 43)
     expected = 2 * math.degrees(math.atan(15 / (43 * 50 / math.hypot(36, 24))))
     assert math.isclose(read_exif_fov(tmp_path / "b.jpg") or 0, expected)
-    exif_picture(tmp_path / "c.jpg", (40, 30), 0)  # 0 means unknown
+    exif_image(tmp_path / "c.jpg", (40, 30), 0)  # 0 means unknown
     Image.new("RGB", (40, 30)).save(tmp_path / "d.jpg")
     assert read_exif_fov(tmp_path / "c.jpg") is None and read_exif_fov(tmp_path / "d.jpg") is None
 
@@ -111,13 +111,13 @@ def bomb(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
 
 
-def test_pictures_that_are_none_are_refused_by_every_reader(tmp_path, refused) -> None:
+def test_images_that_are_none_are_refused_by_every_reader(tmp_path, refused) -> None:
     good = tmp_path / "good.png"
     write_png(good, torch.rand(3, 40, 40))
     cases = {
         "empty.png": (b"", "empty"),
-        "text.png": (b"no picture at all", "not a readable picture"),
-        "header.png": (good.read_bytes()[:20], "not a readable picture"),
+        "text.png": (b"no image at all", "not a readable image"),
+        "header.png": (good.read_bytes()[:20], "not a readable image"),
         "huge.png": (bomb(20000, 30), "20000x30"),
         "vast.png": (bomb(2**31 - 1, 2**31 - 1), "16384"),
     }
@@ -131,7 +131,7 @@ def test_pictures_that_are_none_are_refused_by_every_reader(tmp_path, refused) -
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tiff", "gif"])
-def test_a_truncated_picture_is_refused_in_every_format(tmp_path, refused, suffix) -> None:
+def test_a_truncated_image_is_refused_in_every_format(tmp_path, refused, suffix) -> None:
     path = tmp_path / f"a.{suffix}"
     noise = torch.randint(0, 256, (64, 64, 3), dtype=torch.uint8).numpy()
     Image.fromarray(noise).save(path)
@@ -160,8 +160,8 @@ def test_depth_survives_a_png_to_half_a_unit_with_unknown_and_sky_exact(tmp_path
     assert back[0, 0, 0] == 0 and back[0, 0, 1] == math.inf
     assert abs(float(back[0, 0, 2]) - 0.001) < 1e-9  # known stays known
     assert (back - depth)[0, 1:].abs().max() <= 0.0005 + 1e-5
-    with Image.open(tmp_path / "d.png") as picture:
-        assert np.asarray(picture).dtype == np.uint16
+    with Image.open(tmp_path / "d.png") as image:
+        assert np.asarray(image).dtype == np.uint16
 
 
 def test_depth_unit_is_a_millimetre_until_65_metres_and_then_the_smallest_that_fits(tmp_path) -> None:
@@ -171,8 +171,8 @@ def test_depth_unit_is_a_millimetre_until_65_metres_and_then_the_smallest_that_f
         depth = torch.tensor([0.0, 1.0, far, math.inf]).repeat(8, 2)[None]
         unit = depth_unit(depth)
         write_depth_png(tmp_path / "d.png", depth, unit)
-        with Image.open(tmp_path / "d.png") as picture:
-            assert np.asarray(picture)[0, :4].tolist() == [0, round(1 / unit), 65534, 65535]
+        with Image.open(tmp_path / "d.png") as image:
+            assert np.asarray(image)[0, :4].tolist() == [0, round(1 / unit), 65534, 65535]
 
 
 def test_depth_that_does_not_fit_or_makes_no_sense_is_refused(tmp_path, refused) -> None:
@@ -186,7 +186,7 @@ def test_depth_that_does_not_fit_or_makes_no_sense_is_refused(tmp_path, refused)
         with refused("metres per unit"):
             read_depth_png(path, unit)
     write_png(path, torch.zeros(3, 8, 8))
-    with refused(path, "16-bit grey"):
+    with refused(path, "16-bit gray"):
         read_depth_png(path, 0.001)
 
 

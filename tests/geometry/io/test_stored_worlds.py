@@ -9,18 +9,18 @@ import pytest
 import torch
 
 from geometry.errors import InputError
-from geometry.io.gltf import write_glb
-from geometry.io.gltf_reader import read_glb
-from geometry.io.obj import read_obj, write_obj
-from geometry.io.ply import read_ply, write_ply
-from geometry.io.splats import read_splats, write_splats
-from geometry.io.usd import write_usd
-from geometry.meshes import Mesh
-from geometry.pointclouds import PointCloud
+from geometry.gaussians.splats import Splats
+from geometry.io.assets.gltf import write_glb
+from geometry.io.assets.gltf_reader import read_glb
+from geometry.io.assets.obj import read_obj, write_obj
+from geometry.io.assets.ply import read_ply, write_ply
+from geometry.io.assets.splats import read_splats, write_splats
+from geometry.io.assets.usd import write_usd
+from geometry.mesh.meshes import Mesh
+from geometry.mesh.texturing import TexturedMesh
+from geometry.points.pointclouds import PointCloud
+from geometry.rotation.transforms import rotation_about
 from geometry.similarity import Similarity
-from geometry.splats import Splats
-from geometry.texturing import TexturedMesh
-from geometry.transforms import rotation_about
 
 FAR = torch.tensor([431_000.0, 5_412_000.0, 320.0], dtype=torch.float64)  # a map's metres, which float32 cannot hold
 
@@ -29,9 +29,9 @@ def points() -> torch.Tensor:
     return FAR + 20 * torch.rand(9, 3, dtype=torch.float64)
 
 
-def mesh(colours: bool = True) -> Mesh:
+def mesh(colors: bool = True) -> Mesh:
     faces = torch.tensor([[0, 1, 2], [3, 4, 5], [6, 7, 8]])
-    return Mesh(points(), faces, (torch.randint(0, 256, (9, 3)) / 255).float() if colours else None)
+    return Mesh(points(), faces, (torch.randint(0, 256, (9, 3)) / 255).float() if colors else None)
 
 
 def textured() -> TexturedMesh:
@@ -80,8 +80,8 @@ def test_what_is_read_is_where_the_user_had_it(name: str, make: Any, write: Any,
     assert type(found) is type(shape) and float((place(found) - place(shape)).abs().max()) < 1e-3
     if isinstance(shape, Splats):
         assert torch.allclose(found.scales, shape.scales, rtol=1e-5)
-        wanted = shape.colours_from(FAR)
-        assert float((found.colours_from(FAR) - wanted).abs().max()) < 1e-3
+        wanted = shape.colors_from(FAR)
+        assert float((found.colors_from(FAR) - wanted).abs().max()) < 1e-3
 
 
 @pytest.mark.parametrize(("name", "make", "write", "read"), CASES)

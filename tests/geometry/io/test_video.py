@@ -21,7 +21,7 @@ def bars(width: int = 16, height: int = 64) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
-def test_colour_bars_come_back_within_3_of_255(tmp_path, codec) -> None:
+def test_color_bars_come_back_within_3_of_255(tmp_path, codec) -> None:
     write_mp4(tmp_path / "a.mp4", bars().expand(4, -1, -1, -1), 25.0, codec=codec)
     back = read_mp4(tmp_path / "a.mp4")
     assert back.shape == (4, 3, 64, 144)
@@ -53,17 +53,17 @@ def test_luma_is_the_bt709_sum_in_limited_range(tmp_path) -> None:
     assert (luma - expected).abs().max() <= 1.5
 
 
-def test_colour_edges_stay_in_place(tmp_path) -> None:
-    """Chroma sited elsewhere than assumed would shift a colour edge by half a pixel or more."""
-    ramp = torch.linspace(0, 1, 64)
-    picture = torch.stack([ramp.expand(64, 64), (1 - ramp).expand(64, 64), torch.full((64, 64), 0.3)])
-    for turned in (picture, picture.mT):
+def test_color_edges_stay_in_place(tmp_path) -> None:
+    """Chroma sited elsewhere than assumed would shift a color edge by half a pixel or more."""
+    schedule = torch.linspace(0, 1, 64)
+    image = torch.stack([schedule.expand(64, 64), (1 - schedule).expand(64, 64), torch.full((64, 64), 0.3)])
+    for turned in (image, image.mT):
         write_mp4(tmp_path / "a.mp4", turned[None], 25.0)
         error = (read_mp4(tmp_path / "a.mp4")[0] - turned)[:, 4:-4, 4:-4]
         assert error.mean((1, 2)).abs().max() < 0.25 / 63 / 2
 
 
-def test_the_same_pictures_give_the_same_bytes(tmp_path) -> None:
+def test_the_same_images_give_the_same_bytes(tmp_path) -> None:
     rgb = torch.rand(6, 3, 48, 64)
     for name in ("a", "b"):
         write_mp4(tmp_path / f"{name}.mp4", rgb, 24.0)
@@ -80,12 +80,12 @@ def test_odd_sizes_are_padded_by_their_last_row_and_column(tmp_path) -> None:
 
 
 def test_scale_repeats_pixels(tmp_path) -> None:
-    grey = torch.rand(1, 1, 10, 15).expand(1, 3, 10, 15)
-    write_mp4(tmp_path / "a.mp4", grey, 25.0, scale=6)
+    gray = torch.rand(1, 1, 10, 15).expand(1, 3, 10, 15)
+    write_mp4(tmp_path / "a.mp4", gray, 25.0, scale=6)
     back = read_mp4(tmp_path / "a.mp4")
     assert back.shape == (1, 3, 60, 90)
     blocks = back.view(3, 10, 6, 15, 6)[:, :, 1:-1, :, 1:-1]
-    assert (blocks.mean((2, 4)) - grey[0]).abs().max() < 0.03
+    assert (blocks.mean((2, 4)) - gray[0]).abs().max() < 0.03
 
 
 def test_a_video_that_was_held_sideways_is_turned_upright(tmp_path) -> None:

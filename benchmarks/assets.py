@@ -1,0 +1,195 @@
+"""From posed images with exact depth to a textured mesh, measured: `python -m benchmarks.assets`.
+
+Fuses a procedural scene, simplifies, unwraps and paints it, and says how far the surface is from the true one, how
+close its images come to those it was made from, and how long each step took. Writes the GLBs and a sheet to look at.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from geometry.camera.cameras import Cameras
+from geometry.camera.projection import unproject
+from geometry.conventions import linear_from_srgb, srgb_from_linear
+from geometry.errors import InputError
+from geometry.image.warping import backward_visible
+from geometry.interop.open3d import fuse_tsdf_open3d
+from geometry.io.assets.gltf import write_glb
+from geometry.io.files import write_file
+from geometry.io.images import write_png
+from geometry.mesh.meshes import Mesh, largest_components, surface_points
+from geometry.mesh.rasterizing import render_mesh
+from geometry.mesh.simplifying import simplify
+from geometry.mesh.texturing import TexturedMesh, bake, render_textured, unwrap
+from geometry.mesh.tsdf import fuse_tsdf
+from geometry.points.neighbors import nearest_neighbors
+from geometry.rotation.transforms import look_at
+from worldgen.core.clip import Clip
+from worldgen.evaluation.metrics.image import psnr
+from worldgen.runtime.contact_sheet import grid
+from worldgen.scenes.families.family import draw
+from worldgen.scenes.rendering.render import render
+
+BOX = ((-1.6, -1.6, -0.1), (1.6, 1.6, 1.6))  # around the table's objects, metres
+_SAMPLES = 400_000
+
+
+@dataclass(frozen=True)
+class Images:
+    """How close a mesh's images come to the true ones, mean over the cameras, dB.
+
+    psnr     over pixels all of whose 2 x 2 rays meet the mesh, as many as the true images have, mixed in linear light
+    lowest   of the cameras
+    centers  the same with one ray a pixel, which leaves outlines jagged
+    whole    over all pixels, black where there is no mesh
+    covered  share of the pixels that `psnr` is over
+    """
+
+    psnr: float
+    lowest: float
+    centers: float
+    whole: float
+    covered: float
+
+
+def around(count: int, size: int) -> Cameras:
+    """Cameras [count], 3.2 m from the table's middle, at 15, 35 and 60 degrees in turn."""
+    i = torch.arange(count)
+    azimuth, elevation = i * (2 * math.pi / count), torch.deg2rad(torch.tensor([15.0, 35.0, 60.0]))[i % 3]
+    flat = elevation.cos()
+    away = torch.stack([azimuth.cos() * flat, azimuth.sin() * flat, elevation.sin()], -1)
+    middle = torch.tensor([0.0, 0.0, 0.25])
+    return Cameras.from_fov(look_at(middle + 3.2 * away, middle), 45.0, (size, size))
+
+
+def seen_twice(clip: Clip) -> Tensor:
+    """True surface points [n, 3] of the pixels whose point another camera sees too, in the box."""
+    points = []
+    for i in range(len(clip.cameras)):
+        others = [j for j in range(len(clip.cameras)) if j != i]
+        seen = backward_visible(clip.depth[i], clip.cameras[i], clip.depth[others], clip.cameras[others]).any(0)
+        seen &= clip.depth[i, 0].isfinite()
+        points.append(unproject(clip.cameras[i], clip.depth[i].nan_to_num(posinf=1.0))[seen])
+    return inside(torch.cat(points).double(), 0.0)
+
+
+def inside(points: Tensor, margin_m: float) -> Tensor:
+    """Those of the points that are in the box and not within a margin of its sides."""
+    lower, upper = torch.tensor(BOX, dtype=points.dtype)
+    return points[((points > lower + margin_m) & (points < upper - margin_m)).all(-1)]
+
+
+def distances(mesh: Mesh, truth: Tensor, voxel: float) -> tuple[float, float]:
+    """Mean distance of the mesh to the true points, and of these to the mesh, a voxel away from the box's sides."""
+    found = surface_points(mesh, _SAMPLES)
+    there = inside(truth, voxel)
+    there = there[torch.randperm(len(there), generator=torch.Generator().manual_seed(0))[:_SAMPLES]]
+    return (
+        float(nearest_neighbors(inside(found, voxel), truth, 1)[0].mean()),
+        float(nearest_neighbors(there, found, 1)[0].mean()),
+    )
+
+
+def rendered_views(shape: Mesh | TexturedMesh, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """Images of a mesh with one ray a pixel, and which pixels it covers."""
+    rgb, depth = render_mesh(shape, cameras) if isinstance(shape, Mesh) else render_textured(shape, cameras)
+    return rgb, depth.isfinite()
+
+
+def compared(shape: Mesh | TexturedMesh, clip: Clip) -> tuple[Images, Tensor]:
+    """The figures of a mesh's images, and those of 2 x 2 rays a pixel."""
+    height, width = clip.cameras.hw
+    single, hit = rendered_views(shape, clip.cameras)
+    fine, fine_hit = rendered_views(shape, clip.cameras.resized((2 * height, 2 * width)))
+    pool = torch.nn.functional.avg_pool2d
+    rgb, covered = srgb_from_linear(pool(linear_from_srgb(fine), 2)), pool(fine_hit.float(), 2) == 1
+    each = psnr(rgb, clip.rgb, covered)
+    whole = psnr(rgb, clip.rgb).mean()
+    centers = psnr(single, clip.rgb, hit).mean()
+    share = covered.float().mean()
+    return Images(*(float(value) for value in (each.mean(), each.min(), centers, whole, share))), rgb
+
+
+def measure(family: str, seed: int, index: int, views: int, size: int, voxel: float, faces: int, texture: int,
+            output: Path | None) -> dict[str, object]:  # fmt: skip
+    """Everything about one scene, as JSON values; the GLBs and the sheet go to `output`."""
+    cameras, bounds, seconds = around(views, size), torch.tensor(BOX), {}
+    clip = render(draw(family, seed, [index], True), cameras.reshape(1, views))[0]
+
+    def timed(name: str, result: Mesh | TexturedMesh, start: float) -> None:
+        seconds[name] = round(time.perf_counter() - start, 1)
+        print(f"{name}: {seconds[name]} s", file=sys.stderr, flush=True)
+
+    start = time.perf_counter()
+    fused = largest_components(fuse_tsdf(clip.rgb, clip.depth, cameras, voxel, bounds=bounds))
+    timed("fuse", fused, start)
+    start = time.perf_counter()
+    small = simplify(fused, faces)
+    timed("simplify", small, start)
+    start = time.perf_counter()
+    cut = unwrap(small, texture)
+    timed("unwrap", cut, start)
+    start = time.perf_counter()
+    baked = bake(cut, clip.rgb, cameras)
+    timed("bake", baked, start)
+    truth = seen_twice(clip)
+    meshes = {"fused": fused, "simplified": small}
+    try:
+        meshes["Open3D"] = largest_components(fuse_tsdf_open3d(clip.rgb, clip.depth, cameras, voxel, bounds=bounds))
+    except InputError as error:
+        print(f"Open3D: left out, {error}", file=sys.stderr)
+    apart = {name: distances(mesh, truth, voxel) for name, mesh in meshes.items()}
+    if "Open3D" in meshes:
+        apart["fused to Open3D"] = distances(fused, surface_points(meshes["Open3D"], 4 * _SAMPLES, 1), voxel)
+    shapes = {"vertex colors": fused, "simplified, vertex colors": small, "simplified, baked": baked}
+    figures = {name: compared(shape, clip) for name, shape in shapes.items()}
+    if output is not None:
+        write_png(output / "sheet.png", sheet(clip.rgb, [rgb for _, rgb in figures.values()]))
+        for name, shape in (("fused", fused), ("textured", baked)):
+            write_glb(output / f"{name}.glb", shape)
+    return {
+        "scene": f"{family} {seed}/{index}", "voxel_m": voxel, "faces": {n: len(m.faces) for n, m in meshes.items()},
+        "texture": list(baked.texture.shape[1:]), "seconds": seconds,
+        "chamfer_m": {name: {"there": a, "back": b, "mean": (a + b) / 2} for name, (a, b) in apart.items()},
+        "pictures": {name: asdict(figure) for name, (figure, _) in figures.items()},
+    }  # fmt: skip
+
+
+def sheet(truth: Tensor, made: list[Tensor]) -> Tensor:
+    """Three views: the truth, what each mesh shows, and four times the error of the last."""
+    rows = []
+    for i in (0, 1, 2):
+        error = (4 * (made[-1][i] - truth[i]).abs()).clamp(0, 1)
+        rows.append([truth[i], *(rgb[i] for rgb in made), error])
+    return grid(rows, enlarge=1)
+
+
+def main() -> int:
+    """Measure a scene, print the figures as JSON and write them beside the GLBs and the sheet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--family", default="tabletop")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--index", type=int, default=0, help="number of the held-out scene")
+    parser.add_argument("--views", type=int, default=24)
+    parser.add_argument("--size", type=int, default=128, help="images' height and width, pixels")
+    parser.add_argument("--voxel", type=float, default=0.02, help="side of a voxel, metres")
+    parser.add_argument("--faces", type=int, default=10_000, help="triangles after simplification")
+    parser.add_argument("--texture", type=int, default=640, help="texture's side, about, texels")
+    parser.add_argument("--output", type=Path, default=Path("out/assets"))
+    given = vars(parser.parse_args())
+    torch.set_num_threads(1)
+    report = json.dumps(measure(**given), indent=2)
+    print(report)
+    write_file(given["output"] / "report.json", report.encode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""How much of a device's arithmetic training and sampling use, and where the time goes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from worldgen.models.world_model import WorldModel
+from worldgen.runtime.precision import computes_half
+from worldgen.training.batches.scene_stream import SceneStream
+from worldgen.training.config import RunConfig
+from worldgen.training.engine.optimizer import build_optimizers
+from worldgen.training.planning import matrix_speed, plan, shown
+
+
+def utilization(config: RunConfig, device: str, repeats: int = 10) -> str:
+    """A report on a run's training steps and sampling calls, eager and compiled (regional: each block by itself).
+
+    Model FLOPs utilization is the arithmetic of `worldgen plan` over the time taken, as a share of what matrix products
+    of 8192 x 8192 reach on the device at the same precision.
+    """
+    where = torch.device(device)
+    half = computes_half(config.train.precision, where)
+    planned, best = plan(config, where.type), matrix_speed(8192 if where.type == "cuda" else 512, half, where)
+    lines = [
+        f"{config.model.name}: {planned.parameters / 1e6:.1f}M parameters on {device}, matrix products reach "
+        f"{best / 1e12:.3g} TFLOP/s",
+        "| what | eager ms | compiled ms | utilization eager | compiled |",
+        "|---|---|---|---|---|",
+    ]
+    for what, flops, prepare in (
+        (f"training step of {config.train.batch} clips", planned.step_flops, _training),
+        ("sampling call of one clip", planned.sampling_flops, _sampling),
+    ):
+        ms = [1e3 * _seconds(prepare(config, where, half, compiled), where, repeats) for compiled in (False, True)]
+        shares = [f"{100 * flops / (1e-3 * t) / best:.3g}%" for t in ms]
+        lines.append(f"| {what} | {ms[0]:.2f} | {ms[1]:.2f} | {shares[0]} | {shares[1]} |")
+    stream = SceneStream(replace(config, data=replace(config.data, reuse=1)), where)
+    pool = config.data.pool
+    first = _seconds(lambda: stream.footage(0), where, 1)
+    new = iter(range(pool, 10**9, pool))
+    drawn = _seconds(lambda: stream.footage(next(new)), where, 3)
+    per_step = drawn / pool / config.data.reuse
+    lines += [
+        "",
+        f"scenes: {1e3 * drawn:.1f} ms a pool of {pool} batches ({1e3 * first:.0f} ms the first), "
+        f"{1e3 * per_step:.2f} ms a step at data.reuse {config.data.reuse}",
+        "",
+        _profile(_training(config, where, half, False), where),
+    ]
+    return "\n".join(lines)
+
+
+def _training(config: RunConfig, device: torch.device, half: bool, compiled: bool) -> Callable[[], object]:
+    """A training step on the largest clips of the last stage, without drawing them."""
+    model = WorldModel.create(config.model).training(True).to(device)
+    model.network.checkpointing = config.train.checkpointing
+    _compile(model, compiled)
+    optimizers = build_optimizers(model.parameters(), config.train)
+    stage = config.stages[-1]
+    x, level, conditioning = shown(config.model, stage.batch, max(stage.frames), stage.size_px, device)
+
+    def step() -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            estimate = model.denoiser()(x, level, conditioning)
+        loss = (estimate - x).float().square().mean()
+        loss.backward()
+        for optimizer in optimizers.values():
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    return step
+
+
+def _sampling(config: RunConfig, device: torch.device, half: bool, compiled: bool) -> Callable[[], object]:
+    """A call of the network for one clip."""
+    model = WorldModel.create(config.model).training(False).to(device)
+    _compile(model, compiled)
+    seen = shown(config.model, 1, config.model.frames, config.model.size_px, device)
+
+    def call() -> Tensor:
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
+            return model.denoiser()(*seen)
+
+    return call
+
+
+def _compile(model: WorldModel, compiled: bool) -> None:
+    torch.compiler.reset()
+    if compiled:
+        for block in model.network.blocks:
+            block.compile()
+
+
+def _seconds(run: Callable[[], object], device: torch.device, repeats: int) -> float:
+    """The median by the clock, after two unmeasured turns where there are several."""
+    taken = []
+    for turn in range(repeats + 2 if repeats > 1 else 1):
+        began = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if turn >= 2 or repeats == 1:
+            taken.append(time.perf_counter() - began)
+    return median(taken)
+
+
+def _profile(run: Callable[[], object], device: torch.device) -> str:
+    """The operations that take most of the time."""
+    from torch.profiler import ProfilerActivity, profile
+
+    run()
+    kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
+    with profile(activities=kinds) as recorded:
+        run()
+    key = f"self_{device.type}_time_total"
+    return recorded.key_averages().table(sort_by=key, row_limit=15, max_name_column_width=60)

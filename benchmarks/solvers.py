@@ -1,0 +1,167 @@
+"""How fast solvers converge, in every mode: `python -m benchmarks.solvers --plot orders.png`.
+
+On correlated normal frames a deterministic solver is an affine map, so the law it samples is known exactly: the images
+of the mean and of a root of the covariance. Rows lie on an even grid of log-SNR between flow's levels 0.98 and 0.02,
+and the error is the largest one of the mean and the covariance in the last row, from the exact law in the first.
+
+Exits with 1 if an order is missed by more than a quarter.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from geometry.io.images import write_png
+from worldgen.sampling.levels import Levels
+from worldgen.sampling.oracles import Gaussian, blank
+from worldgen.sampling.process import EDM, VP, Flow, Process
+from worldgen.sampling.sampler import begin, sample
+from worldgen.sampling.solvers import DPM2M, Euler, Heun, Solver, UniPC
+
+FRAMES, CHANNELS = 4, (2, 1)
+KNOWN = torch.tensor([[True, True], [False, True], [False, False], [False, False]])
+ORDERS: dict[str, tuple[Solver, int]] = {
+    "Euler": (Euler(), 1),
+    "Heun": (Heun(), 2),
+    "DPM-Solver++ 2M": (DPM2M(), 2),
+    "UniPC": (UniPC(), 2),
+}
+PROCESSES: dict[str, Process] = {
+    "flow": Flow(),
+    "EDM": EDM(),
+    "VP linear": VP(),
+    "VP cosine": VP(schedule="cosine"),
+    "VP zero-terminal": VP(schedule="zero_terminal"),
+}
+_M = len(CHANNELS)
+MODES: dict[str, Callable[[int], Levels]] = {
+    "full sequence": lambda steps: Levels.full_sequence(FRAMES, _M, steps),
+    "given": lambda steps: Levels.given(KNOWN, steps),
+    "autoregressive": lambda steps: Levels.autoregressive(FRAMES, _M, steps, chunk=2),
+    "rolling": lambda steps: Levels.rolling(FRAMES, _M, steps, lag=steps // 2),
+    "keyframes": lambda steps: Levels.keyframes(FRAMES, _M, steps, (3, 2)),
+    "temporal super-resolution": lambda steps: Levels.temporal_super_resolution(FRAMES, _M, steps, 2),
+    "depth from images": lambda steps: Levels.by_modality(FRAMES, (0, 1), steps),
+    "depth before images": lambda steps: Levels.by_modality(FRAMES, (2, 1), steps),
+    "refine": lambda steps: Levels.refine(FRAMES, _M, steps),
+    "stabilized history": lambda steps: Levels.stabilized(KNOWN, steps),
+}
+_INKS = ((0.10, 0.30, 0.55), (0.85, 0.40, 0.10), (0.15, 0.60, 0.35), (0.55, 0.20, 0.55))
+
+
+def on_log_snr(levels: Levels, steps: int, process: Process) -> Levels:
+    """Levels of so many even steps on the even grid of log-SNR instead; what is given stays so."""
+    grid = process.level_of(torch.logspace(math.log10(49), -math.log10(49), steps + 1, dtype=torch.float64))
+    moving, matrix = ~levels.still, levels.matrix.double()
+    at = (steps * (1 - matrix / matrix[0][moving].max())).round().clamp(0, steps).long()
+    return Levels(torch.where(moving, grid[at], matrix), partial=True)
+
+
+def law_error(gaussian: Gaussian, levels: Levels, solver: Solver) -> float:
+    """The largest error of mean or covariance in the last row, from the exact law in the first.
+
+    Given columns are somewhat off their mean in it; what stands between clean and unknown is a part of the law.
+    """
+    given = gaussian.spread((levels.still & (levels.matrix[0] == 0))[None].double()).squeeze(0) > 0
+    at_first, at_last = (_given(*gaussian.law(levels.matrix[row]), given, gaussian.mean) for row in (0, -1))
+    points = torch.cat([at_first[0][None], at_first[0] + _root(at_first[1], given).T])
+    x = gaussian.framed(points)
+    process, conditioning = gaussian.process, blank(len(x), gaussian.frames)
+    start = begin(x, levels, solver, process)
+    *_, last = sample(gaussian.denoise, x, x, levels, conditioning, solver, CHANNELS, process, state=start)
+    out = last.x.flatten(1)
+    matrix = (out[1:] - out[0]).T
+    errors = ((out[0] - at_last[0]).abs(), (matrix @ matrix.T - at_last[1]).abs().flatten())
+    return float(torch.cat(errors).max())
+
+
+def _given(mean: Tensor, covariance: Tensor, given: Tensor, center: Tensor) -> tuple[Tensor, Tensor]:
+    """The law where the given numbers are known to be 0.3 above their mean."""
+    free, out, inner = ~given, mean.clone(), torch.zeros_like(covariance)
+    gain = covariance[free][:, given] @ torch.linalg.inv(covariance[given][:, given])
+    out[given] = center[given] + 0.3
+    out[free] = mean[free] + gain @ (out - mean)[given]
+    inner[free.nonzero(), free.nonzero().T] = covariance[free][:, free] - gain @ covariance[given][:, free]
+    return out, inner
+
+
+def _root(covariance: Tensor, given: Tensor) -> Tensor:
+    power, directions = torch.linalg.eigh(covariance)
+    root = directions * power.clamp_min(0).sqrt()
+    root[given] = 0
+    return root
+
+
+def order(gaussian: Gaussian, mode: str, solver: Solver, steps: Sequence[int]) -> tuple[list[float], float]:
+    """The errors with so many steps a ramp, and the slope between the last two."""
+    errors = [law_error(gaussian, on_log_snr(MODES[mode](n), n, gaussian.process), solver) for n in steps]
+    return errors, math.log(errors[-2] / errors[-1]) / math.log(steps[-1] / steps[-2])
+
+
+def plot(curves: dict[str, dict[str, list[float]]], steps: Sequence[int], path: Path) -> None:
+    """A small log-log panel a mode: error over steps, a line a solver."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    wide, tall, edge = 210, 170, 26
+    across = 4
+    down = -(-len(curves) // across)
+    canvas = Image.new("RGB", (across * wide, down * tall + 24), "white")
+    draw = ImageDraw.Draw(canvas)
+    every = [error for lines in curves.values() for line in lines.values() for error in line]
+    low, high = math.log10(min(every)), math.log10(max(every))
+    colors = [tuple(int(255 * v) for v in ink) for ink in _INKS]
+
+    def place(n: int, k: int, error: float) -> tuple[float, float]:
+        share = math.log(steps[k] / steps[0]) / math.log(steps[-1] / steps[0])
+        left, top = n % across * wide + edge, n // across * tall + 16
+        height = (math.log10(error) - low) / (high - low)
+        return left + share * (wide - edge - 8), top + (1 - height) * (tall - 36)
+
+    for n, (mode, lines) in enumerate(curves.items()):
+        draw.text((n % across * wide + edge, n // across * tall + 2), mode, "black")
+        for power in range(math.ceil(low), math.floor(high) + 1):
+            ends = [place(n, k, 10.0**power) for k in (0, len(steps) - 1)]
+            draw.line(ends, "#dddddd")
+            draw.text((n % across * wide + 2, ends[0][1] - 6), f"1e{power}", "#888888")
+        for k in (0, len(steps) - 1):
+            draw.text((place(n, k, 10.0**low)[0] - 6, n // across * tall + tall - 18), str(steps[k]), "#888888")
+        for color, line in zip(colors, lines.values()):
+            draw.line([place(n, k, error) for k, error in enumerate(line)], color, 2)
+    for n, (color, name) in enumerate(zip(colors, ORDERS)):
+        draw.text((edge + 160 * n, down * tall + 6), f"{name} (order {ORDERS[name][1]})", color)
+    write_png(path, torch.from_numpy(np.array(canvas)).permute(2, 0, 1).float() / 255)
+
+
+def main() -> int:
+    """Print the orders of every solver in every mode, and with every process; plot them if asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, nargs="+", default=[10, 20, 40, 80, 160], help="of a ramp")
+    parser.add_argument("--plot", type=Path, help="write the errors over the steps as a PNG")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    missed, curves = 0, {}
+    print("| mode | process | " + " | ".join(f"{n} error, order" for n in ORDERS) + " |")
+    print("|---" * (2 + len(ORDERS)) + "|")
+    cases = [(mode, "flow") for mode in MODES] + [("rolling", name) for name in PROCESSES if name != "flow"]
+    for mode, name in cases:
+        gaussian, cells, lines = Gaussian.random(FRAMES, CHANNELS, PROCESSES[name]), [], {}
+        for solver, (made, promised) in ORDERS.items():
+            lines[solver], found = order(gaussian, mode, made, arguments.steps)
+            missed += found < 0.75 * promised
+            cells.append(f"{lines[solver][-1]:.1e}, {found:.2f}")
+        curves[mode if name == "flow" else f"{mode}, {name}"] = lines
+        print(f"| {mode} | {name} | {' | '.join(cells)} |")
+    if arguments.plot:
+        plot(curves, arguments.steps, arguments.plot)
+    return int(missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Cameras, their lenses and rays, and the conventions of other tools."""

@@ -1,0 +1,195 @@
+"""`Cameras`: a frozen, batched set of posed cameras, pinholes unless they have a lens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from geometry.camera.lenses import Lens, LensKind
+from geometry.errors import InputError
+from geometry.rotation.transforms import invert_rigid
+from geometry.shapes import Float, Int
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Posed cameras of one image size, with any batch shape b (conventions: `geometry/conventions.py`).
+
+    world_from_camera  [*b, 4, 4] rigid, OpenCV axes, metres
+    K                  [*b, 3, 3] intrinsics in pixels, pixel centers at +0.5
+    hw                 height and width in pixels
+    view               [*b] which physical camera (default 0)
+    time_s             [*b] seconds (default 0)
+    lens               of batch shape b, between directions and the plane that K takes to pixels
+                       (`geometry.camera.lenses`); None = all are pinholes
+    """
+
+    world_from_camera: Float[torch.Tensor, "*b 4 4"]
+    K: Float[torch.Tensor, "*b 3 3"]
+    hw: tuple[int, int]
+    view: Int[torch.Tensor, "*b"] = None  # type: ignore[assignment]  # filled in below
+    time_s: Float[torch.Tensor, "*b"] = None  # type: ignore[assignment]
+    lens: Lens | None = None
+
+    def __post_init__(self) -> None:
+        pose, K = self.world_from_camera, self.K
+        if pose.shape[-2:] != (4, 4) or K.shape[-2:] != (3, 3) or pose.shape[:-2] != K.shape[:-2]:
+            raise InputError(
+                f"cameras: poses of shape {tuple(pose.shape)} with intrinsics of shape {tuple(K.shape)}; "
+                "expected [*b, 4, 4] and [*b, 3, 3] with the same b"
+            )
+        if min(self.hw) < 1:
+            raise InputError(f"cameras: image size {self.hw} (height, width); expected at least 1x1 pixel")
+        if self.lens is not None and self.lens.shape != self.shape:
+            raise InputError(
+                f"cameras: lenses of shape {tuple(self.lens.shape)} for cameras of shape {tuple(self.shape)}; "
+                "expected one each"
+            )
+        if self.view is None:
+            object.__setattr__(self, "view", torch.zeros(self.shape, dtype=torch.long, device=pose.device))
+        if self.time_s is None:
+            object.__setattr__(self, "time_s", torch.zeros(self.shape, dtype=pose.dtype, device=pose.device))
+
+    @staticmethod
+    def from_fov(
+        world_from_camera: Float[torch.Tensor, "*b 4 4"],
+        fov_deg: float | Float[torch.Tensor, "*b"],
+        hw: tuple[int, int],
+        lens: Lens | None = None,
+    ) -> "Cameras":
+        """Cameras with square pixels and a centered principal point; `fov_deg` spans the shorter side, in degrees.
+
+        (A panorama of h x 2h spans 180.) Raises InputError for a field of view outside (0, 180), or, with a lens,
+        beyond what it shows.
+        """
+        fov = torch.as_tensor(fov_deg, dtype=world_from_camera.dtype, device=world_from_camera.device)
+        half = torch.deg2rad(fov) / 2
+        if lens is None:
+            side, seen = torch.tan(half), (fov > 0) & (fov < 180)
+        else:
+            half = half.expand(lens.shape)
+            plane, depth = lens.project(torch.stack([half.sin(), torch.zeros_like(half), half.cos()], -1)[..., None, :])
+            side, seen = plane[..., 0, 0], (depth[..., 0] > 0) & (fov > 0) & (fov <= 360)
+        if not bool(seen.all()):
+            shown = "less than 180" if lens is None else "less than the lens shows"
+            raise InputError(f"field of view {fov_deg} degrees; expected more than 0 and {shown}")
+        height, width = hw
+        K = torch.zeros(*world_from_camera.shape[:-2], 3, 3, dtype=fov.dtype, device=fov.device)
+        K[..., 0, 0] = K[..., 1, 1] = min(hw) / 2 / side
+        K[..., 0, 2], K[..., 1, 2], K[..., 2, 2] = width / 2, height / 2, 1
+        return Cameras(world_from_camera, K, hw, lens=lens)
+
+    @property
+    def shape(self) -> torch.Size:
+        """The batch shape b."""
+        return self.world_from_camera.shape[:-2]
+
+    @property
+    def camera_from_world(self) -> Float[torch.Tensor, "*b 4 4"]:
+        """World points to camera points (what OpenCV calls extrinsics)."""
+        return invert_rigid(self.world_from_camera)
+
+    @property
+    def centers(self) -> Float[torch.Tensor, "*b 3"]:
+        """Camera centers in the world, metres."""
+        return self.world_from_camera[..., :3, 3]
+
+    @property
+    def forward(self) -> Float[torch.Tensor, "*b 3"]:
+        """Unit optical axes in the world."""
+        return self.world_from_camera[..., :3, 2]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> "Cameras":
+        """Index the batch axes, as a tensor of shape b would be indexed."""
+        order = torch.arange(self.shape.numel(), device=self.K.device).reshape(self.shape)[index]
+        return replace(
+            self,
+            world_from_camera=self.world_from_camera.reshape(-1, 4, 4)[order],
+            K=self.K.reshape(-1, 3, 3)[order],
+            view=self.view.reshape(-1)[order],
+            time_s=self.time_s.reshape(-1)[order],
+            lens=self.lens if self.lens is None else self.lens[index],
+        )
+
+    def reshape(self, *shape: int) -> "Cameras":
+        """The same cameras with another batch shape."""
+        return replace(
+            self,
+            world_from_camera=self.world_from_camera.reshape(*shape, 4, 4),
+            K=self.K.reshape(*shape, 3, 3),
+            view=self.view.reshape(shape),
+            time_s=self.time_s.reshape(shape),
+            lens=self.lens if self.lens is None else self.lens.reshape(*shape),
+        )
+
+    def to(self, target: torch.device | torch.dtype | str) -> "Cameras":
+        """The same cameras on another device, or in another float type."""
+        view_target = self.view.device if isinstance(target, torch.dtype) else target
+        return replace(
+            self,
+            world_from_camera=self.world_from_camera.to(target),
+            K=self.K.to(target),
+            view=self.view.to(view_target),
+            time_s=self.time_s.to(target),
+            lens=self.lens if self.lens is None else self.lens.to(target),
+        )
+
+    def resized(self, hw: tuple[int, int]) -> "Cameras":
+        """The cameras of the same images resampled to another size: K scales per axis, exactly."""
+        K = self.K.clone()
+        K[..., 0, :] *= hw[1] / self.hw[1]
+        K[..., 1, :] *= hw[0] / self.hw[0]
+        return replace(self, K=K, hw=hw)
+
+    def cropped(self, top: int, left: int, hw: tuple[int, int]) -> "Cameras":
+        """The cameras of the window of size `hw` whose corner is at (top, left); negative or larger pads."""
+        K = self.K.clone()
+        K[..., 0, 2] -= left
+        K[..., 1, 2] -= top
+        return replace(self, K=K, hw=hw)
+
+    def moved(self, new_from_world: Float[torch.Tensor, "*#b 4 4"]) -> "Cameras":
+        """The same cameras expressed in another world frame (a rigid motion)."""
+        return replace(self, world_from_camera=new_from_world @ self.world_from_camera)
+
+    def scaled(self, factor: float | Float[torch.Tensor, "*#b"]) -> "Cameras":
+        """The same cameras in a world enlarged by `factor` about its origin."""
+        factor = torch.as_tensor(factor, dtype=self.K.dtype, device=self.K.device)
+        pose = self.world_from_camera.clone()
+        pose[..., :3, 3] *= factor[..., None]
+        return replace(self, world_from_camera=pose)
+
+    @staticmethod
+    def cat(parts: Sequence["Cameras"]) -> "Cameras":
+        """Join along the last batch axis. Raises InputError when image sizes differ."""
+        sizes = {part.hw for part in parts}
+        if len(sizes) != 1:
+            raise InputError(f"cameras of sizes {sorted(sizes)} joined; expected one size")
+        lenses = [part.lens or _pinholes(part) for part in parts]
+        bent = any(part.lens is not None for part in parts)
+        return Cameras(
+            torch.cat([part.world_from_camera for part in parts], -3),
+            torch.cat([part.K for part in parts], -3),
+            parts[0].hw,
+            torch.cat([part.view for part in parts], -1),
+            torch.cat([part.time_s for part in parts], -1),
+            Lens.cat(lenses) if bent else None,
+        )
+
+    def pinholes(self) -> "Cameras":
+        """Pinhole cameras of the same poses and K: what a lens shows near its axis."""
+        return replace(self, lens=None)
+
+    def check_pinhole(self, what: str) -> None:
+        """Raise InputError, naming what was asked for, unless all cameras are pinholes."""
+        if self.lens is not None and bool((self.lens.kind != LensKind.PINHOLE).any()):
+            kinds = [LensKind(kind).name for kind in self.lens.kind.unique().tolist()]
+            raise InputError(f"{what}: lenses {', '.join(kinds)}; expected pinhole cameras (`geometry.undistort`)")
+
+
+def _pinholes(cameras: Cameras) -> Lens:
+    return Lens.of(LensKind.PINHOLE, cameras.K.new_zeros(*cameras.shape, 0))

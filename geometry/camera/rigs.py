@@ -1,0 +1,117 @@
+"""Rigs: cameras fixed to one body, by name."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from geometry.camera.cameras import Cameras
+from geometry.camera.lenses import Lens
+from geometry.errors import InputError
+from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
+from geometry.rotation.transforms import rigid
+from geometry.shapes import Float
+
+
+@dataclass(frozen=True)
+class RigCamera:
+    """One camera of a rig.
+
+    rig_from_camera  [4, 4] rigid: OpenCV axes to the rig's (for vehicles x forward, y left, z up)
+    K                [3, 3] intrinsics in pixels
+    hw               height and width
+    lens             of batch shape []; None for a pinhole
+    time_offset_s    how much later than the rig's own time it takes its images
+    """
+
+    name: str
+    rig_from_camera: Float[torch.Tensor, "4 4"]
+    K: Float[torch.Tensor, "3 3"]
+    hw: tuple[int, int]
+    lens: Lens | None = None
+    time_offset_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Cameras that move together, in their order: camera n of the rig is `view` n of its `Cameras`."""
+
+    members: tuple[RigCamera, ...]
+
+    def __post_init__(self) -> None:
+        names = [camera.name for camera in self.members]
+        if not names or len(set(names)) != len(names):
+            raise InputError(f"a rig of cameras {names}; expected at least one, each with a name of its own")
+
+    def __getitem__(self, name: str) -> RigCamera:
+        """The camera of a name. Raises InputError for one that is not there."""
+        for camera in self.members:
+            if camera.name == name:
+                return camera
+        raise InputError(f"camera {name!r}; expected one of {', '.join(c.name for c in self.members)}")
+
+    def only(self, names: Sequence[str]) -> "Rig":
+        """The rig with some of its cameras, in the order of their names here."""
+        return Rig(tuple(self[name] for name in names))
+
+    def resized(self, hw: tuple[int, int]) -> "Rig":
+        """The rig with all images resampled to one size; intrinsics follow exactly."""
+        members = []
+        for member in self.members:
+            one = Cameras(member.rig_from_camera, member.K, member.hw, lens=member.lens).resized(hw)
+            members.append(replace(member, K=one.K, hw=hw, lens=one.lens))
+        return Rig(tuple(members))
+
+    def cameras(
+        self,
+        world_from_rig: Float[torch.Tensor, "f 4 4"],
+        time_s: Float[torch.Tensor, "f"],
+        names: Sequence[str] | None = None,
+    ) -> Cameras:
+        """Cameras [f * c], all of a moment together, at the times their images are taken.
+
+        world_from_rig, time_s  the rig's path; a camera with a time offset is where the rig is then: between the path's
+                                poses it turns and moves evenly, and beyond its ends goes on as it did
+
+        Raises InputError for images of several sizes (`resized` makes them one), times that do not rise, and time
+        offsets with a path of one pose.
+        """
+        rig = self if names is None else self.only(names)
+        sizes = {member.hw for member in rig.members}
+        if len(sizes) > 1:
+            raise InputError(f"a rig with images of sizes {sorted(sizes)}; expected one: resize it first")
+        if world_from_rig.shape[0] != len(time_s) or not bool((time_s.diff() > 0).all()):
+            raise InputError(f"{len(world_from_rig)} poses at {len(time_s)} times; expected as many, and rising times")
+        poses, times, views = [], [], []
+        for member in rig.members:
+            there = time_s + member.time_offset_s
+            path = world_from_rig if member.time_offset_s == 0 else poses_at(world_from_rig, time_s, there)
+            poses.append(path @ member.rig_from_camera.to(path))
+            times.append(there)
+            views.append(torch.full((len(there),), self.members.index(member), device=path.device))
+        stacked = torch.stack(poses, 1).flatten(0, 1)
+        count, size = len(time_s), sizes.pop()
+        K = torch.stack([member.K.to(stacked) for member in rig.members]).repeat(count, 1, 1)
+        each = [Cameras(m.rig_from_camera, m.K, m.hw, lens=m.lens)[None].to(stacked.dtype) for m in rig.members]
+        lens = Cameras.cat(each).lens
+        return Cameras(
+            stacked, K, size, torch.stack(views, 1).flatten(), torch.stack(times, 1).flatten(),
+            None if lens is None else lens[torch.arange(len(rig.members)).repeat(count)],
+        )  # fmt: skip
+
+
+def poses_at(
+    path: Float[torch.Tensor, "f 4 4"], time_s: Float[torch.Tensor, "f"], when: Float[torch.Tensor, "n"]
+) -> Float[torch.Tensor, "n 4 4"]:
+    """Poses of a path at other times: turning (slerp) and moving evenly between its own, and on like that beyond them.
+
+    Raises InputError for a path of one pose.
+    """
+    if len(time_s) < 2:
+        raise InputError(f"a path of {len(time_s)} poses; expected at least 2 to say where it is in between")
+    after = torch.searchsorted(time_s.contiguous(), when.contiguous(), right=True).clamp(1, len(time_s) - 1)
+    share = (when - time_s[after - 1]) / (time_s[after] - time_s[after - 1])
+    quaternion = quaternion_wxyz_from_matrix(path[:, :3, :3])
+    turn = matrix_from_quaternion_wxyz(slerp(quaternion[after - 1], quaternion[after], share.to(path)))
+    place = torch.lerp(path[after - 1, :3, 3], path[after, :3, 3], share.to(path)[:, None])
+    return rigid(turn, place)

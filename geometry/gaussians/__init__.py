@@ -1,0 +1,1 @@
+"""3D Gaussians: the value, the readable torch reference, the fast path, fitting."""

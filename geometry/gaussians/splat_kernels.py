@@ -1,0 +1,158 @@
+"""Blending Gaussians and its gradients, compiled by numba, which importing this needs; see
+`geometry.gaussians.fast_splatting`.
+
+Both ways share what a Gaussian covers of a row and how opaque it is in a pixel, so that they count the same pixels.
+What a kernel is given last, `first` and `step`, says which tiles it does: every so many from one on.
+"""
+
+from typing import Any, no_type_check
+
+import numpy as np
+from numba import njit
+
+_TILE, _OPAQUE, _FAINT, _DARK = 16, np.float32(0.999), np.float32(1 / 255), np.float32(1e-4)
+_0, _1, _2, _HALF, _LN_FAINT = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5), np.float32(np.log(1 / 255))
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
+_inlined: Any = njit(forceinline=True, **_OPTIONS)
+_kernel: Any = njit(cache=True, **_OPTIONS)
+
+
+@no_type_check
+@_inlined
+def _span(f, u, y, across):
+    """From where to where, exclusive, a row's pixels lie in the ellipse where the opacity is 1/255."""
+    a, b, c = f[2], f[3], f[4]
+    inside = (b * y) ** 2 - a * (c * y * y + _2 * (_LN_FAINT - f[5]))
+    if inside < _0:
+        return 0, 0
+    middle, reach = u - b * y / a, np.sqrt(inside) / a + np.float32(0.01)
+    first, last = max(middle - reach, _0), min(middle + reach, np.float32(across - 1))
+    return int(np.ceil(first)), int(np.floor(last)) + 1
+
+
+@no_type_check
+@_inlined
+def _opacity(f, x, y):
+    """Of a Gaussian so many pixels from its center; it may be more than it can hide."""
+    return np.exp(f[5] - _HALF * (f[2] * x * x + f[4] * y * y) - f[3] * x * y)
+
+
+@no_type_check
+@_kernel
+def blend(features, who, start, length, columns, result, first, step):
+    """Fill the image `result` [5, h, w]."""
+    height, width = result.shape[1:]
+    light = np.empty((_TILE, _TILE), np.float32)
+    layers = np.empty((_TILE, _TILE, 5), np.float32)
+    for tile in range(first, len(start), step):
+        top, left = tile // columns * _TILE, tile % columns * _TILE
+        rows, across = min(_TILE, height - top), min(_TILE, width - left)
+        light[:] = _1
+        layers[:] = _0
+        unfinished = rows * across
+        for n in range(start[tile], start[tile] + length[tile]):
+            f = features[who[n]]
+            u, v = f[0] - np.float32(left) - _HALF, f[1] - np.float32(top) - _HALF  # from the first pixel's center
+            for i in range(rows):
+                y = np.float32(i) - v
+                begin, end = _span(f, u, y, across)
+                for j in range(begin, end):
+                    before = light[i, j]
+                    if before < _0:
+                        continue
+                    alpha = min(_opacity(f, np.float32(j) - u, y), _OPAQUE)
+                    if alpha < _FAINT:
+                        continue
+                    after = before * (_1 - alpha)
+                    if after <= _DARK:
+                        light[i, j] = -_1  # finished
+                        unfinished -= 1
+                        continue
+                    light[i, j] = after
+                    weight = alpha * before
+                    for k in range(4):
+                        layers[i, j, k] += weight * f[6 + k]
+                    layers[i, j, 4] += weight
+            if unfinished == 0:
+                break
+        for i in range(rows):
+            for j in range(across):
+                for k in range(5):
+                    result[k, top + i, left + j] = layers[i, j, k]
+
+
+@no_type_check
+@_kernel
+def unblend(features, who, start, length, columns, result, slopes, pairs, first, step):
+    """Fill `pairs` [pairs, 10] with the gradients of each tile's Gaussians, given those of the image, `slopes`.
+
+    The Gaussians are gone through as on the way forward. What lies behind one, weighted by the slopes, is what the
+    finished image has more than what was added so far.
+    """
+    height, width = result.shape[1:]
+    light = np.empty((_TILE, _TILE), np.float32)
+    behind = np.empty((_TILE, _TILE), np.float32)
+    g = np.empty((_TILE, _TILE, 5), np.float32)
+    for tile in range(first, len(start), step):
+        top, left = tile // columns * _TILE, tile % columns * _TILE
+        rows, across = min(_TILE, height - top), min(_TILE, width - left)
+        light[:] = _1
+        behind[:] = _0
+        for i in range(rows):
+            for j in range(across):
+                for k in range(5):
+                    g[i, j, k] = slopes[k, top + i, left + j]
+                    behind[i, j] += g[i, j, k] * result[k, top + i, left + j]
+        unfinished = rows * across
+        for n in range(start[tile], start[tile] + length[tile]):
+            f = features[who[n]]
+            u, v = f[0] - np.float32(left) - _HALF, f[1] - np.float32(top) - _HALF
+            du = dv = da = db = dc = dopacity = dred = dgreen = dblue = dz = _0
+            for i in range(rows):
+                y = np.float32(i) - v
+                begin, end = _span(f, u, y, across)
+                for j in range(begin, end):
+                    before = light[i, j]
+                    if before < _0:
+                        continue
+                    x = np.float32(j) - u
+                    opacity = _opacity(f, x, y)
+                    alpha = min(opacity, _OPAQUE)
+                    if alpha < _FAINT:
+                        continue
+                    after = before * (_1 - alpha)
+                    if after <= _DARK:
+                        light[i, j] = -_1
+                        unfinished -= 1
+                        continue
+                    light[i, j] = after
+                    weight = alpha * before
+                    own = g[i, j, 0] * f[6] + g[i, j, 1] * f[7] + g[i, j, 2] * f[8] + g[i, j, 3] * f[9] + g[i, j, 4]
+                    behind[i, j] -= weight * own
+                    dred += weight * g[i, j, 0]
+                    dgreen += weight * g[i, j, 1]
+                    dblue += weight * g[i, j, 2]
+                    dz += weight * g[i, j, 3]
+                    if opacity <= _OPAQUE:
+                        # The slope along the logarithm of alpha: it adds its own, and hides what is behind.
+                        slope = weight * own - behind[i, j] * alpha / (_1 - alpha)
+                        du += slope * (f[2] * x + f[3] * y)
+                        dv += slope * (f[4] * y + f[3] * x)
+                        da -= slope * _HALF * x * x
+                        db -= slope * x * y
+                        dc -= slope * _HALF * y * y
+                        dopacity += slope
+            d = pairs[n]
+            d[0], d[1], d[2], d[3], d[4], d[5] = du, dv, da, db, dc, dopacity
+            d[6], d[7], d[8], d[9] = dred, dgreen, dblue, dz
+            if unfinished == 0:
+                break
+
+
+@no_type_check
+@_kernel
+def gather(pairs, who, total):
+    """Add up what the tiles say of each Gaussian, in their order: the same sum from any number of threads."""
+    for n in range(len(who)):
+        for k in range(total.shape[1]):
+            total[who[n], k] += pairs[n, k]

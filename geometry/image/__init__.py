@@ -1,0 +1,1 @@
+"""Images moved between cameras and compared: resampling, warping, flow, epipolar geometry."""

@@ -1,0 +1,144 @@
+"""Two and more views of one scene: essential and fundamental matrices, epipolar distances and masks, triangulation."""
+
+import torch
+
+from geometry.camera.cameras import Cameras
+from geometry.camera.rays import pixel_centers
+from geometry.errors import InputError
+from geometry.rotation.transforms import cross_matrix, invert_rigid
+from geometry.shapes import Bool, Float
+
+
+def essential(source: Cameras, target: Cameras) -> Float[torch.Tensor, "*b 3 3"]:
+    """E with x_target^T E x_source = 0 for the directions x (z = 1) in which two cameras see one point.
+
+    E = [t]x R of target_from_source (Hartley and Zisserman 2004, eq. 9.12), not normalized. 0 without a baseline.
+    """
+    motion = invert_rigid(target.world_from_camera) @ source.world_from_camera
+    return cross_matrix(motion[..., :3, 3]) @ motion[..., :3, :3]
+
+
+def fundamental(source: Cameras, target: Cameras) -> Float[torch.Tensor, "*b 3 3"]:
+    """F with u_target^T F u_source = 0 for the pixels (u, v, 1) at which two cameras see one point.
+
+    F = K_target^-T E K_source^-1 (Hartley and Zisserman 2004, section 9.6), not normalized. 0 without a baseline.
+    Raises InputError for lenses other than pinholes, under which no such matrix exists.
+    """
+    for cameras in (source, target):
+        cameras.check_pinhole("fundamental matrix")
+    return torch.linalg.inv(target.K).mT @ essential(source, target) @ torch.linalg.inv(source.K)
+
+
+def epipolar_lines(
+    F: Float[torch.Tensor, "*b 3 3"], source_uv: Float[torch.Tensor, "*b n 2"]
+) -> Float[torch.Tensor, "*b n 3"]:
+    """The lines a u + b v + c = 0 in the target on which source pixels may lie; a^2 + b^2 = 1, so that a pixel put in
+    gives its distance. 0 where no line is fixed (no baseline, or the source pixel is the epipole)."""
+    lines = _homogeneous(source_uv) @ F.mT
+    return _over(lines, lines[..., :2].norm(dim=-1, keepdim=True))
+
+
+def epipolar_mask(
+    source: Cameras, target: Cameras, max_pixels: float, depths_m: tuple[float, float] | None = None
+) -> Bool[torch.Tensor, "*b h w h2 w2"]:
+    """For each pixel of the targets, which pixels of the sources lie within `max_pixels` of its epipolar line.
+
+    depths_m  nearest and furthest z-depth in the target (metres; inf is allowed) of what the pixel may show: then it is
+              the distance to the part of the line where that is, and nothing lies near it if all is behind the source
+
+    Distances are between pixel centers and lines, in pixels of the sources. For patches give `cameras.resized` with a
+    pixel a patch. Where no line is fixed (no baseline, or the pixel is the epipole) every pixel is on it; with depths
+    the place where all of them fall counts. Both have one batch shape; memory is h w h2 w2 numbers each.
+    Raises InputError for lenses other than pinholes, and depths that are not 0 < nearest <= furthest.
+    """
+    for cameras in (source, target):
+        cameras.check_pinhole("epipolar mask")
+    asked, predictions = (pixel_centers(cameras.hw, target.K.device, torch.float64) for cameras in (target, source))
+    asked, predictions = asked.flatten(0, 1), predictions.flatten(0, 1)
+    source, target = source.to(torch.float64), target.to(torch.float64)
+    if depths_m is None:
+        lines = epipolar_lines(fundamental(target, source), asked.expand(*target.shape, -1, -1))
+        near = (lines @ _homogeneous(predictions).mT).abs() <= max_pixels
+    else:
+        start, end, seen = _epipolar_segments(source, target, asked, depths_m)
+        length = (end - start).norm(dim=-1, keepdim=True)
+        right = (end - start).new_tensor([1.0, 0.0])  # a segment of no length may point anywhere
+        unit = torch.where(length > 0, _over(end - start, length), right)
+        normal = torch.stack([-unit[..., 1], unit[..., 0]], -1)
+        across, along = (axis @ predictions.mT - (axis * start).sum(-1, keepdim=True) for axis in (normal, unit))
+        beyond = torch.maximum(-along, along - length).clamp_min(0)
+        near = (torch.hypot(across, beyond) <= max_pixels) & seen
+    return near.unflatten(-1, source.hw).unflatten(-3, target.hw)
+
+
+def _epipolar_segments(
+    source: Cameras, target: Cameras, target_uv: Float[torch.Tensor, "n 2"], depths_m: tuple[float, float]
+) -> tuple[Float[torch.Tensor, "*b n 2"], Float[torch.Tensor, "*b n 2"], Bool[torch.Tensor, "*b n 1"]]:
+    """Where the sources see the ends of the pieces of the targets' rays between two depths, and whether they see any.
+
+    A piece that passes a source's plane z = 0 goes to infinity there; it is cut off at a millionth of its largest z.
+    """
+    if not 0 < depths_m[0] <= depths_m[1]:
+        raise InputError(f"epipolar mask between {depths_m} m; expected 0 < nearest <= furthest")
+    motion = invert_rigid(source.world_from_camera) @ target.world_from_camera
+    direction = _homogeneous(target_uv) @ (source.K @ motion[..., :3, :3] @ torch.linalg.inv(target.K)).mT
+    shift = (source.K @ motion[..., :3, 3:]).mT
+    # A ray's point over its depth: linear in the inverse depth, and finite at infinity.
+    ends = [direction + shift / depth for depth in depths_m]
+    z = [end[..., 2:] for end in ends]
+    least = 1e-6 * torch.maximum(*z)
+    cut = []
+    for i in (0, 1):
+        share = ((least - z[i]) / torch.where(z[1 - i] == z[i], 1.0, z[1 - i] - z[i])).clamp(0, 1)
+        end = torch.where(z[i] < least, ends[i] + share * (ends[1 - i] - ends[i]), ends[i])
+        cut.append(end[..., :2] / torch.where(least > 0, end[..., 2:], 1.0))
+    return cut[0], cut[1], least > 0
+
+
+def symmetric_epipolar_distance(
+    F: Float[torch.Tensor, "*b 3 3"], source_uv: Float[torch.Tensor, "*b n 2"], target_uv: Float[torch.Tensor, "*b n 2"]
+) -> Float[torch.Tensor, "*b n"]:
+    """Root of the summed squared distances, in pixels, of both pixels of matches to each other's epipolar line
+    (Hartley and Zisserman 2004, eq. 11.10)."""
+    source, target = _homogeneous(source_uv), _homogeneous(target_uv)
+    in_target, in_source = source @ F.mT, target @ F
+    residual = (target * in_target).sum(-1).abs()
+    parts = [_over(residual, line[..., :2].norm(dim=-1)) for line in (in_target, in_source)]
+    return torch.stack(parts).norm(dim=0)  # whose gradient at 0 is 0, where that of `hypot` is not a number
+
+
+def sampson_distance(
+    F: Float[torch.Tensor, "*b 3 3"], source_uv: Float[torch.Tensor, "*b n 2"], target_uv: Float[torch.Tensor, "*b n 2"]
+) -> Float[torch.Tensor, "*b n"]:
+    """How far, in pixels, matches are from agreeing with F: the length of the smallest joint move of both pixels that
+    makes them agree, to first order (Hartley and Zisserman 2004, eq. 11.9)."""
+    source, target = _homogeneous(source_uv), _homogeneous(target_uv)
+    in_target, in_source = source @ F.mT, target @ F
+    residual = (target * in_target).sum(-1).abs()
+    return _over(residual, torch.cat([in_target[..., :2], in_source[..., :2]], -1).norm(dim=-1))
+
+
+def triangulate(cameras: Cameras, uv: Float[torch.Tensor, "*b m n 2"]) -> Float[torch.Tensor, "*b n 3"]:
+    """The world points that m cameras of batch shape [*b, m] see at pixels uv: the linear solution that minimizes the
+    algebraic error (Hartley and Zisserman 2004, section 12.2), each camera's two equations scaled by its rays.
+
+    Non-finite where the rays are parallel. Raises InputError for fewer than two cameras, or ones that are no pinholes.
+    """
+    cameras.check_pinhole("triangulation")
+    if uv.shape[-3] < 2:
+        raise InputError(f"triangulation from {uv.shape[-3]} camera; expected at least 2")
+    projection = cameras.K @ cameras.camera_from_world[..., :3, :]
+    rows = uv[..., None] * projection[..., None, None, 2, :] - projection[..., None, :2, :]  # [*b, m, n, 2, 4]
+    rows = torch.nn.functional.normalize(rows, dim=-1).movedim(-4, -3).flatten(-3, -2)
+    point = torch.linalg.svd(rows, full_matrices=True).Vh[..., -1, :]
+    return point[..., :3] / point[..., 3:]
+
+
+def _homogeneous(uv: torch.Tensor) -> torch.Tensor:
+    return torch.cat([uv, torch.ones_like(uv[..., :1])], -1)
+
+
+def _over(values: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    """values / length; 0, and without a gradient, where there is no length."""
+    some = length > torch.finfo(length.dtype).tiny
+    return torch.where(some, values / torch.where(some, length, 1.0), 0.0)

@@ -1,0 +1,216 @@
+"""Moving images between cameras with their depth."""
+
+from dataclasses import replace
+
+import torch
+
+from geometry.camera.cameras import Cameras
+from geometry.camera.projection import project, unproject
+from geometry.camera.rays import pixel_map, ray_map, world_from_pixel
+from geometry.errors import InputError
+from geometry.points.pointclouds import check_frames
+from geometry.rotation.transforms import transform_points
+from geometry.shapes import Bool, Float
+
+_FREE = torch.iinfo(torch.int64).max
+
+
+def forward_warp(
+    rgb: Float[torch.Tensor, "f 3 h w"],
+    depth: Float[torch.Tensor, "f 1 h w"],
+    sources: Cameras,
+    target: Cameras,
+) -> tuple[Float[torch.Tensor, "3 h2 w2"], Float[torch.Tensor, "1 h2 w2"], Bool[torch.Tensor, "1 h2 w2"]]:
+    """The pixels of f posed images with depth (metres) seen by one camera: rgb, its depth, and where any fell.
+
+    Each source pixel moves to the target pixel its center projects into. The nearest wins, and among equals the first
+    in the order of frames, rows and columns, so the result does not depend on the device. Sky (inf) moves by direction
+    and lies behind everything; unknown depth (0) does not move. Pixels that nothing fell into have rgb 0 and depth 0.
+
+    `sources` has batch shape [f], `target` [] or [1], of any size. Raises InputError when shapes disagree.
+    """
+    check_frames("warp", rgb, depth, sources)
+    target = single_camera(target)
+    height, width = target.hw
+    u, v, z = _places(depth, sources, target)
+    falls = (z > 0) & (u >= 0) & (u < width) & (v >= 0) & (v < height) & (depth > 0).flatten()
+    nowhere = height * width
+    pixel = torch.where(falls, v.int() * width + u.int(), nowhere).long()
+    # The bits of a positive float order as the float does: depth first, then the pixel's place in the sources.
+    key = (z.float().view(torch.int32).long() << 32) | torch.arange(len(z), device=z.device)
+    best = torch.full((nowhere + 1,), _FREE, device=key.device).scatter_reduce(0, pixel, key, "amin")[:nowhere]
+    visible = best != _FREE
+    winner = torch.where(visible, best & 0xFFFFFFFF, 0)
+    colors = rgb.movedim(1, 0).flatten(1).index_select(1, winner) * visible
+    depths = torch.where(visible, z.index_select(0, winner), 0.0)
+    return colors.view(-1, height, width), depths.view(1, height, width), visible.view(1, height, width)
+
+
+def _places(
+    depth: Float[torch.Tensor, "f 1 h w"], sources: Cameras, target: Cameras
+) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n"], Float[torch.Tensor, "n"]]:
+    """Where one camera sees the pixels of others: u, v and depth, in the order of frames, rows and columns."""
+    if sources.lens is not None or target.lens is not None:
+        uv, z = project_or_sky(target, *points_or_sky(depth, sources))
+        return uv[:, 0], uv[:, 1], z
+    # Between pinholes: pixels of depth 1 by one matrix, times depth, and away from the sky the move.
+    turn = target.K @ target.camera_from_world[:3, :3] @ world_from_pixel(sources)
+    shift = (target.K @ transform_points(target.camera_from_world, sources.centers)[..., None])[..., None]
+    sky = depth.isinf()
+    seen = torch.addcmul(shift * ~sky, pixel_map(turn, sources.hw), torch.where(sky, 1.0, depth.to(turn)))
+    x, y, z = seen.movedim(-3, 0).flatten(1)
+    inverse = 1 / z
+    far = torch.where(z > 0, torch.inf, -torch.inf).to(z)
+    return x * inverse, y * inverse, torch.where(sky.flatten(), far, z)
+
+
+def project_or_sky(
+    cameras: Cameras, points: Float[torch.Tensor, "*b n 3"], sky: Bool[torch.Tensor, "*#b n"]
+) -> tuple[Float[torch.Tensor, "*b n 2"], Float[torch.Tensor, "*b n"]]:
+    """As `project`; where `sky`, points are directions to infinity, which turn with the camera but do not move with it.
+
+    Their depth is inf, or -inf behind the camera.
+    """
+    uv, z = project(cameras, points)
+    turned = cameras.world_from_camera.clone()
+    turned[..., :3, 3] = 0
+    far_uv, far_z = project(replace(cameras, world_from_camera=turned), points)
+    far = torch.where(far_z > 0, torch.inf, -torch.inf).to(z)
+    return torch.where(sky[..., None], far_uv, uv), torch.where(sky, far, z)
+
+
+def points_or_sky(
+    depth: Float[torch.Tensor, "*b 1 h w"], cameras: Cameras
+) -> tuple[Float[torch.Tensor, "n 3"], Bool[torch.Tensor, "n"]]:
+    """All pixels' world points, or unit directions where the pixel is sky, and which ones are."""
+    sky = depth.isinf().movedim(-3, -1)
+    points = unproject(cameras, torch.where(depth.isfinite(), depth, torch.ones_like(depth)))
+    return torch.where(sky, ray_map(cameras)[1], points).flatten(0, -2), sky.flatten()
+
+
+def single_camera(camera: Cameras) -> Cameras:
+    """A camera of batch shape [] or [1] as one of []. Raises InputError for others."""
+    if camera.shape not in ((), (1,)):
+        raise InputError(f"warp into cameras of batch shape {tuple(camera.shape)}; expected a single camera")
+    return camera[0] if camera.shape else camera
+
+
+def fill_nearest(
+    rgb: Float[torch.Tensor, "*b c h w"], visible: Bool[torch.Tensor, "*b 1 h w"]
+) -> Float[torch.Tensor, "*b c h w"]:
+    """Each pixel that is not visible gets the values of the nearest that is; the others stay as they are.
+
+    Exact Euclidean distance; among equals the upper, then the left one. Nothing visible: nothing changes.
+    Two passes (Saito and Toriwaki 1994): the nearest along the row, then over the rows; O(h) passes over the image.
+    """
+    if bool(visible.all()):
+        return rgb
+    height, width = rgb.shape[-2:]
+    seen = visible[..., 0, :, :]
+    columns = torch.arange(width, device=rgb.device).expand_as(seen)
+    none = 4 * (height + width)
+    left = torch.where(seen, columns, -none).cummax(-1).values
+    right = torch.where(seen, columns, none).flip(-1).cummin(-1).values.flip(-1)
+    nearest = torch.where(columns - left <= right - columns, left, right)
+    squared = (nearest - columns) ** 2
+    best, from_row = torch.full_like(squared, 2 * none**2), torch.zeros_like(nearest)
+    rows = torch.arange(height, device=rgb.device)[:, None]
+    for row in range(height):
+        candidate = squared[..., row : row + 1, :] + (rows - row) ** 2
+        better = candidate < best
+        best, from_row = torch.where(better, candidate, best), torch.where(better, row, from_row)
+    from_column = nearest.gather(-2, from_row).clamp(0, width - 1)
+    source = (from_row * width + from_column).flatten(-2)[..., None, :].expand(*rgb.shape[:-2], -1)
+    filled = rgb.flatten(-2).gather(-1, source).unflatten(-1, (height, width))
+    known = visible | ~visible.flatten(-2).any(-1)[..., None, None]
+    return torch.where(known, rgb, filled)
+
+
+def backward_visible(
+    depth: Float[torch.Tensor, "1 h w"],
+    target: Cameras,
+    source_depth: Float[torch.Tensor, "f 1 h2 w2"],
+    sources: Cameras,
+    tolerance: float = 0.02,
+) -> Bool[torch.Tensor, "f h w"]:
+    """Which pixels of one camera show something that each of f others sees too.
+
+    A pixel's surface point is seen when it falls inside the other image and that image's depth there agrees with
+    the point's within the relative `tolerance`. The depth there is the nearest pixel's, or the bilinear mean of inverse
+    depths, which is exact on planes however slanted: either may agree. Sky (inf) is seen when its direction falls on a
+    sky pixel; unknown depth (0) neither sees nor is seen.
+
+    `target` has batch shape [] or [1], `sources` [f]. Raises InputError when shapes disagree.
+    """
+    return _found(depth, target, source_depth, sources, tolerance)[1]
+
+
+def backward_warp(
+    rgb: Float[torch.Tensor, "f c h2 w2"],
+    depth: Float[torch.Tensor, "1 h w"],
+    target: Cameras,
+    source_depth: Float[torch.Tensor, "f 1 h2 w2"],
+    sources: Cameras,
+    tolerance: float = 0.02,
+) -> tuple[Float[torch.Tensor, "f c h w"], Bool[torch.Tensor, "f h w"], Float[torch.Tensor, "f h w 2"]]:
+    """What each of f posed images shows at the surface points of one camera's pixels, by that camera's own depth.
+
+    Returns the images sampled there (bicubic), which pixels they really see (`backward_visible`; elsewhere colors
+    mean nothing), and the pixel positions (u, v) sampled.
+
+    `target` has batch shape [] or [1], `sources` [f]. Raises InputError when shapes disagree.
+    """
+    if rgb.shape[0] != len(sources) or tuple(rgb.shape[-2:]) != sources.hw:
+        raise InputError(
+            f"warp: images {tuple(rgb.shape)} for {len(sources)} cameras of size {sources.hw}; expected one each"
+        )
+    uv, visible = _found(depth, target, source_depth, sources, tolerance)
+    grid = torch.where(visible[..., None], 2 * uv / uv.new_tensor([sources.hw[1], sources.hw[0]]) - 1, 0.0)
+    sampled = torch.nn.functional.grid_sample(rgb, grid, "bicubic", padding_mode="border", align_corners=False)
+    return sampled, visible, uv
+
+
+def _found(
+    depth: torch.Tensor, target: Cameras, source_depth: torch.Tensor, sources: Cameras, tolerance: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixel positions [f, h, w, 2] in the sources of one camera's surface points, and where they are seen [f, h, w]."""
+    target = single_camera(target)
+    frames, hw = len(sources), target.hw
+    if depth.shape != (1, *hw) or source_depth.shape != (frames, 1, *sources.hw):
+        raise InputError(
+            f"visibility: depth {tuple(depth.shape)} for size {hw}, source depth {tuple(source_depth.shape)} for "
+            f"{frames} cameras of size {sources.hw}; expected [1, h, w] and [f, 1, h, w] of the cameras' sizes"
+        )
+    points, sky = points_or_sky(depth, target)
+    uv, z = project_or_sky(sources, points.expand(frames, -1, -1), sky)
+    inside = (z > 0) & ((uv >= 0) & (uv < uv.new_tensor([sources.hw[1], sources.hw[0]]))).all(-1)
+    inside &= (depth > 0).flatten()
+    at = torch.where(inside[..., None], uv, torch.zeros_like(uv))
+    agrees = torch.zeros_like(inside)
+    for mode in ("nearest", "bilinear"):
+        there, known = depth_at(source_depth, at, mode)
+        agrees |= known & torch.where(sky, there.isinf(), (z / there - 1).abs() <= tolerance)
+    return uv.unflatten(-2, hw), (inside & agrees).unflatten(-1, hw)
+
+
+def look_up(
+    values: Float[torch.Tensor, "*b c h w"], uv: Float[torch.Tensor, "*b n 2"], mode: str = "bilinear"
+) -> Float[torch.Tensor, "*b c n"]:
+    """What images show at pixel positions; outside, what their border does. `mode` as for `grid_sample`."""
+    height, width = values.shape[-2:]
+    count = values.shape[:-3].numel()
+    images = values.reshape(count, *values.shape[-3:])
+    grid = (2 * uv / uv.new_tensor([width, height]) - 1).reshape(count, 1, *uv.shape[-2:]).to(images)
+    found = torch.nn.functional.grid_sample(images, grid, mode, padding_mode="border", align_corners=False)
+    return found[:, :, 0].reshape(*values.shape[:-2], uv.shape[-2])
+
+
+def depth_at(
+    depth: Float[torch.Tensor, "*b 1 h w"], uv: Float[torch.Tensor, "*b n 2"], mode: str = "bilinear"
+) -> tuple[Float[torch.Tensor, "*b n"], Bool[torch.Tensor, "*b n"]]:
+    """Depth at pixel positions, and where it is known: the bilinear mean of inverse depths, which is exact on planes
+    however slanted, or the nearest pixel's. Sky is inf."""
+    known = depth > 0
+    inverse = torch.where(known, 1 / torch.where(known, depth, 1.0), 0.0)
+    there, share = look_up(torch.cat([inverse, known.to(depth)], -3), uv, mode).unbind(-2)
+    return torch.where(there > 0, 1 / torch.where(there > 0, there, 1.0), torch.inf), share > 0.999

@@ -1,0 +1,164 @@
+"""3D Gaussians in files: PLY as INRIA's training code writes it, and `.splat` of web viewers.
+
+.ply    float32 x y z, nx ny nz (0), f_dc_0..2, f_rest_* (channel by channel: all of red, then green, then blue),
+        opacity (logit), scale_0..2 (natural logarithm, metres), rot_0..3 (w x y z)
+.splat  32 bytes each, largest first: float32 position, float32 scale (metres), 8-bit red green blue opacity, 8-bit
+        w x y z as 128 + 128 q. Colors lose what depends on direction; all but positions and scales is rounded.
+
+Neither format says what its axes mean. Viewers take them as COLMAP's cameras have theirs, y pointing down: that frame,
+"rdf", is written unless "z_up", this package's world, is asked for. A PLY says which in a comment, and that is
+understood when it is read. Means, orientations and harmonics turn together (`Splats.moved`).
+"""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from einops import rearrange
+
+from geometry.errors import InputError
+from geometry.gaussians.spherical_harmonics import CONSTANT, COUNTS
+from geometry.gaussians.splats import Splats
+from geometry.io.assets.ply import MAX_BYTES, ply_tables
+from geometry.io.files import read_file, write_file
+from geometry.similarity import Similarity
+
+Frame = Literal["rdf", "z_up"]
+_MEANING = {"rdf": "x right, y down, z forward; metres", "z_up": "right-handed, z up; metres"}
+_CLEAR, _THIN_M = 1e-6, 1e-30  # where logits and logarithms end
+_RECORD = np.dtype([("place", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("turn", "u1", 4)])
+
+
+def write_splats(
+    path: Path | str, splats: Splats, frame: Frame = "rdf", stored_from_user: Similarity | None = None
+) -> None:
+    """Write Gaussians as `.ply` or `.splat`, by the name's suffix, in a frame; ours is z up.
+
+    A PLY holds opacities of 1e-6 to 1 - 1e-6 and scales of 1e-30 m or more; what is beyond is moved there.
+    It says in a comment which world it is stored in, and `read_splats` undoes that; a `.splat` has no place for it.
+    Raises InputError for another suffix, NaN or infinite numbers, scales below 0, quaternions of length 0, and for a
+    `.splat` without Gaussians or with a world to store it in.
+    """
+    path = Path(path)
+    _check_format(path, frame)
+    _check(path, splats)
+    if stored_from_user is not None and path.suffix == ".splat":
+        raise InputError(f"{path}: a world to store splats in; expected .ply, which has a place to say so")
+    turned = (splats if stored_from_user is None else stored_from_user.of(splats)).to("cpu").to(torch.float32)
+    if frame == "rdf":
+        turned = turned.moved(_rdf_from_world())
+    write_file(path, _ply(turned, frame, stored_from_user) if path.suffix == ".ply" else _records(path, turned))
+
+
+def read_splats(path: Path | str, frame: Frame | None = None) -> Splats:
+    """Read Gaussians of a `.ply` or `.splat` into our world, z up; float32.
+
+    frame  what the file's axes mean; None = what a PLY of ours says of itself, and "rdf" for all others
+
+    Raises InputError for a file that is missing, empty, cut short or of another format, for numbers that are NaN,
+    infinite or beyond float32, and for quaternions of length 0.
+    """
+    path = Path(path)
+    _check_format(path, frame)
+    found, said, stored = _from_ply(path) if path.suffix == ".ply" else (_from_records(path), None, None)
+    _check(path, found)
+    if (frame or said) != "z_up":
+        found = found.moved(_rdf_from_world().T)
+        _check(path, found)
+    if stored is not None:
+        found = stored.undone(found)
+        _check(path, found)
+    return found
+
+
+def _rdf_from_world() -> torch.Tensor:
+    """(x, y, z) -> (x, -z, y): what lies ahead along y and up along z, as a level camera has it."""
+    return torch.tensor([[1.0, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]])
+
+
+def _check_format(path: Path, frame: str | None) -> None:
+    if path.suffix not in (".ply", ".splat"):
+        raise InputError(f"{path}: splats in a file {path.suffix!r}; expected .ply or .splat")
+    if frame not in (None, *get_args(Frame)):
+        raise InputError(f"{path}: frame {frame!r}; expected one of {', '.join(get_args(Frame))}")
+
+
+def _check(path: Path, splats: Splats) -> None:
+    for name, values in vars(splats).items():
+        if not bool(values.isfinite().all()):
+            raise InputError(f"{path}: {name} with NaN or infinite numbers; expected finite ones")
+    if bool((splats.scales < 0).any()):
+        raise InputError(f"{path}: scales of {float(splats.scales.min()):g} m; expected 0 or more")
+    length = splats.quaternions_wxyz.norm(dim=-1)
+    if not bool(((length > 1e-12) & length.isfinite()).all()):
+        raise InputError(f"{path}: quaternions of length 0 or beyond float32; expected rotations")
+
+
+def _ply(splats: Splats, frame: Frame, stored_from_user: Similarity | None) -> bytes:
+    rest = rearrange(splats.harmonics[:, 1:], "n k c -> n (c k)")
+    opacity = splats.opacities.clamp(_CLEAR, 1 - _CLEAR).logit()[:, None]
+    scales = splats.scales.clamp_min(_THIN_M).log()
+    columns = [splats.means, torch.zeros_like(splats.means), splats.harmonics[:, 0], rest, opacity, scales]
+    table = torch.cat([*columns, splats.quaternions_wxyz], -1).detach().numpy()
+    header = ["ply", "format binary_little_endian 1.0", "comment generator worldgen"]
+    header += [f"comment frame {frame}: {_MEANING[frame]}", f"element vertex {len(splats)}"]
+    header[3:3] = [] if stored_from_user is None else [f"comment {stored_from_user.to_line()}"]
+    header += [f"property float {name}" for name in _names(rest.shape[1])]
+    return "\n".join([*header, "end_header", ""]).encode("ascii") + table.astype("<f4").tobytes()
+
+
+def _names(rest: int) -> list[str]:
+    counts = {"f_dc": 3, "f_rest": rest, "opacity": 1, "scale": 3, "rot": 4}
+    numbered = [f"{name}_{i}" for name, count in counts.items() for i in range(count)]
+    return ["x", "y", "z", "nx", "ny", "nz", *(name.replace("opacity_0", "opacity") for name in numbered)]
+
+
+def _from_ply(path: Path) -> tuple[Splats, str | None, Similarity | None]:
+    tables, comments = ply_tables(path)
+    vertices = tables.get("vertex")
+    names = (vertices.dtype.names if vertices is not None else None) or ()
+    rest = sum(name.startswith("f_rest_") for name in names)
+    missing = [name for name in _names(rest) if name not in names and name not in ("nx", "ny", "nz")]
+    if vertices is None or missing or rest not in [3 * (count - 1) for count in COUNTS]:
+        seen = f"no {missing[0]}" if missing else f"{rest} x f_rest"
+        raise InputError(f"{path}: vertices with {seen}; expected 3D Gaussians of 0, 9, 24 or 45 x f_rest")
+
+    def columns(*wanted: str) -> torch.Tensor:
+        with np.errstate(over="ignore", invalid="ignore"):  # doubles beyond float32 are refused as infinite
+            return torch.from_numpy(np.stack([vertices[name].astype(np.float32) for name in wanted], -1))
+
+    first = columns("f_dc_0", "f_dc_1", "f_dc_2")[:, None]
+    others = columns(*(f"f_rest_{i}" for i in range(rest))) if rest else first.new_zeros(len(first), 0)
+    splats = Splats(
+        columns("x", "y", "z"),
+        columns(*(f"rot_{i}" for i in range(4))),
+        columns(*(f"scale_{i}" for i in range(3))).exp(),
+        columns("opacity")[:, 0].sigmoid(),
+        torch.cat([first, rearrange(others, "n (c k) -> n k c", c=3)], 1),
+    )
+    said = [frame for frame in get_args(Frame) if any(line.startswith(f"frame {frame}:") for line in comments)]
+    return splats, said[0] if said else None, Similarity.from_lines(comments, str(path))
+
+
+def _records(path: Path, splats: Splats) -> bytes:
+    if not len(splats):
+        raise InputError(f"{path}: no Gaussians; expected at least one in a .splat file")
+    order = (splats.scales.prod(-1) * splats.opacities).argsort(descending=True, stable=True)
+    turn = torch.nn.functional.normalize(splats.quaternions_wxyz, dim=-1)
+    rgba = torch.cat([splats.harmonics[:, 0] * CONSTANT + 0.5, splats.opacities[:, None]], -1)
+    records = np.zeros(len(splats), _RECORD)
+    records["place"], records["scale"] = splats.means[order].detach(), splats.scales[order].detach()
+    for name, values in (("rgba", rgba * 255), ("turn", turn * 128 + 128)):
+        records[name] = values[order].detach().round().clamp(0, 255).byte()
+    return records.tobytes()
+
+
+def _from_records(path: Path) -> Splats:
+    data = read_file(path, "a .splat file", MAX_BYTES)
+    if len(data) % _RECORD.itemsize:
+        raise InputError(f"{path}: {len(data)} bytes; expected a .splat file, a multiple of {_RECORD.itemsize}")
+    records = np.frombuffer(data, _RECORD)
+    place, scale, rgba, turn = (torch.from_numpy(records[name].astype(np.float32)) for name in _RECORD.names or ())
+    harmonics = (rgba[:, None, :3] / 255 - 0.5) / CONSTANT
+    return Splats(place, (turn - 128) / 128, scale, rgba[:, 3] / 255, harmonics)

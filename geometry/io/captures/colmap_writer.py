@@ -1,0 +1,175 @@
+"""COLMAP models written: the three files that every version of COLMAP reads, binary or as text."""
+
+import json
+import shutil
+import struct
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+
+from geometry.camera.cameras import Cameras
+from geometry.camera.conversion import cameras_to_colmap
+from geometry.camera.lenses import LensKind
+from geometry.errors import InputError
+from geometry.io.captures.colmap import SIMILARITY, ColmapModel
+from geometry.io.captures.posed import PosedImage, PosedImages
+from geometry.shapes import Float, UInt8
+from geometry.similarity import Similarity
+
+_NUMBERS = {"PINHOLE": 1, "OPENCV": 4, "OPENCV_FISHEYE": 5, "FULL_OPENCV": 6}
+_Camera = tuple[int, str, tuple[int, int], tuple[float, ...]]
+
+
+def colmap_model(
+    cameras: Cameras,
+    names: Sequence[str],
+    points: Float[torch.Tensor, "n 3"] | None = None,
+    colors: UInt8[torch.Tensor, "n 3"] | Float[torch.Tensor, "n 3"] | None = None,
+    stored_from_user: Similarity | None = None,
+) -> ColmapModel:
+    """A model of cameras [f] with the names of their images, and points that no image is said to have seen.
+
+    colors           sRGB, as floats in 0..1 or as bytes; gray by default
+    stored_from_user  the world that `write_colmap` stores it in
+
+    Raises InputError for names that are not one for each camera, and colors that are not one for each point.
+    """
+    if cameras.shape != (len(names),) or len(set(names)) != len(names):
+        raise InputError(f"{len(names)} names for cameras {tuple(cameras.shape)}; expected one different name for each")
+    exact = cameras.to(torch.float64).to("cpu")
+    frames = tuple(
+        PosedImage(name, None, one.world_from_camera, one.K, one.hw, one.lens, None, int(one.view), float(one.time_s))
+        for name, one in zip(names, (exact[n] for n in range(len(names))))
+    )
+    points = torch.zeros(0, 3, dtype=torch.float64) if points is None else points.double().cpu()
+    colors = torch.full((len(points), 3), 128, dtype=torch.uint8) if colors is None else colors.cpu()
+    if colors.shape != points.shape:
+        raise InputError(f"{tuple(colors.shape)} colors for {tuple(points.shape)} points; expected one each")
+    if colors.is_floating_point():
+        colors = (colors.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8)
+    none = tuple(torch.zeros(0, 2, dtype=torch.float64) for _ in names)
+    images = PosedImages(frames, stored_from_user or Similarity.identity())
+    return ColmapModel(images, points, colors, none, tuple(torch.zeros(0).long() for _ in names))
+
+
+def write_colmap(
+    folder: Path | str, model: ColmapModel, binary: bool = True, more: Mapping[str, bytes] = MappingProxyType({})
+) -> None:
+    """Write cameras, images and points3D to a new or empty folder; `read_colmap` gives the model back.
+
+    Images that share a view, a lens and a size share a camera; cameras, images and points are numbered from 1. Points
+    keep who saw them, and an unknown error (-1). `more` are further files of the folder, by name. Where the images
+    have a `stored_from_user`, the model is written in the stored world, with that beside it as JSON.
+    Raises InputError for a folder with something in it, lenses that COLMAP has no model for, and names with line
+    breaks, or spaces as text.
+    """
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: there is something already; expected a new or empty folder")
+    frames, places, stored = model.images.frames, model.points, model.images.stored_from_user
+    if not stored.is_identity:
+        frames, places = tuple(frame.moved(stored) for frame in frames), stored.points(places)
+        more = {**more, SIMILARITY: json.dumps(stored.to_json(), indent=1).encode()}
+    for frame in frames:
+        if not bool(frame.world_from_camera.isfinite().all() and frame.K.isfinite().all()):
+            raise InputError(f"{folder}: camera of {frame.file_path[:60]!r} is not finite; expected finite numbers")
+        if "\n" in frame.file_path or "\0" in frame.file_path or not frame.file_path.strip():
+            raise InputError(f"{folder}: image {frame.file_path[:60]!r}; expected a name of one line")
+        if not binary and len(frame.file_path.split()) > 1:
+            raise InputError(f"{folder}: image {frame.file_path[:60]!r}; expected no spaces: COLMAP cuts text there")
+    lenses = [_camera(frame) for frame in frames]
+    numbers = {lens: n for n, lens in enumerate(dict.fromkeys(lenses), 1)}
+    poses = [[t.tolist() for t in cameras_to_colmap(frame.camera)[:2]] for frame in frames]
+    tracks: list[list[tuple[int, int]]] = [[] for _ in range(len(places))]
+    for image, seen in enumerate(model.observed, 1):
+        for feature, point in enumerate(seen.tolist()):
+            if point >= 0:
+                tracks[point].append((image, feature))
+    images = [
+        (number, pose, numbers[lens], frame.file_path, uv.tolist(), [p + 1 if p >= 0 else -1 for p in seen.tolist()])
+        for number, (frame, pose, lens, uv, seen) in enumerate(
+            zip(frames, poses, lenses, model.observed_uv, model.observed), 1
+        )
+    ]
+    points = list(zip(places.tolist(), model.colors.tolist(), tracks))
+    files = {**(_binary(numbers, images, points) if binary else _text(numbers, images, points)), **more}
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            for name, data in files.items():
+                (beside / name).write_bytes(data)
+            if folder.exists():
+                folder.rmdir()
+            beside.chmod(0o755)
+            beside.rename(folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); expected a writable place") from error
+
+
+_Image = tuple[int, list[list[float]], int, str, list[list[float]], list[int]]
+_Point = tuple[list[float], list[int], list[tuple[int, int]]]
+
+
+def _camera(frame: PosedImage) -> _Camera:
+    """View, model, size and parameters of an image's camera."""
+    K = frame.K.tolist()
+    if K[0][1] != 0:
+        raise InputError(f"{frame.file_path}: skewed pixels; expected K[0, 1] = 0, which is all COLMAP can hold")
+    base = (K[0][0], K[1][1], K[0][2], K[1][2])
+    kind = LensKind.PINHOLE if frame.lens is None else LensKind(int(frame.lens.kind))
+    k = [0.0] * 8 if frame.lens is None else frame.lens.coefficients.tolist()
+    if kind == LensKind.PINHOLE:
+        return frame.view, "PINHOLE", frame.hw, base
+    if kind == LensKind.FISHEYE:
+        return frame.view, "OPENCV_FISHEYE", frame.hw, (*base, *k[:4])
+    if kind != LensKind.OPENCV:
+        raise InputError(f"{frame.file_path}: lens {kind.name}; expected PINHOLE, OPENCV or FISHEYE")
+    if any(k[4:]):
+        return frame.view, "FULL_OPENCV", frame.hw, (*base, *k)
+    return frame.view, "OPENCV", frame.hw, (*base, *k[:4])
+
+
+def _binary(cameras: dict[_Camera, int], images: list[_Image], points: list[_Point]) -> dict[str, bytes]:
+    out = {name: [struct.pack("<Q", len(part))] for name, part in
+           (("cameras.bin", cameras), ("images.bin", images), ("points3D.bin", points))}  # fmt: skip
+    for (_, model, hw, values), number in cameras.items():
+        out["cameras.bin"].append(struct.pack(f"<iiQQ{len(values)}d", number, _NUMBERS[model], hw[1], hw[0], *values))
+    for number, (wxyz, translation), camera, name, uv, seen in images:
+        head = struct.pack("<i7di", number, *wxyz, *translation, camera) + name.encode() + b"\0"
+        features = b"".join(struct.pack("<2dq", u, v, point) for (u, v), point in zip(uv, seen))
+        out["images.bin"].append(head + struct.pack("<Q", len(seen)) + features)
+    for number, (place, color, track) in enumerate(points, 1):
+        ends = b"".join(struct.pack("<ii", *end) for end in track)
+        out["points3D.bin"].append(struct.pack("<Q3d3BdQ", number, *place, *color, -1.0, len(track)) + ends)
+    return {name: b"".join(parts) for name, parts in out.items()}
+
+
+def line_of(values: Sequence[float | int]) -> str:
+    """Numbers that are read again as they were."""
+    return " ".join(f"{value:.17g}" for value in values)
+
+
+def _text(cameras: dict[_Camera, int], images: list[_Image], points: list[_Point]) -> dict[str, bytes]:
+    lines = {
+        "cameras.txt": ["# id, model, width, height, parameters"],
+        "images.txt": [
+            "# id, quaternion wxyz and translation of camera_from_world, camera, name; then u, v, point ..."
+        ],
+        "points3D.txt": ["# id, x, y, z, r, g, b, error, (image, feature) ..."],
+    }
+    for (_, model, hw, values), number in cameras.items():
+        lines["cameras.txt"].append(f"{number} {model} {hw[1]} {hw[0]} {line_of(values)}")
+    for number, (wxyz, translation), camera, name, uv, seen in images:
+        lines["images.txt"].append(f"{number} {line_of([*wxyz, *translation])} {camera} {name}")
+        lines["images.txt"].append(" ".join(f"{line_of(place)} {point}" for place, point in zip(uv, seen)))
+    for number, (place, color, track) in enumerate(points, 1):
+        ends = " ".join(f"{image} {feature}" for image, feature in track)
+        lines["points3D.txt"].append(f"{number} {line_of(place)} {line_of(color)} -1 {ends}".rstrip())
+    return {name: ("\n".join(part) + "\n").encode() for name, part in lines.items()}

@@ -1,0 +1,154 @@
+"""DDAD and other scenes in TRI's DGP format: a car's cameras and LiDAR over time, with world poses for every image.
+
+Metres; vehicle x forward, y left, z up; cameras with OpenCV axes and intrinsics that put pixel centers at whole
+numbers, half a pixel from our rule. The world is the scene's own.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geometry.errors import InputError
+from geometry.io.captures.posed import Lidar, PosedImage, PosedImages
+from geometry.io.entries import (
+    entry,
+    inside,
+    motion_from_quaternion,
+    number,
+    opencv_intrinsics,
+    rigid_rows,
+    shown,
+    sized_image,
+)  # fmt: skip
+from geometry.io.files import read_json
+from geometry.rotation.transforms import invert_rigid
+from geometry.shapes import Float
+
+_LENS = ("fx", "fy", "cx", "cy", "skew")
+
+
+def read_ddad(path: Path | str) -> PosedImages:
+    """All images of a scene by time and, within a time, by camera name; `view` numbers the names.
+
+    path  a DGP `scene_*.json` with its `calibration` folder beside it, or one JSON file that holds all, matrices 4x4 by
+          rows: {"frames": [{"cameras": {name: {"image", "width", "height", "intrinsics", "cam2world",
+          "time_of_day_s"}}, "lidar": {"file", "columns", "sensor2world"}}]}
+
+    Raises InputError, naming the place, for files that are no such scene and for missing or wrong images.
+    """
+    path = Path(path)
+    meta = read_json(path, "a DDAD scene", 2**30)
+    if isinstance(meta, dict) and "samples" in meta:
+        frames = _from_dgp(meta, path)
+    else:
+        frames = _from_frames(meta, path)
+    if not frames:
+        raise InputError(f"{path}: no images; expected at least one")
+    return PosedImages(tuple(frames))
+
+
+def _from_frames(meta: Any, path: Path) -> list[PosedImage]:
+    frames = []
+    for index, frame in enumerate(entry(meta, "frames", list, str(path))):
+        where = f"{path}: frame {index}"
+        cameras = sorted(entry(frame, "cameras", dict, where).items())
+        sweep = _Sweep.of(frame.get("lidar"), path.parent, where)
+        for view, (name, camera) in enumerate(cameras):
+            at = f"{where}: {name}"
+            pose = rigid_rows(entry(camera, "cam2world", list, at), f"{at}: cam2world")
+            K = opencv_intrinsics(camera.get("intrinsics"), at)
+            time_s = number(camera.get("time_of_day_s", 0.0), at)
+            frames.append(_image(path.parent, camera.get("image"), camera, pose, K, view, time_s, sweep, at))
+    return frames
+
+
+def _from_dgp(meta: dict[str, Any], path: Path) -> list[PosedImage]:
+    """A scene as the dataset ships it: samples name data (images, sweeps) and a calibration by their keys."""
+    data = {str(d.get("key")): d for d in entry(meta, "data", list, str(path)) if isinstance(d, dict)}
+    frames = []
+    for index, sample in enumerate(entry(meta, "samples", list, str(path))):
+        where = f"{path}: sample {index}"
+        lenses = _calibration(path.parent, _key(sample, "calibration_key", where), where)
+        chosen = [data[key] for key in entry(sample, "datum_keys", list, where) if key in data]
+        by_name = {str(entry(d, "id", dict, where).get("name")): d for d in chosen}
+        sweep = None
+        for datum in by_name.values():
+            cloud = entry(datum, "datum", dict, where).get("point_cloud")
+            if isinstance(cloud, dict) and (file := inside(path.parent.resolve(), str(cloud.get("filename")), where)):
+                columns = len(cloud.get("point_format") or [0] * 4)
+                sweep = _Sweep(file, columns, _pose(entry(cloud, "pose", dict, where), where))
+        for view, (name, datum) in enumerate(sorted(by_name.items())):
+            at, image = f"{where}: {name}", entry(datum, "datum", dict, where).get("image")
+            if not isinstance(image, dict):
+                continue
+            if name not in lenses:
+                raise InputError(f"{at}: no intrinsics; expected them in the calibration of the sample")
+            pose, time_s = _pose(entry(image, "pose", dict, at), at), _seconds(datum["id"].get("timestamp"), at)
+            frames.append(
+                _image(path.parent, image.get("filename"), image, pose, lenses[name], view, time_s, sweep, at)
+            )
+    return frames
+
+
+def _image(
+    root: Path, name: Any, size: dict[str, Any], world_from_camera: Float[torch.Tensor, "4 4"],
+    K: Float[torch.Tensor, "3 3"], view: int, time_s: float, sweep: "_Sweep | None", where: str,
+) -> PosedImage:  # fmt: skip
+    path, hw = sized_image(root, name, (size.get("height"), size.get("width")), where)
+    lidar = sweep.seen_from(world_from_camera) if sweep is not None else None
+    return PosedImage(str(name), path, world_from_camera, K, hw, view=view, time_s=time_s, lidar=lidar)
+
+
+def _key(meta: Any, key: str, where: str) -> str:
+    """`meta[key]`, which must be text that can be a file name."""
+    value = meta.get(key) if isinstance(meta, dict) else None
+    if not isinstance(value, str) or not value or "/" in value or "\0" in value:
+        raise InputError(f"{where}: {key} {shown(value)}; expected a key")
+    return value
+
+
+class _Sweep:
+    """A LiDAR file with its pose in the world."""
+
+    def __init__(self, file: Path, columns: int, world_from_lidar: Float[torch.Tensor, "4 4"]):
+        self.file, self.columns, self.world_from_lidar = file, columns, world_from_lidar
+
+    @staticmethod
+    def of(meta: Any, root: Path, where: str) -> "_Sweep | None":
+        if not isinstance(meta, dict) or (file := inside(root.resolve(), str(meta.get("file")), where)) is None:
+            return None
+        pose = rigid_rows(entry(meta, "sensor2world", list, where), f"{where}: sensor2world")
+        return _Sweep(file, len(entry(meta, "columns", list, where)), pose)
+
+    def seen_from(self, world_from_camera: Float[torch.Tensor, "4 4"]) -> Lidar:
+        return Lidar(self.file, invert_rigid(world_from_camera) @ self.world_from_lidar, self.columns)
+
+
+def _calibration(root: Path, key: str, where: str) -> dict[str, Float[torch.Tensor, "3 3"]]:
+    meta = read_json(root / "calibration" / f"{key}.json", "a DGP calibration")
+    names, lenses = entry(meta, "names", list, where), entry(meta, "intrinsics", list, where)
+    found = {}
+    for name, lens in zip(names, lenses):
+        values = [number(lens.get(k, 0.0), f"{where}: {k}") if isinstance(lens, dict) else 0.0 for k in _LENS]
+        fx, fy, cx, cy, skew = values
+        if fx > 0 and fy > 0:  # a LiDAR has an entry too, of zeros
+            found[str(name)] = opencv_intrinsics([[fx, skew, cx], [0, fy, cy], [0, 0, 1]], where)
+    return found
+
+
+def _pose(pose: dict[str, Any], where: str) -> Float[torch.Tensor, "4 4"]:
+    """world_from_sensor; protocol buffers leave zeros out."""
+    q, t = (entry({"rotation": {}, "translation": {}} | pose, key, dict, where) for key in ("rotation", "translation"))
+    wxyz = [q.get(key, 0.0) for key in ("qw", "qx", "qy", "qz")]
+    return motion_from_quaternion(wxyz, [t.get(key, 0.0) for key in "xyz"], where)
+
+
+def _seconds(stamp: Any, where: str) -> float:
+    """Seconds since midnight (UTC) of an ISO time stamp."""
+    try:
+        time = datetime.fromisoformat(str(stamp).replace("Z", "+00:00"))
+    except ValueError as error:
+        raise InputError(f"{where}: time {shown(stamp)}; expected an ISO time stamp") from error
+    return time.hour * 3600 + time.minute * 60 + time.second + time.microsecond / 1e6

@@ -1,0 +1,121 @@
+"""RealEstate10K: one text file a clip with a camera per line, and the video it was cut from.
+
+First a URL (or nothing), then lines of 19 numbers: time in microseconds, fx fy cx cy as fractions of width and height,
+two zeros, and the 3x4 camera-from-world matrix by rows, OpenCV axes. Units are arbitrary, a clip at a time.
+"""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+
+from geometry.camera.cameras import Cameras
+from geometry.camera.conversion import cameras_to_realestate10k, check_unskewed
+from geometry.errors import InputError
+from geometry.io.captures.posed import PosedImage, PosedImages
+from geometry.io.entries import rigid_rows
+from geometry.io.files import read_file, write_file
+from geometry.io.images import image_hw
+from geometry.io.video import video_times
+from geometry.rotation.transforms import invert_rigid
+from geometry.shapes import Float
+
+_MAX_BYTES = 50_000_000
+_SUFFIXES = (".jpg", ".png", ".jpeg", ".webp")
+
+
+def read_realestate10k(
+    path: Path | str, media: Path | None = None, hw: tuple[int, int] | None = None, video_start_s: float = 0.0
+) -> PosedImages:
+    """Read a RealEstate10K text file with its images.
+
+    media         the video (times of the text are times in it, less `video_start_s`), or a folder of images named by
+                  their microseconds; by default `<stem>.mp4` or the folder `<stem>` beside the text, if there is one
+    hw            size of the images, needed where there are none
+
+    Without images the frames have no `path`. A video's frames get `video_s`. Times in seconds.
+    Raises InputError, naming the line, for anything but such a file, and for images or video that do not fit it.
+    """
+    path = Path(path)
+    lines = read_file(path, "a RealEstate10K text file", _MAX_BYTES).decode("utf-8", "replace").splitlines()
+    first = 1 if lines and len(lines[0].split()) != 19 else 0
+    rows = [_row(line, f"{path}: line {n}") for n, line in enumerate(lines[first:], first + 1) if line.strip()]
+    if not rows:
+        raise InputError(f"{path}: no cameras; expected lines of 19 numbers after the first")
+    if media is None:
+        beside = [path.with_suffix(".mp4"), path.with_suffix("")]
+        media = next((m for m in beside if m.is_file() or m.is_dir()), None)
+    video_hw: tuple[int, int] | None = None
+    if media is not None and media.is_file():
+        times, video_hw = video_times(media)
+        late = max(row[0] / 1e6 - video_start_s for row in rows)
+        if late > times[-1] + 0.1:
+            raise InputError(f"{media}: {times[-1]:.2f} s long; expected {late:.2f} s at least, as {path.name} says")
+    frames = []
+    for n, row in enumerate(rows):
+        name = f"{int(row[0])}"
+        image = _image(media, name, path) if media is not None and media.is_dir() else None
+        size = video_hw or (image_hw(image, upright=False) if image else None) or hw
+        if size is None:
+            raise InputError(f"{path}: neither images nor their size; expected a video or images beside it, or hw")
+        height, width = size
+        K = [[row[1] * width, 0, row[3] * width], [0, row[2] * height, row[4] * height], [0, 0, 1]]
+        frames.append(
+            PosedImage(
+                file_path=f"{path.stem}/{name}",
+                path=media.resolve() if video_hw is not None and media is not None else image,
+                world_from_camera=invert_rigid(_pose(row, f"{path}: camera {n}")),
+                K=torch.tensor(K, dtype=torch.float64),
+                hw=size,
+                time_s=row[0] / 1e6,
+                video_s=row[0] / 1e6 - video_start_s if video_hw is not None else None,
+            )
+        )
+    return PosedImages(tuple(frames))
+
+
+def write_realestate10k(path: Path | str, cameras: Cameras, url: str = "") -> None:
+    """Write cameras [n] with their times, to a microsecond; `read_realestate10k` gives them back.
+
+    Raises InputError for none, times that don't rise or are negative, a URL of several words or lines, and cameras with
+    a lens, skewed or non-finite.
+    """
+    path = Path(path)
+    cameras = cameras.to(torch.float64).to("cpu")
+    check_unskewed(str(path), cameras)
+    times = [round(1e6 * time) for time in cameras.time_s.tolist()] if len(cameras.shape) == 1 else []
+    if not times or times[0] < 0 or any(after <= before for before, after in pairwise(times)):
+        raise InputError(f"{path}: {len(times)} cameras at {times[:4]} microseconds; expected some, at times that rise")
+    if len(url.split()) > 1 or "\n" in url:
+        raise InputError(f"{path}: URL {url[:60]!r}; expected one word or nothing")
+    rows = cameras_to_realestate10k(cameras)
+    if not bool(rows.isfinite().all()):
+        raise InputError(f"{path}: cameras with NaN or infinite numbers; expected finite ones")
+    lines = [" ".join([str(time), *(f"{value:.17g}" for value in row)]) for time, row in zip(times, rows.tolist())]
+    write_file(path, ("\n".join([url, *lines]) + "\n").encode())
+
+
+def _row(line: str, where: str) -> list[float]:
+    try:
+        row = [float(word) for word in line.split()]
+    except ValueError:
+        row = []
+    if len(row) != 19 or not all(math.isfinite(value) for value in row):
+        raise InputError(f"{where}: {line[:40]!r}; expected 19 finite numbers")
+    if not (row[1] > 0 and row[2] > 0):
+        raise InputError(f"{where}: focal lengths {row[1]:g} {row[2]:g}; expected fractions above 0")
+    if not 0 <= row[0] <= 1e15:
+        raise InputError(f"{where}: time {row[0]:g}; expected microseconds from 0 on")
+    return row
+
+
+def _pose(row: list[float], where: str) -> Float[torch.Tensor, "4 4"]:
+    return rigid_rows([row[7:11], row[11:15], row[15:19]], f"{where}: its matrix")
+
+
+def _image(folder: Path, name: str, path: Path) -> Path:
+    found = next((folder / (name + suffix) for suffix in _SUFFIXES if (folder / (name + suffix)).is_file()), None)
+    if found is None:
+        raise InputError(f"{folder}: no image {name}; expected one for each line of {path.name}")
+    return found.resolve()

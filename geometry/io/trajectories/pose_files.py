@@ -1,0 +1,192 @@
+"""Camera paths in files: TUM's and KITTI's lists of poses, and our own JSON, which keeps everything.
+
+TUM    a line a pose: time x y z qx qy qz qw, world_from_camera, seconds
+KITTI  a line a pose: the 12 numbers of world_from_camera row by row
+JSON   every camera with its pose, intrinsics, lens, size, time and number, in this package's conventions
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geometry.camera.cameras import Cameras
+from geometry.camera.conversion import cameras_from, check_rigid
+from geometry.camera.lenses import COEFFICIENTS, Lens, LensKind
+from geometry.errors import InputError
+from geometry.io.entries import entry, number, rigid_rows, shown
+from geometry.io.files import check_file, write_file
+from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
+from geometry.rotation.transforms import rigid
+from geometry.shapes import Float
+from geometry.similarity import Similarity
+
+FORMAT = "worldgen cameras 1"
+_CONVENTION = "world_from_camera in metres, OpenCV axes, world z up; K in pixels with centers at +0.5"
+_MOST_BYTES = 1 << 28
+_NONE = torch.zeros(0, dtype=torch.float64)
+
+
+def read_tum(path: Path | str) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n 4 4"]]:
+    """Times (s) and poses `world_from_camera`, float64. Quaternions are brought to unit length.
+
+    Raises InputError, naming file and line, for lines that are not eight numbers, quaternions far from unit length, and
+    files without a pose.
+    """
+    path = Path(path)
+    times, poses = [], []
+    for where, values in _rows(path, 8):
+        quaternion = torch.tensor([values[7], *values[4:7]], dtype=torch.float64)
+        if not 0.9 < float(quaternion.norm()) < 1.1:
+            raise InputError(f"{where}: quaternion of length {float(quaternion.norm()):.3g}; expected 1")
+        times.append(values[0])
+        poses.append(rigid(matrix_from_quaternion_wxyz(quaternion), torch.tensor(values[1:4], dtype=torch.float64)))
+    return torch.tensor(times, dtype=torch.float64), torch.stack(poses)
+
+
+def write_tum(
+    path: Path | str, time_s: Float[torch.Tensor, "n"], world_from_camera: Float[torch.Tensor, "n 4 4"]
+) -> None:
+    """Write times and poses; `read_tum` gives them back to the last digit but for the quaternions' rounding.
+
+    Raises InputError for poses that are no rigid motions.
+    """
+    path = Path(path)
+    check_rigid(world_from_camera, "TUM poses")
+    wxyz = quaternion_wxyz_from_matrix(world_from_camera[:, :3, :3].double())
+    rows = torch.cat([time_s.double()[:, None], world_from_camera[:, :3, 3].double(), wxyz[:, [1, 2, 3, 0]]], -1)
+    head = "# time x y z qx qy qz qw (world_from_camera, OpenCV axes, metres, seconds)\n"
+    write_file(path, (head + _lines(rows)).encode())
+
+
+def read_kitti(path: Path | str) -> Float[torch.Tensor, "n 4 4"]:
+    """Poses `world_from_camera`, float64. Raises InputError, naming file and line, for what is no rigid motion."""
+    path = Path(path)
+    poses = [rigid_rows([values[n : n + 4] for n in (0, 4, 8)], where) for where, values in _rows(path, 12)]
+    return torch.stack(poses)
+
+
+def write_kitti(path: Path | str, world_from_camera: Float[torch.Tensor, "n 4 4"]) -> None:
+    """Write poses. Raises InputError for poses that are no rigid motions."""
+    path = Path(path)
+    check_rigid(world_from_camera, "KITTI poses")
+    write_file(path, _lines(world_from_camera[:, :3].double().flatten(1)).encode())
+
+
+def read_cameras_json(path: Path | str) -> Cameras:
+    """The cameras [n] in a file of `write_cameras_json`, float64 and exact.
+
+    Raises InputError, naming file and place, for anything else.
+    """
+    path = Path(path)
+    check_file(path, "cameras in JSON", _MOST_BYTES)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise InputError(f"{path}: {type(error).__name__}; expected cameras in JSON") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise InputError(f"{path}: another format; expected {FORMAT!r}")
+    frames = entry(data, "cameras", list, str(path))
+    if not frames:
+        raise InputError(f"{path}: no cameras; expected at least one")
+    poses, lenses, sizes, views, times, lens = [], [], set(), [], [], []
+    for n, frame in enumerate(frames):
+        where = f"{path}: camera {n}"
+        poses.append(rigid_rows(entry(frame, "world_from_camera", list, where), where))
+        lenses.append(_K(entry(frame, "K", list, where), where))
+        height, width = (_count(frame.get(key), f"{where}: {key}") for key in ("height", "width"))
+        sizes.add((height, width))
+        views.append(_count(frame.get("view", 0), f"{where}: view", least=0))
+        times.append(number(frame.get("time_s", 0.0), f"{where}: time_s"))
+        lens.append(_lens(frame["lens"], f"{where}: lens") if "lens" in frame else Lens.of(LensKind.PINHOLE, _NONE))
+    if len(sizes) > 1:
+        raise InputError(f"{path}: images of {len(sizes)} sizes; expected one")
+    plain = all(int(one.kind) == LensKind.PINHOLE for one in lens)
+    cameras = Cameras(
+        torch.stack(poses), torch.stack(lenses), sizes.pop(), torch.tensor(views),
+        torch.tensor(times, dtype=torch.float64), None if plain else Lens.cat([one.reshape(1) for one in lens]),
+    )  # fmt: skip
+    if "stored_from_user" not in data:
+        return cameras
+    stored = Similarity.from_json(data["stored_from_user"], f"{path}: stored_from_user")
+    return stored.inverse().cameras(cameras)
+
+
+def write_cameras_json(path: Path | str, cameras: Cameras, stored_from_user: Similarity | None = None) -> None:
+    """Write cameras [n] with everything they are, in the user's world or one that readers undo. Raises InputError for
+    poses that are no rigid motions."""
+    path = Path(path)
+    cameras = cameras if stored_from_user is None else stored_from_user.cameras(cameras)
+    flat = cameras_from("worldgen", cameras.world_from_camera, cameras.K, cameras.hw)
+    frames = [
+        {"world_from_camera": pose, "K": K, "width": cameras.hw[1], "height": cameras.hw[0], "view": view, "time_s": t}
+        for pose, K, view, t in zip(
+            flat.world_from_camera.double().tolist(), flat.K.double().tolist(), cameras.view.tolist(),
+            cameras.time_s.double().tolist(),
+        )
+    ]  # fmt: skip
+    for n, frame in enumerate(frames):
+        if cameras.lens is not None and int(cameras.lens.kind[n]) != LensKind.PINHOLE:
+            lens, reach = cameras.lens[n], float(cameras.lens.reach[n])
+            numbers = lens.coefficients.double().tolist()
+            frame["lens"] = {"kind": LensKind(int(lens.kind)).name, "coefficients": numbers}
+            frame["lens"] |= {"reach": reach} if math.isfinite(reach) else {}
+    data: dict[str, Any] = {"format": FORMAT, "convention": _CONVENTION, "cameras": frames}
+    if stored_from_user is not None:
+        data["stored_from_user"] = stored_from_user.to_json()
+    write_file(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
+
+
+def _rows(path: Path, count: int) -> Iterator[tuple[str, list[float]]]:
+    """Lines of so many numbers, each with its place; comments and empty lines are left out."""
+    check_file(path, f"lines of {count} numbers", _MOST_BYTES)
+    found = False
+    for n, line in enumerate(path.read_bytes().splitlines(), 1):
+        words = line.split(b"#")[0].replace(b",", b" ").split()
+        if not words:
+            continue
+        where = f"{path}, line {n}"
+        try:
+            values = [float(word) for word in words]
+        except ValueError as error:
+            raise InputError(f"{where}: {shown(line[:40].decode('utf-8', 'replace'))}; expected numbers") from error
+        if len(values) != count or not all(map(math.isfinite, values)):
+            raise InputError(f"{where}: {len(values)} numbers, or infinite ones; expected {count} finite ones")
+        found = True
+        yield where, values
+    if not found:
+        raise InputError(f"{path}: no poses; expected lines of {count} numbers")
+
+
+def _lines(rows: torch.Tensor) -> str:
+    return "".join(" ".join(f"{value:.17g}" for value in row) + "\n" for row in rows.tolist())
+
+
+def _K(rows: list, where: str) -> torch.Tensor:
+    if len(rows) != 3 or any(not isinstance(row, list) or len(row) != 3 for row in rows):
+        raise InputError(f"{where}: K {shown(rows)}; expected 3x3 numbers")
+    K = torch.tensor([[number(value, where) for value in row] for row in rows], dtype=torch.float64)
+    if not (K[0, 0] > 0 and K[1, 1] > 0 and K[1, 0] == 0 and K[2].tolist() == [0, 0, 1]):
+        raise InputError(f"{where}: K {shown(rows)}; expected focal lengths above 0 and a last row 0 0 1")
+    return K
+
+
+def _lens(data: object, where: str) -> Lens:
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(kind, str) or kind not in LensKind.__members__:
+        raise InputError(f"{where} {shown(data)}; expected a kind, one of {', '.join(LensKind.__members__)}")
+    numbers = entry(data, "coefficients", list, where)
+    if len(numbers) != COEFFICIENTS:
+        raise InputError(f"{where}: {len(numbers)} coefficients; expected {COEFFICIENTS}")
+    reach = number(data["reach"], where) if "reach" in data else math.inf
+    values = torch.tensor([number(value, where) for value in numbers], dtype=torch.float64)
+    return Lens(torch.tensor(int(LensKind[kind])), values, torch.tensor(reach, dtype=torch.float64))
+
+
+def _count(value: object, where: str, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1 << 31:
+        raise InputError(f"{where} {shown(value)}; expected a whole number, {least} or more")
+    return value

@@ -1,0 +1,1 @@
+"""Triangle meshes: made from depth, simplified, textured, rasterized."""

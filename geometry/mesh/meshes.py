@@ -1,0 +1,95 @@
+"""Triangle meshes."""
+
+from dataclasses import dataclass
+
+import torch
+
+from geometry.errors import InputError
+from geometry.shapes import Float, Int
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles in the world, counter-clockwise seen from outside.
+
+    vertices  [v, 3] metres
+    faces     [t, 3] indices of vertices
+    colors   [v, 3] sRGB in 0..1, or None
+    """
+
+    vertices: Float[torch.Tensor, "v 3"]
+    faces: Int[torch.Tensor, "t 3"]
+    colors: Float[torch.Tensor, "v 3"] | None = None
+
+    def __post_init__(self) -> None:
+        colors = self.vertices if self.colors is None else self.colors
+        shapes = (tuple(self.vertices.shape), tuple(self.faces.shape), tuple(colors.shape))
+        if any(len(shape) != 2 or shape[1] != 3 for shape in shapes) or shapes[0] != shapes[2]:
+            raise InputError(
+                f"mesh: vertices {shapes[0]}, faces {shapes[1]}, colors {shapes[2]}; expected [v, 3], [t, 3], [v, 3]"
+            )
+        if self.faces.numel() and not 0 <= int(self.faces.min()) <= int(self.faces.max()) < len(self.vertices):
+            raise InputError(
+                f"mesh: faces use vertices {int(self.faces.min())} to {int(self.faces.max())}; "
+                f"expected 0 to {len(self.vertices) - 1}"
+            )
+
+
+def vertex_normals(mesh: Mesh) -> Float[torch.Tensor, "v 3"]:
+    """Unit outward normals: the mean of the faces around each vertex, weighted by area.
+
+    A vertex without a face of positive area gets (0, 0, 1).
+    """
+    a, b, c = mesh.vertices.double()[mesh.faces].unbind(1)
+    twice_area = torch.linalg.cross(b - a, c - a)
+    normals = torch.zeros_like(mesh.vertices, dtype=torch.float64)
+    normals = normals.index_add(0, mesh.faces.flatten(), twice_area.repeat_interleave(3, 0))
+    length = normals.norm(dim=-1, keepdim=True)
+    up = normals.new_tensor([0.0, 0.0, 1.0]).expand_as(normals)
+    return torch.where(length > 0, normals / length.clamp_min(1e-300), up).to(mesh.vertices.dtype)
+
+
+def components(mesh: Mesh) -> Int[torch.Tensor, "v"]:
+    """For every vertex the lowest index of a vertex it is connected to by edges: one label per connected piece.
+
+    Each label moves to its neighbors' minimum, then jumps to its own label's label, until nothing changes.
+    """
+    start = mesh.faces.flatten()
+    end = mesh.faces.roll(1, 1).flatten()  # once around each triangle, so that labels pass between any two corners
+    label = torch.arange(len(mesh.vertices), device=mesh.faces.device)
+    while True:
+        lower = label.scatter_reduce(0, start, label[end], "amin")
+        lower = lower[lower]
+        if torch.equal(lower, label):
+            return label
+        label = lower
+
+
+def largest_components(mesh: Mesh, min_fraction: float = 0.05) -> Mesh:
+    """The mesh without its small floating pieces and without vertices that no face uses.
+
+    Kept are connected pieces with at least `min_fraction` of the largest piece's number of faces; 1 keeps the largest.
+    """
+    if not len(mesh.faces):
+        return Mesh(mesh.vertices[:0], mesh.faces, None if mesh.colors is None else mesh.colors[:0])
+    piece = components(mesh)[mesh.faces[:, 0]]
+    size = torch.bincount(piece, minlength=len(mesh.vertices))
+    faces = mesh.faces[size[piece] >= min_fraction * int(size.max())]
+    used, faces = faces.unique(return_inverse=True)
+    return Mesh(mesh.vertices[used], faces, None if mesh.colors is None else mesh.colors[used])
+
+
+def surface_points(mesh: Mesh, count: int, seed: int = 0) -> Float[torch.Tensor, "count 3"]:
+    """Points spread evenly over a mesh's surface, at random: a face by its area, then uniformly in it. float64.
+
+    Raises InputError for a mesh without area.
+    """
+    a, b, c = mesh.vertices.double()[mesh.faces].unbind(1)
+    area = torch.linalg.cross(b - a, c - a).norm(dim=-1).cumsum(0)
+    if not len(area) or not float(area[-1]) > 0:
+        raise InputError(f"points on a mesh of {len(area)} faces; expected a surface of positive area")
+    u, v, w = torch.rand(3, count, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    face = torch.searchsorted(area, w * area[-1], right=True).clamp_max(len(area) - 1)
+    fold = u + v > 1
+    u, v = torch.where(fold, 1 - u, u)[:, None], torch.where(fold, 1 - v, v)[:, None]
+    return a[face] + u * (b - a)[face] + v * (c - a)[face]

@@ -1,0 +1,47 @@
+"""Meshes of fewer triangles, by quadric error metrics (Garland and Heckbert 1997)."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from geometry.conventions import linear_from_srgb, srgb_from_linear
+from geometry.errors import InputError, optional
+from geometry.mesh.meshes import Mesh
+
+
+def simplify(mesh: Mesh, faces: int) -> Mesh:
+    """The mesh with edges collapsed, the least harmful first, until at most about `faces` triangles are left.
+
+    Each vertex takes the mean color, in linear light, of all the vertices that were merged into it. A mesh with no
+    more faces than asked for comes back as it is. By the library fast-simplification.
+
+    Raises InputError for fewer than 4 faces, vertices that are not finite, and where the library is missing.
+    """
+    if faces < 4:
+        raise InputError(f"simplifying to {faces} faces; expected at least 4")
+    if not bool(mesh.vertices.isfinite().all()):
+        raise InputError("simplifying: vertices with NaN or infinite numbers; expected finite ones")
+    if len(mesh.faces) <= faces:
+        return mesh
+    library = mesh_library("fast_simplification")
+    corners = mesh.vertices.detach().double().cpu().numpy()
+    middle = corners.mean(0)  # the library computes in single precision in places
+    triangles = mesh.faces.cpu().numpy().astype(np.int32)
+    _, _, collapses = library.simplify(corners - middle, triangles, target_count=faces, return_collapses=True)
+    found, kept, target = library.replay_simplification(corners - middle, triangles, collapses)
+    vertices = torch.from_numpy(found + middle).to(mesh.vertices)
+    left = torch.from_numpy(kept.astype(np.int64)).to(mesh.faces.device)
+    if mesh.colors is None:
+        return Mesh(vertices, left)
+    light = linear_from_srgb(mesh.colors.detach().double())
+    merged = torch.from_numpy(target.astype(np.int64)).to(light.device)
+    merged, light = merged[merged >= 0], light[merged >= 0]  # whole pieces may vanish
+    total = light.new_zeros(len(vertices), 3).index_add(0, merged, light)
+    count = torch.bincount(merged, minlength=len(vertices)).clamp_min(1)
+    return Mesh(vertices, left, srgb_from_linear(total / count[:, None]).to(mesh.colors.dtype))
+
+
+def mesh_library(name: str) -> Any:
+    """A library of the extra `mesh`. Raises InputError where it is missing."""
+    return optional(name, name, "pip install 'worldgen[mesh]'")

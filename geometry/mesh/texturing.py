@@ -1,0 +1,218 @@
+"""Textured meshes: unwrapped, painted from posed images, and rendered.
+
+A texture's pixels are called texels. Positions in it are (u, v) in 0..1 from its upper left corner, u to the right and
+v down, so that texel (row, column) has its center at ((column + 0.5) / width, (row + 0.5) / height), as in our images
+and in glTF.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from geometry.camera.cameras import Cameras
+from geometry.camera.projection import pixels_of
+from geometry.conventions import linear_from_srgb, srgb_from_linear
+from geometry.errors import InputError
+from geometry.image.warping import fill_nearest
+from geometry.mesh.meshes import Mesh
+from geometry.mesh.rasterizing import Raster, interpolate, rasterize
+from geometry.mesh.simplifying import mesh_library
+from geometry.points.pointclouds import GRAY, check_colors, depth_edges
+from geometry.rotation.transforms import transform_points
+from geometry.shapes import Bool, Float, Int
+
+_EDGE_RATIO = 0.05  # jumps of the mesh's depth, relative to it, beside which images mix two surfaces
+_EDGE_PX = 1  # how far such a mixture reaches
+_EDGE_WEIGHT = 1e-4  # of a mixed pixel: it counts only where nothing better is seen
+_HIDDEN = 0.01  # how much further than the mesh's own depth, relative to it, a point is hidden
+_SLANT = 0.05  # and at most so much further where it is slanted
+_SHARPNESS = 3  # power of the weights: 0 is the mean of all cameras, infinity takes the best one alone
+
+
+@dataclass(frozen=True)
+class TexturedMesh:
+    """A mesh whose colors are in an image. Colors of the mesh's vertices do not count.
+
+    mesh     its vertices are there once for every position they have in the texture: twice and more along seams
+    uv       [v, 2] positions in the texture, 0..1 from its upper left corner
+    texture  [3, h, w] sRGB in 0..1
+    """
+
+    mesh: Mesh
+    uv: Float[torch.Tensor, "v 2"]
+    texture: Float[torch.Tensor, "3 h w"]
+
+    def __post_init__(self) -> None:
+        uv, texture = tuple(self.uv.shape), tuple(self.texture.shape)
+        if uv != (len(self.mesh.vertices), 2) or len(texture) != 3 or texture[0] != 3 or min(texture) < 1:
+            raise InputError(
+                f"textured mesh: {len(self.mesh.vertices)} vertices, uv {uv}, texture {texture}; "
+                "expected [v, 3], [v, 2] and [3, h, w]"
+            )
+        if not bool(((self.uv >= 0) & (self.uv <= 1)).all()):
+            raise InputError("textured mesh: positions outside the texture or NaN; expected u and v in 0..1")
+
+
+def unwrap(mesh: Mesh, size_px: int = 1024, padding_px: int = 3) -> TexturedMesh:
+    """The mesh cut into charts that lie side by side in a gray texture of about `size_px` squared, by xatlas.
+
+    Faces keep their order. The time grows faster than the number of faces (20,000: seconds): `simplify` first.
+    Raises InputError for a mesh without faces or with vertices that are not finite, for fewer than 16 texels, and where
+    xatlas is missing.
+    """
+    if not len(mesh.faces) or not bool(mesh.vertices.isfinite().all()):
+        raise InputError(f"unwrapping {len(mesh.faces)} faces; expected at least one, and finite vertices")
+    if not 16 <= size_px <= 16384 or padding_px < 0:
+        raise InputError(f"texture of {size_px} px, {padding_px} between charts; expected 16 to 16384, and 0 or more")
+    xatlas = mesh_library("xatlas")
+    atlas = xatlas.Atlas()
+    corners = mesh.vertices.detach().double().cpu()
+    atlas.add_mesh((corners - corners.mean(0)).float().numpy(), mesh.faces.cpu().numpy().astype(np.uint32))
+    packing = xatlas.PackOptions()
+    packing.resolution, packing.padding, packing.bilinear = size_px, padding_px, True
+    atlas.generate(pack_options=packing)
+    source, faces, uv = atlas[0]
+    if not atlas.width or not atlas.height:
+        raise InputError("unwrapping: no face of positive area; expected a surface")
+    device = mesh.vertices.device
+    kept = torch.from_numpy(source.astype(np.int64)).to(device)
+    cut = Mesh(mesh.vertices[kept], torch.from_numpy(faces.astype(np.int64)).to(device))
+    place = torch.from_numpy(uv.copy()).to(device).clamp(0, 1)
+    return TexturedMesh(cut, place, torch.full((3, atlas.height, atlas.width), GRAY, device=device))
+
+
+def bake(textured: TexturedMesh, rgb: Float[torch.Tensor, "f 3 h w"], cameras: Cameras) -> TexturedMesh:
+    """The mesh with its texture painted from posed images (sRGB in 0..1) of pinhole cameras [f].
+
+    Each texel's surface point is looked up, bilinearly, in the images that see it by the mesh's own depth, and the
+    colors are averaged in linear light. A camera's weight is the number of its pixels that a square metre of the
+    surface fills there, which is large for cameras that see it squarely and closely (the projected area, by which
+    Allène et al. 2008 choose views; Buehler et al. 2001 blend by angle and resolution), to the third power, so that the
+    best cameras decide and none takes over abruptly. Pixels beside a jump in depth mix two surfaces and count only
+    where no others see the point. Unseen texels take the colors that spread to them over the surface, and texels
+    between the charts those of the nearest chart, so that no sampling, bilinear or coarser, bleeds.
+
+    Raises InputError when shapes disagree, no texel is seen, and as `rasterize` does.
+    """
+    if rgb.shape != (*cameras.shape, 3, *cameras.hw) or len(cameras.shape) != 1:
+        raise InputError(
+            f"baking: rgb {tuple(rgb.shape)}, cameras {tuple(cameras.shape)} of size {cameras.hw}; "
+            "expected [f, 3, h, w] and [f] of size (h, w)"
+        )
+    check_colors("baking", rgb)
+    mesh, cameras = textured.mesh, cameras.to(torch.float64)
+    chart = _texels(textured)
+    on_chart = chart.face[0] >= 0
+    point = interpolate(chart, mesh, mesh.vertices.double())[:, on_chart].mT
+    a, b, c = mesh.vertices.double()[mesh.faces[chart.face[0][on_chart]]].unbind(1)
+    normal = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1)
+    light, weight = torch.zeros_like(point), torch.zeros_like(point[:, 0])
+    for i in range(len(cameras)):
+        image = linear_from_srgb(rgb[i].to(point))
+        index, share, found = _looked_up(rasterize(mesh, cameras[i]), cameras[i], image, point, normal)
+        light[index] += share[:, None] * found
+        weight[index] += share
+    if not bool((weight > 0).any()):
+        raise InputError("baking: no camera sees the mesh; expected cameras that look at it")
+    light = light / weight.clamp_min(1e-300)[:, None]
+    light = torch.where(weight[:, None] > 0, light, _spread(textured, chart, light, weight > 0))
+    texture = torch.zeros_like(textured.texture, dtype=torch.float64)
+    texture[:, on_chart] = srgb_from_linear(light).mT
+    texture = fill_nearest(texture, on_chart[None])
+    return TexturedMesh(mesh, textured.uv, texture.clamp(0, 1).to(textured.texture.dtype))
+
+
+def render_textured(
+    textured: TexturedMesh, cameras: Cameras, background: Float[torch.Tensor, "3"] | None = None, near_m: float = 0.01
+) -> tuple[Float[torch.Tensor, "*b 3 h w"], Float[torch.Tensor, "*b 1 h w"]]:
+    """Images, sRGB in 0..1 before a background (black by default), and z-depth in metres, inf at the background.
+
+    Texels are interpolated bilinearly in linear light, as viewers of our GLB files do; at the texture's border the last
+    texel goes on. Exact at pixel centers, not prefiltered: a texture much finer than the pixels aliases.
+    Raises InputError as `rasterize` does.
+    """
+    raster = rasterize(textured.mesh, cameras, near_m)
+    uv = interpolate(raster, textured.mesh, textured.uv)
+    light = _bilinear(linear_from_srgb(textured.texture.to(uv)), 2 * uv.movedim(-3, -1).flatten(0, -2) - 1)
+    rgb = srgb_from_linear(light).reshape(*cameras.shape, *cameras.hw, 3).movedim(-1, -3)
+    behind = rgb.new_zeros(3) if background is None else background.to(rgb)
+    return torch.where(raster.face >= 0, rgb, behind[:, None, None]), raster.depth
+
+
+def _bilinear(image: Float[torch.Tensor, "c h w"], grid: Float[torch.Tensor, "n 2"]) -> Float[torch.Tensor, "n c"]:
+    """An image between its pixels' centers, at positions that span it from -1 to 1."""
+    found = torch.nn.functional.grid_sample(image[None], grid[None, None], padding_mode="border", align_corners=False)
+    return found[0, :, 0].mT
+
+
+def _texels(textured: TexturedMesh) -> Raster:
+    """The face and barycentric weights at every texel's center: the texture seen as an image of the flattened mesh.
+
+    The camera of K = 1 at the origin sees the point (x, y, 1) in pixel position (x, y).
+    """
+    height, width = textured.texture.shape[-2:]
+    place = textured.uv.double() * textured.uv.new_tensor([width, height]).double()
+    flat = Mesh(torch.cat([place, torch.ones_like(place[:, :1])], -1), textured.mesh.faces)
+    eye = torch.eye(4, dtype=torch.float64, device=place.device)
+    return rasterize(flat, Cameras(eye, eye[:3, :3], (height, width)))
+
+
+def _looked_up(
+    raster: Raster,
+    camera: Cameras,
+    image: Float[torch.Tensor, "3 h w"],
+    point: Float[torch.Tensor, "n 3"],
+    normal: Float[torch.Tensor, "n 3"],
+) -> tuple[Int[torch.Tensor, "m"], Float[torch.Tensor, "m"], Float[torch.Tensor, "m 3"]]:
+    """Which surface points one camera sees, with what weight, and what its image shows there.
+
+    A surface element of area A at p (in camera axes), tilted by n, fills fx fy A |n . p| / z^3 pixels.
+    """
+    size = camera.K.new_tensor([camera.hw[1], camera.hw[0]])
+    p = transform_points(camera.camera_from_world, point)
+    uv, z = pixels_of(camera, p)
+    index = ((z > 0) & (uv >= 0).all(-1) & (uv < size).all(-1)).nonzero()[:, 0]
+    p, uv, z = p[index], uv[index], z[index]
+    column, row = uv.long().unbind(-1)
+    facing = (normal[index] @ camera.world_from_camera[:3, :3] * p).sum(-1).abs().clamp_min(1e-12)
+    focal = camera.K[[0, 1], [0, 1]]
+    # Within its pixel a slanted surface is nearer and farther than at the pixel's center.
+    slant = z.square() / (facing * focal.min())
+    shown = z <= raster.depth[0, row, column] * (1 + _HIDDEN) + torch.minimum(slant, _SLANT * z)
+    edge = depth_edges(raster.depth, _EDGE_RATIO).double()
+    edge = torch.nn.functional.max_pool2d(edge[None], 2 * _EDGE_PX + 1, 1, _EDGE_PX)[0, 0] > 0
+    weight = (focal.prod() * facing / z**3) ** _SHARPNESS * torch.where(edge[row, column], _EDGE_WEIGHT, 1.0)
+    return index[shown], weight[shown], _bilinear(image, 2 * uv[shown] / size - 1)
+
+
+def _spread(
+    textured: TexturedMesh, chart: Raster, light: Float[torch.Tensor, "n 3"], seen: Bool[torch.Tensor, "n"]
+) -> Float[torch.Tensor, "n 3"]:
+    """Colors for the texels on charts from those of them that are seen, along the surface: across seams too.
+
+    Vertices take the mean color of the seen texels of their faces, then of their neighbors that have one, one edge
+    further each time; the texels mix those of their face. Pieces of the mesh with nothing seen take the mean of all.
+    """
+    mesh, on_chart = textured.mesh, chart.face[0] >= 0
+    _, whole = mesh.vertices.unique(dim=0, return_inverse=True)
+    faces = whole[mesh.faces]
+    corner = faces[chart.face[0][on_chart]]
+    mix = chart.weights[:, on_chart].mT.clamp_min(1e-6) * seen[:, None]
+    count = int(whole.max()) + 1
+    share = light.new_zeros(count).index_add(0, corner.flatten(), mix.flatten())
+    total = light.new_zeros(count, 3).index_add(0, corner.flatten(), (mix[..., None] * light[:, None]).flatten(0, 1))
+    known = share > 0
+    color = total / share.clamp_min(1e-300)[:, None]
+    start, end = torch.cat([faces, faces.flip(1)]).flatten(), torch.cat([faces.roll(1, 1), faces.flip(1).roll(1, 1)])
+    end = end.flatten()
+    while True:
+        edge = known[end] & ~known[start]
+        if not bool(edge.any()):
+            break
+        total = torch.zeros_like(color).index_add(0, start[edge], color[end[edge]])
+        reached = torch.bincount(start[edge], minlength=count)
+        color = torch.where((reached > 0)[:, None], total / reached.clamp_min(1)[:, None], color)
+        known = known | (reached > 0)
+    color = torch.where(known[:, None], color, light[seen].mean(0))
+    return (chart.weights[:, on_chart].mT[..., None] * color[corner]).sum(1)

@@ -1,0 +1,1 @@
+"""Point clouds: made from depth, fused, compared."""

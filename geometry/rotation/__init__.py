@@ -1,0 +1,1 @@
+"""Rotations and rigid motions in every form, and curves through them."""

@@ -1,0 +1,1 @@
+"""Where cameras go: moves and shots, paths, checks, and errors against a true path."""

@@ -1,0 +1,58 @@
+"""Clips: one batch shape and one image size, and choosing among frames."""
+
+import pytest
+import torch
+
+from geometry.camera.cameras import Cameras
+from geometry.errors import InputError
+from worldgen.core.clip import Clip
+
+
+def clip_of(batch: tuple[int, ...], **other: torch.Tensor) -> Clip:
+    """A clip of random numbers, with some parts replaced."""
+    hw = (4, 6)
+    pose = torch.eye(4).repeat(*batch, 1, 1)
+    pose[..., :3, 3] = torch.randn(*batch, 3)
+    parts = {
+        "rgb": torch.rand(*batch, 3, *hw),
+        "depth": torch.rand(*batch, 1, *hw),
+        "instances": torch.zeros(*batch, 1, *hw, dtype=torch.long),
+    }
+    return Clip(cameras=Cameras.from_fov(pose, 50.0, hw), **{**parts, **other})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"rgb": torch.rand(2, 4, 3, 4, 6)},
+        {"rgb": torch.rand(2, 3, 3, 4, 5)},
+        {"depth": torch.rand(2, 3, 4, 6)},
+        {"depth": torch.rand(2, 3, 1, 6, 4)},
+        {"rgb": torch.rand(2, 3, 3, 8, 12), "depth": torch.rand(2, 3, 1, 8, 12)},
+        {"instances": torch.zeros(2, 2, 1, 4, 6, dtype=torch.long)},
+    ],
+)
+@pytest.mark.usefixtures("unchecked")
+def test_parts_of_different_shapes_are_refused_in_one_line(other: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(InputError, match="expected one batch shape and one image size") as caught:
+        clip_of((2, 3), **other)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("batch", [(3,), (2, 3), (2, 1, 3)])
+def test_chosen_frames_keep_their_image_depth_id_and_camera(batch: tuple[int, ...]) -> None:
+    clip = clip_of(batch)
+    assert len(clip) == 3
+    for index in ([2, 0], slice(1, 3), torch.tensor([True, False, True])):
+        some = clip.frames(index)
+        assert torch.equal(some.rgb, clip.rgb[..., index, :, :, :])
+        assert torch.equal(some.cameras.centers, clip.cameras.centers[..., index, :])
+        assert some.instances is not None and len(some) == 2
+
+
+def test_one_clip_of_a_batch_is_the_whole_of_it() -> None:
+    batch = clip_of((2, 3))
+    one = batch[1]
+    assert torch.equal(one.rgb, batch.rgb[1]) and torch.equal(one.depth, batch.depth[1])
+    assert torch.equal(one.cameras.world_from_camera, batch.cameras.world_from_camera[1])
+    assert one.instances is not None and one.instances.shape == (3, 1, 4, 6)

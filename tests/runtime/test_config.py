@@ -1,0 +1,197 @@
+"""Configurations: read strictly, or refused in one line that names the place."""
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from geometry.errors import InputError
+from worldgen.runtime.config import build, load, plain
+from worldgen.training.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 0.5
+    names: tuple[str, ...] = ()
+    fast: bool = False
+
+
+@dataclass(frozen=True)
+class Outer:
+    path: Path
+    count: int = 1
+    word: str | None = None
+    table: dict[str, int] | None = None
+    pairs: tuple[tuple[float, ...], ...] = ()
+    inner: Inner = Inner()
+
+
+@contextmanager
+def refused(*words: str):
+    """The block must raise InputError with one line that contains every word."""
+    with pytest.raises(InputError) as caught:
+        yield
+    message = str(caught.value)
+    assert "\n" not in message and [word for word in words if word not in message] == [], message
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], Path]:
+    """A file with a text in it."""
+
+    def write(text: str | bytes) -> Path:
+        path = tmp_path / "run.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def test_a_file_gives_its_values_and_defaults_for_the_rest(written) -> None:
+    text = "path: a/b\npairs: [[1, 2.5], [3]]\ntable: {a: 1}\ninner: {rate: 2, names: [x, y], fast: true}\n"
+    wanted = Outer(Path("a/b"), 1, None, {"a": 1}, ((1.0, 2.5), (3.0,)), Inner(2.0, ("x", "y"), True))
+    got = load(Outer, written(text))
+    assert got == wanted and isinstance(got.inner.rate, float)
+
+
+def test_plain_data_builds_the_same_again() -> None:
+    value = Outer(Path("a"), 3, "w", {"b": 2}, ((1.0, 2.0),), Inner(0.1, ("x",), True))
+    assert build(Outer, yaml.safe_load(yaml.safe_dump(plain(value))), "here") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("path: a\ncolor: red\n", ["run.yaml", "'color'", "count"]),
+        ("path: a\ninner: {speed: 1}\n", ["inner", "'speed'", "rate"]),
+        ("count: 2\n", ["run.yaml", "'path'", "missing"]),
+        ("path: a\ncount: many\n", ["count", "'many'", "int"]),
+        ("path: a\ncount: 1.5\n", ["count", "1.5", "int"]),
+        ("path: a\ncount: true\n", ["count", "True", "int"]),
+        ("path: a\ninner: {fast: 1}\n", ["fast", "1", "bool"]),
+        ("path: a\ninner: {rate: fast}\n", ["inner", "rate", "'fast'", "float"]),
+        ("path: a\ninner: {rate: true}\n", ["rate", "True", "float"]),
+        ("path: a\ninner: {names: x}\n", ["names", "'x'", "tuple"]),
+        ("path: a\ninner: {names: [1]}\n", ["names", "1", "str"]),
+        ("path: a\npairs: [1]\n", ["pairs", "1"]),
+        ("path: a\ntable: {a: b}\n", ["table.a", "'b'", "int"]),
+        ("path: a\nword: 3\n", ["word", "3", "str"]),
+        ("path: a\ninner: 3\n", ["inner", "3", "mapping"]),
+        ("path: 3\n", ["path", "3", "Path"]),
+        ("- a\n- b\n", ["run.yaml", "mapping"]),
+        ("", ["run.yaml", "mapping"]),
+        ("a: [1\nb: 2", ["run.yaml", "not YAML"]),
+        ("path: \x00", ["run.yaml", "not YAML"]),
+        (b"path: \xff\xfe", ["run.yaml", "cannot be read"]),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(written, text: str | bytes, words: list[str]) -> None:
+    with refused(*words):
+        load(Outer, written(text))
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", "."])
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path, name: str) -> None:
+    with refused("cannot be read"):
+        load(Outer, tmp_path / name)
+
+
+def test_an_override_sets_one_value_and_leaves_the_rest(written) -> None:
+    path = written("path: a\ncount: 2\ninner: {rate: 1}\n")
+    before = load(Outer, path)
+    assert load(Outer, path, ("count=7",)) == replace(before, count=7)
+    assert load(Outer, path, ("inner.fast=true",)) == replace(before, inner=Inner(1.0, (), True))
+    assert load(Outer, path, ("word=null", "inner.names=[p, q]")).inner.names == ("p", "q")
+    assert load(Outer, path, ("count=7", "count=8")).count == 8
+    assert load(Outer, path, ("word=a=b",)).word == "a=b"
+
+
+def test_an_override_can_open_a_section_that_the_file_leaves_out(written) -> None:
+    assert load(Outer, written("path: a\n"), ("inner.rate=3",)).inner.rate == 3
+
+
+@pytest.mark.parametrize("notation", ["1e-3", "2e-4", "1E3", "0.001"])
+def test_a_float_may_be_written_as_programmers_write_it(written, notation: str) -> None:
+    assert load(Outer, written(f"path: a\ninner: {{rate: {notation}}}\n")).inner.rate == float(notation)
+    assert load(Outer, written("path: a\n"), (f"inner.rate={notation}",)).inner.rate == float(notation)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("count", ["'count'", "key=value"]),
+        ("count=many", ["count", "'many'"]),
+        ("color=red", ["'color'"]),
+        ("inner.speed=1", ["'speed'"]),
+        ("count.deep=1", ["'count.deep=1'", "no section"]),
+        ("count=[1", ["'count=[1'", "not YAML"]),
+        ("inner=3", ["inner", "mapping"]),
+    ],
+)
+def test_an_override_that_does_not_fit_is_refused_in_one_line(written, override: str, words: list[str]) -> None:
+    with refused(*words):
+        load(Outer, written("path: a\ncount: 2\n"), (override,))
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "3\n"])
+@pytest.mark.parametrize("override", ["count=3", "inner.rate=3"])
+def test_an_override_of_a_file_that_is_no_mapping_is_refused(written, text: str, override: str) -> None:
+    with refused():
+        load(Outer, written(text), (override,))
+
+
+def test_a_key_given_twice_is_refused(written) -> None:
+    with refused("count"):
+        load(Outer, written("path: a\ncount: 1\ncount: 2\n"))
+
+
+def test_every_training_run_of_the_repository_loads_and_is_complete(root: Path) -> None:
+    paths = [path for path in (root / "configs").glob("*.yaml") if "model" in yaml.safe_load(path.read_text())]
+    assert root / "configs" / "tiny.yaml" in paths
+    for path in paths:
+        config = load(RunConfig, path)
+        assert isinstance(config, RunConfig)
+        for section in ("data", "tasks", "train"):
+            optional = {"start_from", "shards", "shards_share"}
+            written = set(yaml.safe_load(path.read_text())[section])
+            assert set(plain(getattr(config, section))) - written <= optional, f"{path.name}: {section}"
+
+
+@pytest.mark.parametrize(
+    ("override", "word"),
+    [
+        ("train.steps=0", "train.steps 0"),
+        ("train.batch=0", "train.batch 0"),
+        ("train.frames=[]", "train.frames"),
+        ("train.frames=[0, 2]", "train.frames"),
+        ("train.weighting=vsnr", "'vsnr'"),
+        ("train.least_level=0", "train.least_level"),
+        ("train.consistency_weight=-1", "consistency_weight"),
+        ("train.alignment_weight=-1", "alignment_weight"),
+        ("train.alignment_until=0", "train.alignment_until 0"),
+        ("train.alignment_until=1.5", "train.alignment_until 1.5"),
+        ("tasks.causal=2", "causal"),
+        ("train.curriculum=[{steps: 9000, size_px: 64, batch: 8, frames: [2]}]", "part of train.steps"),
+        ("train.curriculum=[{steps: 9, size_px: 64, frames: [2]}]", "batch"),
+        ("train.frames=[2, 9]", "train.frames"),
+        ("train.optimizer=sgd", "'sgd'"),
+        ("train.precision=fp8", "'fp8'"),
+        ("train.ema=1.0", "train.ema"),
+        ("train.cooldown=1.5", "train.cooldown"),
+        ("train.log_every=0", "train.*_every"),
+        ("data.lenses=1.5", "data.lenses 1.5"),
+        ("data.reuse=0", "data.pool, reuse"),
+        ("data.spreads_deg=[[5]]", "spreads_deg"),
+        ("model.size_px=65", "65"),
+        ("model.codec.block=4", "codec"),
+        ("model.network.heads=3", "heads"),
+        ("model.network.attention=[full, none]", "none"),
+    ],
+)
+def test_a_run_that_cannot_work_is_refused_before_it_starts(root: Path, override: str, word: str) -> None:
+    with refused(word):
+        load(RunConfig, root / "configs" / "tiny.yaml", (override,))

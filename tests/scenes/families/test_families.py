@@ -1,0 +1,112 @@
+"""What every family of scenes promises: the same scene for the same number, others for others, no NaN, a caption."""
+
+import pytest
+import torch
+
+from geometry.errors import InputError
+from worldgen.scenes.cameras.sampling import Shot, clear_of, views
+from worldgen.scenes.families.family import FAMILIES, draw
+from worldgen.scenes.rendering.render import TRUTHS, render
+from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.scene import Scene
+
+SHOT = Shot(4, 4.0, (20, 24))
+
+
+def numbers(scene: Scene) -> torch.Tensor:
+    """What one scene says, as one row, without the padding."""
+    present = scene.kind[0] >= 0
+    material = scene.material.textures.table()[0][present]
+    poses = torch.cat([scene.motion.position[0], scene.motion.rotation[0]], -1)[present]
+    light = torch.cat([scene.light.to_sun, scene.light.sun, scene.light.zenith], -1)
+    shapes = [scene.kind[0][present].float(), scene.size[0][present].flatten(), scene.instance[0][present].float()]
+    return torch.cat([*shapes, material.flatten(), poses.flatten(), light.flatten()])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_scene_is_a_function_of_its_seed_and_number_whatever_the_batch_and_order(family: str) -> None:
+    together = draw(family, 3, [7, 0, 12])
+    for row, index in enumerate([7, 0, 12]):
+        alone = draw(family, 3, [index])
+        moments = alone.motion.time_s.shape[1]
+        own = numbers(together[row : row + 1])
+        # Padding moments stand still at the end; nobody sees them.
+        assert together.captions[row] == alone.captions[0]
+        assert moments <= together.motion.time_s.shape[1]
+        if moments == together.motion.time_s.shape[1]:
+            assert torch.allclose(numbers(alone), own, rtol=0, atol=1e-6)
+        cameras = views(family, alone, 3, [index], False, SHOT)
+        again = views(family, together, 3, [7, 0, 12], False, SHOT)[row : row + 1]
+        assert torch.equal(cameras.world_from_camera, again.world_from_camera)
+        first, second = render(alone, cameras), render(together[row : row + 1], again)
+        assert torch.allclose(first.rgb, second.rgb, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_other_numbers_other_seeds_and_the_held_out_series_are_other_scenes(family: str) -> None:
+    addresses = ((0, 0, False), (0, 1, False), (1, 0, False), (0, 0, True), (0, 1, True))
+    scenes = [draw(family, seed, [index], held_out) for seed, index, held_out in addresses]
+    prints = {tuple(scene.light.zenith[0].tolist()) for scene in scenes}
+    assert len(prints) == len(scenes)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_images_and_truths_are_numbers_and_cameras_stand_in_the_open(family: str) -> None:
+    indices = list(range(5))
+    scene = draw(family, 11, indices, True)
+    scene.check()
+    cameras = views(family, scene, 11, indices, True, SHOT)
+    clip = render(scene, cameras, truths=TRUTHS)
+    for name, values in clip.maps().items():
+        assert not bool(values.isnan().any()), name
+    assert clip.instances is not None and clip.classes is not None
+    assert bool(((clip.rgb >= 0) & (clip.rgb <= 1)).all()) and clip.rgb.std() > 0.05
+    assert bool((clip.depth > 0).all()) and (clip.instances > 0).double().mean() > 0.01
+    assert torch.equal(clip.instances == -1, clip.classes == -1)
+    clear = torch.stack([clear_of(scene[b : b + 1], cameras[b], 0.05) for b in indices])
+    assert clear.double().mean() > 0.95
+    assert all(caption.endswith(".") and len(caption) > 15 for caption in scene.captions)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_negative_number_is_refused(family: str) -> None:
+    with pytest.raises(InputError, match="expected 0 or more"):
+        draw(family, 0, [3, -1])
+
+
+def test_a_family_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(InputError, match="castle"):
+        draw("castle", 0, [0])
+    with pytest.raises(InputError, match="castle"):
+        views("castle", draw("tabletop", 0, [0]), 0, [0], False, SHOT)
+
+
+def test_in_a_street_nothing_comes_near_the_one_who_drives() -> None:
+    from worldgen.scenes.families.street import ego_speed, street
+
+    times = torch.linspace(0, 4, 17)
+    for index in range(25):
+        scene, speed = street(2, [index]), ego_speed(2, index)
+        position, rotation = scene.motion.at(times[None])
+        for t, place, turn in zip(times, position[0], rotation[0]):
+            x = speed * float(t)
+            # The car is a box of 4 x 2 m around the camera; whatever is not flat on the ground keeps out of it.
+            corner = torch.tensor([(i, j) for i in (-2.0, 0.0, 2.0) for j in (-1.0, 0.0, 1.0)])
+            points = torch.cat([corner + torch.tensor([x, 0.0]), torch.full((9, 1), 0.8)], -1)
+            local = (points[:, None] - place)[..., None, :] @ turn
+            inside = (local.squeeze(-2).abs() < scene.size[0]).all(-1) & (scene.kind[0] >= 0)
+            inside &= scene.kind[0] != Shape.PLANE
+            assert not bool(inside.any()), (index, float(t), scene.semantic[0][inside.any(0)])
+
+
+def test_captions_name_what_is_there() -> None:
+    scene = draw("tabletop", 0, list(range(30)))
+    for b, caption in enumerate(scene.captions):
+        present = {
+            Shape(k).name.lower() for k, i in zip(scene.kind[b].tolist(), scene.instance[b].tolist()) if k >= 0 < i
+        }
+        for noun in ("ball", "box", "cylinder", "cone"):
+            assert (noun in caption) == (noun in present), caption
+    street = draw("street", 0, list(range(12)))
+    for caption, sun in zip(street.captions, street.light.sun):
+        assert ("night" in caption) == (float(sun.sum()) == 0)

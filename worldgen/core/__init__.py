@@ -1,0 +1,1 @@
+"""The nouns: clips, conditioning, normalization, worlds."""

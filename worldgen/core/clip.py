@@ -1,0 +1,81 @@
+"""`Clip`: posed, timed frames with color and depth."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from geometry.camera.cameras import Cameras
+from geometry.errors import InputError
+from geometry.shapes import Bool, Float, Int
+
+CHANNELS = {
+    "rgb": 3, "depth": 1, "instances": 1, "normals": 3, "classes": 1,
+    "flow": 2, "scene_flow": 3, "visibility": 1, "layout": 3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames of one size, each an image with a camera and a time. All but color and depth may be unknown (None).
+
+    rgb      [*b, f, 3, h, w] in 0..1, sRGB
+    depth    [*b, f, 1, h, w] metres, 0 = unknown, inf = sky; z or along the ray as the cameras' lenses have it
+    cameras  batch shape [*b, f]
+    instances   [*b, f, 1, h, w] 0 = ground, 1.. = objects, -1 = sky
+    normals     [*b, f, 3, h, w] unit, in the world; towards the camera where there is only sky
+    classes     [*b, f, 1, h, w] `worldgen.scenes.SemanticClass`, -1 = sky
+    flow        [*b, f, 2, h, w] pixels to the same surface point in the next frame; 0 in the last frame
+    scene_flow  [*b, f, 3, h, w] metres that the point moves in the world until then; 0 in the last frame
+    visibility  [*b, f, 1, h, w] whether the next frame shows it; False in the last frame
+    layout      [*b, f, 3, h, w] in 0..1: what the scenario says is there
+    """
+
+    rgb: Float[torch.Tensor, "*b f 3 h w"]
+    depth: Float[torch.Tensor, "*b f 1 h w"]
+    cameras: Cameras
+    instances: Int[torch.Tensor, "*b f 1 h w"] | None = None
+    normals: Float[torch.Tensor, "*b f 3 h w"] | None = None
+    classes: Int[torch.Tensor, "*b f 1 h w"] | None = None
+    flow: Float[torch.Tensor, "*b f 2 h w"] | None = None
+    scene_flow: Float[torch.Tensor, "*b f 3 h w"] | None = None
+    visibility: Bool[torch.Tensor, "*b f 1 h w"] | None = None
+    layout: Float[torch.Tensor, "*b f 3 h w"] | None = None
+
+    def __post_init__(self) -> None:
+        batch, hw = self.rgb.shape[:-3], self.rgb.shape[-2:]
+        if self.depth.shape != (*batch, 1, *hw) or self.cameras.shape != batch or self.cameras.hw != tuple(hw):
+            raise InputError(
+                f"clip: rgb {tuple(self.rgb.shape)}, depth {tuple(self.depth.shape)}, cameras "
+                f"{tuple(self.cameras.shape)} of size {self.cameras.hw}; expected one batch shape and one image size"
+            )
+        for name, value in self.maps().items():
+            if value.shape != (*batch, CHANNELS[name], *hw):
+                raise InputError(f"clip: {name} {tuple(value.shape)}; expected one batch shape and one image size")
+
+    def __len__(self) -> int:
+        """The number of frames."""
+        return self.rgb.shape[-4]
+
+    def maps(self) -> dict[str, torch.Tensor]:
+        """Everything known about the pixels, by name."""
+        return {name: value for name in CHANNELS if (value := getattr(self, name)) is not None}
+
+    def frames(self, index: Any) -> "Clip":
+        """The clip of the chosen frames (a slice, a list or a mask over the frame axis).
+
+        Flow and visibility stay those to the frame that came next before.
+        """
+        return self._map(lambda tensor: tensor[..., index, :, :, :], self.cameras[..., index])
+
+    def __getitem__(self, index: Any) -> "Clip":
+        """One clip of a batch, or several."""
+        return self._map(lambda tensor: tensor[index], self.cameras[index])
+
+    def to(self, device: torch.device | str) -> "Clip":
+        """The clip on another device."""
+        return self._map(lambda tensor: tensor.to(device), self.cameras.to(device))
+
+    def _map(self, function: Callable[[torch.Tensor], torch.Tensor], cameras: Cameras) -> "Clip":
+        return replace(self, cameras=cameras, **{name: function(value) for name, value in self.maps().items()})

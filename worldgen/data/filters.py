@@ -1,0 +1,176 @@
+"""Which images of a capture make clips, and why the others don't."""
+
+import itertools
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from geometry.errors import InputError
+from geometry.image.framing import undistorted
+from geometry.io.captures.posed import PosedImage
+from worldgen.data.captures import read_images
+from worldgen.data.measures import Look, Step
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is kept. Lengths in pixels are on copies whose longer side is 256.
+
+    max_blur          0 sharp .. 1 (Crete et al. 2007)
+    min_contrast      standard deviation of the luminance
+    min_brightness, max_brightness  mean luminance
+    min_likeness      correlation of neighboring video frames; less, without matching features, is a cut
+    max_residual_px   median symmetric epipolar distance of matched features under the given cameras
+    max_jump          way from one video frame to the next, over the median way
+    min_motion        way of features through a clip in shares of the side; less is a still
+    max_motion        way of features from one video frame to the next; more is too fast
+    """
+
+    max_blur: float = 0.6
+    min_contrast: float = 0.03
+    min_brightness: float = 0.04
+    max_brightness: float = 0.97
+    min_likeness: float = 0.5
+    max_residual_px: float = 2.0
+    max_jump: float = 20.0
+    min_motion: float = 0.005
+    max_motion: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.min_brightness < self.max_brightness <= 1 and min(self.max_residual_px, self.max_jump) > 0):
+            raise InputError(f"{self}; expected 0 <= min_brightness < max_brightness <= 1 and positive limits")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What became of one image.
+
+    clip     number of the (first) clip of the capture it is in, None when dropped
+    reason   why it was dropped, a few words, then what was measured and the limit
+    """
+
+    name: str
+    clip: int | None
+    reason: str
+    blur: float
+    brightness: float
+    contrast: float
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A capture judged.
+
+    images  in the order they were looked at, neighbors in time or by name
+    clips     for each clip the places of its images in that order
+    steps     measures between neighbors that passed on their own
+    """
+
+    images: tuple[Judged, ...]
+    clips: tuple[tuple[int, ...], ...]
+    steps: tuple[Step, ...]
+
+
+def ordered(images: Sequence[PosedImage], every: int = 1) -> list[PosedImage]:
+    """Images by time and camera where times are known, else by name; every so many of each camera."""
+    if len({image.time_s for image in images}) > 1:
+        by_time = sorted(images, key=lambda p: (p.time_s, p.view, p.file_path))
+    else:
+        by_time = sorted(images, key=lambda p: [int(s) if s.isdigit() else s for s in _parts(p.file_path)])
+    seen: dict[int, int] = {}
+    chosen = []
+    for image in by_time:
+        place = seen.get(image.view, 0)
+        seen[image.view] = place + 1
+        if place % every == 0:
+            chosen.append(image)
+    return chosen
+
+
+def _parts(name: str) -> list[str]:
+    """Digits apart from the rest, so that 10 comes after 9."""
+    return ["".join(run) for _, run in itertools.groupby(name, str.isdigit)] + [""]
+
+
+def judge(images: Sequence[PosedImage], frames: int, limits: Limits) -> Judgement:
+    """Judge ordered images of one capture, and cut what is good into clips of so many frames.
+
+    First each image alone: blur, brightness, contrast. Then neighbors: features they share must agree with the given
+    cameras, and video frames must not jump; between neighbors that don't agree the capture is cut in two. Stretches of
+    enough images become clips side by side, the last one flush with the end. Raises InputError for images that
+    can't be read.
+    """
+    looks = [Look.at(*undistorted(p, rgb)) for p, rgb in zip(images, read_images(list(images)))]
+    reasons = [_alone(look, limits) for look in looks]
+    good = [n for n, reason in enumerate(reasons) if not reason]
+    pairs = list(itertools.pairwise(good))
+    steps = [Step.between(looks[a], looks[b]) for a, b in pairs]
+    ways = [step.baseline for (a, b), step in zip(pairs, steps) if _video(images[a], images[b]) and step.baseline]
+    typical = statistics.median(ways) if ways else 0.0
+    breaks = [_together(step, _video(images[a], images[b]), typical, limits) for (a, b), step in zip(pairs, steps)]
+    clips: list[tuple[int, ...]] = []
+    for places, why in _stretches(good, breaks):
+        if len(places) < frames:
+            for n in places:
+                reasons[n] = why or f"{len(places)} images left together; {frames} make a clip"
+            continue
+        for start in sorted({*range(0, len(places) - frames + 1, frames), len(places) - frames}):
+            clip = places[start : start + frames]
+            motions = [step.motion for (a, b), step in zip(pairs, steps) if a in clip and b in clip]
+            way = sum(motion for motion in motions if motion is not None)
+            if None not in motions and way < limits.min_motion and len({images[n].view for n in clip}) == 1:
+                for n in clip:
+                    reasons[n] = f"nothing moves: {way:.4f} of the side over the clip; expected {limits.min_motion:g}"
+            else:
+                clips.append(tuple(clip))
+    first = {n: number for number, clip in reversed(list(enumerate(clips))) for n in clip}
+    judged = tuple(
+        Judged(p.file_path, first.get(n), "" if n in first else reasons[n], look.blur, look.brightness, look.contrast)
+        for n, (p, look) in enumerate(zip(images, looks))
+    )
+    return Judgement(judged, tuple(clips), tuple(steps))
+
+
+def _video(a: PosedImage, b: PosedImage) -> bool:
+    """Whether two neighbors are frames of one running camera."""
+    return a.view == b.view and 0 < b.time_s - a.time_s <= 1
+
+
+def _alone(look: Look, limits: Limits) -> str:
+    """Why an image is dropped for itself; empty when it is not."""
+    if look.contrast < limits.min_contrast:
+        return f"flat: contrast {look.contrast:.3f}; expected {limits.min_contrast:g}"
+    if look.brightness < limits.min_brightness:
+        return f"dark: brightness {look.brightness:.3f}; expected {limits.min_brightness:g}"
+    if look.brightness > limits.max_brightness:
+        return f"bright: brightness {look.brightness:.3f}; expected at most {limits.max_brightness:g}"
+    if look.blur > limits.max_blur:
+        return f"blurred: {look.blur:.2f}; expected at most {limits.max_blur:g}"
+    return ""
+
+
+def _together(step: Step, video: bool, typical_way: float, limits: Limits) -> str:
+    """Why two neighbors don't belong in one clip; empty when they do."""
+    if video and step.motion is None and step.likeness < limits.min_likeness:
+        return f"cut: likeness {step.likeness:.2f}, {step.matches} matches; expected {limits.min_likeness:g}"
+    if step.residual_px is not None and step.residual_px > limits.max_residual_px:
+        return f"poses: features {step.residual_px:.1f} px off; expected at most {limits.max_residual_px:g}"
+    if video and typical_way > 0 and step.baseline > limits.max_jump * typical_way:
+        return f"jump: {step.baseline / typical_way:.0f} times the usual way; expected at most {limits.max_jump:g}"
+    if video and step.motion is not None and step.motion > limits.max_motion:
+        return f"fast: features move {step.motion:.2f} of the side; expected at most {limits.max_motion:g}"
+    return ""
+
+
+def _stretches(good: Sequence[int], breaks: Sequence[str]) -> Iterable[tuple[list[int], str]]:
+    """Runs of good images without a break between neighbors, each with the reason it ended or, for want of one,
+    began."""
+    places, began = [], ""
+    for n, why in itertools.zip_longest(good, breaks, fillvalue=""):
+        if isinstance(n, int):
+            places.append(n)
+        if why:
+            yield places, why
+            places, began = [], why
+    if places:
+        yield places, began

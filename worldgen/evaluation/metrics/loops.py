@@ -1,0 +1,115 @@
+"""Loop closure: once round a scene from one image, and back to where it was taken."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from geometry.camera.cameras import Cameras
+from geometry.rotation.transforms import rotation_about
+from geometry.shapes import Float
+from worldgen.core.clip import Clip
+from worldgen.core.normalization import scene_scale_from_cameras
+from worldgen.evaluation.baselines import mean_color, row_mean
+from worldgen.evaluation.metrics.control import Recorded
+from worldgen.evaluation.metrics.image import psnr, ssim
+from worldgen.evaluation.metrics.intervals import interval
+from worldgen.models.world_model import WorldModel
+from worldgen.pipelines.novel_views import Sampling, generate_views
+from worldgen.runtime.contact_sheet import grid
+
+STEPS, MEMORY = 24, 2  # of the loop made view by view; how many views before it each is made from
+TOGETHER, ONE_BY_ONE = "all views in one call", f"{STEPS} views, each from the {MEMORY} before"
+_SHEET_SCENES = 4
+
+
+def closed_loop(first: Cameras, views: int) -> Cameras:
+    """Cameras [b, 1 + views] turned about the world's vertical axis in even steps from `first` [b] all the way round:
+    the last stands exactly where the first does."""
+    angle = 2 * math.pi * torch.arange(views + 1) / views
+    angle[-1] = 0.0
+    turn = torch.eye(4).repeat(views + 1, 1, 1)
+    turn[:, :3, :3] = rotation_about(torch.tensor([0.0, 0.0, 1.0]).expand(views + 1, 3), angle)
+    whole = Cameras.cat([first[:, None]] * (views + 1))
+    return whole.moved(turn)
+
+
+def once_round(
+    model: WorldModel,
+    image: Float[Tensor, "b 1 3 h w"],
+    cameras: Cameras,
+    memory: int | None,
+    sampling: Sampling,
+    on_step: Callable[[], None] | None = None,
+) -> Float[Tensor, "b v 3 h w"]:
+    """The views [b, v] of cameras [b, 1 + v] from the image that the first of them took.
+
+    memory  None: all in one call, the image in sight all along. Else view by view, each from so many before it (of
+            which the image is one only at the start): what is not carried on is forgotten
+    """  # fmt: skip
+    views = cameras.shape[1] - 1
+    frames = list(image.unbind(1))
+    for start, stop in [(1, views + 1)] if memory is None else [(i, i + 1) for i in range(1, views + 1)]:
+        ids = list(range(max(0, start - (memory or start)), start))
+        rgb = torch.stack([frames[i] for i in ids], 1)
+        known = Clip(rgb, torch.zeros_like(rgb[:, :, :1]), cameras[:, ids])
+        asked = cameras[:, start:stop]
+        scale = scene_scale_from_cameras(Cameras.cat([known.cameras, asked]))
+        numbers = [*ids, *range(start, stop)]
+        made = generate_views(model, known, asked, scale, sampling, numbers, on_step).to("cpu")
+        frames += list(made.rgb[:, len(ids) :].unbind(1))
+    return torch.stack(frames[1:], 1)
+
+
+def loop_steps(models: int, samplings: Mapping[str, Sampling]) -> int:
+    """Sampling steps that `loop_figures` takes."""
+    return models * sum((1 + STEPS) * sampling.steps for sampling in samplings.values())
+
+
+def loop_figures(
+    entrants: Mapping[str, tuple[WorldModel, Sampling]],
+    recorded: Recorded,
+    first: Cameras,
+    seed: int,
+    on_step: Callable[[], None] | None = None,
+) -> tuple[dict[str, Any], Float[Tensor, "3 height width"]]:
+    """Figures of closed loops [b] from the images of cameras `first` [b], and a sheet of the first scenes.
+
+    revisit_psnr, revisit_ssim  of the last view against the image given, which stands at the same camera
+    psnr_quarter, psnr_half     of the views a quarter and half way round against the truth
+    The color and the rows of the image itself, beside them, need no model. The sheet's rows, scene by scene: the
+    truth, then for each entrant all views in one call, then for each every third of those made one by one.
+    """  # fmt: skip
+    table: dict[str, Any] = {}
+    rows: list[list[list[Tensor]]] = [[] for _ in range(min(len(first), _SHEET_SCENES))]
+    frames = min(model.config.frames for model, _ in entrants.values())
+    for how, views, memory in ((TOGETHER, frames - 1, None), (ONE_BY_ONE, STEPS, MEMORY)):
+        cameras = closed_loop(first, views)
+        truth = recorded.images(cameras)
+        image = truth[:, :1]
+        known = Clip(image, torch.zeros_like(image[:, :, :1]), cameras[:, :1])
+        predictions = {
+            name: once_round(model, image, cameras, memory, sampling, on_step)
+            for name, (model, sampling) in entrants.items()
+        }
+        blind = {"mean color": mean_color, "row mean": row_mean}
+        predictions |= {name: baseline(known, cameras[:, 1:]) for name, baseline in blind.items()}
+        table[how] = {name: _figures(rgb, truth[:, 1:], image[:, 0], seed) for name, rgb in predictions.items()}
+        shown = [truth] if memory is None else []
+        shown += [torch.cat([image, predictions[name]], 1) for name in entrants]
+        for scene, of_scene in enumerate(rows):
+            of_scene += [list(images[scene, :: 1 if memory is None else 3]) for images in shown]
+    return {"scenes": len(first), "methods": table}, grid([row for of_scene in rows for row in of_scene])
+
+
+def _figures(rgb: Tensor, truth: Tensor, image: Tensor, seed: int) -> dict[str, Any]:
+    views = rgb.shape[1]
+    quarter, half = round(views / 4) - 1, round(views / 2) - 1
+    return {
+        "psnr_quarter": interval(psnr(rgb[:, quarter], truth[:, quarter]), seed),
+        "psnr_half": interval(psnr(rgb[:, half], truth[:, half]), seed),
+        "revisit_psnr": interval(psnr(rgb[:, -1], image), seed),
+        "revisit_ssim": interval(ssim(rgb[:, -1], image), seed),
+    }

@@ -1,0 +1,1 @@
+"""Codecs: between images and latent frames."""

@@ -1,0 +1,178 @@
+"""Multi-view attention: every token of every frame, told apart by cameras, place in the image, and time.
+
+Half of each head is transformed by its frame's camera so that attention depends on relative projective geometry only
+(PRoPE; Li et al. 2025, "Cameras as Relative Positional Encoding", eq. 8-10); the other half turns by the token's x, y
+and time (rotary position, Su et al. 2021).
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from geometry.shapes import Bool, Float
+from worldgen.core.conditioning import Conditioning
+from worldgen.models.network.context_parallel import Context
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where tokens are, for heads of d channels: the first half projective, the second rotary.
+
+    project   [b, f, d/2, d/2] block-diagonal copies of each frame's 4x4 projection (identity where a clip's cameras are
+              unknown); None = the first half says nothing of positions
+    inverse   its inverse
+    cosine, sine  [b, f, n, d/4] of the rotary angles
+    """
+
+    project: Tensor | None
+    inverse: Tensor | None
+    cosine: Tensor
+    sine: Tensor
+
+
+def positions(conditioning: Conditioning, hw: tuple[int, int], head_width: int, projective: bool) -> Positions:
+    """The positions of an h x w grid of tokens in every frame."""
+    cameras = conditioning.cameras
+    half = head_width // 2
+    angle = _rotary_angles(cameras.time_s, hw, half // 2)
+    if not projective:
+        return Positions(None, None, angle.cos(), angle.sin())
+    identity = torch.eye(4, dtype=cameras.K.dtype, device=cameras.K.device).expand(*cameras.shape, 4, 4)
+    lens = identity.clone()  # the pinhole of the same K, whatever lens there is: the rays carry that
+    size = cameras.K.new_tensor([cameras.hw[1], cameras.hw[0], 1.0])
+    lens[..., :3, :3] = cameras.K / size[:, None]
+    lens[..., :2, 2] -= 0.5  # the image spans -0.5..0.5, which keeps the matrix well conditioned
+    known = conditioning.cameras_known[:, None, None, None]
+    project = torch.where(known, lens @ cameras.camera_from_world, identity)
+    inverse = torch.where(known, cameras.world_from_camera @ torch.linalg.inv(lens), identity)
+    copies = torch.eye(half // 4, dtype=identity.dtype, device=identity.device)
+    block = [
+        rearrange(torch.einsum("mn,bfij->bfminj", copies, p), "b f m i n j -> b f (m i) (n j)")
+        for p in (project, inverse)
+    ]
+    return Positions(block[0], block[1], angle.cos(), angle.sin())
+
+
+def _rotary_angles(time_s: Float[Tensor, "b f"], hw: tuple[int, int], pairs: int) -> Float[Tensor, "b f n p"]:
+    """Angles of each token: three eighths of the pairs each for x and y (0..1 over the image), the rest for time."""
+    spatial = pairs * 3 // 8
+    device, dtype = time_s.device, time_s.dtype
+    y, x = torch.meshgrid(
+        (torch.arange(hw[0], device=device, dtype=dtype) + 0.5) / hw[0],
+        (torch.arange(hw[1], device=device, dtype=dtype) + 0.5) / hw[1],
+        indexing="ij",
+    )
+    per_image = math.pi * 2 ** torch.linspace(-1, 3, spatial, device=device, dtype=dtype)
+    per_second = math.pi * 2 ** torch.linspace(-4, 2, pairs - 2 * spatial, device=device, dtype=dtype)
+    place = torch.cat([x.flatten()[:, None] * per_image, y.flatten()[:, None] * per_image], -1)
+    when = time_s[..., None, None] * per_second
+    n = place.shape[0]
+    return torch.cat([place.expand(*time_s.shape, -1, -1), when.expand(-1, -1, n, -1)], -1)
+
+
+def _projected(x: Tensor, matrix: Tensor) -> Tensor:
+    """Channels [b, f, n, heads, d] multiplied by a matrix [b, f, d, d] a frame."""
+    return (x.flatten(2, 3) @ matrix.to(x.dtype).transpose(-1, -2)).view(x.shape)
+
+
+def _placed(x: Tensor, matrix: Tensor | None, where: Positions) -> Tensor:
+    """Head channels [b, f, n, heads, d]: the first half multiplied by a matrix a frame, the second rotated."""
+    cosine, sine = where.cosine[:, :, :, None].to(x.dtype), where.sine[:, :, :, None].to(x.dtype)
+    first, a, b = x.split([x.shape[-1] // 2, x.shape[-1] // 4, x.shape[-1] // 4], -1)
+    first = first if matrix is None else _projected(first, matrix)
+    turned = torch.addcmul(a * cosine, b, sine, value=-1), torch.addcmul(a * sine, b, cosine)
+    return torch.cat([first, *turned], -1)
+
+
+def _half_projected(x: Tensor, matrix: Tensor | None) -> Tensor:
+    """Head channels [b, f, n, heads, d] whose first half is multiplied by a matrix a frame."""
+    if matrix is None:
+        return x
+    first, second = x.chunk(2, -1)
+    return torch.cat([_projected(first, matrix), second], -1)
+
+
+def _normed(x: Tensor, norm: nn.RMSNorm) -> Tensor:
+    """A norm in its input's type, which is what the fused kernels take; they add up in float32."""
+    return F.rms_norm(x, x.shape[-1:], norm.weight.to(x.dtype), norm.eps)
+
+
+class MultiViewAttention(nn.Module):
+    """Self-attention over tokens [b, f, n, width]: within each frame, or across the frames of a clip.
+
+    text_width  width of text tokens, 0 = none. They are attended to by the same queries with keys and values of their
+                own (Ye et al. 2023, "IP-Adapter", eq. 5); their values start at zero, so text can be added later.
+    context     other processes have the other frames, which are seen as well; None = all frames are here
+    """
+
+    def __init__(self, width: int, heads: int, within: bool, text_width: int = 0):
+        super().__init__()
+        self.heads, self.within = heads, within
+        self.context: Context | None = None
+        self.query = nn.Linear(width, width, bias=False)
+        self.key = nn.Linear(width, width, bias=False)
+        self.value = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.query_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.key_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.text_key = nn.Linear(text_width, width, bias=False) if text_width else None
+        self.text_value = nn.Linear(text_width, width, bias=False) if text_width else None
+        if self.text_value is not None:
+            nn.init.zeros_(self.text_value.weight)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b f n c"],
+        where: Positions,
+        seen: Bool[Tensor, "b 1 q k"] | None = None,
+        text: tuple[Float[Tensor, "b t e"], Bool[Tensor, "b t"]] | None = None,
+        past: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Float[Tensor, "b f n c"], tuple[Tensor, Tensor] | None]:
+        """Attend; what a value says is carried from its own camera into the asking one.
+
+        seen  which of the (earlier and present) tokens each sees, None = all; within frames it does not matter
+        past  keys and values [b, heads, k, d] of finished frames, which come before the present ones
+
+        Also returns the keys and values of all frames, for a next call's `past`; None within frames.
+        """
+        split = "b f n (h d) -> b f n h d"
+        v = rearrange(self.value(x), split, h=self.heads)
+        asked = _normed(rearrange(self.query(x), split, h=self.heads), self.query_norm)
+        k = _normed(rearrange(self.key(x), split, h=self.heads), self.key_norm)
+        q = _placed(asked, None if where.project is None else where.project.transpose(-1, -2), where)
+        k, v = _placed(k, where.inverse, where), _half_projected(v, where.inverse)
+        kept = None
+        if self.within:
+            q, k, v = (rearrange(t, "b f n h d -> (b f) h n d") for t in (q, k, v))
+            out = F.scaled_dot_product_attention(q, k, v)
+            out = rearrange(out, "(b f) h n d -> b f n h d", b=x.shape[0])
+        else:
+            q, k, v = (rearrange(t, "b f n h d -> b h (f n) d") for t in (q, k, v))
+            if self.context is not None:
+                k, v = self.context.gather(k, 2), self.context.gather(v, 2)
+            if past is not None:
+                k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+            kept = (k, v)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+            out = rearrange(out, "b h (f n) d -> b f n h d", f=x.shape[1])
+        out = _half_projected(out, where.project)
+        if text is not None and self.text_key is not None:
+            out = out + self._read(asked, *text)
+        return self.out(out.flatten(-2)), kept
+
+    def _read(self, asked: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        """What the text says to every token; nothing where a clip's text is dropped."""
+        assert self.text_key is not None and self.text_value is not None
+        frames, text = asked.shape[1], text.to(asked.dtype)
+        split = "b t (h d) -> b h t d"
+        k = _normed(rearrange(self.text_key(text), split, h=self.heads), self.key_norm).to(asked.dtype)
+        v = rearrange(self.text_value(text), split, h=self.heads).to(asked.dtype)
+        meant = mask.any(-1)[:, None]
+        v = torch.where(meant[..., None, None], v, 0.0)
+        q = rearrange(asked, "b f n h d -> b h (f n) d")
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=(mask | ~meant)[:, None, None])
+        return rearrange(out, "b h (f n) d -> b f n h d", f=frames)

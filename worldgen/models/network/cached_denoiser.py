@@ -1,0 +1,38 @@
+"""A causal network that keeps the keys and values of finished frames."""
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from geometry.shapes import Float
+from worldgen.core.conditioning import Conditioning
+from worldgen.models.network.dit import Cache, MultiViewDiT
+from worldgen.sampling.process import Process, per_channel
+
+
+@dataclass(frozen=True)
+class CausalDenoiser:
+    """A `Denoiser` that `sample` calls with unfinished frames alone: what is clean is remembered in `past`.
+
+    For frames in causal order (`Conditioning.causal`); equal to the network called with all of them.
+    """
+
+    network: MultiViewDiT
+    process: Process
+    channels: tuple[int, ...]
+    past: Cache | None = None
+
+    def __call__(
+        self, x: Float[Tensor, "b f c h w"], level: Float[Tensor, "b f m"], conditioning: Conditioning
+    ) -> Float[Tensor, "b f c h w"]:
+        """The clean estimate of frames that see each other and those remembered."""
+
+        def network(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+            return self.network(x, level, conditioning, self.past)
+
+        return self.process.precondition(network, self.channels)(x, level, conditioning)
+
+    def append_to_cache(self, x: Float[Tensor, "b f c h w"], conditioning: Conditioning) -> "CausalDenoiser":
+        """The same, knowing these clean frames as well."""
+        spread = self.process.spread(per_channel(x.new_zeros(*x.shape[:2], len(self.channels)), self.channels))
+        return replace(self, past=self.network.append_to_cache(x / spread, conditioning, self.past))

@@ -1,0 +1,96 @@
+"""Known frames in, new views out: one call of the sampler, for a batch of clips."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from geometry.camera.cameras import Cameras
+from geometry.errors import InputError
+from geometry.shapes import Float
+from worldgen.core.clip import Clip
+from worldgen.models.world_model import WorldModel
+from worldgen.pipelines.generation import Wrap, generate
+from worldgen.sampling.defaults import SamplingDefaults
+from worldgen.sampling.guidance import Guidance
+from worldgen.sampling.levels import Levels
+from worldgen.sampling.schedules import shifted
+from worldgen.sampling.solvers import SOLVERS
+
+
+@dataclass(frozen=True)
+class Sampling(SamplingDefaults):
+    """How to sample; shift of more than 1 spends more steps at high levels."""
+
+    solver: str = "euler"
+    shift: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.solver not in SOLVERS:
+            raise InputError(f"solver {self.solver!r}; expected one of {', '.join(SOLVERS)}")
+        super().__post_init__()
+
+    @staticmethod
+    def of(
+        model: WorldModel, steps: int | None = None, guidance: float | None = None, solver: str = "euler", seed: int = 0
+    ) -> "Sampling":
+        """With the model's own steps and guidance (`ModelConfig.sampling`) where none are said."""
+        own = model.config.sampling
+        return Sampling(
+            own.steps if steps is None else steps, own.guidance if guidance is None else guidance, solver, seed=seed
+        )
+
+
+ONE_CALL = Sampling(steps=1, guidance=1.0)
+
+
+def generate_views(
+    model: WorldModel,
+    known: Clip,
+    targets: Cameras,
+    scale: Float[Tensor, "b"],
+    sampling: Sampling,
+    frame_ids: list[int] | None = None,
+    on_step: Callable[[], None] | None = None,
+    guidance: Guidance | None = None,
+    wrap: Wrap | None = None,
+) -> Clip:
+    """The known frames [b, k], unchanged, followed by what the targets' cameras [b, t] see.
+
+    known      its depth is given to the model where the whole frame's is known (> 0); else it is estimated too
+    scale      [b] metres a network unit: the scene scale (`worldgen.core.normalization`)
+    frame_ids  numbers of all k + t frames, which key their noise (default 0, 1, ...)
+    on_step    called after every sampling step
+    guidance   every scale (default: `sampling.guidance` for the given images, 1 for the rest)
+    wrap       puts something around the guided denoiser, such as `guide_by_energy`
+
+    Raises InputError for no known frame, more frames than the model was trained for, or another image size.
+    """
+    count, new = known.cameras.shape[1], targets.shape[1]
+    frames, hw = count + new, known.cameras.hw
+    if count < 1 or frames > model.config.frames or targets.hw != hw:
+        raise InputError(
+            f"{count} known and {new} new frames of sizes {hw} and {targets.hw}; expected at least 1 known, at most "
+            f"{model.config.frames} in all, and one size"
+        )
+    pad = (0, 0, 0, 0, 0, 0, 0, new)
+    rgb, depth = (torch.nn.functional.pad(part, pad) for part in (known.rgb, known.depth))
+    clip = Clip(rgb, depth, Cameras.cat([known.cameras, targets])).to(model.device)
+    given = torch.zeros(frames, len(model.channels), dtype=torch.bool)
+    given[:count, 0] = True
+    given[:, 1] = (depth > 0).flatten(2).all(-1).all(0).cpu()
+    made = generate(
+        model,
+        clip,
+        Levels.given(given, shifted(sampling.steps, sampling.shift)),
+        scale=scale,
+        solver=sampling.solver,
+        guidance=Guidance(image=sampling.guidance) if guidance is None else guidance,
+        seed=sampling.seed,
+        frame_ids=frame_ids,
+        wrap=wrap,
+        on_step=None if on_step is None else lambda _: on_step(),
+    )
+    return replace(made, depth=torch.where(clip.depth > 0, clip.depth, made.depth))

@@ -1,0 +1,169 @@
+"""Damaged posed images in, whole ones out, which agree with what was measured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from geometry.camera.cameras import Cameras
+from geometry.errors import InputError
+from geometry.shapes import Bool, Float
+from worldgen.core.clip import Clip
+from worldgen.core.conditioning import Conditioning
+from worldgen.core.normalization import Normalization, require_scene_scale
+from worldgen.models.codec.pixel import PixelCodec
+from worldgen.models.world_model import WorldModel
+from worldgen.sampling.levels import Levels
+from worldgen.sampling.noise import keyed_noise
+from worldgen.sampling.process import Denoiser
+from worldgen.sampling.restoration import LinearOperator, consistent, displayable, level_of_noise
+from worldgen.sampling.sampler import sample
+from worldgen.sampling.solvers import Euler
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """How to restore.
+
+    steps  calls of the network
+    start  the level the operator's guess is taken to be at: higher where more has to be invented. What is wrong with
+           the guess stands for the noise there and none is added: repeated at one level, consistent estimates then end
+           at the mean given the measurement (proved on a Gaussian in the tests), not in a draw around it
+    seed   of the noise that depth and missing frames start from
+    """
+
+    steps: int = 8
+    start: float = 0.7
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 1000:
+            raise InputError(f"{self.steps} sampling steps; expected 1 to 1000")
+        if not 0 < self.start < 1:
+            raise InputError(f"restoration from level {self.start}; expected more than 0 and less than 1")
+
+
+def restore(
+    model: WorldModel,
+    measured: Float[Tensor, "f 3 y x"],
+    cameras: Cameras,
+    operator: LinearOperator,
+    how: Restoration = Restoration(),
+    scale: float | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> Clip:
+    """The images [f] in 0..1 that were measured as y = A x, and their depth.
+
+    Frames help each other through their cameras. Those of which everything was measured are given to the network
+    (level 0), those of which nothing was are unknown (level 1), the others start at `how.start`. The result has the
+    measurement as nearly as `displayable` gets (2e-4 in all figures of `docs/RESULTS.md`; ask `measurement_residual`);
+    what no A x has, such as values of missing pixels or frequencies that a blur removes, is ignored.
+
+    measured  by `operator.apply` of images of the cameras' size
+    cameras   batch shape [f], at most as many as the model was trained for
+    scale     metres a network unit (`worldgen.core.normalization`); None = from the cameras
+    on_step   called after every sampling step
+
+    Raises InputError for shapes that do not fit, nothing or NaN measured, or cameras in one place without a scale.
+    """
+    _check(model, cameras)
+    expected = tuple(operator.apply(torch.zeros(len(cameras), 3, *cameras.hw)).shape)
+    if tuple(measured.shape) != expected:
+        raise InputError(f"a measurement of shape {tuple(measured.shape)}; expected {expected} for these cameras")
+    measured = operator.apply(operator.pseudo_inverse(measured.to(model.device)))
+    if not bool(measured.isfinite().all()):
+        raise InputError("a measurement with NaN or infinite values; expected finite ones wherever something is known")
+    whole, missing = _extent(operator, cameras)
+    if bool(missing.all()):
+        raise InputError("nothing was measured of any frame; expected something to restore from")
+    first = torch.where(whole, 0.0, torch.where(missing, 1.0, how.start))
+    denoiser = consistent(model.denoiser(), operator, measured[None], model.codec.decode, model.codec.encode)
+    rgb, depth = _sampled(model, operator.guess(measured), first, cameras, denoiser, how, scale, on_step)
+    return Clip(displayable(operator, measured, rgb), depth, cameras.to(model.device))
+
+
+def denoise(
+    model: WorldModel,
+    noised: Float[Tensor, "f 3 h w"],
+    cameras: Cameras,
+    sigma: float,
+    how: Restoration = Restoration(steps=1),
+    scale: float | None = None,
+    on_step: Callable[[], None] | None = None,
+) -> Clip:
+    """Images [f] without the normal noise of standard deviation `sigma` that was added to them, and their depth.
+
+    The noised images are the sampler's state at the level that has so much noise, so it goes on from there: one step
+    gives the posterior mean, more a sharper sample. `how.start` has no part in it. A network that leaves an error of
+    its own is no help against less noise than that (`docs/RESULTS.md`: `tiny` below 0.05).
+
+    noised  colors in 0..1 before the noise, not clamped after it
+
+    Raises InputError as `restore` does, and for a model whose codec mixes pixels, where noise is not noise of a level.
+    """
+    _check(model, cameras)
+    if tuple(noised.shape) != (len(cameras), 3, *cameras.hw) or not bool(noised.isfinite().all()):
+        raise InputError(
+            f"noised images of shape {tuple(noised.shape)}; expected finite ones of "
+            f"{(len(cameras), 3, *cameras.hw)} for these cameras"
+        )
+    if not isinstance(model.codec, PixelCodec):
+        raise InputError(f"denoising by a model in the latents of {model.config.codec_weights}; expected one of pixels")
+    first = torch.full((len(cameras),), level_of_noise(sigma))
+    denoiser = model.denoiser()
+    rgb, depth = _sampled(model, noised.to(model.device), first, cameras, denoiser, how, scale, on_step)
+    return Clip(rgb.clamp(0, 1), depth, cameras.to(model.device))
+
+
+def _check(model: WorldModel, cameras: Cameras) -> None:
+    if len(cameras.shape) != 1 or not 1 <= cameras.shape[0] <= model.config.frames:
+        raise InputError(
+            f"cameras of shape {tuple(cameras.shape)}; expected [f] with 1 to {model.config.frames} frames, the most "
+            "this model sees at once (restore longer clips in pieces)"
+        )
+
+
+def _extent(operator: LinearOperator, cameras: Cameras) -> tuple[Bool[Tensor, "f"], Bool[Tensor, "f"]]:
+    """Of which frames everything can be recovered from the measurement, and of which nothing: A+ A of some images
+    is those images, or 0. (Almost all images tell; these are noise.)"""
+    shape = (len(cameras), 3, *cameras.hw)
+    probe = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    kept = operator.pseudo_inverse(operator.apply(probe))
+    return (kept - probe).abs().flatten(1).amax(1) < 1e-4, kept.abs().flatten(1).amax(1) < 1e-6
+
+
+def _sampled(
+    model: WorldModel,
+    guess: Float[Tensor, "f 3 h w"],
+    first: Float[Tensor, "f"],
+    cameras: Cameras,
+    denoiser: Denoiser,
+    how: Restoration,
+    scale: float | None,
+    on_step: Callable[[], None] | None,
+) -> tuple[Float[Tensor, "f 3 h w"], Float[Tensor, "f 1 h w"]]:
+    """Colors (not clamped) and depth, from a guess whose frames are at the levels `first`: noise is added to those at
+    1, and what is between has its own."""
+    device, channels = model.device, model.channels
+    scale = require_scene_scale(cameras) if scale is None else scale
+    if not 0 < scale < float("inf"):
+        raise InputError(f"a scene scale of {scale} metres; expected more than 0")
+    cameras = cameras.to(device)[None]
+    normalization = Normalization.of(cameras, torch.full((1,), float(scale), device=device))
+    signal = model.codec.encode({"rgb": guess[None], "depth": torch.zeros_like(guess[None, :, :1])})
+    noise = keyed_noise(how.seed, list(range(len(guess))), channels, (signal.shape[-2], signal.shape[-1]))
+    noise[:, (first > 0) & (first < 1), : channels[0]] = 0
+    top = torch.cat([first[:, None], torch.ones(len(first), len(channels) - 1)], 1)
+    levels = Levels(torch.linspace(1, 0, how.steps + 1)[:, None, None] * top)
+    conditioning = Conditioning.of(normalization.normalize(cameras))
+    x = signal
+    with torch.inference_mode():
+        for state in sample(
+            denoiser, signal, noise.to(device), levels, conditioning, Euler(), channels, model.config.process
+        ):
+            x = state.x
+            if on_step is not None:
+                on_step()
+    signals = model.codec.decode(x.clone())
+    return signals["rgb"][0], normalization.depth_from_signal(signals["depth"])[0]

@@ -1,0 +1,1 @@
+"""What every command needs and no field knows: configurations, random streams, output folders, precision."""

@@ -1,0 +1,44 @@
+"""Output folders that are either whole or not there."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from geometry.errors import InputError
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Raise InputError early when the folder could not be written in the end."""
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists; expected a new folder, or --overwrite")
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is no folder; expected a new folder")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path} can't be made: {parent} is no folder one can write to")
+
+
+@contextmanager
+def atomic_dir(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """A folder beside `path` to fill, moved into its place when all went well and removed otherwise."""
+    check_output(path, overwrite)
+    try:
+        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))
+    except OSError as error:
+        raise InputError(f"{path} can't be made ({error.strerror}); expected a place one can write to") from error
+    try:
+        beside.chmod(0o755)
+        inner = beside / "new"
+        inner.mkdir()
+        yield inner
+        if path.exists():
+            path.replace(beside / "old")
+        inner.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} can't be written ({error.strerror or error}); nothing was kept") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

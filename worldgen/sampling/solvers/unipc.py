@@ -1,0 +1,124 @@
+"""UniPC: the next estimate also corrects the step before (Zhao et al. 2023), at no further call of the denoiser."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from geometry.errors import InputError
+from worldgen.sampling.solvers.base import Coefficient, Memory, OneCall, blend
+from worldgen.sampling.solvers.column import Path
+
+
+@dataclass(frozen=True)
+class UniPC(OneCall):
+    """The unified predictor-corrector in its data-prediction form (algorithms 7 and 8 there), of order 1 to 3.
+
+    kind  "bh1" or "bh2": B(h) is h, or e^h - 1
+
+    A column's first steps, and its last, have fewer estimates to build on, so its order rises from 1 and falls to 1;
+    what starts at an infinite log(alpha / sigma) is a first-order step that is not corrected.
+    """
+
+    order: int = 2
+    kind: str = "bh2"
+
+    def __post_init__(self) -> None:
+        if self.order not in (1, 2, 3) or self.kind not in ("bh1", "bh2"):
+            raise InputError(f"UniPC of order {self.order}, {self.kind!r}; expected 1, 2 or 3 and bh1 or bh2")
+
+    @property
+    def memory(self) -> int:  # type: ignore[override]
+        """x at the start of the last move, and the estimates of the last `order` moves."""
+        return 1 + self.order
+
+    def coefficients(self, path: Path) -> np.ndarray:
+        """Of the corrected x: x itself, the memory, x0; then of the prediction: corrected x, x0, estimates before."""
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            orders = self._orders(path)
+            return np.concatenate([self._correction(path, orders), self._prediction(path, orders)])
+
+    def _orders(self, path: Path) -> np.ndarray:
+        """The order of each step's prediction."""
+        done = np.arange(len(path))
+        order = np.minimum(np.minimum(self.order, done + 1), len(path) - done)
+        finite = np.isfinite(path.log_ratio)
+        order = np.where(finite[:-1] & finite[1:], order, 1)
+        for moves in range(1, self.order):
+            order = np.where(np.isfinite(path.earlier(moves)[1]), order, np.minimum(order, moves))
+        return order
+
+    def _prediction(self, path: Path, orders: np.ndarray) -> np.ndarray:
+        a, b = path.linear()
+        log_ratio = path.log_ratio
+        h = np.diff(log_ratio)
+        terms = np.zeros((1 + self.order, *a.shape))
+        terms[:2] = a, b
+        for order in range(2, self.order + 1):
+            # Where earlier estimates were made, in steps from here: negative.
+            chosen = orders == order
+            where = [((path.earlier(k)[1] - log_ratio[:-1]) / h)[chosen] for k in range(1, order)]
+            places = np.stack(where, -1)
+            self._add(terms[1:], chosen, path.alpha[1:], h, self._weights(places, h[chosen]), places)
+        return terms
+
+    def _correction(self, path: Path, orders: np.ndarray) -> np.ndarray:
+        """Terms of x, the x before, the estimates before (newest first), and the new one."""
+        log_ratio = path.log_ratio[:-1]
+        alpha_before, start = path.earlier(1)
+        h = log_ratio - start
+        terms = np.zeros((3 + self.order, *h.shape))
+        corrected = np.isfinite(h)
+        terms[0] = ~corrected
+        ratio = np.exp(start - log_ratio) * path.alpha[:-1] / alpha_before
+        a = np.where(corrected, ratio, 0)
+        terms[1], terms[2] = a, np.where(corrected, path.alpha[:-1] * (1 - np.exp(-h)), 0)
+        taken = np.concatenate([orders[:1], orders[:-1]])  # the order of the step that is corrected
+        for order in range(1, self.order + 1):
+            chosen = corrected & (taken == order)
+            where = [((path.earlier(k)[1] - start) / h)[chosen] for k in range(2, order + 1)]
+            places = np.stack([*where, np.ones_like(h[chosen])], -1)
+            weights = self._weights(places, h[chosen])
+            # The new estimate's share goes to the last term, those of earlier ones behind the newest.
+            self._add(terms[2:-1], chosen, path.alpha[:-1], h, weights[:, :-1], places[:, :-1])
+            gain = path.alpha[:-1][chosen] * -self._scale(h[chosen]) * weights[:, -1]
+            terms[2][chosen] -= gain
+            terms[-1][chosen] += gain
+        return terms
+
+    def _add(
+        self, terms: np.ndarray, chosen: np.ndarray, alpha: np.ndarray, h: np.ndarray, weights: np.ndarray,
+        places: np.ndarray,
+    ) -> None:  # fmt: skip
+        """Add alpha -B(h) sum_k weight_k (estimate_k - estimate_0) / place_k to the terms of estimates 0, 1, ..."""
+        for k in range(weights.shape[1]):
+            gain = alpha[chosen] * -self._scale(h[chosen]) * weights[:, k] / places[:, k]
+            terms[0][chosen] -= gain
+            terms[1 + k][chosen] += gain
+
+    def _scale(self, h: np.ndarray) -> np.ndarray:
+        return -h if self.kind == "bh1" else np.expm1(-h)
+
+    def _weights(self, places: np.ndarray, h: np.ndarray) -> np.ndarray:
+        """Weights [n, k] of k differences, which make the step exact for estimates polynomial in lambda (eq. 11)."""
+        count = places.shape[1]
+        if count == 1:
+            return np.full_like(places, 0.5)
+        phi, factorial, right = np.expm1(-h) / -h - 1, 1.0, []
+        for n in range(1, count + 1):
+            right.append(phi * factorial / self._scale(h))
+            factorial *= n + 1
+            phi = phi / -h - 1 / factorial
+        rows = np.stack([places**n for n in range(count)], 1)
+        return np.linalg.solve(rows, np.stack(right, 1)[..., None])[..., 0]
+
+    def step(
+        self, memory: Memory, x: Tensor, x0: Tensor, fresh: Tensor | None, c: Sequence[Coefficient]
+    ) -> tuple[Memory, Tensor]:
+        """Correct x with the new estimate, then predict."""
+        middle = 3 + self.order
+        if not (isinstance(c[0], float) and c[0] == 1):
+            x = blend(c[:middle], (x, *memory, x0))
+        y = blend(c[middle:], (x, x0, *memory[1 : self.order]))
+        return (x, x0, *memory[1 : self.order]), y

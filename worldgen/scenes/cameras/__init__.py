@@ -1,0 +1,1 @@
+"""Camera distributions for scenes."""

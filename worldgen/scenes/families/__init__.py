@@ -1,0 +1,1 @@
+"""The families of scenes and the parts they are built from."""

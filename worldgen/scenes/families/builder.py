@@ -1,0 +1,180 @@
+"""`Builder`: puts one scene together, part by part; `texture`: the numbers of one texture.
+
+Families draw each scene by itself from its own random stream, so a scene cannot depend on the batch it comes in.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from geometry.rotation.quaternions import quaternion_wxyz_from_matrix
+from worldgen.scenes.classes import SemanticClass
+from worldgen.scenes.motion import Motion
+from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.rendering.textures import Pattern, Textures
+from worldgen.scenes.scene import Light, Materials, Scene
+
+Vector = Sequence[Any] | np.ndarray  # numbers of any kind
+
+
+def texture(
+    pattern: Pattern,
+    color_a: Vector,
+    color_b: Vector | None = None,
+    period_m: float | Vector = 1.0,
+    axes: np.ndarray | None = None,
+    phase: Vector = (0.0, 0.0, 0.0),
+    weight: Vector = (0.5, 0.7, 0.0),
+    product: bool = False,
+    sharpness: float = 4.0,
+    grain: float = 0.0,
+) -> np.ndarray:
+    """One texture as a row [25] (`worldgen/scenes/rendering/textures.py`).
+
+    color_a, color_b  linear light; one color alone is plain
+    period_m            metres a period, or one each of the three coordinates
+    axes                [3, 3] rows are the coordinates' directions in the object's frame; default its own axes
+    phase               radians
+    """
+    color_b = color_a if color_b is None else color_b
+    wave = (np.eye(3) if axes is None else axes) * (2 * math.pi / np.broadcast_to(period_m, 3))[:, None]
+    rest = [float(product), sharpness, float(pattern), grain]
+    return np.concatenate([color_a, color_b, wave.ravel(), phase, weight, rest]).astype(np.float32)
+
+
+def plain(color: Vector, grain: float = 0.0) -> np.ndarray:
+    """A texture of one color."""
+    return texture(Pattern.PLAIN, color, grain=grain)
+
+
+@dataclass
+class Builder:
+    """Collects the primitives, lamps and lane lines of one scene (metres, z up)."""
+
+    moments: np.ndarray = field(default_factory=lambda: np.zeros(1, np.float32))
+    _rows: list[tuple] = field(default_factory=list)
+    _triangles: list[tuple[np.ndarray, int]] = field(default_factory=list)
+    _lamps: list[np.ndarray] = field(default_factory=list)
+    _lines: list[np.ndarray] = field(default_factory=list)
+    _instances: int = 0
+
+    def thing(self) -> int:
+        """A new instance number for the parts of one thing."""
+        self._instances += 1
+        return self._instances
+
+    def add(
+        self,
+        kind: Shape,
+        center: Vector,
+        size: Vector,
+        look: np.ndarray,
+        *,
+        rotation: np.ndarray | None = None,
+        form: Vector = (0.5, 0.5),
+        instance: int = 0,
+        semantic: SemanticClass = SemanticClass.OBJECT,
+        gloss: float = 0.0,
+        shine: float = 20.0,
+        glow: float = 0.0,
+        haze_m: float = math.inf,
+    ) -> int:
+        """One primitive; returns its slot.
+
+        center    [3], or [k, 3] at the builder's moments
+        rotation  [3, 3] world from object, or [k, 3, 3]; default none
+        look      its texture's row [25]
+        """
+        count = len(self.moments)
+        place = np.broadcast_to(np.asarray(center, np.float32), (count, 3))
+        turn = np.broadcast_to(np.eye(3) if rotation is None else rotation, (count, 3, 3)).astype(np.float32)
+        surface = np.array([gloss, shine, glow, haze_m], np.float32)
+        self._rows.append((kind, np.asarray(size), np.asarray(form), place, turn, instance, semantic, look, surface))
+        return len(self._rows) - 1
+
+    def mesh(self, triangles: np.ndarray, center: Vector, look: np.ndarray, **options) -> int:
+        """A mesh of triangles [m, 3, 3] given in metres about its center; options as for `add`."""
+        extent = np.maximum(np.abs(triangles).max((0, 1)), 1e-3)
+        slot = self.add(Shape.MESH, center, extent, look, **options)
+        self._triangles.append((triangles.astype(np.float32), slot))
+        return slot
+
+    def lamp(self, place: Vector, color: Vector) -> None:
+        """A point light: its linear light at one metre's distance."""
+        self._lamps.append(np.array([place, color], np.float32))
+
+    def line(self, points: np.ndarray) -> None:
+        """A painted lane line through points [q, 3]."""
+        self._lines.extend(np.stack([points[:-1], points[1:]], 1).astype(np.float32))
+
+    def scene(self, to_sun: Vector, sun: Vector, ambient: Vector, horizon: Vector, zenith: Vector) -> Scene:
+        """The scene, as a batch of one, under its light (linear)."""
+        columns = [np.stack(column) for column in zip(*self._rows)]
+        kind, size, form, place, turn, instance, semantic, look, surface = (
+            torch.from_numpy(np.ascontiguousarray(column))[None] for column in columns
+        )
+        color_a, color_b, wave, phase, weight, rest = look.split([3, 3, 9, 3, 3, 4], -1)
+        textures = Textures(color_a, color_b, wave.unflatten(-1, (3, 3)), phase, weight, *rest.unbind(-1))
+        lamps = torch.from_numpy(np.stack(self._lamps))[None] if self._lamps else torch.zeros(1, 0, 2, 3)
+        sky = {"to_sun": np.asarray(to_sun) / np.linalg.norm(to_sun), "sun": sun, "ambient": ambient,
+               "horizon": horizon, "zenith": zenith}  # fmt: skip
+        corners = [triangles for triangles, _ in self._triangles]
+        owner = [np.full(len(triangles), slot) for triangles, slot in self._triangles]
+        return Scene(
+            kind=kind.long(),
+            size=size.float(),
+            form=form.float(),
+            motion=Motion(torch.from_numpy(self.moments)[None].float(), place, quaternion_wxyz_from_matrix(turn)),
+            instance=instance.long(),
+            semantic=semantic.long(),
+            material=Materials(textures, *surface.unbind(-1)),
+            light=Light(
+                **{name: torch.tensor(np.asarray(value), dtype=torch.float32)[None] for name, value in sky.items()},
+                lamp=lamps[:, :, 0],
+                lamp_color=lamps[:, :, 1],
+            ),
+            triangles=torch.from_numpy(np.concatenate(corners))[None] if corners else torch.zeros(1, 0, 3, 3),
+            owner=torch.from_numpy(np.concatenate(owner)).long()[None] if owner else torch.zeros(1, 0).long(),
+            lines=torch.from_numpy(np.stack(self._lines))[None] if self._lines else torch.zeros(1, 0, 2, 3),
+        )
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One thing made of parts, in its own frame: x to its front, y to its left, z up, the origin on the ground below.
+
+    place    [3], or [k, 3] at the builder's moments, metres
+    heading  radians about z
+    """
+
+    build: Builder
+    place: np.ndarray
+    heading: float
+    instance: int
+    semantic: SemanticClass
+    haze_m: float = math.inf
+
+    def put(self, kind: Shape, center: Vector, size: Vector, look: np.ndarray, **options: Any) -> None:
+        """A part at a place in the thing's own frame; options as for `Builder.add`."""
+        cosine, sine = math.cos(self.heading), math.sin(self.heading)
+        turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+        rotation = turn @ options.pop("rotation", np.eye(3))
+        self.build.add(
+            kind, self.place + turn @ np.asarray(center), size, look, rotation=rotation, instance=self.instance,
+            semantic=self.semantic, haze_m=self.haze_m, **options,
+        )  # fmt: skip
+
+
+def height_field(heights: np.ndarray, extent_m: tuple[float, float]) -> np.ndarray:
+    """Triangles [m, 3, 3] over a grid of heights [r, c] (metres), centered; `extent_m` in x (columns) and y (rows)."""
+    rows, columns = heights.shape
+    x, y = np.meshgrid(
+        np.linspace(-extent_m[0] / 2, extent_m[0] / 2, columns), np.linspace(-extent_m[1] / 2, extent_m[1] / 2, rows)
+    )
+    points = np.stack([x, y, heights], -1).astype(np.float32)
+    a, b, c, d = points[:-1, :-1], points[:-1, 1:], points[1:, :-1], points[1:, 1:]
+    return np.concatenate([np.stack([a, b, d], -2), np.stack([a, d, c], -2)]).reshape(-1, 3, 3)

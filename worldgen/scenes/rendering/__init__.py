@@ -1,0 +1,1 @@
+"""The exact renderer: the torch reference, and the same compiled by numba."""

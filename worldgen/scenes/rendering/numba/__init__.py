@@ -1,0 +1,1 @@
+"""The renderer for a CPU, compiled by numba."""

@@ -1,0 +1,184 @@
+"""Where rays of one primitive end and what its surface is like there, for a CPU, compiled by numba."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, no_type_check
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geometry.camera.cameras import Cameras
+from geometry.camera.lenses import LensKind
+from geometry.camera.rays import camera_directions, pixel_centers
+from worldgen.scenes.rendering.numba.shapes import kernel
+from worldgen.scenes.rendering.shapes import Shape
+
+_BOX, _CYLINDER, _CONE, _CAPSULE = int(Shape.BOX), int(Shape.CYLINDER), int(Shape.CONE), int(Shape.CAPSULE)
+_TORUS, _PLANE, _SUPERQUADRIC, _MESH = int(Shape.TORUS), int(Shape.PLANE), int(Shape.SUPERQUADRIC), int(Shape.MESH)
+_F = np.float32
+_0, _1, _2, _HALF, _TINY, _LEAST = _F(0), _F(1), _F(2), _F(0.5), _F(1e-12), _F(1e-6)
+
+
+class Views(NamedTuple):
+    """Of image p: its scene, [p, 3, 3] world from pixel, [p, 3, 1] the eye, [p, 4, 3] rows of K R^T and the forward
+    axis, and the width of a ray at 1 m; 0 = textures unfiltered. With a lens the row of `rays` (finer than the image)
+    and `centers` (one a pixel), [r, 3, h, w] directions in the world, that are its own; -1 = a pinhole."""
+
+    scene: np.ndarray
+    world_from_pixel: np.ndarray
+    eye: np.ndarray
+    image: np.ndarray
+    pixel: np.ndarray
+    bent: np.ndarray
+    rays: np.ndarray
+    centers: np.ndarray
+
+
+def bent_rays(cameras: Cameras, fineness: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """Which images [p] have a lens, numbered (-1 = a pinhole), and their rays [r, 3, h, w] in the world, for images
+    so many times as fine."""
+    lens = cameras.lens
+    if lens is None:
+        return torch.full((len(cameras),), -1), [torch.zeros(0, 3, 1, 1)] * len(fineness)
+    has = lens.kind != LensKind.PINHOLE
+    number, some = torch.where(has, has.long().cumsum(0) - 1, -1), cameras[has]
+    # The frames of a clip mostly have one lens, whose directions are found once.
+    own = torch.cat([some.K.flatten(1), lens.coefficients[has], lens.reach[has, None], lens.kind[has, None]], 1)
+    alike = own.unique(dim=0, return_inverse=True)[1]
+    different = some[[int((alike == n).nonzero()[0]) for n in alike.unique()]]
+    turn, rays = some.world_from_camera[:, None, :3, :3].mT, []
+    for times in fineness:
+        fine = different.resized((some.hw[0] * times, some.hw[1] * times))
+        directions = camera_directions(fine, pixel_centers(fine.hw))[alike]
+        rays.append((directions @ turn).movedim(-1, 1).contiguous())
+    return number, rays
+
+
+class Looks(NamedTuple):
+    """Of scene b and primitive n: half extents, texture, (gloss, shine, glow, haze), ids; of its sky (ambient, horizon,
+    zenith), and its lights [b, 1 + l, 3, 1] and their colors: first the sun, by its direction, then lamps."""
+
+    size: np.ndarray
+    texture: np.ndarray
+    look: np.ndarray
+    instance: np.ndarray
+    semantic: np.ndarray
+    sky: np.ndarray
+    light: np.ndarray
+    color: np.ndarray
+
+
+class Bundle(NamedTuple):
+    """Rays of a bundle: direction [3, k], what they hit, and their pixels."""
+
+    direction: np.ndarray
+    t: np.ndarray
+    slot: np.ndarray
+    triangle: np.ndarray
+    at: np.ndarray
+
+
+class Part(NamedTuple):
+    """Those that hit one primitive, and their ends: vectors [3, k] and numbers [k]; `lean` is the local normal."""
+
+    point: np.ndarray
+    local: np.ndarray
+    lean: np.ndarray
+    normal: np.ndarray
+    albedo: np.ndarray
+    light: np.ndarray
+    to_light: np.ndarray
+    length: np.ndarray
+    facing: np.ndarray
+    shining: np.ndarray
+    width: np.ndarray
+
+
+@no_type_check
+@kernel
+def meet(bodies, views, looks, p, n, mine, part, count):
+    """`worldgen.scenes.rendering.shading.surfaces`."""
+    matrix, extent = bodies.affine[p, n], looks.size[views.scene[p], n]
+    for c in range(3):
+        eye = views.eye[p, c, 0]
+        for k in range(count):
+            part.point[c, k] = eye + mine.t[k] * mine.direction[c, k]
+    _turned(matrix, part.point, part.local, count)
+    if bodies.kind[p, n] == _MESH:
+        _triangle_normals(bodies.corners[p], mine, part.normal, count)
+        _turned(matrix, part.normal, part.lean, count)
+        for c in range(3):
+            # n = A^T m, and the rows of A are those of the rotation over the size.
+            for k in range(count):
+                part.lean[c, k] = (part.lean[c, k] - matrix[c, 3]) * extent[c] * extent[c]
+    else:
+        _unit_normals(bodies.kind[p, n], bodies.form[p, n, 0], bodies.form[p, n, 1], part.local, part.lean, count)
+    for k in range(count):
+        a, b, c = part.lean[0, k], part.lean[1, k], part.lean[2, k]
+        x = matrix[0, 0] * a + matrix[1, 0] * b + matrix[2, 0] * c
+        y = matrix[0, 1] * a + matrix[1, 1] * b + matrix[2, 1] * c
+        z = matrix[0, 2] * a + matrix[1, 2] * b + matrix[2, 2] * c
+        scale = _1 / max(np.sqrt(x * x + y * y + z * z), _TINY)
+        part.normal[0, k], part.normal[1, k], part.normal[2, k] = x * scale, y * scale, z * scale
+    for c in range(3):
+        inverse = _1 / extent[c]
+        for k in range(count):
+            part.lean[c, k] *= inverse
+            part.local[c, k] *= extent[c]
+
+
+@no_type_check
+@kernel
+def _turned(matrix, vector, result, count):
+    for c in range(3):
+        a, b, e, shift = matrix[c, 0], matrix[c, 1], matrix[c, 2], matrix[c, 3]
+        for k in range(count):
+            result[c, k] = a * vector[0, k] + b * vector[1, k] + e * vector[2, k] + shift
+
+
+@no_type_check
+@kernel
+def _triangle_normals(corners, mine, normal, count):
+    for k in range(count):
+        g = mine.triangle[k]
+        ax, ay, az = corners[g, 0, 0], corners[g, 0, 1], corners[g, 0, 2]
+        bx, by, bz = corners[g, 1, 0] - ax, corners[g, 1, 1] - ay, corners[g, 1, 2] - az
+        cx, cy, cz = corners[g, 2, 0] - ax, corners[g, 2, 1] - ay, corners[g, 2, 2] - az
+        nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+        away = nx * mine.direction[0, k] + ny * mine.direction[1, k] + nz * mine.direction[2, k] > _0
+        normal[0, k], normal[1, k], normal[2, k] = (-nx, -ny, -nz) if away else (nx, ny, nz)
+
+
+@no_type_check
+@kernel
+def _unit_normals(kind, first, second, point, normal, count):
+    """`worldgen.scenes.rendering.shapes.unit_normal`."""
+    for k in range(count):
+        x, y, z = point[0, k], point[1, k], point[2, k]
+        if kind == _BOX:
+            most = max(abs(x), abs(y), abs(z))
+            x, y, z = (x if abs(x) >= most else _0), (y if abs(y) >= most else _0), (z if abs(z) >= most else _0)
+        elif kind == _CYLINDER:
+            flat = z * z >= x * x + y * y
+            x, y, z = (_0 if flat else x), (_0 if flat else y), (np.sign(z) if flat else _0)
+        elif kind == _CONE:
+            flat = z < _F(1e-3) - _1
+            side = np.sqrt(x * x + y * y) * _HALF
+            x, y, z = (_0 if flat else x), (_0 if flat else y), (-_1 if flat else side)
+        elif kind == _PLANE:
+            x, y, z = _0, _0, _1
+        elif kind == _CAPSULE:
+            thick = max(_1 - first, _LEAST)
+            over = max(abs(z) - first, _0) / (thick * thick)
+            z = over if z >= _0 else -over
+        elif kind == _TORUS:
+            outward = _1 - (_1 - first) / max(np.sqrt(x * x + y * y), _LEAST)
+            x, y, z = x * outward, y * outward, z * first * first
+        elif kind == _SUPERQUADRIC:
+            polar, equatorial = max(first, _F(1e-2)), max(second, _F(1e-2))
+            a, b, c = (min(max(abs(x), _LEAST), _1), min(max(abs(y), _LEAST), _1), min(max(abs(z), _LEAST), _1))
+            q, r = _2 / equatorial, _2 / polar
+            across = (a**q + b**q) ** (equatorial / polar - _1)
+            a, b, c = across * a ** (q - _1), across * b ** (q - _1), c ** (r - _1)
+            x, y, z = (a if x >= _0 else -a), (b if y >= _0 else -b), (c if z >= _0 else -c)
+        normal[0, k], normal[1, k], normal[2, k] = x, y, z

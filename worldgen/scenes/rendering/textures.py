@@ -1,0 +1,334 @@
+"""Procedural textures: a pattern of the point on a surface, between two colors, prefiltered by the ray's footprint.
+
+A texture has coordinates q = wave p + phase (radians; p in metres in the object's own frame), a `pattern` that turns q
+into a value of about -1..1, and two colors mixed by the value, softly or hard (`sharpness`). So one row of numbers
+says it all, and a hit's texture is fetched by one gather.
+
+waves       sum or product of three sine waves: stripes, checks, blotches (never filtered: the frozen evaluation set)
+noise       several octaves of turbulence, amplitude `a` per octave (0.5 is 1/f, that of natural images), bent by `b`
+color      the same with three independent channels
+worley      cells around scattered points: `a` 0 = cells of one tint, 1 = their borders
+wood        rings about the q_2 axis, bent by noise of strength `a`
+marble      veins: a wave bent by noise of strength `a`
+bricks      rows of bricks on the surface, every other row shifted by `a` of a brick, with joints of share `b`; tints
+            vary by `c` (a = 0: tiles; wide joints: windows of a facade)
+glyphs      a random letter of 5 x 7 dots in every cell
+gradient    from one color to the other along q_0
+road        lane lines along q_0 at whole periods of q_1 for |q_1| < `b` periods; dashes of share `a` but the outer two
+speckle     small round dots in a share `a` of the cells
+plain       the first color alone
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+OCTAVES = 5
+_WAVES = 5  # an octave
+
+
+class Pattern(IntEnum):
+    """What a texture shows."""
+
+    WAVES = 0
+    NOISE = 1
+    COLOR = 2
+    WORLEY = 3
+    WOOD = 4
+    MARBLE = 5
+    BRICKS = 6
+    GLYPHS = 7
+    GRADIENT = 8
+    ROAD = 9
+    SPECKLE = 10
+    PLAIN = 11
+
+
+@dataclass(frozen=True)
+class Textures:
+    """Textures with any batch shape b. Colors are linear light.
+
+    color_a, color_b [*b, 3]; wave [*b, 3 waves, 3] radians per metre; phase [*b, 3]; weight [*b, 3] of the sum, or
+    the pattern's a, b, c; product [*b] 1 = multiply the waves instead; sharpness [*b]; pattern [*b] a `Pattern`;
+    grain [*b] strength of the fine noise over all of it
+    """
+
+    color_a: Tensor
+    color_b: Tensor
+    wave: Tensor
+    phase: Tensor
+    weight: Tensor
+    product: Tensor
+    sharpness: Tensor
+    pattern: Tensor
+    grain: Tensor
+
+    def table(self) -> Tensor:
+        """All numbers of each texture in one row [*b, 25], so that a gather fetches a hit's texture at once."""
+        single = (self.product, self.sharpness, self.pattern, self.grain)
+        wave = self.wave.flatten(-2)
+        parts = [self.color_a, self.color_b, wave, self.phase, self.weight, *(part[..., None] for part in single)]
+        return torch.cat([part.to(self.wave.dtype) for part in parts], -1)
+
+
+ROW = 25
+
+
+def evaluate(columns: Tensor, row: Tensor, point: Tensor, normal: Tensor, footprint: Tensor | None) -> Tensor:
+    """The linear color [3, p] at surface points.
+
+    columns    [25, t] one texture a column (`Textures.table`)
+    row        [p] which texture each point has
+    point      [3, p] metres, in the object's frame
+    normal     [3, p] there, which says for patterns that lie on the surface what the surface's axes are
+    footprint  [p] metres a pixel covers: what is finer fades into its mean; None = unfiltered
+    """
+    color = torch.zeros_like(point)
+    pattern = columns[23].index_select(0, row)
+    present = columns[23].unique().int().tolist()
+    for kind in present:
+        chosen = (pattern == kind).nonzero().squeeze(-1)
+        if len(chosen) == 0:
+            continue
+        texture = columns.index_select(1, row[chosen])
+        width = None if footprint is None else footprint[chosen]
+        result = _PATTERNS[Pattern(kind)](_Points(texture, point[:, chosen], normal[:, chosen], width))
+        color = color.index_copy(1, chosen, result)
+    return color
+
+
+class _Points:
+    """Points of one pattern, with their textures' numbers by name."""
+
+    def __init__(self, rows: Tensor, point: Tensor, normal: Tensor, footprint: Tensor | None):
+        self.color_a, self.color_b, wave, phase, weight, rest = rows.split([3, 3, 9, 3, 3, 4])
+        self.weight = weight
+        self.product, self.sharpness, _, self.grain = rest.unbind(0)
+        x, y, z = point.unbind(0)
+        self.q = wave[0::3] * x + wave[1::3] * y + wave[2::3] * z + phase
+        self.footprint = footprint
+        self._wave, self._normal = wave, normal
+
+    def frequency(self) -> Tensor:
+        """Radians per metre of the finest of the three coordinates."""
+        return (self._wave[0::3].square() + self._wave[1::3].square() + self._wave[2::3].square()).amax(0).sqrt()
+
+    def width(self) -> Tensor | None:
+        """The footprint in radians."""
+        return None if self.footprint is None else self.footprint * self.frequency()
+
+    def on_surface(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The two coordinates, in whole periods, that lie along the surface, and which one was left out.
+
+        The one left out is the one that the normal is nearest to: the sides of a box get their own plane each.
+        """
+        n = self._normal
+        turned = (self._wave[0::3] * n[0] + self._wave[1::3] * n[1] + self._wave[2::3] * n[2]).abs()
+        length = (self._wave[0::3].square() + self._wave[1::3].square() + self._wave[2::3].square()).sqrt()
+        side = (turned / length.clamp_min(1e-9)).argmax(0)
+        u = torch.where(side == 0, self.q[1], self.q[0])
+        v = torch.where(side == 2, self.q[1], self.q[2])
+        return u / (2 * math.pi), v / (2 * math.pi), side
+
+    def mix(
+        self, value: Tensor, tint: Tensor | None = None, fade: Tensor | float = 1.0, share: Tensor | float = 0.5
+    ) -> Tensor:
+        """Color by value, as hard as the footprint allows, with a tint per cell and the grain over it.
+
+        fade   1 where the pattern can be told apart, 0 where it is finer than a pixel
+        share  of the second color in the whole pattern, which is what is seen there
+        """
+        sharpness, width = self.sharpness, self.width()
+        if width is not None:
+            sharpness = torch.minimum(sharpness, 4 / width.clamp_min(1e-6))
+        second = share + fade * (torch.sigmoid(sharpness * value) - share)
+        color = torch.lerp(self.color_a, self.color_b, second)
+        if tint is not None:
+            color = color * (1 + fade * tint)
+        if bool((self.grain > 0).any()):
+            fine = None if width is None else 4 * width
+            color = color * (1 + self.grain * noise(4 * self.q, 0.7, fine))
+        return color.clamp_min(0)
+
+
+def noise(q: Tensor, gain: Tensor | float, width: Tensor | None, bend: Tensor | float = 0.7) -> Tensor:
+    """Turbulence [p] of about unit variance at q [3, p] (radians): octaves of a few waves, each bending the next.
+
+    gain  amplitude of an octave over that of the one before, `width` the footprint in radians: a wave finer than that
+    fades as a Gaussian blur would fade it
+    """
+    total, power = torch.zeros_like(q[0]), 1e-12
+    amplitude = torch.ones_like(q[0])
+    scale = 1.0
+    for octave in range(OCTAVES):
+        directions = octave_waves(octave, q.device, q.dtype)
+        waves = (torch.tensordot(directions[:, :3], q, 1) + directions[:, 3:]).sin()
+        value = waves.sum(0) * math.sqrt(2 / _WAVES)
+        fade = 1.0 if width is None else torch.exp(-0.5 * (width * (scale * 1.15)) ** 2)
+        total = total + amplitude * fade * value
+        power = power + amplitude * amplitude
+        amplitude = amplitude * gain
+        bent = torch.stack([waves[1], waves[2], waves[0]])
+        q, scale = 2.03 * q + bend * bent, scale * 2.03
+    return total / torch.as_tensor(power).sqrt()
+
+
+def octave_waves(octave: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Wave vectors and phases [waves, 4] of one octave: spread over the half sphere, other ones in every octave."""
+    index = torch.arange(_WAVES, dtype=torch.float64) + 0.5
+    azimuth = 2.399963 * (index + 1.7 * octave) + 0.9 * octave  # the golden angle
+    height = 1 - index / _WAVES
+    ring = (1 - height * height).sqrt()
+    length = 0.8 + 0.5 * ((index * 0.618 + 0.37 * octave) % 1)
+    phase = 12.9898 * (index + _WAVES * octave)
+    vectors = torch.stack([ring * azimuth.cos(), ring * azimuth.sin(), height], -1) * length[:, None]
+    return torch.cat([vectors, phase[:, None]], -1).to(device=device, dtype=dtype)
+
+
+def cell_random(cell: Tensor, salt: Tensor | int) -> Tensor:
+    """Uniform numbers [p] in [0, 1) of integer cells [c, p]: a hash by multiplication and shifts in 32 bits."""
+    mask = 0xFFFFFFFF
+    state = torch.as_tensor(salt, device=cell.device).long() * 0x27D4EB2F & mask
+    for axis, factor in zip(cell.long().unbind(0), (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)):
+        state = ((state ^ (axis * factor & mask)) * 0x2C1B3C6D) & mask
+        state = state ^ (state >> 15)
+    state = (state * 0x297A2D39) & mask
+    state = state ^ (state >> 15)
+    return (state & 0xFFFFFF).to(torch.float32) / 2**24
+
+
+def _waves(points: _Points) -> Tensor:
+    waves = points.q.sin()
+    value = torch.where(points.product > 0.5, 3 * waves[0] * waves[1] * waves[2], (waves * points.weight).sum(0))
+    return torch.lerp(points.color_a, points.color_b, torch.sigmoid(points.sharpness * value))
+
+
+def _noise(points: _Points) -> Tensor:
+    gain, bend, _ = points.weight
+    return points.mix(noise(points.q, gain, points.width(), bend))
+
+
+def _color(points: _Points) -> Tensor:
+    gain, bend, _ = points.weight
+    shares = [noise(points.q + 40.0 * channel, gain, points.width(), bend) for channel in range(3)]
+    share = torch.sigmoid(torch.stack(shares) * points.sharpness)
+    return torch.lerp(points.color_a, points.color_b, share)
+
+
+def _worley(points: _Points) -> Tensor:
+    """Distances to the nearest and second nearest of one random point a cell (Worley 1996), over 2^3 cells nearby."""
+    q = points.q / (2 * math.pi)
+    base = (q - 0.5).floor()
+    first = torch.full_like(q[0], 9.0)
+    second, nearest = first.clone(), torch.zeros_like(q)
+    for corner in range(8):
+        offset = q.new_tensor([corner & 1, corner >> 1 & 1, corner >> 2])[:, None]
+        cell = base + offset
+        jitter = torch.stack([cell_random(cell, axis + 1) for axis in range(3)]).to(q.dtype)
+        away = (q - cell - 0.25 - 0.5 * jitter).square().sum(0)
+        closer = away < first
+        second = torch.where(closer, first, torch.minimum(second, away))
+        nearest = torch.where(closer, cell, nearest)
+        first = torch.where(closer, away, first)
+    border = 6 * (second.sqrt() - first.sqrt()) - 1
+    tint = 2 * cell_random(nearest, 9).to(q.dtype) - 1
+    return points.mix(torch.lerp(tint, border, points.weight[0]), 0.25 * tint, _fade(points, 1.0))
+
+
+def _fade(points: _Points, periods: float) -> Tensor | float:
+    """1 where cells of so many periods are larger than the footprint, falling to 0 where they are smaller than it."""
+    width = points.width()
+    return 1.0 if width is None else (1.5 - width / (math.pi * periods)).clamp(0, 1)
+
+
+def _wood(points: _Points) -> Tensor:
+    x, y, z = points.q
+    slow = None if (width := points.width()) is None else 0.5 * width
+    bent = noise(torch.stack([0.5 * x, 0.5 * y, 0.1 * z]), 0.5, slow)
+    rings = ((x * x + y * y + 1e-6).sqrt() + points.weight[0] * bent) % (2 * math.pi)
+    return points.mix(rings / math.pi - 1, fade=_fade(points, 1.0))
+
+
+def _marble(points: _Points) -> Tensor:
+    width = points.width()
+    bent = noise(0.7 * points.q, 0.55, None if width is None else 0.7 * width)
+    value = 1 - 2 * (points.q[0] + points.weight[0] * bent).sin().abs()
+    return points.mix(value, fade=_fade(points, 0.5), share=0.34)
+
+
+def _bricks(points: _Points) -> Tensor:
+    shift, joint, tints = points.weight
+    u, v, side = points.on_surface()
+    row = v.floor()
+    u = u + shift * (row % 2)
+    column = u.floor()
+    edge = torch.minimum(0.5 - (u - column - 0.5).abs(), 0.5 - (v - row - 0.5).abs())  # 0 on a border
+    tint = tints * (2 * cell_random(torch.stack([column, row, side.to(u)]), 3).to(u) - 1)
+    value = 8 * (edge - joint / 2) / joint.clamp_min(0.02)
+    return points.mix(value.clamp(-3, 3), tint, _fade(points, 1.0), (1 - joint).square())
+
+
+def _glyphs(points: _Points) -> Tensor:
+    u, v, side = points.on_surface()
+    cell = torch.stack([u.floor(), v.floor(), side.to(u)])
+    letter = (cell_random(cell, 5) * 90).floor().to(u)  # an alphabet, not a new sign every time
+    x, y = (u - cell[0]) * 7 - 1, (v - cell[1]) * 9 - 1
+    within = (x >= 0) & (x < 5) & (y >= 0) & (y < 7)
+    # Mirrored dots look more like writing than scattered ones.
+    column = torch.where(letter % 2 == 0, torch.minimum(x.floor(), 4 - x.floor()), x.floor())
+    on = cell_random(torch.stack([column, y.floor(), letter]), 7) < 0.5
+    ink = torch.where(within & on, 1.0, -1.0).to(u)
+    return points.mix(ink, fade=_fade(points, 1 / 8), share=0.5 * 35 / 63)
+
+
+def _gradient(points: _Points) -> Tensor:
+    return points.mix(points.q[0] / math.pi)
+
+
+def _road(points: _Points) -> Tensor:
+    dash, lanes, line = points.weight
+    along, across = points.q[0] / (2 * math.pi), points.q[1] / (2 * math.pi)
+    nearest = across.round()
+    outer = nearest.abs() >= lanes - 0.5
+    solid = outer | ((along - along.floor()) < dash)
+    on_line = ((across - nearest).abs() < line / 2) & (nearest.abs() <= lanes + 0.5) & solid
+    share = torch.where(nearest.abs() <= lanes + 0.5, line * torch.where(outer, 1.0, dash), 0.0)
+    paint = torch.where(on_line, 1.0, -1.0).to(along)
+    return points.mix(paint, fade=_fade(points, 0.04), share=share)
+
+
+def _speckle(points: _Points) -> Tensor:
+    q = points.q / (2 * math.pi)
+    cell = q.floor()
+    radius = 0.2 + 0.25 * cell_random(cell, 2).to(q)
+    away = (q - cell - 0.5).square().sum(0).sqrt()
+    dot = cell_random(cell, 4) < points.weight[0]
+    value = torch.where(dot, 8 * (radius - away), -1.0)
+    # Balls of mean radius a third of a cell, cut by a surface.
+    return points.mix(value.clamp(-1, 1), fade=_fade(points, 0.6), share=0.2 * points.weight[0])
+
+
+def _plain(points: _Points) -> Tensor:
+    if bool((points.grain > 0).any()):
+        return points.mix(torch.zeros_like(points.q[0]))
+    return points.color_a
+
+
+_PATTERNS: dict[Pattern, Callable[[_Points], Tensor]] = {
+    Pattern.WAVES: _waves,
+    Pattern.NOISE: _noise,
+    Pattern.COLOR: _color,
+    Pattern.WORLEY: _worley,
+    Pattern.WOOD: _wood,
+    Pattern.MARBLE: _marble,
+    Pattern.BRICKS: _bricks,
+    Pattern.GLYPHS: _glyphs,
+    Pattern.GRADIENT: _gradient,
+    Pattern.ROAD: _road,
+    Pattern.SPECKLE: _speckle,
+    Pattern.PLAIN: _plain,
+}

@@ -1,0 +1,41 @@
+"""`worldgen train-codec`: the loop with its progress bar, log, checkpoints and sheets of held-out scenes."""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from geometry.io.images import write_png
+from worldgen.evaluation.codec import codec_sheet, held_out_videos
+from worldgen.models.codec.files import save_codec
+from worldgen.models.codec.vae import ConvVAE
+from worldgen.runtime.config import load
+from worldgen.scenes.families.family import FAMILIES
+from worldgen.training.codec.trainer import CodecRun, CodecTrainer
+from worldgen.training.engine.run import Interrupts, make_output, run_to_end
+
+
+def train_codec(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
+    """Train a codec to its run's end, continuing from its checkpoint if it has one.
+
+    In the run's output folder: checkpoint.safetensors, log.jsonl, tensorboard/ (where that is installed),
+    sheets/STEP.png, and at the end codec/ (averaged weights in 16 bits, which `worldgen.models.codec.files.load_codec`
+    reads). SIGINT (Ctrl-C) and SIGTERM end it after the step, with a checkpoint. Raises InputError for a bad
+    configuration or output.
+    """
+    config = load(CodecRun, config_path, overrides)
+    make_output(config.output)
+    with Interrupts() as interrupts:
+        trainer = CodecTrainer(config)
+        size = sum(parameter.numel() for parameter in trainer.vae.parameters()) / 1e6
+        print(f"codec: {size:.2f}M parameters on {trainer.device}, step {trainer.step}", flush=True)
+        run_to_end(trainer, config.train, config.output, partial(_write_sheet, config), interrupts)
+        save_codec(trainer.averaged(), config.output / "codec", half=True)
+        print(f"done: {config.output / 'codec'}", flush=True)
+
+
+@torch.no_grad()
+def _write_sheet(config: CodecRun, vae: ConvVAE, path: Path) -> None:
+    frames = 1 + config.codec.group
+    shots = {name: held_out_videos(name, 2, frames, config.data.fps, config.size_px) for name in FAMILIES}
+    write_png(path, codec_sheet(vae, shots))

@@ -1,0 +1,193 @@
+"""`worldgen train`: the loop with its progress bar, logs, checkpoints and sheets."""
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from safetensors import SafetensorError
+
+from geometry.errors import InputError
+from worldgen.runtime.config import load
+from worldgen.training.config import RunConfig, TrainConfig
+from worldgen.training.engine.distributed import Ranks, joined
+from worldgen.training.engine.sheet import write_sheet
+from worldgen.training.engine.trainer import Trainer
+from worldgen.training.objectives.distill import StudentTrainer
+
+
+def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
+    """Train a run to its end, continuing from its checkpoint if it has one.
+
+    In the run's output folder: checkpoint.safetensors, log.jsonl, tensorboard/ (where that is installed),
+    sheets/STEP.png, averages/STEP.safetensors (with `train.averages`), and at the end model/ (averaged weights in int8,
+    which `WorldModel.load` reads).
+    SIGINT (Ctrl-C) and SIGTERM end it after the step, with a checkpoint; a second one at once. Under torchrun all
+    processes train together (docs/TRAINING.md). Raises InputError for a bad configuration or output.
+    """
+    config = load(RunConfig, config_path, overrides)
+    make_output(config.output)
+    with joined(config.train) as ranks, Interrupts() as interrupts:
+        trainer = (Trainer if config.distill is None else StudentTrainer)(config, ranks)
+        if ranks.main:
+            where = f"{ranks.device}" + (f" x {ranks.world_size} ({ranks.parallel})" if ranks.world_size > 1 else "")
+            print(f"{config.model.name}: {_size(trainer):.2f}M parameters on {where}, step {trainer.step}", flush=True)
+        run_to_end(trainer, config.train, config.output, write_sheet, interrupts)
+        averaged = trainer.averaged()
+        if ranks.main:
+            with written(config.output):
+                trainer.keep(averaged, config.output / "model")
+            print(f"done: {config.output / 'model'}", flush=True)
+
+
+def make_output(folder: Path) -> None:
+    """The folder of a run. Raises InputError where it can't be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"output {folder}: {error.strerror}; expected a folder one can write to") from error
+
+
+@contextmanager
+def written(output: Path) -> Iterator[None]:
+    """What is written beside a run's checkpoint. Raises InputError, in a line, where it can't be."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{output} can't be written ({reason}); expected room for logs, sheets and the model; the last checkpoint "
+            "is kept, and the same command goes on from it"
+        ) from error
+
+
+@runtime_checkable
+class _Trainer(Protocol):
+    """What `run_to_end` needs: a `Resumable` that gives what is kept of it."""
+
+    step: int
+    ranks: Ranks
+
+    @property
+    def total(self) -> int: ...
+    def steps(self) -> Iterator[dict[str, Any]]: ...
+    def averaged(self) -> Any: ...
+    def save(self) -> None: ...
+    def snapshot(self) -> None: ...
+
+
+def run_to_end(
+    trainer: _Trainer,
+    every: TrainConfig,
+    output: Path,
+    write_sheet: Callable[[Any, Path], None],
+    interrupts: "Interrupts",
+) -> None:
+    """All steps with what is written on the way; ends with a checkpoint, also when interrupted."""
+    from tqdm import tqdm
+
+    ranks = trainer.ranks
+    hidden = not (ranks.main and sys.stderr.isatty())
+    with (
+        tqdm(total=trainer.total, initial=trainer.step, unit="step", disable=hidden) as bar,
+        Log(output, trainer.step) if ranks.main else nullcontext() as log,
+    ):
+        for record in trainer.steps():
+            bar.update()
+            step, last = record["step"], record["step"] == trainer.total
+            if bar.total != trainer.total:
+                bar.total = trainer.total
+                if ranks.main:
+                    bar.write(f"{every.budget_s:g} s are {trainer.total} steps", file=sys.stdout)
+            if log is not None and (step % every.log_every == 0 or last):
+                with written(output):
+                    log.write(record)
+                bar.set_postfix(loss=record["loss"])
+            if step % every.checkpoint_every == 0:
+                trainer.save()
+            if step % every.average_every == 0 or last:
+                trainer.snapshot()
+            if step % every.sheet_every == 0 or last:
+                averaged = trainer.averaged()
+                if ranks.main:
+                    with written(output):
+                        write_sheet(averaged, output / "sheets" / f"{step:07d}.png")
+            if ranks.any(interrupts.asked):
+                trainer.save()
+                raise KeyboardInterrupt
+    trainer.save()
+
+
+class Interrupts:
+    """SIGINT and SIGTERM as a wish that is granted after the step, so that all processes stop at the same one."""
+
+    asked = False
+
+    def __enter__(self) -> "Interrupts":
+        if threading.current_thread() is threading.main_thread():
+            self._before = {kind: signal.signal(kind, self._ask) for kind in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _ask(self, *_: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        for kind, handler in getattr(self, "_before", {}).items():
+            signal.signal(kind, handler)
+
+
+def _size(trainer: Trainer) -> float:
+    return sum(value.numel() for value in trainer.state().values()) / 1e6
+
+
+@runtime_checkable
+class _Scalars(Protocol):
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
+    def close(self) -> None: ...
+
+
+class Log:
+    """Records as lines of JSON, and as TensorBoard scalars where that is installed."""
+
+    def __init__(self, folder: Path, step: int):
+        self.path, self.board = folder / "log.jsonl", _board(folder / "tensorboard", step)
+        # A run that continues from an earlier checkpoint overwrites what came after it.
+        kept = [line for line in _lines(self.path) if json.loads(line)["step"] <= step]
+        self.path.write_text("".join(kept), encoding="utf-8")
+
+    def __enter__(self) -> "Log":
+        self.file = self.path.open("a", encoding="utf-8")
+        return self
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append a record."""
+        print(json.dumps(record), file=self.file, flush=True)
+        if self.board is not None:
+            for name, value in record.items():
+                if name != "step":
+                    self.board.add_scalar(name, value, record["step"])
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+
+def _lines(path: Path) -> Iterable[str]:
+    """The complete lines of a log; a line cut short by a crash is dropped."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return [line for line in text.splitlines(keepends=True) if line.endswith("}\n")]
+
+
+def _board(folder: Path, step: int) -> _Scalars | None:
+    try:
+        from torch.utils.tensorboard.writer import SummaryWriter
+    except ModuleNotFoundError:
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1)

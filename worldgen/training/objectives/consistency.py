@@ -1,0 +1,41 @@
+"""Cross-view consistency: one surface point has one color, from wherever it is seen."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from geometry.camera.projection import project, unproject
+from geometry.shapes import Float
+from worldgen.core.clip import Clip
+
+_TOLERANCE = 0.02  # relative difference of depths that still are one surface
+
+
+def disagreement(rgb: Float[Tensor, "b f 3 h w"], clip: Clip, weight: Float[Tensor, "b f"]) -> Float[Tensor, ""]:
+    """Mean squared difference, in units of -1..1, between predicted images and their neighbors' warped onto them.
+
+    rgb     predicted, of the frames of `clip`, whose true depth and cameras say which points both see (each frame and
+            the next one, the last and the first)
+    weight  [b, f] of each image's error; a pair counts with the lesser
+
+    Still scenes only: a moving point is another point. Colors of glossy surfaces differ a little in truth.
+    """
+    other = torch.roll(torch.arange(rgb.shape[1], device=rgb.device), -1)
+    sky = ~clip.depth.isfinite()
+    points = unproject(clip.cameras, torch.where(sky | (clip.depth <= 0), 1.0, clip.depth))
+    there = clip.cameras[:, other]
+    uv, z = project(there, points.flatten(-3, -2))
+    height, width = clip.cameras.hw
+    inside = (z > 0) & (uv >= 0).all(-1) & (uv[..., 0] < width) & (uv[..., 1] < height)
+    grid = 2 * uv / uv.new_tensor([width, height]) - 1
+    grid = torch.where(inside[..., None], grid, 0.0).unflatten(-2, (height, width)).flatten(0, 1)
+    inverse = torch.where(clip.depth > 0, 1 / clip.depth, 0.0)[:, other].flatten(0, 1)
+    found = F.grid_sample(inverse, grid, padding_mode="border", align_corners=False)
+    same = (found[:, 0].flatten(1).view_as(z) * z - 1).abs() <= _TOLERANCE
+    seen = (inside & same & ~(sky | (clip.depth <= 0)).flatten(2)).to(rgb)
+    warped = F.grid_sample(
+        rgb[:, other].flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    error = (2 * (rgb.flatten(0, 1) - warped)).square().mean(1).flatten(1).view_as(seen)
+    pair = torch.minimum(weight, weight[:, other])[..., None] * seen
+    return ((error * pair).sum((1, 2)) / seen.sum((1, 2)).clamp_min(1)).mean()

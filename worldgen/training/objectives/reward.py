@@ -1,0 +1,70 @@
+"""Fine-tuning on a differentiable geometric reward: new views that agree with each other and with the given images.
+
+The model samples new views in a few steps, gradients go back through the last of them (DRaFT-K: Clark et al. 2023,
+"Directly Fine-Tuning Diffusion Models on Differentiable Rewards"), and what is raised is `geometry.image.multiview` by
+the generated depth and the known cameras. Neither true depth nor true new views come in. The ordinary loss stays beside
+it and keeps what the reward does not ask for.
+
+What could be raised without better views, and what stands against it: plain images agree with each other, but not
+with the given ones, which take part as they are; depth that hides pixels from other views only loses their scores;
+depth without parallax (the sky) is wrong between the given images already.
+"""
+
+import torch
+from torch import Tensor
+
+from geometry.image.multiview import agreement
+from geometry.shapes import Float
+from worldgen.core.conditioning import Conditioning
+from worldgen.models.world_model import WorldModel
+from worldgen.runtime.precision import computes_half
+from worldgen.sampling.levels import Levels
+from worldgen.sampling.sampler import sample
+from worldgen.sampling.solvers import Euler
+from worldgen.training.config import RewardConfig, TrainConfig
+from worldgen.training.objectives.loss import Batch, Objective, encode
+
+
+class RewardedObjective(Objective):
+    """The ordinary loss of a batch, and beside it what is missing to a reward of 1 in clips sampled from it."""
+
+    def __init__(self, model: WorldModel, config: TrainConfig, reward: RewardConfig):
+        super().__init__(model, config)
+        self.reward = reward
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The total, and its parts by name; "reward" is the higher the better."""
+        total, parts = super().forward(batch)
+        device = batch.noise.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=computes_half(self.config.precision, device)):
+            parts["reward"] = sampled_reward(self.model, batch, self.reward).mean()
+        return total + self.reward.weight * (1 - parts["reward"]), parts
+
+
+def sampled_reward(model: WorldModel, batch: Batch, config: RewardConfig) -> Float[Tensor, "b"]:
+    """The agreement of each clip whose first images are given and the rest is sampled, from the batch's noise.
+
+    All clips are asked this, whatever their tasks: the images of the first `config.given` frames and all cameras are
+    known, no depth, no text and no memory.
+    """
+    clip, noise = batch.clip, batch.noise
+    normalization = batch.normalization()
+    cameras = normalization.normalize(clip.cameras)
+    known = torch.zeros(len(clip), len(model.channels), dtype=torch.bool)
+    known[: config.given, 0] = True
+    levels = Levels.given(known, config.steps)
+    first = levels.matrix[0].to(noise).expand(len(noise), -1, -1)
+    signal, _, _ = encode(model, clip, normalization, first)
+    states = sample(
+        model.denoiser(), signal, noise, levels, Conditioning.of(cameras), Euler(), model.channels, model.config.process
+    )
+    x = noise
+    with torch.no_grad():
+        for _ in range(config.steps - config.last):
+            x = next(states).x
+    for state in states:
+        x = state.x
+    images = model.codec.decode(x.float())
+    rgb = torch.cat([clip.rgb[:, : config.given], images["rgb"][:, config.given :]], 1)
+    # The signal is scale / depth - 1. With a gradient through how depths agree, depth got worse (docs/TRAINING.md).
+    return agreement(rgb, images["depth"] + 1, cameras, hold_depths=True)
