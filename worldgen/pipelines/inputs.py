@@ -77,7 +77,7 @@ def _path(image: ImageInput) -> Path:
 def _from_one(image: ImageInput, fov_deg: float | None, fit: str, size_px: int) -> Inputs:
     source, exif = "given", None
     if isinstance(image, Tensor):
-        rgb, name, digest = image, "image", _digest(image)
+        rgb, name, digest = image, "picture", _digest(image)
     else:
         path = Path(image)
         rgb, name, digest = read_image(path), path.name, hashlib.sha256(path.read_bytes()).hexdigest()
@@ -97,7 +97,7 @@ def _from_cameras(images: Sequence[ImageInput], cameras: Cameras, fit: str, size
     wrong = [tuple(rgb.shape) for rgb in rgbs if rgb.shape != (3, *cameras.hw)]
     if wrong:
         raise InputError(f"an image of shape {wrong[0]} with cameras of size {cameras.hw}; expected (3, h, w) of it")
-    names = tuple(f"image {i}" if isinstance(p, Tensor) else Path(p).name for i, p in enumerate(images))
+    names = tuple(f"picture {i}" if isinstance(p, Tensor) else Path(p).name for i, p in enumerate(images))
     clip = _clip([square(rgb, cameras[i], fit, size_px) for i, rgb in enumerate(rgbs)])
     notes = {"sha256": {name: _digest(rgb) for name, rgb in zip(names, rgbs)}}
     return Inputs(clip, True, names, notes=notes | _size_note(rgbs, fit, size_px))

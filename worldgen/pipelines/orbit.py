@@ -284,7 +284,7 @@ def _manifest(model: WorldModel, inputs: Inputs, path: Path3D, sampling: Samplin
         "elevation_deg": path.elevation_deg,
         "scene_scale": path.scale,
         "metric": path.metric,
-        "frame": "the capture's own" if inputs.posed else "z up, origin at the pivot, the image at azimuth 0",
-        "camera_convention": "files: OpenGL axes (nerfstudio); K in pixels, centers at +0.5",
+        "frame": "the capture's own" if inputs.posed else "z up, origin at the pivot, the picture at azimuth 0",
+        "camera_convention": "files: OpenGL axes (nerfstudio); K in pixels, centres at +0.5",
         "reference_from_world": invert_rigid(path.given.world_from_camera[0]).tolist(),
     }

@@ -35,7 +35,7 @@ class SemanticClass(IntEnum):
     SHELF = 20
     LAMP = 21
     RUG = 22
-    IMAGE = 23
+    PICTURE = 23
 
 
 _COLORS = {
@@ -62,7 +62,7 @@ _COLORS = {
     SemanticClass.SHELF: (0.35, 0.15, 0.05),
     SemanticClass.LAMP: (1.00, 0.90, 0.50),
     SemanticClass.RUG: (0.60, 0.10, 0.30),
-    SemanticClass.IMAGE: (0.15, 0.85, 0.75),
+    SemanticClass.PICTURE: (0.15, 0.85, 0.75),
     SemanticClass.SKY: (0.35, 0.60, 0.90),
 }
 

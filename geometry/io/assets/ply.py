@@ -48,7 +48,7 @@ def write_ply(
     if bad := [line for line in comments if not line.isascii() or not line.isprintable()]:
         raise InputError(f"{path}: comment {bad[0]!r}; expected one line of ASCII")
     header = ["ply", "format binary_little_endian 1.0", "comment generator worldgen"]
-    header += ["comment right-handed, z up, metres; colors sRGB", *(f"comment {line}" for line in comments)]
+    header += ["comment right-handed, z up, metres; colours sRGB", *(f"comment {line}" for line in comments)]
     header += [f"element vertex {len(points)}", *(f"property float {axis}" for axis in "xyz")]
     fields: list[tuple[str, str, int]] = [("xyz", "<f4", 3)]
     normals = shape.normals if isinstance(shape, PointCloud) else None

@@ -137,9 +137,9 @@ def knick_knack(rng: np.random.Generator, build: Builder, place: np.ndarray) -> 
     )  # fmt: skip
 
 
-def image(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: float) -> None:
-    """A framed image whose back is at `place`."""
-    spot = Thing(build, place, heading, build.thing(), SemanticClass.IMAGE)
+def picture(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: float) -> None:
+    """A framed picture whose back is at `place`."""
+    spot = Thing(build, place, heading, build.thing(), SemanticClass.PICTURE)
     y, z = rng.uniform(0.15, 0.5), rng.uniform(0.15, 0.4)
     spot.put(Shape.BOX, (0.012, 0, 0), (0.012, y + 0.03, z + 0.03), plain(looks.color(rng, 0.2)))
     spot.put(Shape.BOX, (0.02, 0, 0), (0.012, y, z), looks.anything(rng, 1.0, 0.6))

@@ -58,7 +58,7 @@ def _one(rng: np.random.Generator) -> Scene:
         for _ in range(rng.integers(0, 3)):
             along = rng.uniform(-0.7, 0.7) * (half_y if side % 2 == 0 else half_x)
             place, heading = _on_wall(side, half_x, half_y, along)
-            furniture.image(rng, build, np.array([*place, rng.uniform(1.3, 1.7)]), heading)
+            furniture.picture(rng, build, np.array([*place, rng.uniform(1.3, 1.7)]), heading)
     scene = build.scene(**_light(rng, day, int(windows[0]), lit))
     return replace(scene, captions=captions(scene, ["in a room by day" if day else "in a room in the evening"]))
 
