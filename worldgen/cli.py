@@ -1,4 +1,4 @@
-"""The `worldgen` command: one-line errors and exit codes; the options are in `worldgen/commands/__init__.py`."""
+"""The `worldgen` command: one-line errors and exit codes; the commands are in `worldgen/commands`."""
 
 import sys
 from pathlib import Path

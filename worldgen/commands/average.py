@@ -1,0 +1,25 @@
+"""`worldgen average`: a model with averaged weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Average:
+    """Make the model of a run with its weights averaged over a length chosen now; compare some by `worldgen evaluate
+    orbit --models FOLDER FOLDER`."""
+
+    run_folder: tyro.conf.Positional[Path]
+    """Output folder of a run with train.averages."""
+    length: float
+    """Standard deviation of the time the average looks back to, as a share of the run (sigma_rel of Karras et al.)."""
+    output: Path
+    """New folder for the model."""
+
+    def run(self) -> None:
+        """Average, save, and say where."""
+        from worldgen.training.engine.averages import average
+
+        print(average(self.run_folder, self.length, self.output))

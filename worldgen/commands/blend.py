@@ -1,0 +1,27 @@
+"""`worldgen blend`: a model between two."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Make a model between two of one network, such as one and what it became by training on; compare some by `worldgen
+    evaluate orbit --models FOLDER FOLDER`."""
+
+    first: tyro.conf.Positional[str]
+    """Name of embedded weights, or a folder."""
+    second: tyro.conf.Positional[str]
+    """The other."""
+    output: Path
+    """New folder for the model."""
+    share: float = 0.5
+    """Of the second; 0 = the first, 1 = the second."""
+
+    def run(self) -> None:
+        """Blend, save, and say where."""
+        from worldgen.training.blending import blend
+
+        print(blend(self.first, self.second, self.share, self.output))

@@ -1,0 +1,30 @@
+"""`worldgen curate`: captures to shards of clips."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from worldgen.commands.progress import ProgressBar
+from worldgen.data.curation import Curation
+
+
+@dataclass(frozen=True)
+class Curate:
+    """Judge captures of posed images and videos, keep the good clips as shards, say what was dropped and why."""
+
+    sources: tyro.conf.Positional[tuple[Path, ...]]
+    """Files and folders: transforms.json, COLMAP, nuScenes, DDAD, RealEstate10K texts with videos."""
+    output: Path
+    """New folder for shards and report, or one that an interrupted run left."""
+    curation: Annotated[Curation, tyro.conf.arg(name="")] = field(default_factory=Curation)
+
+    def run(self) -> None:
+        """Curate, and say what came of it."""
+        from worldgen.data.curation import curate
+
+        with ProgressBar() as bar:
+            report = curate(self.sources, self.output, self.curation, bar.at)
+        dropped = f"{report['images'] - report['kept']} images and {report['unreadable']} captures dropped"
+        print(f"{report['clips']} clips of {report['kept']} images kept; {dropped}: {self.output / 'report.md'}")

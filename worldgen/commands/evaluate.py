@@ -1,0 +1,156 @@
+"""`worldgen evaluate`: models measured on what they have never seen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from worldgen.commands.progress import ProgressBar
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """What every evaluation is told."""
+
+    output: Path
+    """New folder for report.json, report.md and contact sheets."""
+    models: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--model"])] = ("tiny",)
+    """Names of embedded weights, or folders. The first is evaluated; further ones, for example its ablations, stand
+    beside it with their differences scene by scene."""
+    steps: int | None = None
+    """Of full samples (default: the first model's own, 20 of most)."""
+    guidance: float | None = None
+    """Of full samples, towards the given images; 1 = none (default: the first model's own, 1.5 of most)."""
+    seed: int = 0
+    device: str = "auto"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
+    """Of the networks' products; auto is bf16 where the device has such arithmetic."""
+
+    def _run(self, evaluate: Callable[..., object]) -> None:
+        """Load the models, evaluate, and print the report's tables."""
+        from geometry.errors import InputError
+        from worldgen.models.world_model import WorldModel, pick_device
+        from worldgen.pipelines.novel_views import Sampling
+        from worldgen.runtime.atomic_dir import check_output
+
+        check_output(self.output, overwrite=False)
+        names = [Path(name).name for name in self.models]
+        if not names or len(set(names)) != len(names):
+            raise InputError(f"models {list(self.models)}; expected at least one, each of another name")
+        device = pick_device(self.device)
+        first, *others = (WorldModel.load(model, device, self.precision) for model in self.models)
+        sampling = Sampling.of(first, self.steps, self.guidance, seed=self.seed)
+        with ProgressBar() as bar:
+            evaluate(first, sampling, other_models=dict(zip(names[1:], others)), output=self.output, progress=bar.at)
+        print((self.output / "report.md").read_text(encoding="utf-8"))
+
+
+@dataclass(frozen=True)
+class SceneEvaluationOptions(EvaluationOptions):
+    """What evaluations on scenes with exact truth are told besides."""
+
+    scenes: int | None = None
+    """Use only the first so many scenes, for a quick look."""
+    consistency: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Also measure whether new views agree with each other."""
+    pose_scenes: int = 0
+    """Also recover the new views' poses, in so many scenes: about a second and a half a view."""
+
+
+@dataclass(frozen=True)
+class EvaluateOrbit(SceneEvaluationOptions):
+    """New views from 1, 2 and 4 images of held-out tabletops."""
+
+    config: Path = Path("configs/evaluate_orbit.yaml")
+    """The held-out set; figures compare on the same set only."""
+    sampled: tuple[str, ...] = ("medium",)
+    """Spreads to draw full samples on, which is nearly all the work; one network call is evaluated on all."""
+    loop_scenes: int = 0
+    """Also go once round so many scenes from one image."""
+
+    def run(self) -> None:
+        """Evaluate, write the report and print its tables."""
+        from worldgen.evaluation.comparison import Geometry
+        from worldgen.evaluation.sets.orbit import OrbitEvaluation, evaluate_orbit
+        from worldgen.runtime.config import load
+
+        geometry = Geometry(self.consistency, self.pose_scenes, self.loop_scenes)
+        overrides = () if self.scenes is None else (f"scenes={self.scenes}",)
+        config = load(OrbitEvaluation, self.config, overrides)
+        self._run(
+            lambda model, sampling, **rest: evaluate_orbit(
+                model, config, sampling, sampled=self.sampled, geometry=geometry, **rest
+            )
+        )
+
+
+@dataclass(frozen=True)
+class EvaluateFamilies(SceneEvaluationOptions):
+    """New views of held-out scenes of every family, moving ones included."""
+
+    config: Path = Path("configs/evaluate_families.yaml")
+    """The held-out sets; figures compare on the same sets only."""
+    sampled: tuple[str, ...] = ()
+    """Families to draw full samples on, which takes long; one network call is evaluated on all."""
+
+    def run(self) -> None:
+        """Evaluate, write the report and print its tables."""
+        from worldgen.evaluation.comparison import Geometry
+        from worldgen.evaluation.sets.families import FamiliesEvaluation, evaluate_families
+        from worldgen.runtime.config import load
+
+        geometry = Geometry(self.consistency, self.pose_scenes)
+        overrides = () if self.scenes is None else (f"scenes={self.scenes}",)
+        config = load(FamiliesEvaluation, self.config, overrides)
+        self._run(
+            lambda model, sampling, **rest: evaluate_families(
+                model, config, sampling, sampled=self.sampled, geometry=geometry, **rest
+            )
+        )
+
+
+@dataclass(frozen=True)
+class EvaluateCaptures(EvaluationOptions):
+    """Held-out views of real captures. Mind their licences before you pass sheets on."""
+
+    sources: tyro.conf.Positional[tuple[Path, ...]] = ()
+    """Files and folders: transforms.json, COLMAP, nuScenes, DDAD, RealEstate10K texts with videos."""
+    given: tuple[int, ...] = (4, 8)
+    """Numbers of images to give, spread over the capture."""
+    most_views: int = 32
+    """Held-out views of a capture to make at most."""
+    fit: Literal["crop", "pad"] = "crop"
+    """How images become square."""
+    full: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Also draw full samples, which takes long."""
+
+    def run(self) -> None:
+        """Evaluate, write the report and print its tables."""
+        from geometry.errors import InputError
+        from worldgen.evaluation.sets.captures import CapturesEvaluation, evaluate_captures
+
+        if not self.sources:
+            raise InputError("no captures; expected files or folders")
+
+        def evaluate(model: Any, sampling: Any, **rest: Any) -> object:
+            config = CapturesEvaluation(model.config.size_px, self.given, self.most_views, self.fit)
+            return evaluate_captures(model, self.sources, config, sampling, full=self.full, **rest)
+
+        self._run(evaluate)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure models on what they have never seen, beside baselines."""
+
+    what: tyro.conf.OmitSubcommandPrefixes[
+        Annotated[EvaluateOrbit, tyro.conf.subcommand("orbit")]
+        | Annotated[EvaluateFamilies, tyro.conf.subcommand("families")]
+        | Annotated[EvaluateCaptures, tyro.conf.subcommand("captures")]
+    ]
+
+    def run(self) -> None:
+        """Run the evaluation asked for."""
+        self.what.run()

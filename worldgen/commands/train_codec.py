@@ -1,0 +1,16 @@
+"""`worldgen train-codec`: train a codec."""
+
+from dataclasses import dataclass
+
+from worldgen.commands.options import RunOptions
+
+
+@dataclass(frozen=True)
+class TrainCodec(RunOptions):
+    """Train a codec of images or videos with depth (configs/vae.yaml); continues from the run's own checkpoint."""
+
+    def run(self) -> None:
+        """Train to the end, or to the first interrupt."""
+        from worldgen.training.codec.run import train_codec
+
+        train_codec(self.config, self.overrides)
