@@ -14,8 +14,9 @@ import torch
 from geometry.camera.cameras import Cameras
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import scene_scale_from_cameras
+from worldgen.core.view_distance import squared_distances
 from worldgen.data import Sample, find_captures, write_shard
-from worldgen.evaluation.baselines import camera_distances, copy_nearest
+from worldgen.evaluation.baselines import copy_nearest
 from worldgen.evaluation.metrics.image import psnr
 from worldgen.evaluation.sets.captures import read_capture
 from worldgen.models.world_model import WorldModel
@@ -53,7 +54,7 @@ def score(model: WorldModel, shown: Clip, hidden: Clip) -> torch.Tensor:
     """The mean PSNR (dB) of hidden views, each predicted in one call from the nearest shown images."""
     scores = []
     for n, camera in enumerate(hidden.cameras[k] for k in range(len(hidden))):
-        nearest = camera_distances(camera, shown.cameras).argsort()[:GIVEN]
+        nearest = squared_distances(camera, shown.cameras).argsort()[:GIVEN]
         given = _batch(shown.frames(nearest))
         target = camera[None, None]
         scale = scene_scale_from_cameras(Cameras.cat([given.cameras, target]))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from geometry.camera.cameras import Cameras
-from geometry.rotation.transforms import look_at, rotation_about
+from geometry.rotation.transforms import look_at
 from worldgen.core.clip import Clip
 from worldgen.evaluation.baselines import (
     BLIND,
@@ -19,7 +19,6 @@ from worldgen.evaluation.baselines import (
     copy_nearest,
     forward_warp_oracle,
     mean_color,
-    nearest_camera,
     row_depth,
     row_mean,
     seen,
@@ -95,32 +94,6 @@ def test_the_copy_is_of_the_nearest_image_along_the_orbit() -> None:
     clip = random_clip([0, 40, 80, 9, 75])
     copies = copy_nearest(clip.frames([0, 1, 2]), clip.cameras[:, 3:])
     assert torch.equal(copies[0], clip.rgb[0, [0, 2]])
-
-
-def test_a_camera_is_nearest_to_itself_and_enlarging_the_world_changes_nothing() -> None:
-    cameras = ring_cameras([0, 25, 90, 200])
-    target = ring_cameras([70])[:, 0]
-    for i in range(4):
-        assert nearest_camera(cameras[:, i], cameras).tolist() == [i]
-    for factor in (0.01, 1.0, 100.0):
-        assert nearest_camera(target.scaled(factor), cameras.scaled(factor)).tolist() == [2]
-
-
-def test_in_one_place_the_direction_decides_and_in_one_direction_the_place() -> None:
-    up = torch.tensor([0.0, 0.0, 1.0])
-    turns = torch.eye(4).repeat(3, 1, 1)
-    turns[:, :3, :3] = (
-        rotation_about(up.expand(3, 3), torch.tensor([0.0, 0.5, 0.2])) @ look_at(up, torch.zeros(3))[:3, :3]
-    )
-    moves = torch.eye(4).repeat(3, 1, 1)
-    moves[:, 0, 3] = torch.tensor([0.0, -2.0, 1.0])
-    for pose in (moves, torch.linalg.inv(look_at(torch.ones(3), torch.zeros(3))) @ moves):
-        cameras = Cameras.from_fov(pose, 50.0, (SIZE, SIZE))
-        assert int(nearest_camera(cameras[0], cameras[1:])) == 1
-    tilted = turns.clone()
-    tilted[:, :3, :3] = rotation_about(torch.tensor([1.0, 0.0, 0.0]).expand(3, 3), torch.tensor([0.0, 0.5, 0.2]))
-    cameras = Cameras.from_fov(tilted, 50.0, (SIZE, SIZE))
-    assert int(nearest_camera(cameras[0], cameras[1:])) == 1
 
 
 def test_the_oracle_returns_the_image_of_a_camera_that_is_given() -> None:

@@ -10,6 +10,7 @@ from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.trajectory.paths import orbit
 from worldgen.core.conditioning import Conditioning
+from worldgen.core.view_distance import overlap
 from worldgen.models.network.cached_denoiser import CausalDenoiser
 from worldgen.models.network.dit import DiTConfig, MultiViewDiT
 from worldgen.sampling.guidance import Guidance, History, guide, guide_history
@@ -18,7 +19,7 @@ from worldgen.sampling.oracles import blank
 from worldgen.sampling.process import Flow
 from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import DPM2M, Euler, Heun, UniPC
-from worldgen.sampling.windows import Window, nearness, overlap
+from worldgen.sampling.windows import Window, nearness
 
 
 def numbered(frames: int) -> Conditioning:

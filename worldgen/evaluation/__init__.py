@@ -15,7 +15,6 @@ captures        held-out views of real captures
 report          an evaluation as a folder
 """
 
-from worldgen.evaluation.baselines import nearest_camera
 from worldgen.evaluation.comparison import Geometry
 from worldgen.evaluation.metrics.image import depth_errors, psnr, ssim
 from worldgen.evaluation.metrics.pose import find_poses, pose_errors
@@ -35,7 +34,6 @@ __all__ = [
     "evaluate_orbit",
     "family_set",
     "find_poses",
-    "nearest_camera",
     "orbit_set",
     "pose_errors",
     "psnr",

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from geometry.camera.cameras import Cameras
 from geometry.image.warping import backward_visible, backward_warp, fill_nearest, forward_warp
-from geometry.shapes import Bool, Float, Int
+from geometry.shapes import Bool, Float
 from worldgen.core.clip import Clip
-from worldgen.core.normalization import scene_scale_from_cameras
+from worldgen.core.view_distance import nearest_camera, squared_distances
 
 Blind = Callable[[Clip, Cameras], Tensor]  # -> rgb [b, t, 3, h, w]
 Oracle = Callable[[Clip, Clip], Tensor]
@@ -57,7 +57,7 @@ def backward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w
     knows the new view's depth too, so it is the stronger oracle: what is left is shading, resampling and the unseen.
     """
     distances = torch.stack(
-        [camera_distances(targets.cameras[:, t], known.cameras) for t in range(targets.cameras.shape[1])], 1
+        [squared_distances(targets.cameras[:, t], known.cameras) for t in range(targets.cameras.shape[1])], 1
     )
 
     def warp(b: int, t: int) -> Tensor:
@@ -93,25 +93,6 @@ def row_depth(known: Clip, count: int) -> Float[Tensor, "b n 1 h w"]:
     """
     rows = known.depth.movedim(-2, 1).flatten(2).median(-1).values
     return rows[:, None, None, :, None].expand(-1, count, 1, -1, known.depth.shape[-1])
-
-
-def nearest_camera(target: Cameras, sources: Cameras) -> Int[Tensor, "*b"]:
-    """Which of the sources [*b, k] is nearest to the target [*b] (`camera_distances`); the first among equals."""
-    return camera_distances(target, sources).argmin(-1)
-
-
-def camera_distances(target: Cameras, sources: Cameras) -> Float[Tensor, "*b k"]:
-    """Squared distances of the sources [*b, k] from the target [*b].
-
-    That of two cameras is (angle between their optical axes in radians)^2 + (distance of their centers / scene
-    scale)^2, the scale being `worldgen.core.normalization.scene_scale_from_cameras` of all of them: on an orbit both
-    terms are about the angle traveled, and enlarging the world changes nothing.
-    """
-    cosine = (sources.forward * target.forward[..., None, :]).sum(-1)
-    sine = torch.linalg.cross(sources.forward, target.forward[..., None, :].expand_as(sources.forward)).norm(dim=-1)
-    apart = (sources.centers - target.centers[..., None, :]).norm(dim=-1)
-    scale = scene_scale_from_cameras(Cameras.cat([sources, target[..., None]]))[..., None]
-    return torch.atan2(sine, cosine).square() + (apart / torch.where(scale > 1e-6, scale, 1.0)).square()
 
 
 def seen(known: Clip, targets: Clip) -> Bool[Tensor, "b t 1 h w"]:

@@ -10,6 +10,7 @@ from geometry.shapes import Float
 from worldgen.core.clip import Clip
 from worldgen.core.conditioning import Conditioning
 from worldgen.core.normalization import Normalization, scene_scale
+from worldgen.core.view_distance import overlap
 from worldgen.models.world_model import WorldModel
 from worldgen.sampling.guidance import Guidance, guide
 from worldgen.sampling.levels import Levels
@@ -17,7 +18,7 @@ from worldgen.sampling.noise import KeyedNoise
 from worldgen.sampling.process import Denoiser
 from worldgen.sampling.sampler import State, sample
 from worldgen.sampling.solvers import SOLVERS
-from worldgen.sampling.windows import Window, nearness, overlap
+from worldgen.sampling.windows import Window, nearness
 
 # The guided denoiser and what it is told, to the one that is sampled from.
 Wrap = Callable[[Denoiser, Conditioning], Denoiser]

@@ -21,12 +21,13 @@ from geometry.trajectory.paths import nearest_point_to_axes
 from geometry.trajectory.paths import orbit as orbit_path
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import require_scene_scale
+from worldgen.core.view_distance import angle_plus_distance
 from worldgen.core.world import HeldOut, World
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.inputs import ImageInput, Inputs, read_inputs
 from worldgen.pipelines.lifting import lift
 from worldgen.pipelines.novel_views import Sampling, generate_views
-from worldgen.pipelines.view_schedule import Call, as_batch, camera_distance, plan_calls, uncovered
+from worldgen.pipelines.view_schedule import Call, as_batch, plan_calls, uncovered
 from worldgen.runtime.config import plain
 
 MOST_FRAMES = 2000
@@ -238,7 +239,7 @@ def _on_path(path: Path3D) -> int | None:
 
 
 def _nearest(cameras: Cameras, known: list[int], target: int, count: int, scale: float) -> list[int]:
-    distance = camera_distance(cameras[target][None], cameras[known], scale)[0]
+    distance = angle_plus_distance(cameras[target][None], cameras[known], scale)[0]
     return [known[int(i)] for i in distance.argsort(stable=True)[:count]]
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from geometry.camera.cameras import Cameras
+from worldgen.core.view_distance import angle_plus_distance, farthest_first
 
 
 @dataclass(frozen=True)
@@ -14,13 +14,6 @@ class Call:
 
     known: tuple[int, ...]
     new: tuple[int, ...]
-
-
-def camera_distance(a: Cameras, b: Cameras, scale: float) -> Tensor:
-    """How differently cameras [n] and [m] see, [n, m]: the angle between their axes (radians) plus the distance of
-    their centers over the scene scale."""
-    cosine = (a.forward[:, None] * b.forward[None]).sum(-1).clamp(-1, 1)
-    return cosine.acos() + (a.centers[:, None] - b.centers[None]).norm(dim=-1) / scale
 
 
 def plan_calls(cameras: Cameras, known: list[int], limit: int, scale: float) -> list[Call]:
@@ -32,8 +25,8 @@ def plan_calls(cameras: Cameras, known: list[int], limit: int, scale: float) -> 
     todo = [i for i in range(len(cameras)) if i not in set(known)]
     if not todo:
         return []
-    distance = camera_distance(cameras, cameras, scale)
-    first = _far_apart(distance, known, limit // 2)
+    distance = angle_plus_distance(cameras, cameras, scale)
+    first = [known[i] for i in farthest_first(distance[known][:, known], limit // 2)] if known else []
     count = min(limit - len(first), len(todo))
     anchors = [todo[(2 * k + 1) * len(todo) // (2 * count)] for k in range(count)]
     calls = [Call(tuple(first), tuple(anchors))]
@@ -45,15 +38,6 @@ def plan_calls(cameras: Cameras, known: list[int], limit: int, scale: float) -> 
         calls.append(Call(tuple(finished[int(i)] for i in order), tuple(group)))
         finished = finished + group
     return calls
-
-
-def _far_apart(distance: Tensor, candidates: list[int], count: int) -> list[int]:
-    """Up to `count` of the candidates, the first and then always the one farthest from those chosen."""
-    chosen = candidates[:1]
-    while len(chosen) < min(count, len(candidates)):
-        gaps = distance[candidates][:, chosen].amin(1)
-        chosen = [*chosen, candidates[int(gaps.argmax())]]
-    return chosen
 
 
 def uncovered(calls: list[Call], known: list[int], limit: int) -> list[Call]:

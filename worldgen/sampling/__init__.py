@@ -42,7 +42,7 @@ from worldgen.sampling.restoration import (
 )
 from worldgen.sampling.sampler import State, begin, invert, reflow_pairs, sample
 from worldgen.sampling.solvers import DDIM, DDPM, DPM2M, SOLVERS, Consistency, Euler, Heun, Solver, UniPC
-from worldgen.sampling.windows import Window, nearness, overlap
+from worldgen.sampling.windows import Window, nearness
 
 __all__ = [
     "DDIM",
@@ -89,7 +89,6 @@ __all__ = [
     "mask_energy",
     "measurement_residual",
     "nearness",
-    "overlap",
     "project",
     "reflow_pairs",
     "reprojection_energy",

@@ -7,21 +7,18 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from geometry.camera.cameras import Cameras
-from geometry.camera.projection import project, unproject
 from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.process import Denoiser
-
-_GRID, _DEPTHS = 8, (0.5, 1.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True)
 class Window:
     """At most `limit` frames at once: those that move, and of the finished ones those closest to them.
 
-    closeness  [f, f] how much it helps frame i to see frame j; such as `nearness`, `overlap` or their sum
+    closeness  [f, f] how much it helps frame i to see frame j; such as `nearness`,
+               `worldgen.core.view_distance.overlap` or their sum
     """
 
     limit: int
@@ -49,22 +46,6 @@ def nearness(time: Float[Tensor, "f"]) -> Float[Tensor, "f f"]:
     gap = (time[:, None] - time[None]).abs()
     step = time.sort().values.diff().median() if len(time) > 1 else time.new_ones(())
     return torch.exp(-gap / step.clamp_min(1e-9))
-
-
-def overlap(cameras: Cameras, scale: float = 1.0) -> Float[Tensor, "f f"]:
-    """The share of what camera i [f] may see, at depths around `scale`, that camera j sees too, times the cosine of the
-    angle between them (0 from behind: the same place, but another side of what is there)."""
-    frames, (height, width) = len(cameras), cameras.hw
-    small = cameras.resized((_GRID, _GRID))
-    depths = scale * torch.tensor(_DEPTHS, dtype=cameras.K.dtype, device=cameras.K.device)
-    points = torch.stack([unproject(small, depth.expand(frames, 1, _GRID, _GRID)) for depth in depths], 1)
-    points = points.flatten(1, -2)  # [f, p, 3]
-    rows = []
-    for j in range(frames):
-        uv, z = project(cameras[[j] * frames], points)
-        inside = (z.reshape(frames, -1) > 0) & (uv >= 0).all(-1) & (uv[..., 0] < width) & (uv[..., 1] < height)
-        rows.append(inside.to(points).mean(-1))
-    return torch.stack(rows, 1) * (cameras.forward @ cameras.forward.T).clamp_min(0)
 
 
 @runtime_checkable

@@ -15,9 +15,8 @@ from tests.models.tiny import awake, tiny_model
 from worldgen.cli import main
 from worldgen.core.clip import Clip
 from worldgen.evaluation import predictions as predictions
-from worldgen.evaluation.baselines import camera_distances
 from worldgen.evaluation.predictions import FULL, ONE
-from worldgen.evaluation.sets.captures import CapturesEvaluation, evaluate_captures, read_capture, spread_order
+from worldgen.evaluation.sets.captures import CapturesEvaluation, evaluate_captures, read_capture
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling
 
@@ -42,33 +41,6 @@ def write_capture(folder: Path, count: int) -> Cameras:
         write_png(folder / name, torch.full((3, 20, 24), (10 + 20 * i) / 255))
     write_transforms(folder / "transforms.json", cameras, names)
     return cameras
-
-
-def test_each_next_given_image_is_the_farthest_from_those_before() -> None:
-    angle = torch.rand(12) * 5
-    pose = orbit(torch.zeros(3), 2.0, 20.0, 12)
-    cameras = Cameras.from_fov(pose[angle.argsort()], 50.0, (16, 16))
-    order = spread_order(cameras)
-    assert sorted(order) == list(range(12))
-    distance = torch.stack([camera_distances(cameras[i], cameras) for i in range(12)])
-    for k in range(1, 12):
-        rest = order[k:]
-        near = distance[order[:k]].amin(0)
-        assert float(near[order[k]]) == float(near[rest].max())
-
-
-def test_the_first_four_of_a_circle_are_its_quarters() -> None:
-    order = spread_order(Cameras.from_fov(orbit(torch.zeros(3), 2.0, 20.0, 16), 50.0, (16, 16)))
-    assert sorted(i % 4 for i in order[:4]) == [order[0] % 4] * 4
-
-
-def test_the_order_of_the_files_only_breaks_ties() -> None:
-    eyes = torch.randn(9, 3)
-    pose = torch.eye(4).repeat(9, 1, 1)
-    pose[:, :3, 3] = eyes
-    mixed = torch.randperm(9)
-    cameras = Cameras.from_fov(pose, 50.0, (16, 16))
-    assert [int(mixed[i]) for i in spread_order(cameras[mixed])] == spread_order(cameras)
 
 
 def test_given_and_held_out_images_never_mix_and_a_view_is_made_from_the_nearest(

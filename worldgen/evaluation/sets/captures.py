@@ -12,8 +12,8 @@ from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.image.framing import square, undistorted
 from worldgen.core.clip import Clip
+from worldgen.core.view_distance import spread_order, squared_distances
 from worldgen.data.captures import Capture, find_captures, read_images
-from worldgen.evaluation.baselines import camera_distances
 from worldgen.evaluation.comparison import (
     Comparison,
     Counter,
@@ -63,21 +63,6 @@ class CapturesEvaluation:
     def sha256(self) -> str:
         """The hash of the values as JSON without spaces."""
         return digest(self)
-
-
-def spread_order(cameras: Cameras) -> list[int]:
-    """All cameras [n], each next one the farthest from those before (Gonzalez 1985), by
-    `worldgen.evaluation.baselines.camera_distances`; the first is the farthest from all on average, the earlier among
-    equals. Its beginnings are images spread over a capture, whatever the order of files."""
-    count = len(cameras)
-    distance = torch.stack([camera_distances(cameras[i], cameras) for i in range(count)]).sqrt()
-    order = [int(distance.mean(1).argmax())]
-    nearest = distance[order[0]].clone()
-    while len(order) < count:
-        nearest[order] = -1
-        order.append(int(nearest.argmax()))
-        nearest = torch.minimum(nearest, distance[order[-1]])
-    return order
 
 
 def read_capture(capture: Capture, size_px: int, fit: str) -> tuple[Clip, tuple[str, ...]]:
@@ -195,7 +180,7 @@ def _calls(known: Clip, targets: Clip, most: int) -> tuple[Clip, Clip, list[int]
     """One clip [n, k] of the nearest known frames for each of the n targets [n, 1], nearest first, and its ids."""
     count = min(len(known), most)
     nearest = torch.stack(
-        [camera_distances(targets.cameras[i], known.cameras).argsort(stable=True)[:count] for i in range(len(targets))]
+        [squared_distances(targets.cameras[i], known.cameras).argsort(stable=True)[:count] for i in range(len(targets))]
     )
     asked = Clip(known.rgb[nearest], known.depth[nearest], known.cameras[nearest])
     wanted = Clip(targets.rgb[:, None], targets.depth[:, None], targets.cameras[:, None])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from geometry.shapes import Bool, Float
 from worldgen.core.conditioning import Conditioning
+from worldgen.core.view_distance import attention_distances
 
 # full        every frame of the clip
 # frame       the frame itself
@@ -36,11 +37,7 @@ def frame_mask(
     elif mode == "view":
         near = here.time_s[:, :, None] == there.time_s[:, None]
     elif mode == "neighbors":
-        apart = torch.cdist(here.centers, there.centers, compute_mode="donot_use_mm_for_euclid_dist")
-        facing = torch.cdist(here.forward, there.forward, compute_mode="donot_use_mm_for_euclid_dist")
-        apart = apart + 2 * (facing / 2).clamp(max=1).asin()  # by the chord: the arc cosine knows no small angles
-        apart = torch.where(asking.cameras_known[:, None, None], apart, 0.0)
-        apart = apart + (here.time_s[:, :, None] - there.time_s[:, None]).abs()
+        apart = attention_distances(here, there, asking.cameras_known)
         if earlier is not None:
             apart = apart.masked_fill(~earlier, math.inf)
         count = min(neighbors + 1, apart.shape[-1])
