@@ -157,6 +157,14 @@ def test_a_model_s_config_survives_being_plain_data() -> None:
     assert build(ModelConfig, json.loads(json.dumps(plain(config))), "here") == config
 
 
+def test_a_stored_config_with_an_old_name_still_loads(model: WorldModel, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    file = tmp_path / "config.json"
+    assert '"neighbors": 2' in file.read_text()
+    file.write_text(file.read_text().replace("neighbors", "neighbours"))
+    assert torch.equal(answer(WorldModel.load(tmp_path)), answer(model))
+
+
 @pytest.mark.parametrize("wrong", [{"size_px": 18}, {"depth_signal": "metres"}])
 def test_a_config_that_contradicts_itself_is_refused(wrong: dict) -> None:
     config = tiny_model()

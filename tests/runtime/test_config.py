@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from geometry.errors import InputError
-from worldgen.runtime.config import build, load, plain
+from worldgen.runtime.config import RENAMED, as_first_stored, build, digest, load, newer, plain, upgraded
 from worldgen.training.config import RunConfig
 
 
@@ -147,6 +147,49 @@ def test_an_override_of_a_file_that_is_no_mapping_is_refused(written, text: str,
 def test_a_key_given_twice_is_refused(written) -> None:
     with refused("count"):
         load(Outer, written("path: a\ncount: 1\ncount: 2\n"))
+
+
+@dataclass(frozen=True)
+class Grown:
+    """A configuration that was stored with another name of a key, and before another one came."""
+
+    neighbors: int = 2
+    attention: tuple[str, ...] = ()
+    added: str = newer("no")
+
+
+def test_a_renamed_key_is_refused_with_its_new_name_and_read_from_what_is_stored(written) -> None:
+    with refused("key 'neighbours'", "new name 'neighbors'"):
+        load(Grown, written("neighbours: 3"))
+    stored = {"neighbours": 3, "attention": ["full", "neighbours"]}
+    config = build(Grown, upgraded(stored), "stored")
+    assert config == Grown(3, ("full", "neighbors"))
+    assert as_first_stored(plain(config)) == stored and set(RENAMED.values()) == {"neighbors"}
+
+
+def test_a_new_key_changes_what_is_stored_and_its_digest_only_where_it_is_used() -> None:
+    assert plain(Grown()) == {"neighbors": 2, "attention": []}
+    assert plain(Grown(added="yes"))["added"] == "yes" and digest(Grown()) != digest(Grown(added="yes"))
+    assert build(Grown, plain(Grown(added="yes")), "stored") == Grown(added="yes")
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A field whose type another one names."""
+
+    inner: Inner | Grown
+    kind: str = "inner"
+
+    @staticmethod
+    def types_by_tag(data: dict) -> dict:
+        return {"inner": Grown if data.get("kind") == "grown" else Inner}
+
+
+def test_a_field_s_type_can_be_named_by_another_field() -> None:
+    assert build(Tagged, {"inner": {"rate": 1}}, "here").inner == Inner(1.0)
+    assert build(Tagged, {"inner": {"neighbors": 1}, "kind": "grown"}, "here").inner == Grown(1)
+    with refused("inner: unknown key 'rate'"):
+        build(Tagged, {"inner": {"rate": 1}, "kind": "grown"}, "here")
 
 
 def test_every_training_run_of_the_repository_loads_and_is_complete(root: Path) -> None:

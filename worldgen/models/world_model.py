@@ -18,7 +18,7 @@ from worldgen.models.network.dit import DiTConfig, MultiViewDiT, grow
 from worldgen.models.students import load_student
 from worldgen.models.text import HubEncoder, TextConfig, TextEncoder, WordEncoder
 from worldgen.models.weights import EMBEDDED, read_weights, write_weights
-from worldgen.runtime.config import build, plain
+from worldgen.runtime.config import build, plain, upgraded
 from worldgen.runtime.precision import computes_half
 from worldgen.sampling.defaults import SamplingDefaults
 from worldgen.sampling.process import Denoiser, Flow
@@ -230,7 +230,7 @@ class WorldModel:
         computes_half(precision, torch.device(device))  # refuses what is none before anything is read
         folder = EMBEDDED / name if (EMBEDDED / name).is_dir() else Path(name)
         try:
-            facts = json.loads((folder / "config.json").read_text("utf-8"))
+            facts = upgraded(json.loads((folder / "config.json").read_text("utf-8")))
             if isinstance(facts, dict) and "base" in facts:
                 return _ready(load_student(folder, facts), device, precision)
             config = build(ModelConfig, facts, f"{folder}/config.json")

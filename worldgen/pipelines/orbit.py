@@ -28,7 +28,7 @@ from worldgen.pipelines.inputs import ImageInput, Inputs, read_inputs
 from worldgen.pipelines.lifting import lift
 from worldgen.pipelines.novel_views import Sampling, generate_views
 from worldgen.pipelines.view_schedule import Call, as_batch, plan_calls, uncovered
-from worldgen.runtime.config import plain
+from worldgen.runtime.config import as_first_stored, plain
 
 MOST_FRAMES = 2000
 
@@ -266,7 +266,7 @@ def _scores(rendered: Clip, inputs: Inputs) -> dict[str, Any]:
 
 
 def _manifest(model: WorldModel, inputs: Inputs, path: Path3D, sampling: Sampling) -> dict[str, Any]:
-    config = json.dumps(plain(model.config), sort_keys=True).encode()
+    config = json.dumps(as_first_stored(plain(model.config)), sort_keys=True).encode()
     return {
         "generator": f"worldgen {version('worldgen')}",
         "versions": {"torch": torch.__version__, "python": platform.python_version()},

@@ -17,6 +17,10 @@ from geometry.errors import InputError
 T = TypeVar("T")
 _FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
+# Keys, and values in lists, that have another name now: old -> new. A YAML with the old name is refused with the new
+# one; what programs have stored (`upgraded`) and digests of it (`as_first_stored`) stay good.
+RENAMED = {"neighbours": "neighbors"}
+
 
 def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
     """The configuration in a YAML file, with `section.key=value` overrides (values are YAML).
@@ -69,9 +73,11 @@ def build(kind: type[T], data: Any, where: str) -> T:
         raise InputError(f"{where}: {data!r}; expected a mapping of keys to values")
     known = {field.name: field for field in fields(kind)}
     unknown = sorted(map(str, set(data) - set(known)))
+    if unknown and RENAMED.get(unknown[0]) in known:
+        raise InputError(f"{where}: key {unknown[0]!r}; expected its new name {RENAMED[unknown[0]]!r}")
     if unknown:
         raise InputError(f"{where}: unknown key {unknown[0]!r}; expected some of {', '.join(known)}")
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind) | _types_by_tag(kind, data)
     values = {name: _convert(hints[name], value, f"{where}: {name}") for name, value in data.items()}
     missing = [
         f.name for f in known.values() if f.name not in data and f.default is MISSING and f.default_factory is MISSING
@@ -79,6 +85,12 @@ def build(kind: type[T], data: Any, where: str) -> T:
     if missing:
         raise InputError(f"{where}: key {missing[0]!r} is missing")
     return kind(**values)
+
+
+def _types_by_tag(kind: type, data: dict[str, Any]) -> dict[str, Any]:
+    """Types of fields that depend on the data: `kind.types_by_tag(data)`, where a dataclass has such a function."""
+    by_tag = getattr(kind, "types_by_tag", None)
+    return {} if by_tag is None else by_tag(data)
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -106,9 +118,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A dataclass as plain data that YAML and JSON can hold."""
+    """A dataclass as plain data that YAML and JSON can hold.
+
+    A field made by `newer` is left out where it has its default.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        pairs = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
+        return {f.name: plain(v) for f, v in pairs if not (f.metadata.get("newer") and v == f.default)}
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     if isinstance(value, dict):
@@ -116,6 +132,30 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def newer(default: Any) -> Any:
+    """A dataclass's field that was added after files and digests of the dataclass had been stored: where it has its
+    default they stay what they were."""
+    return dataclasses.field(default=default, metadata={"newer": True})
+
+
+def upgraded(data: Any) -> Any:
+    """Stored plain data with the present names of what was `RENAMED`."""
+    return _renamed(data, RENAMED)
+
+
+def as_first_stored(data: Any) -> Any:
+    """Plain data with the old names of what was `RENAMED`, for digests that have to stay what they were."""
+    return _renamed(data, {new: old for old, new in RENAMED.items()})
+
+
+def _renamed(data: Any, names: dict[str, str]) -> Any:
+    if isinstance(data, dict):
+        return {names.get(key, key): _renamed(value, names) for key, value in data.items()}
+    if isinstance(data, list):
+        return [names.get(item, item) if isinstance(item, str) else _renamed(item, names) for item in data]
+    return data
+
+
 def digest(value: Any) -> str:
     """The SHA-256 of a dataclass's values as JSON without spaces."""
-    return hashlib.sha256(json.dumps(plain(value), separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(as_first_stored(plain(value)), separators=(",", ":")).encode()).hexdigest()

@@ -16,7 +16,7 @@ from torch import Tensor
 from geometry.errors import InputError
 from worldgen.models.world_model import ModelConfig, WorldModel
 from worldgen.runtime.atomic_dir import atomic_dir, check_output
-from worldgen.runtime.config import build
+from worldgen.runtime.config import build, upgraded
 from worldgen.training.engine.checkpoint import Checkpoint
 
 _FOLDER = "averages"
@@ -140,7 +140,7 @@ def average(run: Path, length: float, output: Path) -> str:
     check_output(output, overwrite=False)
     snapshots = Snapshots(run)
     error = snapshots.combined(length)[1]
-    model = WorldModel.create(build(ModelConfig, snapshots.run["model"], f"{run / _FOLDER}: model"))
+    model = WorldModel.create(build(ModelConfig, upgraded(snapshots.run["model"]), f"{run / _FOLDER}: model"))
     model.load_state(snapshots.average(length))
     with atomic_dir(output) as folder:
         model.save(folder, int8=True)

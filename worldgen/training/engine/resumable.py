@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from geometry.errors import InputError
-from worldgen.runtime.config import plain
+from worldgen.runtime.config import as_first_stored, plain
 from worldgen.runtime.rng import Stream, stream
 from worldgen.training.config import TrainConfig
 from worldgen.training.engine import averages, checkpoint
@@ -196,7 +196,7 @@ class Resumable(ABC):
 
 def _fingerprint(config: Run) -> str:
     """A digest of everything that decides the weights; the run's length and how the work is shared may be changed."""
-    data = plain(config)
+    data = as_first_stored(plain(config))
     del data["output"]
     run = ("steps", "budget_s", "cooldown", "checkpoint_every", "sheet_every", "log_every", "average_every")
     data.get("model", {}).pop("sampling", None)
