@@ -5,9 +5,8 @@ import math
 from pathlib import Path
 from types import ModuleType
 
-from tests.data.videos import recorded, write_video
-
 from geometry.io.images import read_image
+from tests.data.videos import recorded, write_video
 
 
 def example(root: Path, name: str) -> ModuleType:

@@ -5,10 +5,8 @@ Numba is loaded when an image is first made; what it compiles (`geometry/gaussia
 Tiles are shared among as many threads as torch uses; their number changes no bit of the result.
 """
 
-import importlib.util
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,12 +15,6 @@ import torch
 from geometry.shapes import Float, Int
 
 _TILE = 16
-
-
-@cache
-def has_numba() -> bool:
-    """Whether the `[fast]` extra is installed."""
-    return importlib.util.find_spec("numba") is not None
 
 
 def blend_cpu(

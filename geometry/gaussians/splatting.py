@@ -15,6 +15,7 @@ from einops import rearrange
 
 from geometry.camera.cameras import Cameras
 from geometry.gaussians.splats import NEAR_M, Splats, footprints
+from geometry.optional import has_numba
 from geometry.shapes import Float, Int
 
 TILE = 16
@@ -62,8 +63,6 @@ def render_splats(
 
 
 def _backend_for(splats: Splats) -> Backend:
-    from geometry.gaussians.fast_splatting import has_numba
-
     if splats.means.device.type == "cuda":
         return "gsplat"
     plain = splats.means.device.type == "cpu" and splats.means.dtype == torch.float32

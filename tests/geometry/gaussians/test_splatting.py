@@ -13,10 +13,11 @@ from geometry.camera.cameras import Cameras
 from geometry.gaussians import fast_splatting
 from geometry.gaussians.splats import Splats
 from geometry.gaussians.splatting import render_splats, tile_lists
+from geometry.optional import has_numba
 from geometry.trajectory.paths import orbit
 from tests.geometry.gaussians.test_splats import golden_splats, some_splats
 
-needs_numba = pytest.mark.skipif(not fast_splatting.has_numba(), reason="needs the [fast] extra")
+needs_numba = pytest.mark.skipif(not has_numba(), reason="needs the [fast] extra")
 BACKENDS = ["torch", pytest.param("numba", marks=needs_numba)]
 
 

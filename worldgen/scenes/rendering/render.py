@@ -15,10 +15,11 @@ from geometry.camera.projection import pixels_of
 from geometry.camera.rays import camera_directions, lens_mask, pixel_centers
 from geometry.conventions import srgb_from_linear
 from geometry.errors import InputError
+from geometry.optional import has_numba
 from worldgen.core.clip import Clip
 from worldgen.scenes.rendering.shading import GRAZING, UNSEEN, Surfaces, flat, length, shade, surfaces
 from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.tracing import Hits, Solids, has_numba, trace
+from worldgen.scenes.rendering.tracing import Hits, Solids, trace
 from worldgen.scenes.scene import Scene, tensors
 
 TRUTHS = ("normals", "classes", "flow", "scene_flow", "visibility")

@@ -6,14 +6,13 @@ what is seen, not with how much there is. `trace` is the torch reference, on any
 `worldgen/scenes/rendering/numba/tracing.py` is the same in numba for a CPU.
 """
 
-import importlib.util
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
+from geometry.optional import has_numba
 from geometry.shapes import Float, Int
 from worldgen.scenes.rendering.shapes import Shape, bounding_radius, enter, enter_triangle
 from worldgen.scenes.scene import Scene
@@ -74,12 +73,6 @@ class Hits:
     t: Float[Tensor, "p t k"]
     slot: Int[Tensor, "p t k"]
     triangle: Int[Tensor, "p t k"]
-
-
-@cache
-def has_numba() -> bool:
-    """Whether the `[fast]` extra is installed."""
-    return importlib.util.find_spec("numba") is not None
 
 
 def trace(

@@ -7,12 +7,12 @@ import pytest
 
 from benchmarks.scenes import around, random_scene
 from geometry.camera.cameras import Cameras
+from geometry.optional import has_numba
 from worldgen.scenes.cameras.random_lenses import bulged, fisheye
 from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.families.family import FAMILIES, draw
 from worldgen.scenes.rendering.render import TRUTHS, fast_enough, render
 from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.tracing import has_numba
 
 SOLID = [kind for kind in Shape if kind not in (Shape.NONE, Shape.MESH, Shape.PLANE)]
 
