@@ -1,5 +1,7 @@
-"""Configurations: read strictly, or refused in one line that names the place."""
+"""Configurations: read strictly, alone or on a base, or refused in one line that names the place."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -9,8 +11,10 @@ import pytest
 import yaml
 
 from geometry.errors import InputError
-from worldgen.runtime.config import RENAMED, as_first_stored, build, digest, load, newer, plain, upgraded
+from worldgen.runtime.config import RENAMED, as_first_stored, build, digest, load, newer, plain, to_yaml, upgraded
+from worldgen.training.codec.trainer import CodecRun
 from worldgen.training.config import RunConfig
+from worldgen.training.engine.resumable import fingerprint
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ def test_a_float_may_be_written_as_programmers_write_it(written, notation: str) 
         ("count=many", ["count", "'many'"]),
         ("color=red", ["'color'"]),
         ("inner.speed=1", ["'speed'"]),
-        ("count.deep=1", ["'count.deep=1'", "no section"]),
+        ("count.deep=1", ["'count.deep=1'", "not a section"]),
         ("count=[1", ["'count=[1'", "not YAML"]),
         ("inner=3", ["inner", "mapping"]),
     ],
@@ -142,6 +146,91 @@ def test_an_override_that_does_not_fit_is_refused_in_one_line(written, override:
 def test_an_override_of_a_file_that_is_no_mapping_is_refused(written, text: str, override: str) -> None:
     with refused():
         load(Outer, written(text), (override,))
+
+
+@pytest.fixture
+def based(tmp_path: Path) -> Callable[..., Path]:
+    """`based(above, below)`: a file with the text `above` whose base, in a folder beside it, has the text `below`."""
+
+    def write(above: str, below: str, base: str = "bases/base.yaml") -> Path:
+        (tmp_path / "bases").mkdir(exist_ok=True)
+        (tmp_path / "bases" / "base.yaml").write_text(below)
+        path = tmp_path / "run.yaml"
+        path.write_text(f"base: {base}\n{above}")
+        return path
+
+    return write
+
+
+BELOW = "path: a\ncount: 2\npairs: [[1, 2], [3]]\ntable: {a: 1, b: 2}\ninner: {rate: 2, names: [x, y], fast: true}\n"
+
+
+def test_a_file_on_a_base_is_that_file_but_for_its_own_keys(based) -> None:
+    below = load(Outer, based("", BELOW))
+    assert below == Outer(Path("a"), 2, None, {"a": 1, "b": 2}, ((1.0, 2.0), (3.0,)), Inner(2.0, ("x", "y"), True))
+    assert load(Outer, based("count: 3\n", BELOW)) == replace(below, count=3)
+    # A section is merged; lists and tables are values.
+    changed = load(Outer, based("inner: {rate: 5}\ntable: {c: 3}\npairs: []\nword: w\n", BELOW))
+    assert changed == replace(below, inner=Inner(5.0, ("x", "y"), True), table={"c": 3}, pairs=(), word="w")
+
+
+def test_overrides_come_after_the_base(based) -> None:
+    path = based("count: 3\ninner: {rate: 5}\n", BELOW)
+    assert load(Outer, path, ("count=4", "inner.names=[z]")).count == 4
+    assert load(Outer, path, ("inner.names=[z]",)).inner == Inner(5.0, ("z",), True)
+    with refused("'base'"):
+        load(Outer, path, ("base=other.yaml",))
+
+
+def test_a_section_that_may_be_absent_is_merged_set_or_taken_away() -> None:
+    @dataclass(frozen=True)
+    class Optional:
+        inner: Inner | None = None
+
+    from worldgen.runtime.config import _merged
+
+    with_one, without = {"inner": {"rate": 2, "fast": True}}, {}
+    assert _merged(Optional, with_one, {"inner": {"rate": 3}}) == {"inner": {"rate": 3, "fast": True}}
+    assert _merged(Optional, without, {"inner": {"rate": 3}}) == {"inner": {"rate": 3}}
+    assert _merged(Optional, with_one, {"inner": None}) == {"inner": None}
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "words"),
+    [
+        ("", "base: other.yaml\npath: a\n", ["run.yaml", "base.yaml", "'other.yaml'", "without one"]),
+        ("", "- a\n", ["base.yaml", "mapping"]),
+        ("", "a: [1\n", ["base.yaml", "not YAML"]),
+        ("", "path: a\npath: b\n", ["base.yaml", "given twice"]),
+        ("", "path: a\ncolor: red\n", ["base.yaml", "'color'"]),
+        ("color: red\n", "path: a\n", ["run.yaml", "'color'"]),
+        ("inner: {speed: 1}\n", "path: a\ninner: {rate: 1}\n", ["inner", "'speed'"]),
+        ("inner: 3\n", "path: a\ninner: {rate: 1}\n", ["inner", "mapping"]),
+        ("", "count: 1\n", ["'path'", "missing"]),
+    ],
+)
+def test_a_base_that_does_not_fit_is_refused_in_one_line(based, above: str, below: str, words: list[str]) -> None:
+    with refused(*words):
+        load(Outer, based(above, below))
+
+
+@pytest.mark.parametrize(("base", "words"), [("absent.yaml", ["absent.yaml", "cannot be read"]), ("3", ["base 3"])])
+def test_a_base_that_is_not_there_is_refused(based, base: str, words: list[str]) -> None:
+    with refused(*words):
+        load(Outer, based("", BELOW, base))
+
+
+def test_a_configuration_written_in_full_is_read_as_the_same_again(root: Path, written) -> None:
+    for name in RUNS:
+        config = run_of_the_repository(root, name)
+        text = to_yaml(config)
+        assert "base" not in yaml.safe_load(text) and load(type(config), written(text)) == config, name
+
+
+def test_an_old_name_in_a_run_is_refused_with_the_new_one(root: Path) -> None:
+    for override in ("model.network.neighbours=3", "model.network.attention=[full, neighbours]"):
+        with refused("network", "'neighbours'", "new name 'neighbors'"):
+            load(RunConfig, root / "configs" / "tiny.yaml", (override,))
 
 
 def test_a_key_given_twice_is_refused(written) -> None:
@@ -192,16 +281,65 @@ def test_a_field_s_type_can_be_named_by_another_field() -> None:
         build(Tagged, {"inner": {"rate": 1}, "kind": "grown"}, "here")
 
 
-def test_every_training_run_of_the_repository_loads_and_is_complete(root: Path) -> None:
-    paths = [path for path in (root / "configs").glob("*.yaml") if "model" in yaml.safe_load(path.read_text())]
-    assert root / "configs" / "tiny.yaml" in paths
-    for path in paths:
-        config = load(RunConfig, path)
-        assert isinstance(config, RunConfig)
-        for section in ("data", "tasks", "train"):
-            optional = {"start_from", "shards", "shards_share"}
-            written = set(yaml.safe_load(path.read_text())[section])
-            assert set(plain(getattr(config, section))) - written <= optional, f"{path.name}: {section}"
+# Of every run in `configs/`: the digest that checkpoints name a run by, and that of what it leaves out, as the version
+# computed them in which every file was written out in full and a key was spelled `neighbours`.
+LEFT_OUT = ("steps", "budget_s", "cooldown", "checkpoint_every", "sheet_every", "log_every", "average_every", "device")
+LEFT_OUT += ("checkpointing", "compile", "parallel", "context_parallel")
+RUNS = {
+    "ablation": (
+        "fb4985cface249b42361a740a5a638aadaf59f839415dc76c651e704b5e90923",
+        "fc2e66e2e1b4650d559b80d71ce424105db6dbb5f9095ae54e0fabe1b0559e4c",
+    ),
+    "mini": (
+        "13a4d02bf2a0246ceaf188529eb5d64f7c9b2ff234b23978c4790b039d526e45",
+        "ffc027d0349154cb6ee43b60296107af29186e23389bff84958f42fd562e6a1f",
+    ),
+    "reward": (
+        "64a27e5dc8318f348619b99575dc27feda7a3a9c847f55f83bcd47b013911f6e",
+        "73860609e1122476362661ca5737ed853f36f335edadb1e55589d2049bd86c05",
+    ),
+    "student": (
+        "7cd7a71408c3eee005c770b41849324a3162de988ea5479530fd3efab0e2d7ea",
+        "9cf7d410b283fc144a5029292d8bb8918ec253e3e5f6d242aac45bc46a4c26d2",
+    ),
+    "tiny": (
+        "6fd487158d6eeeb8f39f24031df59bcf72dc7e0803523bbcbb0f6f47a05befb7",
+        "91740b90e32acae42d3c56c9d34ad2e1e623bbded274f4427e8efded8f327655",
+    ),
+    "vae": (
+        "9f13c7fb1e6afa44e2cd8c0c70fb03ca81ac5921bead17e11a6fa3d9197646a8",
+        "c52b3ba685b10568827f0fd41a2f7fdcb62add17c044f6b1e9e9a1de7f170bb1",
+    ),
+    "vae_video": (
+        "276b174228416998c11dff1268913f3dc74990d2fe0f86efbfb8569c871b3e37",
+        "f6db0db61e7c65374354cdba940a64cae337dadea7b915f305875883cbf644ea",
+    ),
+}
+
+
+def run_of_the_repository(root: Path, name: str) -> RunConfig | CodecRun:
+    """The parsed run of `configs/NAME.yaml`."""
+    return load(CodecRun if name.startswith("vae") else RunConfig, root / "configs" / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_run_of_the_repository_says_what_it_always_did(root: Path, name: str) -> None:
+    config = run_of_the_repository(root, name)
+    values = plain(config)
+    rest = [values["output"], values.get("model", {}).get("sampling"), {key: values["train"][key] for key in LEFT_OUT}]
+    digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    assert (fingerprint(config), digest) == RUNS[name]
+
+
+def test_every_run_of_the_repository_is_among_them_and_its_base_is_written_out_in_full(root: Path) -> None:
+    files = {path.stem: yaml.safe_load(path.read_text()) for path in (root / "configs").glob("*.yaml")}
+    assert {name for name, data in files.items() if not name.startswith("evaluate")} == set(RUNS)
+    bases = {name for name in RUNS if "base" not in files[name]}
+    assert bases == {"tiny", "vae"}
+    optional = {"start_from", "shards", "shards_share"}
+    config = run_of_the_repository(root, "tiny")
+    for section in ("data", "tasks", "train"):
+        assert set(plain(getattr(config, section))) - set(files["tiny"][section]) <= optional, section
 
 
 @pytest.mark.parametrize(

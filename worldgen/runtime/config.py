@@ -1,4 +1,8 @@
-"""Configurations: flat YAML files read strictly into frozen dataclasses."""
+"""Configurations: YAML files read strictly into frozen dataclasses.
+
+A file is flat: it says all there is to say. Or it starts with `base: FILE` and reads "as that file, but": its own keys
+replace those of the base, section by section. There is one level of this; a base has no base.
+"""
 
 import dataclasses
 import hashlib
@@ -17,34 +21,53 @@ from geometry.errors import InputError
 T = TypeVar("T")
 _FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
-# Keys, and values in lists, that have another name now: old -> new. A YAML with the old name is refused with the new
-# one; what programs have stored (`upgraded`) and digests of it (`as_first_stored`) stay good.
-RENAMED = {"neighbours": "neighbors"}
+# Old names of keys, and of words in lists: refused in YAML files with the new name. What programs have stored
+# (`upgraded`) and digests of it (`as_first_stored`) stay valid.
+RENAMED: dict[str, str] = {"neighbours": "neighbors"}
 
 
 def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
-    """The configuration in a YAML file, with `section.key=value` overrides (values are YAML).
+    """Read the configuration in a YAML file.
 
-    Raises InputError for a file that is missing or not YAML, an unknown or missing key, or a value of another type.
+    Args:
+        kind: The dataclass to build.
+        path: The file. With `base: FILE` (as seen from this file's folder) it holds only what differs from that file:
+            keys of a section replace the base's one by one; every other value, lists and tables such as
+            `data.families` included, replaces the base's as a whole.
+        overrides: `section.key=value` each, applied last; values are YAML.
+
+    Returns:
+        The configuration, every value checked against the type of its field.
+
+    Raises:
+        InputError: A file that is missing or not YAML, a base that has a base, an unknown, renamed or missing key, or
+            a value of another type.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
-        data = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({type(error).__name__}); expected a YAML configuration") from error
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    data, where = _read(path), str(path)
+    if isinstance(data, dict) and "base" in data:
+        data, where = _on_its_base(kind, data, path), f"{path} (base {data['base']})"
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator:
             raise InputError(f"override {override!r}; expected key=value")
         _set(data, key.split("."), override, value)
-    return build(kind, data, str(path))
+    return build(kind, data, where)
+
+
+def _read(path: Path) -> Any:
+    """The plain data of a YAML file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        return yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({type(error).__name__}); expected a YAML configuration") from error
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
 
 
 def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
-    """YAML lets the last of two equal keys win in silence."""
+    """YAML silently lets the last of two equal keys win."""
     if isinstance(node, yaml.MappingNode):
         keys = [key.value for key, _ in node.value]
         for key, value in node.value:
@@ -53,10 +76,41 @@ def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
             _refuse_repeated_keys(value, path)
 
 
+def _on_its_base(kind: type, data: dict[Any, Any], path: Path) -> dict[Any, Any]:
+    """The data of a file's base with the file's own keys put in."""
+    base = data["base"]
+    if not isinstance(base, str):
+        raise InputError(f"{path}: base {base!r}; expected the name of a YAML file")
+    below = _read(path.parent / base)
+    if not isinstance(below, dict):
+        raise InputError(f"{path}: base {base} holds {below!r}; expected a mapping of keys to values")
+    if "base" in below:
+        raise InputError(f"{path}: base {base} has the base {below['base']!r}; expected a base without one (one level)")
+    return _merged(kind, below, {key: value for key, value in data.items() if key != "base"})
+
+
+def _merged(kind: type, below: dict[Any, Any], above: dict[Any, Any]) -> dict[Any, Any]:
+    """Two mappings as one: sections key by key, other values from above where it has them."""
+    merged = dict(below)
+    hints = typing.get_type_hints(kind) | _types_by_tag(kind, {**below, **above})
+    for key, value in above.items():
+        section = next((hint for hint in _choices(hints.get(key)) if is_dataclass(hint)), None)
+        if section is not None and isinstance(value, dict) and isinstance(below.get(key), dict):
+            value = _merged(typing.cast(type, section), below[key], value)
+        merged[key] = value
+    return merged
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type."""
+    union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    return typing.get_args(hint) if union else (hint,)
+
+
 def _set(data: Any, keys: list[str], override: str, value: str) -> None:
     for key in keys[:-1]:
         if not isinstance(data, dict) or not isinstance(data.get(key, {}), dict):
-            raise InputError(f"override {override!r}: {key} is no section")
+            raise InputError(f"override {override!r}: {key} is not a section")
         data = data.setdefault(key, {})
     if not isinstance(data, dict):
         raise InputError(f"override {override!r} of {data!r}; expected a file of keys and values")
@@ -67,8 +121,17 @@ def _set(data: Any, keys: list[str], override: str, value: str) -> None:
 
 
 def build(kind: type[T], data: Any, where: str) -> T:
-    """A dataclass from plain data, checked key by key. Raises InputError naming the place."""
-    assert is_dataclass(kind), f"{kind} is no dataclass"
+    """Build a dataclass from plain data, checked key by key.
+
+    Args:
+        kind: The dataclass; its fields may be dataclasses themselves.
+        data: Mappings, lists, numbers and strings, as YAML and JSON hold them.
+        where: What errors begin with, such as the file's name.
+
+    Raises:
+        InputError: What does not fit, with the place.
+    """
+    assert is_dataclass(kind), f"{kind} is not a dataclass"
     if not isinstance(data, dict):
         raise InputError(f"{where}: {data!r}; expected a mapping of keys to values")
     known = {field.name: field for field in fields(kind)}
@@ -102,13 +165,16 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             return None
         return _convert(next(a for a in arguments if a is not type(None)), value, where)
     if origin is tuple and isinstance(value, list):
+        for item in value:
+            if isinstance(item, str) and item in RENAMED:
+                raise InputError(f"{where}: {item!r}; expected its new name {RENAMED[item]!r}")
         return tuple(_convert(arguments[0], item, where) for item in value)
     if origin is dict and isinstance(value, dict):
         return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if hint is float and isinstance(value, str) and _FLOAT.fullmatch(value):
-        return float(value)  # YAML 1.1 takes 1e-3 for a string
+        return float(value)  # YAML 1.1 reads 1e-3 as a string
     if hint is Path and isinstance(value, str):
         return Path(value)
     if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
@@ -130,6 +196,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return str(value) if isinstance(value, Path) else value
+
+
+def to_yaml(value: Any) -> str:
+    """A configuration in full, every default included, as the text of a file that `load` reads as the same again."""
+    return yaml.safe_dump(plain(value), sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
 
 
 def newer(default: Any) -> Any:

@@ -70,7 +70,7 @@ class Resumable(ABC):
     @property
     def identity(self) -> str:
         """A digest of what decides the weights, but for the run's length: other checkpoints are not gone on with."""
-        return _fingerprint(self._run)
+        return fingerprint(self._run)
 
     @property
     def total(self) -> int:
@@ -194,7 +194,7 @@ class Resumable(ABC):
             checkpoint.unpack_optimizer(name, optimizer, saved)
 
 
-def _fingerprint(config: Run) -> str:
+def fingerprint(config: Run) -> str:
     """A digest of everything that decides the weights; the run's length and how the work is shared may be changed."""
     data = as_first_stored(plain(config))
     del data["output"]
