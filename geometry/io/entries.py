@@ -5,12 +5,14 @@ All take `where`, the file and place for the error, and raise InputError.
 
 import json
 import math
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from geometry.errors import InputError
+from geometry.io.files import read_json
 from geometry.io.images import image_hw
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz
 from geometry.rotation.transforms import rigid
@@ -18,6 +20,28 @@ from geometry.shapes import Float
 
 _MENDABLE, _EXACT = 1e-2, 1e-5
 _SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")
+
+
+def json_keys(path: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """The keys of a JSON file's object, and those of the first of its "frames"; none where there is nothing like it.
+
+    Tells formats apart that share the suffix .json. The last file's keys are remembered, since each format asks.
+    """
+    if path.suffix != ".json" or not path.is_file():
+        return frozenset(), frozenset()
+    stat = path.stat()
+    return _json_keys(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=1)
+def _json_keys(path: Path, _modified_ns: int, _bytes: int) -> tuple[frozenset[str], frozenset[str]]:
+    try:
+        meta = read_json(path, "a capture", 2**30)
+    except InputError:
+        return frozenset(), frozenset()
+    keys = frozenset(meta) if isinstance(meta, dict) else frozenset[str]()
+    frames = meta["frames"] if "frames" in keys and isinstance(meta["frames"], list) else []
+    return keys, frozenset(frames[0]) if frames and isinstance(frames[0], dict) else frozenset()
 
 
 def entry(meta: Any, key: str, kind: type, where: str) -> Any:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _MIN_SIDE = 8
+SUFFIXES = (".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")  # and .png, which is written too
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 _EXIF_ORIENTATION, _EXIF_IFD, _EXIF_FOCAL_35MM = 0x0112, 0x8769, 0xA405
 _FILM_DIAGONAL_MM = math.hypot(36, 24)

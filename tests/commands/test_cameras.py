@@ -8,10 +8,10 @@ import torch
 
 from geometry.camera.drawing import draw_cameras
 from geometry.errors import InputError
+from geometry.io.formats import read_cameras
 from geometry.io.images import read_image
 from geometry.trajectory.moves import Shot, orbit
 from worldgen.cli import main
-from worldgen.commands.cameras import read_cameras
 
 SCRIPT = """\
 camera: {position: 0 -3 1.5 m, look_at: 0 0 0.5 m, fov: 50 deg}

@@ -3,25 +3,15 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 
 from geometry.errors import InputError
-from geometry.io.captures.colmap import read_colmap
-from geometry.io.captures.ddad import read_ddad
-from geometry.io.captures.nerfstudio import read_transforms
-from geometry.io.captures.nuscenes import NuscenesTables, nuscenes_scenes, read_nuscenes_frame
 from geometry.io.captures.posed import PosedImage, PosedImages
-from geometry.io.captures.realestate10k import read_realestate10k
-from geometry.io.files import read_json
+from geometry.io.formats import captures_of, listed
 from geometry.io.video import read_mp4_at
 from geometry.shapes import Float
-
-_EXPECTED = (
-    "transforms.json, a COLMAP model, nuScenes tables or frames, DDAD scenes, or RealEstate10K texts with their videos"
-)
 
 
 @dataclass(frozen=True)
@@ -42,20 +32,18 @@ class Capture:
 def find_captures(path: Path) -> list[Capture]:
     """All captures in a file or folder, folders within included, ordered by name; none is read yet.
 
-    transforms*.json (nerfstudio, instant-ngp, Blender); folders with a COLMAP model (`sparse/0`, `sparse` or itself)
-    and `images` beside it; nuScenes datasets (a capture a scene) and frames; DDAD scenes; RealEstate10K texts with a
-    video or folder of images of the same name beside them.
-    Raises InputError when there is nothing of the kind.
+    The formats are those of `geometry.io.formats.FORMATS` that hold posed images, recognized by content. A dataset of
+    several scenes is one capture each. Raises InputError when there is nothing of the kind.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder; expected {_EXPECTED}")
-    found = list(_in_folder(path)) if path.is_dir() else list(_in_file(path))
+        raise InputError(f"{path}: no such file or folder; expected {listed('posed images')}")
+    found = list(_in_folder(path) if path.is_dir() else _at(path))
     if not found:
-        raise InputError(f"{path}: no capture found; expected {_EXPECTED}")
+        raise InputError(f"{path}: no capture found; expected {listed('posed images')}")
     names: dict[str, int] = {}
     result = []
     root = path if path.is_dir() else path.parent
-    for kind, file, label, read in found:
+    for file, kind, label, read in found:
         place = file.resolve().relative_to(root.resolve()).with_suffix("") if file != root else Path()
         name = re.sub(r"[^A-Za-z0-9]+", "-", "-".join((root.resolve().name, *place.parts, label))).strip("-").lower()
         names[name] = names.get(name, 0) + 1
@@ -79,64 +67,20 @@ def read_images(images: list[PosedImage]) -> Iterator[Float[torch.Tensor, "3 h w
         at = end
 
 
-_Found = tuple[str, Path, str, Callable[[], PosedImages]]
-
-
-def _in_folder(folder: Path) -> Iterator[_Found]:
-    """What the folder itself holds, or else what the ones within do."""
-    for model, images in ((folder / "sparse/0", folder), (folder / "sparse", folder), (folder, folder.parent)):
-        if any((model / f"images{suffix}").is_file() for suffix in (".bin", ".txt")) and (images / "images").is_dir():
-            yield "COLMAP", folder, "", partial(_colmap, model, images / "images")
-            return
-    if any(folder.glob("v1.0-*/sample_data.json")):
-        tables = _Later(folder)
-        for scene in nuscenes_scenes(folder):
-            yield "nuScenes", folder, scene, partial(tables.scene, scene)
+def _in_folder(folder: Path) -> Iterator[tuple[Path, str, str, Callable[[], PosedImages]]]:
+    """What the folder itself is, or else the files in it, or else the folders in it."""
+    if is_capture := list(_at(folder)):
+        yield from is_capture
         return
-    within: list[_Found] = []
-    for child in sorted(folder.iterdir()):
-        if child.suffix in (".json", ".txt") and child.is_file():
-            within += _in_file(child)
+    children = sorted(folder.iterdir())
+    within = [found for child in children if child.is_file() for found in _at(child)]
     if not within:
-        for child in sorted(folder.iterdir()):
-            if child.is_dir() and not child.name.startswith("."):
-                within += _in_folder(child)
+        folders = (child for child in children if child.is_dir() and not child.name.startswith("."))
+        within = [found for child in folders for found in _in_folder(child)]
     yield from within
 
 
-def _in_file(path: Path) -> Iterator[_Found]:
-    if path.suffix == ".txt":
-        media = (path.with_suffix(".mp4"), path.with_suffix(""))
-        if any(m.exists() for m in media):
-            yield "RealEstate10K", path, "", partial(read_realestate10k, path)
-        return
-    if path.suffix != ".json":
-        return
-    try:
-        meta = read_json(path, "a capture", 2**30)
-    except InputError:
-        return
-    keys = set(meta) if isinstance(meta, dict) else set()
-    frames = meta["frames"] if "frames" in keys and isinstance(meta["frames"], list) else []
-    first = frames[0] if frames and isinstance(frames[0], dict) else {}
-    if "transform_matrix" in first:
-        yield "transforms.json", path, "", partial(read_transforms, path)
-    elif {"cameras", "lidar"} <= keys:
-        yield "nuScenes frame", path, "", partial(read_nuscenes_frame, path)
-    elif "cameras" in first or {"samples", "data"} <= keys:
-        yield "DDAD", path, "", partial(read_ddad, path)
-
-
-def _colmap(model: Path, images: Path) -> PosedImages:
-    return read_colmap(model, images).images
-
-
-class _Later:
-    """A dataset's tables, read once and when first asked for."""
-
-    def __init__(self, root: Path):
-        self.root, self.tables = root, None
-
-    def scene(self, name: str) -> PosedImages:
-        self.tables = self.tables or NuscenesTables.read(self.root)
-        return self.tables.scene(name)
+def _at(path: Path) -> Iterator[tuple[Path, str, str, Callable[[], PosedImages]]]:
+    """The captures that a file or folder is, each with its place, format, label and reader."""
+    kind, found = captures_of(path) or ("", [])
+    yield from ((path, kind, label, read) for label, read in found)

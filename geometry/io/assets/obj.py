@@ -47,7 +47,7 @@ def write_obj(
     values = points if colors is None else torch.cat([points, colors.detach().cpu().double().clamp(0, 1)], -1)
     if not bool(values.isfinite().all()):
         raise InputError(f"{path}: positions or colors with NaN or infinite numbers; expected finite ones")
-    lines = [f"# worldgen: right-handed, {up} up, metres; colors sRGB"]
+    lines = [f"# worldgen: right-handed, {up} up, metres; colours sRGB"]
     lines += [] if stored_from_user is None else [f"# {stored_from_user.to_line()}"]
     corner = "{0}"
     places: list[str] = []

@@ -17,7 +17,7 @@ from geometry.points.pointclouds import PointCloud
 from geometry.similarity import Similarity
 
 FORMAT = "worldgen point clouds 1"
-_CONVENTION = "right-handed world, z up, metres; colors sRGB; times in seconds"
+_CONVENTION = "right-handed world, z up, metres; colours sRGB; times in seconds"
 _INDEX = "index.json"
 
 

@@ -28,7 +28,7 @@ from geometry.points.pointclouds import PointCloud
 from geometry.shapes import Float
 from geometry.similarity import Similarity
 
-_SUFFIXES = (".usda", ".usdc", ".usd", ".usdz")
+SUFFIXES = (".usda", ".usdc", ".usd", ".usdz")
 _APERTURE = 36.0  # width of the video, in the tenths of units that USD's cameras are given in
 
 Part = Mesh | Sequence[Mesh] | MovingMesh | TexturedMesh | PointCloud | Splats | Cameras
@@ -56,8 +56,8 @@ def write_usd(
     """
     path = Path(path)
     pxr = _Pxr()
-    if path.suffix not in _SUFFIXES:
-        raise InputError(f"{path}: suffix {path.suffix!r}; expected one of {', '.join(_SUFFIXES)}")
+    if path.suffix not in SUFFIXES:
+        raise InputError(f"{path}: suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
     if not (fps > 0 and parts):
         raise InputError(f"{path}: {len(parts)} parts at {fps} frames a second; expected some, and more than 0")
     stage = pxr.Usd.Stage.CreateInMemory()

@@ -25,6 +25,7 @@ from geometry.shapes import Float, Int, UInt8
 from geometry.similarity import Similarity
 
 _MAX_BYTES = 2**31
+_MODEL_SUFFIXES = (".bin", ".txt")  # binary where both are there
 SIMILARITY = "stored_from_user.json"  # COLMAP has no place for it
 # Parameters of the models that `geometry.camera.lenses` has, in COLMAP's order, by COLMAP's number.
 _MODELS = {
@@ -70,6 +71,33 @@ class _Image:
     name: str
     uv: np.ndarray
     points: np.ndarray
+
+
+def is_colmap_capture(folder: Path) -> bool:
+    """Whether a folder holds a model with its images, where `read_colmap_images` looks for them."""
+    return _capture_folders(folder) is not None
+
+
+def read_colmap_images(folder: Path | str, need_images: bool = True) -> PosedImages:
+    """The posed images of a capture (`sparse/0`, `sparse` or a model itself, with `images` beside it).
+
+    Without `need_images` those of the model in `folder`, whether its images are there or not. Raises InputError as
+    `read_colmap` does.
+    """
+    folder = Path(folder)
+    if not need_images:
+        return read_colmap(folder, need_images=False).images
+    model, images = _capture_folders(folder) or (folder, None)
+    return read_colmap(model, images).images
+
+
+def _capture_folders(folder: Path) -> tuple[Path, Path] | None:
+    """Where the model and the images of a capture are."""
+    for model, beside in ((folder / "sparse/0", folder), (folder / "sparse", folder), (folder, folder.parent)):
+        has_model = any((model / f"images{suffix}").is_file() for suffix in _MODEL_SUFFIXES)
+        if has_model and (beside / "images").is_dir():
+            return model, beside / "images"
+    return None
 
 
 def read_colmap(folder: Path | str, image_folder: Path | None = None, need_images: bool = True) -> ColmapModel:
@@ -130,7 +158,7 @@ def similarity_of(folder: Path) -> Similarity | None:
 
 def suffix_of(folder: Path) -> str:
     """Whether a model is binary or text (binary where both are there). Raises InputError where there is none."""
-    suffix = next((s for s in (".bin", ".txt") if (folder / f"images{s}").is_file()), None)
+    suffix = next((s for s in _MODEL_SUFFIXES if (folder / f"images{s}").is_file()), None)
     if suffix is None:
         raise InputError(f"{folder}: no images.bin or images.txt; expected a COLMAP model")
     return suffix

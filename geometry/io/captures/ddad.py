@@ -15,6 +15,7 @@ from geometry.io.captures.posed import Lidar, PosedImage, PosedImages
 from geometry.io.entries import (
     entry,
     inside,
+    json_keys,
     motion_from_quaternion,
     number,
     opencv_intrinsics,
@@ -27,6 +28,12 @@ from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Float
 
 _LENS = ("fx", "fy", "cx", "cy", "skew")
+
+
+def is_ddad(path: Path) -> bool:
+    """Whether a file is a scene that `read_ddad` reads."""
+    keys, first = json_keys(path)
+    return "cameras" in first or {"samples", "data"} <= keys
 
 
 def read_ddad(path: Path | str) -> PosedImages:

@@ -19,7 +19,7 @@ from geometry.camera.lenses import Lens, LensKind
 from geometry.conventions import opencv_from_opengl
 from geometry.errors import InputError
 from geometry.io.captures.posed import PosedImage, PosedImages
-from geometry.io.entries import inside, number, rigid_rows, shown, size_mismatch
+from geometry.io.entries import inside, json_keys, number, rigid_rows, shown, size_mismatch
 from geometry.io.files import read_json, write_file
 from geometry.io.images import image_hw
 from geometry.shapes import Float
@@ -31,6 +31,11 @@ _FISHEYE, _PANORAMA = "OPENCV_FISHEYE", "EQUIRECTANGULAR"
 _FOCAL = ("fl_x", "fl_y", "camera_angle_x", "camera_angle_y")
 _DISTORTION, _ANGULAR = ("k1", "k2", "p1", "p2", "k3"), ("k1", "k2", "k3", "k4")
 _INHERITED = (*_FOCAL, *_DISTORTION, "k4", "cx", "cy", "w", "h", "camera_model", "is_fisheye")
+
+
+def is_transforms(path: Path) -> bool:
+    """Whether a file is a transforms.json, whatever its name."""
+    return "transform_matrix" in json_keys(path)[1]
 
 
 def read_transforms(path: Path | str, need_images: bool = True) -> PosedImages:

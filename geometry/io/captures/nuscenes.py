@@ -5,7 +5,9 @@ half a pixel from our rule; quaternions (w, x, y, z). Cameras and LiDAR fire at 
 between: everything goes through the map frame, which is the world here.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from geometry.io.captures.posed import Lidar, PosedImage, PosedImages
 from geometry.io.entries import (
     entry,
     inside,
+    json_keys,
     motion_from_quaternion,
     number,
     opencv_intrinsics,
@@ -29,6 +32,22 @@ from geometry.shapes import Float
 CAMERAS = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT")
 _MAX_BYTES = 2**31
 _TABLES = ("scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
+
+
+def is_nuscenes(root: Path) -> bool:
+    """Whether a folder is a dataset, with its tables."""
+    return any(root.glob("v1.0-*/sample_data.json"))
+
+
+def is_nuscenes_frame(path: Path) -> bool:
+    """Whether a file is a frame that `read_nuscenes_frame` reads."""
+    return {"cameras", "lidar"} <= json_keys(path)[0]
+
+
+def nuscenes_captures(root: Path) -> list[tuple[str, Callable[[], PosedImages]]]:
+    """The scenes of a dataset, by name, and what reads each; the tables are read once, when the first one is."""
+    tables = cache(partial(NuscenesTables.read, root))
+    return [(name, lambda name=name: tables().scene(name)) for name in nuscenes_scenes(root)]
 
 
 def nuscenes_scenes(root: Path) -> list[str]:

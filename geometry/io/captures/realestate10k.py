@@ -25,6 +25,11 @@ _MAX_BYTES = 50_000_000
 _SUFFIXES = (".jpg", ".png", ".jpeg", ".webp")
 
 
+def is_realestate10k(path: Path) -> bool:
+    """Whether a file is a text with its video or folder of images beside it."""
+    return path.suffix == ".txt" and path.is_file() and any(media.exists() for media in _beside(path))
+
+
 def read_realestate10k(
     path: Path | str, media: Path | None = None, hw: tuple[int, int] | None = None, video_start_s: float = 0.0
 ) -> PosedImages:
@@ -44,8 +49,7 @@ def read_realestate10k(
     if not rows:
         raise InputError(f"{path}: no cameras; expected lines of 19 numbers after the first")
     if media is None:
-        beside = [path.with_suffix(".mp4"), path.with_suffix("")]
-        media = next((m for m in beside if m.is_file() or m.is_dir()), None)
+        media = next((m for m in _beside(path) if m.is_file() or m.is_dir()), None)
     video_hw: tuple[int, int] | None = None
     if media is not None and media.is_file():
         times, video_hw = video_times(media)
@@ -94,6 +98,11 @@ def write_realestate10k(path: Path | str, cameras: Cameras, url: str = "") -> No
         raise InputError(f"{path}: cameras with NaN or infinite numbers; expected finite ones")
     lines = [" ".join([str(time), *(f"{value:.17g}" for value in row)]) for time, row in zip(times, rows.tolist())]
     write_file(path, ("\n".join([url, *lines]) + "\n").encode())
+
+
+def _beside(path: Path) -> tuple[Path, Path]:
+    """The video and the folder of images that a text may have."""
+    return path.with_suffix(".mp4"), path.with_suffix("")
 
 
 def _row(line: str, where: str) -> list[float]:

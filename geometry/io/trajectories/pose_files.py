@@ -8,6 +8,7 @@ JSON   every camera with its pose, intrinsics, lens, size, time and number, in t
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from geometry.shapes import Float
 from geometry.similarity import Similarity
 
 FORMAT = "worldgen cameras 1"
-_CONVENTION = "world_from_camera in metres, OpenCV axes, world z up; K in pixels with centers at +0.5"
+_CONVENTION = "world_from_camera in metres, OpenCV axes, world z up; K in pixels with centres at +0.5"
 _MOST_BYTES = 1 << 28
 _NONE = torch.zeros(0, dtype=torch.float64)
 
@@ -45,6 +46,15 @@ def read_tum(path: Path | str) -> tuple[Float[torch.Tensor, "n"], Float[torch.Te
         times.append(values[0])
         poses.append(rigid(matrix_from_quaternion_wxyz(quaternion), torch.tensor(values[1:4], dtype=torch.float64)))
     return torch.tensor(times, dtype=torch.float64), torch.stack(poses)
+
+
+def read_tum_cameras(path: Path | str, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 640)) -> Cameras:
+    """The cameras [n] of a TUM file, all with the same field of view over the shorter side and size in pixels.
+
+    Raises InputError as `read_tum` does.
+    """
+    time_s, poses = read_tum(path)
+    return replace(Cameras.from_fov(poses, fov_deg, hw), time_s=time_s)
 
 
 def write_tum(
@@ -67,6 +77,12 @@ def read_kitti(path: Path | str) -> Float[torch.Tensor, "n 4 4"]:
     path = Path(path)
     poses = [rigid_rows([values[n : n + 4] for n in (0, 4, 8)], where) for where, values in _rows(path, 12)]
     return torch.stack(poses)
+
+
+def read_kitti_cameras(path: Path | str, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 640)) -> Cameras:
+    """The cameras [n] of a KITTI file, as `read_tum_cameras` makes them; `time_s` counts them."""
+    poses = read_kitti(path)
+    return replace(Cameras.from_fov(poses, fov_deg, hw), time_s=torch.arange(len(poses)).double())
 
 
 def write_kitti(path: Path | str, world_from_camera: Float[torch.Tensor, "n 4 4"]) -> None:

@@ -1,0 +1,279 @@
+"""THE table of file formats: what a file holds, and how it is recognized, read and written.
+
+Whatever chooses by a file's name or content asks this table: `worldgen cameras show` and `convert`, captures, and the
+texts that list formats. A new format is one module with its functions and one row here, or from outside
+
+    FORMATS["xyz"] = Format("xyz", ("cameras",), "poses (.xyz)", (".xyz",), reader=read_xyz, writer=write_xyz)
+
+where `read_xyz(path)` returns what the format holds and `write_xyz(path, value)` takes it. Libraries of formats are
+loaded by their readers and writers, never by this table.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from geometry.camera.cameras import Cameras
+from geometry.errors import InputError
+from geometry.io.assets.gltf import write_glb
+from geometry.io.assets.gltf_reader import read_glb
+from geometry.io.assets.obj import read_obj, write_obj
+from geometry.io.assets.ply import read_ply, write_ply
+from geometry.io.assets.point_sequence import read_point_sequence, write_point_sequence
+from geometry.io.assets.splats import read_splats, write_splats
+from geometry.io.assets.usd import SUFFIXES as USD_SUFFIXES
+from geometry.io.assets.usd import write_usd
+from geometry.io.captures.colmap import is_colmap_capture, read_colmap_images
+from geometry.io.captures.colmap_writer import colmap_model, write_colmap
+from geometry.io.captures.ddad import is_ddad, read_ddad
+from geometry.io.captures.nerfstudio import is_transforms, read_transforms, write_transforms
+from geometry.io.captures.nuscenes import is_nuscenes, is_nuscenes_frame, nuscenes_captures, read_nuscenes_frame
+from geometry.io.captures.posed import PosedImages
+from geometry.io.captures.realestate10k import is_realestate10k, read_realestate10k, write_realestate10k
+from geometry.io.exr import read_exr, write_exr
+from geometry.io.images import SUFFIXES as IMAGE_SUFFIXES
+from geometry.io.images import read_depth_png, read_image, write_depth_png, write_png
+from geometry.io.trajectories.camera_script import read_camera_script
+from geometry.io.trajectories.pose_files import (
+    read_cameras_json,
+    read_kitti_cameras,
+    read_tum_cameras,
+    write_cameras_json,
+    write_kitti,
+    write_tum,
+)
+from geometry.io.video import read_mp4, write_mp4
+
+Kind = Literal[
+    "cameras", "posed images", "image", "depth", "video", "points", "mesh", "textured mesh", "gaussians",
+    "point sequence",
+]  # fmt: skip
+CaptureReader = Callable[[], PosedImages]
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the table.
+
+    name        of the format
+    holds       what its reader returns and its writer takes: one of `Kind`, or several
+    help        what texts that list formats call it
+    suffixes    of its files; "" for a folder
+    prefix      that the names of its files begin with
+    recognizes  whether a file or folder is one, by what it holds; must be quick to say no
+    reader      `reader(path)` returns the value; None where the format is only written
+    options     keyword arguments the reader also takes, for what the file does not say
+    writer      `writer(path, value)`; None where the format is only read
+    captures    the labels and readers of all captures in a path; None = one capture, by `reader`, without a label
+    extra       the extra of this package that it needs
+    """
+
+    name: str
+    holds: tuple[Kind, ...]
+    help: str
+    suffixes: tuple[str, ...] = ()
+    prefix: str = ""
+    recognizes: Callable[[Path], bool] | None = None
+    reader: Callable[..., Any] | None = None
+    options: tuple[str, ...] = ()
+    writer: Callable[[Path, Any], None] | None = None
+    captures: Callable[[Path], Iterable[tuple[str, CaptureReader]]] | None = None
+    extra: str | None = None
+
+    def named(self, path: Path) -> bool:
+        """Whether the name of `path` is one for files of this format."""
+        return path.name.startswith(self.prefix) and path.suffix in self.suffixes
+
+    def recognized(self, path: Path) -> bool:
+        """Whether the content of `path` is of this format; by its name where only that can tell."""
+        return self.named(path) if self.recognizes is None else self.recognizes(path)
+
+
+FORMATS: dict[str, Format] = {
+    row.name: row
+    for row in (
+        Format(
+            "transforms.json", ("cameras", "posed images"), "transforms.json", (".json",), prefix="transforms",
+            recognizes=is_transforms, reader=read_transforms, options=("need_images",),
+            writer=lambda path, cameras: write_transforms(path, cameras, _image_names(cameras)),
+        ),
+        Format(
+            "COLMAP", ("cameras", "posed images"), "a COLMAP model's folder", ("",),
+            recognizes=is_colmap_capture, reader=read_colmap_images, options=("need_images",),
+            writer=lambda path, cameras: write_colmap(path, colmap_model(cameras, _image_names(cameras))),
+        ),
+        Format(
+            "nuScenes", ("posed images",), "the folder of a nuScenes dataset",
+            recognizes=is_nuscenes, captures=nuscenes_captures,
+        ),
+        Format(
+            "nuScenes frame", ("posed images",), "a nuScenes frame (.json)",
+            recognizes=is_nuscenes_frame, reader=read_nuscenes_frame,
+        ),
+        Format("DDAD", ("posed images",), "a DDAD scene (.json)", recognizes=is_ddad, reader=read_ddad),
+        Format(
+            "camera script", ("cameras",), "a camera script (.yaml)", (".yaml", ".yml"),
+            reader=lambda path: read_camera_script(path).cameras(),
+        ),
+        Format(
+            "TUM", ("cameras",), ".tum", (".tum",), reader=read_tum_cameras, options=("fov_deg", "hw"),
+            writer=lambda path, cameras: write_tum(path, cameras.time_s, cameras.world_from_camera),
+        ),
+        Format(
+            "KITTI", ("cameras",), ".kitti", (".kitti",), reader=read_kitti_cameras, options=("fov_deg", "hw"),
+            writer=lambda path, cameras: write_kitti(path, cameras.world_from_camera),
+        ),
+        Format(
+            "RealEstate10K", ("cameras", "posed images"), ".re10k or a RealEstate10K text with its video", (".re10k",),
+            recognizes=is_realestate10k, reader=read_realestate10k, options=("hw",), writer=write_realestate10k,
+        ),
+        Format(
+            "worldgen cameras", ("cameras",), "our own .json", (".json",),
+            reader=read_cameras_json, writer=write_cameras_json,
+        ),
+        Format("PNG", ("image",), ".png", (".png",), reader=read_image, writer=write_png),
+        Format("images", ("image",), "JPEG and other images", IMAGE_SUFFIXES, reader=read_image),
+        Format(
+            "OpenEXR", ("image",), ".exr", (".exr",),
+            reader=lambda path: _present(read_exr(path)[0], path, "R, G and B"), writer=write_exr, extra="exr",
+        ),
+        Format(
+            "depth PNG", ("depth",), ".png of 16 bits", (".png",), options=("metres_per_unit",),
+            reader=partial(read_depth_png, metres_per_unit=0.001),
+            writer=partial(write_depth_png, metres_per_unit=0.001),
+        ),
+        Format(
+            "depth OpenEXR", ("depth",), ".exr", (".exr",),
+            reader=lambda path: _present(read_exr(path)[1], path, "Z"),
+            writer=lambda path, depth: write_exr(path, None, depth), extra="exr",
+        ),
+        Format("MP4", ("video",), ".mp4", (".mp4",), reader=read_mp4, writer=partial(write_mp4, fps=24.0)),
+        Format("PLY", ("points", "mesh"), ".ply", (".ply",), reader=read_ply, writer=write_ply),
+        Format(
+            "GLB", ("points", "mesh", "textured mesh"), ".glb", (".glb",), reader=read_glb, writer=write_glb
+        ),
+        Format("OBJ", ("mesh", "textured mesh"), ".obj", (".obj",), reader=read_obj, writer=write_obj),
+        Format("Gaussian PLY", ("gaussians",), ".ply", (".ply",), reader=read_splats, writer=write_splats),
+        Format("splat", ("gaussians",), ".splat", (".splat",), reader=read_splats, writer=write_splats),
+        Format(
+            "USD", ("points", "mesh", "textured mesh", "gaussians"), "USD", USD_SUFFIXES,
+            writer=lambda path, part: write_usd(path, {"world": part}), extra="usd",
+        ),
+        Format(
+            "point sequence", ("point sequence",), "a folder of point clouds with times", ("",),
+            reader=read_point_sequence, writer=write_point_sequence,
+        ),
+    )
+}  # fmt: skip
+
+
+def listed(kind: Kind, written: bool = False) -> str:
+    """The formats of a kind that can be read, or written, as an enumeration for help and errors."""
+    rows = (row for row in FORMATS.values() if kind in row.holds)
+    names = [row.help for row in rows if (row.writer if written else row.reader or row.captures) is not None]
+    return " or ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])
+
+
+def read(path: Path | str, kind: Kind, **options: Any) -> Any:
+    """Read a file or folder, in the format that its name, or else its content, says.
+
+    Args:
+        path: the file or folder.
+        kind: what it is read as.
+        **options: what files of some formats do not say: `fov_deg` and `hw` (height, width) of cameras, `need_images`
+            of posed images, `metres_per_unit` of depth. Each format takes those it knows.
+
+    Returns:
+        What the format's reader returns: for "cameras" also `PosedImages`, for "points" also a `Mesh`.
+
+    Raises:
+        InputError: no format of this kind fits the path, or the file is not what its format asks for.
+    """
+    path = Path(path)
+    rows = [row for row in FORMATS.values() if kind in row.holds and row.reader is not None]
+    if path.is_dir():
+        fitting = [row for row in rows if row.recognizes is not None and row.recognizes(path)]
+        fitting += [row for row in rows if "" in row.suffixes]
+    else:
+        fitting = [row for row in rows if path.suffix and row.named(path)]
+        fitting = fitting or [row for row in rows if row.recognizes is not None and row.recognizes(path)]
+    if not fitting or (reader := fitting[0].reader) is None:
+        raise InputError(f"{path}: {kind} of an unknown kind; expected {listed(kind)}")
+    return reader(path, **{name: value for name, value in options.items() if name in fitting[0].options})
+
+
+def write(path: Path | str, value: Any, kind: Kind) -> None:
+    """Write a value in the format that the path's name says; a name without a suffix is a folder's.
+
+    Args:
+        path: the file or folder to write.
+        value: what the format's writer takes: `Cameras`, `Mesh`, `PointCloud`, `TexturedMesh`, `Splats`, or a tensor.
+        kind: what it is written as.
+
+    Raises:
+        InputError: no format of this kind has such a name, or the format cannot hold the value.
+    """
+    path = Path(path)
+    rows = [row for row in FORMATS.values() if kind in row.holds and row.named(path)]
+    writer = next((row.writer for row in rows if row.writer is not None), None)
+    if writer is None:
+        raise InputError(f"{path}: {kind} of an unknown kind; expected {listed(kind, written=True)}")
+    writer(path, value)
+
+
+def read_cameras(path: Path | str, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 640)) -> Cameras:
+    """Read the cameras in a file or folder, in the format that its name says; their images need not be there.
+
+    Args:
+        path: a file or folder of one of the formats that hold cameras.
+        fov_deg: field of view over the shorter side in degrees, for formats that store poses only.
+        hw: height and width in pixels, for formats that store poses only.
+
+    Returns:
+        Cameras of batch shape [n].
+
+    Raises:
+        InputError: the name is of no such format, or the file is not what its format asks for.
+    """
+    found = read(path, "cameras", fov_deg=fov_deg, hw=hw, need_images=False)
+    return found.cameras if isinstance(found, PosedImages) else found
+
+
+def write_cameras(path: Path | str, cameras: Cameras) -> None:
+    """Write cameras in the format that the path's name says; images are named frames/00000.png and so on.
+
+    Args:
+        path: a file, or for a COLMAP model a new folder, whose name has no suffix.
+        cameras: of batch shape [n].
+
+    Raises:
+        InputError: the name is of no format that cameras are written in, or the format cannot hold them.
+    """
+    write(path, cameras, "cameras")
+
+
+def captures_of(path: Path) -> tuple[str, list[tuple[str, CaptureReader]]] | None:
+    """The captures that a file or folder is, by its content: the format's name, and their labels and readers.
+
+    Raises:
+        InputError: a dataset of several captures cannot be listed.
+    """
+    for row in FORMATS.values():
+        if "posed images" in row.holds and row.recognized(path):
+            assert row.reader is not None or row.captures is not None, row.name
+            single = [("", partial(row.reader, path))] if row.reader is not None else []
+            return row.name, list(single if row.captures is None else row.captures(path))
+    return None
+
+
+def _image_names(cameras: Cameras) -> list[str]:
+    """Names for the images of cameras [n], where a format stores some."""
+    return [f"frames/{n:05d}.png" for n in range(len(cameras))]
+
+
+def _present(values: Any, path: Path, channels: str) -> Any:
+    if values is None:
+        raise InputError(f"{path}: no such channels; expected {channels}")
+    return values
