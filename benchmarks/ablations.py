@@ -32,7 +32,7 @@ from worldgen.pipelines.novel_views import ONE_CALL, generate_views
 from worldgen.runtime.config import load
 from worldgen.scenes.families.tabletop import tabletop
 from worldgen.scenes.rendering.render import render
-from worldgen.training.config import RunConfig
+from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.run import train
 
 BASE = "base"

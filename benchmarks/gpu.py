@@ -11,7 +11,7 @@ from torch import Tensor
 from worldgen.models.world_model import WorldModel
 from worldgen.runtime.precision import computes_half
 from worldgen.training.batches.scene_stream import SceneStream
-from worldgen.training.config import RunConfig
+from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.optimizer import build_optimizers
 from worldgen.training.planning import matrix_speed, plan, shown
 

@@ -25,7 +25,7 @@ from worldgen.models.network.attention import positions
 from worldgen.models.network.dit import Block, DiTConfig, MultiViewDiT
 from worldgen.runtime.config import load
 from worldgen.sampling import Euler, Flow, Guidance, Levels, guide, sample
-from worldgen.training.config import RunConfig
+from worldgen.training.config.run import RunConfig
 from worldgen.training.planning import Allocations
 
 FRAMES, SIDE, WIDTH, HEADS, DEPTH = 8, 8, 384, 6, 6

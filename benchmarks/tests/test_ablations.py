@@ -11,7 +11,9 @@ from benchmarks import ablations
 from tests.models.tiny import tiny_model
 from tests.training.engine.test_budget import Clock
 from worldgen.runtime.config import load, plain
-from worldgen.training.config import DataConfig, RunConfig, TrainConfig
+from worldgen.training.config.data import DataConfig
+from worldgen.training.config.run import RunConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine import budget
 
 

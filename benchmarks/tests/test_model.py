@@ -7,7 +7,9 @@ import torch
 
 from benchmarks import gpu, model
 from tests.models.tiny import tiny_model
-from worldgen.training.config import DataConfig, RunConfig, TrainConfig
+from worldgen.training.config.data import DataConfig
+from worldgen.training.config.run import RunConfig
+from worldgen.training.config.train import TrainConfig
 
 
 def test_contestants_do_the_work_that_is_timed() -> None:

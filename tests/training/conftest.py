@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.models.tiny import tiny_model
-from worldgen.training.config import DataConfig, RunConfig, TaskConfig, TrainConfig
+from worldgen.training.config.data import DataConfig
+from worldgen.training.config.run import RunConfig
+from worldgen.training.config.tasks import TaskConfig
+from worldgen.training.config.train import TrainConfig
 
 
 @pytest.fixture

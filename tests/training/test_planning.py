@@ -12,7 +12,9 @@ from geometry.errors import InputError
 from tests.models.tiny import tiny_model
 from worldgen.cli import main
 from worldgen.models.world_model import WorldModel
-from worldgen.training.config import DataConfig, RunConfig, TrainConfig
+from worldgen.training.config.data import DataConfig
+from worldgen.training.config.run import RunConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.planning import describe, plan
 
 # Measured in a process whose allocator gives freed memory back at once (glibc keeps pieces: up to 40% more).
@@ -22,7 +24,7 @@ from pathlib import Path
 import torch
 from worldgen.runtime.config import load
 from worldgen.models.world_model import WorldModel
-from worldgen.training.config import RunConfig
+from worldgen.training.config.run import RunConfig
 from worldgen.training.planning import shown, plan
 
 def status(key):

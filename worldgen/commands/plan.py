@@ -15,7 +15,7 @@ class Plan(RunOptions):
     def run(self) -> None:
         """Print the plan."""
         from worldgen.runtime.config import load
-        from worldgen.training.config import RunConfig
+        from worldgen.training.config.run import RunConfig
         from worldgen.training.planning import describe
 
         print(describe(load(RunConfig, self.config, self.overrides), self.device))

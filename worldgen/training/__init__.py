@@ -1,6 +1,6 @@
 """Training on endless scenes: configuration, data, loss, loop, checkpoints."""
 
-from worldgen.training.config import RunConfig
+from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.trainer import Trainer
 
 __all__ = [

@@ -19,7 +19,7 @@ from worldgen.core.conditioning import Conditioning
 from worldgen.models.codec.files import load_codec
 from worldgen.models.world_model import ModelConfig, WorldModel
 from worldgen.runtime.precision import computes_half
-from worldgen.training.config import RunConfig
+from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.optimizer import build_optimizers
 
 

@@ -12,7 +12,7 @@ from worldgen.core.clip import Clip
 from worldgen.data import Sample, write_shard
 from worldgen.models.codec.pixel import PixelCodec
 from worldgen.training.batches.scene_stream import SceneStream
-from worldgen.training.config import Stage
+from worldgen.training.config.train import TrainingStage
 from worldgen.training.engine.trainer import Trainer
 
 CPU = torch.device("cpu")
@@ -66,16 +66,16 @@ def test_ranks_share_a_batch_and_render_nothing_else(run_of) -> None:
 
 
 def test_stages_follow_one_another_with_their_own_sizes_and_scenes(run_of) -> None:
-    config = run_of(steps=8, batch=2, curriculum=(Stage(2, 8, 3, (1,)), Stage(1, 16, 2, (2,))))
+    config = run_of(steps=8, batch=2, curriculum=(TrainingStage(2, 8, 3, (1,)), TrainingStage(1, 16, 2, (2,))))
     assert [config.stage_at(step)[:2] for step in (0, 1, 2, 3, 7)] == [(0, 0), (0, 0), (1, 2), (2, 3), (2, 3)]
     stream = SceneStream(config, CPU)
     shapes = [tuple(stream.footage(step).clip.rgb.shape) for step in (0, 2, 3)]
     assert shapes == [(3, 3, 3, 8, 8), (2, 3, 3, 16, 16), (2, 3, 3, 16, 16)]
     assert not torch.equal(stream.footage(2).clip.rgb, stream.footage(3).clip.rgb)
     with pytest.raises(InputError, match="the stages' steps are part"):
-        run_of(steps=3, curriculum=(Stage(3, 16, 2, (2,)),))
+        run_of(steps=3, curriculum=(TrainingStage(3, 16, 2, (2,)),))
     with pytest.raises(InputError, match=r"curriculum\[0\].size_px 10"):
-        run_of(curriculum=(Stage(3, 10, 2, (2,)),))
+        run_of(curriculum=(TrainingStage(3, 10, 2, (2,)),))
 
 
 def test_every_scene_has_a_caption_and_a_layout_where_the_model_has_one(run_of) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from worldgen.runtime.rng import Stream, stream
 from worldgen.training.batches.task_sampling import Tasks, draw_tasks
-from worldgen.training.config import PATTERNS, TaskConfig
+from worldgen.training.config.tasks import PATTERNS, TaskConfig
 
 RGB, DEPTH, LAYOUT = 0, 1, 2
 NEVER = TaskConfig(**dict.fromkeys(PATTERNS, 0.0))

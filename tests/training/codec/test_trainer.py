@@ -18,7 +18,8 @@ from worldgen.models.codec.files import load_codec, save_codec
 from worldgen.models.codec.vae import BranchConfig, ConvVAE, ConvVAEConfig
 from worldgen.runtime.config import plain
 from worldgen.training.codec.trainer import CodecLoss, CodecRun, CodecTrainer, codec_loss, in_order
-from worldgen.training.config import DataConfig, TrainConfig
+from worldgen.training.config.data import DataConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine import checkpoint
 
 SHAPE = BranchConfig(3, (8, 12), (1, 1), (1, 1))

@@ -14,7 +14,7 @@ import torch
 
 from geometry.errors import InputError
 from worldgen.runtime.config import load
-from worldgen.training.config import RunConfig
+from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.distributed import Ranks, joined
 from worldgen.training.engine.trainer import Trainer
 

@@ -10,7 +10,7 @@ import torch
 from geometry.errors import InputError
 from worldgen.cli import main
 from worldgen.models.world_model import WorldModel
-from worldgen.training.config import RunConfig
+from worldgen.training.config.run import RunConfig
 from worldgen.training.engine import checkpoint
 from worldgen.training.engine.averages import Profiles, Snapshots, average, decay, exponent, snapshot_path
 from worldgen.training.engine.run import Interrupts, run_to_end

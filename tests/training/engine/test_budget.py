@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from geometry.errors import InputError
-from worldgen.training.config import Stage
+from worldgen.training.config.train import TrainingStage
 from worldgen.training.engine import budget
 from worldgen.training.engine.run import Interrupts, run_to_end
 from worldgen.training.engine.trainer import Trainer
@@ -81,7 +81,7 @@ def test_the_configured_steps_are_the_most(run_of, clock: Clock, steps: int) -> 
 
 
 def test_the_last_stage_is_what_is_timed(run_of, clock: Clock) -> None:
-    trainer = Trainer(run_of(steps=1000, budget_s=130.0, curriculum=(Stage(30, 16, 2, (2,)),)))
+    trainer = Trainer(run_of(steps=1000, budget_s=130.0, curriculum=(TrainingStage(30, 16, 2, (2,)),)))
     for record in trainer.steps():
         clock.tick = 1.0 if record["step"] < 30 else 4.0
     # 30 s, then 20 steps of 4 s; the 20 s that are left are 5 more.

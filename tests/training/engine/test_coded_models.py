@@ -20,7 +20,8 @@ from worldgen.models.codec.vae import ConvVAE
 from worldgen.models.world_model import ModelConfig, WorldModel
 from worldgen.pipelines.novel_views import Sampling, generate_views
 from worldgen.runtime.config import build, plain
-from worldgen.training.config import RunConfig, TaskConfig
+from worldgen.training.config.run import RunConfig
+from worldgen.training.config.tasks import TaskConfig
 from worldgen.training.objectives.loss import encode
 from worldgen.training.planning import plan
 

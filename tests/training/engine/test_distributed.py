@@ -24,7 +24,11 @@ from tests.training.engine.test_trainer import whole_model
 from worldgen.models.world_model import WorldModel
 from worldgen.runtime.config import plain
 from worldgen.training.batches.scene_stream import SceneStream
-from worldgen.training.config import DataConfig, RewardConfig, RunConfig, TaskConfig, TrainConfig
+from worldgen.training.config.data import DataConfig
+from worldgen.training.config.objectives import RewardConfig
+from worldgen.training.config.run import RunConfig
+from worldgen.training.config.tasks import TaskConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine import checkpoint
 from worldgen.training.engine.averages import Snapshots
 from worldgen.training.engine.distributed import Ranks, joined

@@ -19,7 +19,9 @@ from worldgen.models.codec.pixel import PixelCodec
 from worldgen.models.text import TextConfig
 from worldgen.models.world_model import WorldModel
 from worldgen.runtime.config import plain
-from worldgen.training.config import PATTERNS, RunConfig, Stage, TaskConfig
+from worldgen.training.config.run import RunConfig
+from worldgen.training.config.tasks import PATTERNS, TaskConfig
+from worldgen.training.config.train import TrainingStage
 from worldgen.training.engine import checkpoint
 from worldgen.training.engine.trainer import Trainer, pick_device
 
@@ -28,7 +30,7 @@ import sys
 from pathlib import Path
 import torch
 from worldgen.runtime.config import load
-from worldgen.training.config import RunConfig
+from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.trainer import Trainer
 
 torch.set_num_threads(1)
@@ -229,7 +231,7 @@ def whole_model(config: RunConfig) -> RunConfig:
 
 
 def test_a_model_with_every_part_trains_resumes_exactly_and_is_saved_whole(run_of, tmp_path: Path) -> None:
-    options = {"curriculum": (Stage(3, 8, 2, (1, 2)),), "consistency_weight": 0.1, "checkpointing": True}
+    options = {"curriculum": (TrainingStage(3, 8, 2, (1, 2)),), "consistency_weight": 0.1, "checkpointing": True}
     options |= {"alignment_weight": 2.0, "alignment_until": 0.6}
     whole = trained(whole_model(run_of("whole", **options)))
     trained(whole_model(run_of("parts", **options)), steps=4)

@@ -14,7 +14,7 @@ from geometry.rotation.transforms import rigid, rotation_about
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import Normalization
 from worldgen.models.world_model import WorldModel
-from worldgen.training.config import RewardConfig
+from worldgen.training.config.objectives import RewardConfig
 from worldgen.training.engine.trainer import Trainer
 from worldgen.training.objectives.alignment import TokenGeometry
 

@@ -24,7 +24,9 @@ from worldgen.sampling.guidance import Guidance, guide
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import Euler
-from worldgen.training.config import DistillConfig, RunConfig, TaskConfig
+from worldgen.training.config.objectives import DistillConfig
+from worldgen.training.config.run import RunConfig
+from worldgen.training.config.tasks import TaskConfig
 from worldgen.training.objectives.distill import DistilledObjective, StudentTrainer
 
 GIVEN = TaskConfig(given=1.0, given_depth=0.0, depth=0.0, unknown=0.0, independent=0.0, drop_cameras=0.0, top=0.5)

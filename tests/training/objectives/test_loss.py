@@ -13,10 +13,11 @@ from worldgen.core.normalization import Normalization, scene_scale_from_cameras
 from worldgen.models.world_model import WorldModel
 from worldgen.training.batches.scene_stream import SceneStream
 from worldgen.training.batches.task_sampling import Tasks
-from worldgen.training.config import TrainConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine.optimizer import Muon, build_optimizers, orthogonalized, rate
 from worldgen.training.objectives.consistency import disagreement
-from worldgen.training.objectives.loss import Batch, Objective, encode, weight
+from worldgen.training.objectives.loss import Batch, Objective, encode
+from worldgen.training.weighting import weight
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
 from worldgen.scenes.rendering.render import render
 from worldgen.training.batches.task_sampling import Tasks
-from worldgen.training.config import RewardConfig, RunConfig
+from worldgen.training.config.objectives import RewardConfig
+from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.trainer import Trainer
 from worldgen.training.objectives.loss import Batch, Objective
 from worldgen.training.objectives.reward import RewardedObjective, sampled_reward

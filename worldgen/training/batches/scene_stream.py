@@ -21,7 +21,8 @@ from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.family import draw
 from worldgen.scenes.layout import layout
 from worldgen.scenes.rendering.render import render
-from worldgen.training.config import RunConfig, Stage
+from worldgen.training.config.run import RunConfig
+from worldgen.training.config.train import TrainingStage
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SceneStream:
         path = config.data.shards
         self.shards = None if path is None else Shards(path)
 
-    def places(self, stage: Stage) -> range:
+    def places(self, stage: TrainingStage) -> range:
         """The places of a stage's batch that are this rank's. Raises InputError when ranks can't share it evenly."""
         if stage.batch % self.world_size:
             raise InputError(f"a batch of {stage.batch} for {self.world_size} ranks; expected a multiple")
@@ -67,7 +68,7 @@ class SceneStream:
                 clips, captions[row] = _replaced(clips, row, sample[0]), sample[1]
         return Footage(clips, tuple(captions))
 
-    def _real(self, step: int, place: int, stage: Stage) -> tuple[Clip, str] | None:
+    def _real(self, step: int, place: int, stage: TrainingStage) -> tuple[Clip, str] | None:
         """The clip of a capture that takes a place instead of a scene, if one does."""
         data = self.config.data
         draw = stream(Stream.TRAINING, data.seed, step, place, 7)
@@ -114,7 +115,7 @@ class SceneStream:
         back = torch.tensor(order).argsort().to(self.device)
         return Footage(_joined(parts)[back], tuple(captions))
 
-    def _render_family(self, name: str, numbers: list[int], stage: Stage) -> tuple[Clip, Sequence[str]]:
+    def _render_family(self, name: str, numbers: list[int], stage: TrainingStage) -> tuple[Clip, Sequence[str]]:
         """The clips of one family in a pool, and their captions."""
         data, size = self.config.data, stage.size_px
         scene = draw(name, data.seed, numbers)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from geometry.shapes import Bool, Float, Int
-from worldgen.training.config import PATTERNS, TaskConfig
+from worldgen.training.config.tasks import PATTERNS, TaskConfig
 
 
 @dataclass(frozen=True)

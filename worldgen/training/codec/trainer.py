@@ -18,7 +18,9 @@ from worldgen.models.world_model import ModelConfig, pick_device
 from worldgen.runtime.precision import computes_half
 from worldgen.runtime.rng import Stream, stream
 from worldgen.training.batches.scene_stream import SceneStream
-from worldgen.training.config import DataConfig, RunConfig, TrainConfig
+from worldgen.training.config.data import DataConfig
+from worldgen.training.config.run import RunConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine.distributed import Ranks
 from worldgen.training.engine.resumable import Resumable
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from geometry.errors import InputError
-from worldgen.training.config import TrainConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine.distributed import Ranks
 
 _LEAST_MEASURED = 20  # steps

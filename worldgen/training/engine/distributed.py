@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from geometry.errors import InputError
 from worldgen.models.network.context_parallel import Context
 from worldgen.models.world_model import pick_device
-from worldgen.training.config import TrainConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.objectives.loss import Objective
 
 _ENVIRONMENT = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")

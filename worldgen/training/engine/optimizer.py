@@ -8,7 +8,7 @@ from torch.distributed.tensor import DTensor
 
 from geometry.shapes import Float
 from worldgen.runtime.precision import computes_half
-from worldgen.training.config import TrainConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine.distributed import local, own_rows
 
 

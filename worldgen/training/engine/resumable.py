@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from geometry.errors import InputError
 from worldgen.runtime.config import as_first_stored, plain
 from worldgen.runtime.rng import Stream, stream
-from worldgen.training.config import TrainConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine import averages, checkpoint
 from worldgen.training.engine.budget import Budget
 from worldgen.training.engine.distributed import Ranks, local, whole

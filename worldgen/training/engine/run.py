@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 
 from geometry.errors import InputError
 from worldgen.runtime.config import load
-from worldgen.training.config import RunConfig, TrainConfig
+from worldgen.training.config.run import RunConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine.distributed import Ranks, joined
 from worldgen.training.engine.sheet import write_sheet
 from worldgen.training.engine.trainer import Trainer

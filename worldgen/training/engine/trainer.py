@@ -17,7 +17,7 @@ from worldgen.runtime.rng import Stream, stream
 from worldgen.training.batches.memory_render import memory_render
 from worldgen.training.batches.scene_stream import SceneStream
 from worldgen.training.batches.task_sampling import Tasks, draw_tasks
-from worldgen.training.config import RunConfig
+from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.distributed import Ranks, whole
 from worldgen.training.engine.resumable import Resumable
 from worldgen.training.objectives.alignment import AlignedObjective, Alignment

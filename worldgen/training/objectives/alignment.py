@@ -18,7 +18,7 @@ from worldgen.core.clip import Clip
 from worldgen.core.normalization import Normalization
 from worldgen.models.network.dit import MultiViewDiT
 from worldgen.models.world_model import WorldModel
-from worldgen.training.config import TrainConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.objectives.loss import Batch, Objective
 
 

@@ -25,7 +25,8 @@ from worldgen.models.world_model import WorldModel
 from worldgen.sampling.defaults import SamplingDefaults
 from worldgen.sampling.guidance import Guidance, guide
 from worldgen.sampling.process import per_channel
-from worldgen.training.config import DistillConfig, TrainConfig
+from worldgen.training.config.objectives import DistillConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine.trainer import Trainer
 from worldgen.training.objectives.loss import Batch, Objective
 

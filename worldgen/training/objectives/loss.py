@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.core.clip import Clip
 from worldgen.core.conditioning import Conditioning
@@ -15,8 +14,9 @@ from worldgen.models.world_model import WorldModel
 from worldgen.runtime.precision import computes_half
 from worldgen.sampling.process import per_channel
 from worldgen.training.batches.task_sampling import Tasks
-from worldgen.training.config import WEIGHTINGS, TrainConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.objectives.consistency import disagreement
+from worldgen.training.weighting import weight
 
 
 @dataclass(frozen=True)
@@ -162,27 +162,3 @@ def read(model: WorldModel, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
     assert model.text is not None
     tokens, mask = model.text.encode(captions)
     return tokens.to(model.device), mask.to(model.device)
-
-
-def weight(name: str, level: Tensor, least: float) -> Tensor:
-    """What a squared error of the clean estimate counts at a level t.
-
-    velocity  1 / t^2: the error of the velocity (the x0 error over t)
-    x0        1
-    snr       ((1 - t) / t)^2, the signal-to-noise ratio (the error of the noise; Ho et al. 2020)
-    min_snr   the same, at most 5 (Hang et al. 2023, eq. 8)
-
-    Below `least` the weight stays what it is there, or nearly clean frames would decide everything (Li & He 2025,
-    "Back to Basics", use 0.05; small models with little training have no capacity to spend on the last details).
-    """
-    t = level.clamp_min(least)
-    if name == "velocity":
-        return 1 / t.square()
-    if name == "x0":
-        return torch.ones_like(t)
-    ratio = ((1 - t) / t).square()
-    if name == "snr":
-        return ratio
-    if name == "min_snr":
-        return ratio.clamp_max(5.0)
-    raise InputError(f"loss weighting {name!r}; expected one of {', '.join(WEIGHTINGS)}")

@@ -21,7 +21,8 @@ from worldgen.runtime.precision import computes_half
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import Euler
-from worldgen.training.config import RewardConfig, TrainConfig
+from worldgen.training.config.objectives import RewardConfig
+from worldgen.training.config.train import TrainConfig
 from worldgen.training.objectives.loss import Batch, Objective, encode
 
 
