@@ -35,9 +35,9 @@ from worldgen.pipelines.novel_views import Sampling, Wrap, generate_views
 from worldgen.runtime.atomic_dir import atomic_dir
 from worldgen.runtime.contact_sheet import grid
 from worldgen.runtime.rng import Stream, stream
+from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
 from worldgen.sampling.energies import Energy, flow_energy, reprojection_energy
 from worldgen.sampling.guidance import Guidance, guide_by_energy
-from worldgen.sampling.process import Denoiser
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
 from worldgen.scenes.rendering.render import render
@@ -80,13 +80,13 @@ def generated(model: WorldModel, truth: Clip, camera: float = 1.0, wrap: Wrap | 
 
 def variants(model: WorldModel, truth: Clip) -> dict[str, Clip]:
     """Everything that is compared, by name."""
-    codec, channels = model.codec, model.channels
+    codec = model.codec
 
     def dropped(denoiser: Denoiser, _: Conditioning) -> Denoiser:
-        return lambda x, level, conditioning: denoiser(x, level, conditioning.without_cameras())
+        return FunctionDenoiser.like(denoiser, lambda x, level, c: denoiser(x, level, c.without_cameras()))
 
     def down(denoiser: Denoiser, energy: Energy) -> Denoiser:
-        return guide_by_energy(denoiser, energy, STEP, channels, REPEATS)
+        return guide_by_energy(denoiser, energy, STEP, REPEATS)
 
     assert truth.flow is not None and truth.visibility is not None
     motion = flow_energy(codec, truth.flow, truth.visibility)

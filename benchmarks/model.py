@@ -121,19 +121,20 @@ def blocks(repeats: int, dtype: torch.dtype) -> list[Result]:
 def our_sampling(cameras: bool) -> Callable[[], Tensor]:
     """Eight views of 64 x 64 pixels in 20 steps with guidance, by our network and sampler."""
     network = started(MultiViewDiT(config(cameras, text=True)))
-    denoiser = Flow(0.5, "velocity").precondition(network, CHANNELS)
+    modalities = {"rgb": CHANNELS[0], "depth": CHANNELS[1]}
+    denoiser = Flow(0.5, "velocity").precondition(network, modalities)
     x = torch.randn(1, FRAMES, sum(CHANNELS), SIDE, SIDE)
     given = torch.zeros(FRAMES, 2, dtype=torch.bool)
     given[0] = True
-    plain, modalities = shown(), {"rgb": CHANNELS[0], "depth": CHANNELS[1]}
+    plain = shown()
     words = torch.zeros(1, 1, WIDTH)
     conditioning = Conditioning(
         plain.cameras, plain.cameras_known, text=words, text_mask=torch.ones(1, 1, dtype=torch.bool)
     )
 
     def run() -> Tensor:
-        guided, y = guide(denoiser, Guidance(image=GUIDANCE), x, modalities), x
-        for state in sample(guided, x, x, Levels.given(given, STEPS), conditioning, Euler(), CHANNELS):
+        guided, y = guide(denoiser, Guidance(image=GUIDANCE), x), x
+        for state in sample(guided, x, x, Levels.given(given, STEPS), conditioning, Euler()):
             y = state.x
         return y
 

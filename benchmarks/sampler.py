@@ -20,6 +20,7 @@ from benchmarks.timing import Result, compare, run_cases
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling
+from worldgen.sampling.denoiser import FunctionDenoiser
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.oracles import blank
 from worldgen.sampling.process import EDM, VP, Flow, Process
@@ -35,16 +36,18 @@ RUNS = 20  # of each contestant in a turn: a run is a few hundred microseconds
 
 def ours(x: Tensor, answer: Tensor, solver: Solver, process: Process, schedule: Tensor) -> Callable[[], Run]:
     """Makes a run of our sampler with a network that always says the same."""
-    frames, channels = x.shape[1], (x.shape[2],)
+    frames = x.shape[1]
     conditioning = blank(1, frames)
 
     def network(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         return answer
 
+    denoiser = FunctionDenoiser(network, process, {"rgb": x.shape[2]})
+
     def prepare() -> Run:
         levels = Levels.full_sequence(frames, 1, schedule)
-        start = begin(x, levels, solver, process)
-        states = sample(network, x, x, levels, conditioning, solver, channels, process, state=start)
+        start = begin(denoiser, x, levels, solver)
+        states = sample(denoiser, x, x, levels, conditioning, solver, state=start)
 
         def run() -> None:
             for _ in states:
@@ -134,7 +137,8 @@ def agreement() -> float:
     for now, sigma in zip(scheduler.timesteps, scheduler.sigmas):
         y = scheduler.step((y - torch.tanh(y)) / sigma, now, y, return_dict=False)[0]
     levels = Levels.full_sequence(x.shape[1], 1, scheduler.sigmas.double())
-    *_, last = sample(lambda x, *_: torch.tanh(x), x, x, levels, blank(1, x.shape[1]), Euler(), (x.shape[2],))
+    denoiser = FunctionDenoiser(lambda x, *_: torch.tanh(x), Flow(), {"rgb": x.shape[2]})
+    *_, last = sample(denoiser, x, x, levels, blank(1, x.shape[1]), Euler())
     return float((last.x - y).abs().max())
 
 
@@ -155,10 +159,8 @@ def share_of_a_step() -> tuple[float, float]:
 
     with torch.inference_mode():
         start = time.perf_counter()
-        for _ in sample(
-            timed, x, x, Levels.full_sequence(8, len(model.channels), sampling.steps), conditioning, Euler(),
-            model.channels,
-        ):  # fmt: skip
+        levels = Levels.full_sequence(8, len(model.channels), sampling.steps)
+        for _ in sample(FunctionDenoiser.like(denoiser, timed), x, x, levels, conditioning, Euler()):
             pass
         whole = time.perf_counter() - start
     return 1e3 * whole / sampling.steps, (whole - inside) / whole

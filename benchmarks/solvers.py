@@ -23,7 +23,7 @@ from worldgen.sampling.process import EDM, VP, Flow, Process
 from worldgen.sampling.sampler import begin, sample
 from worldgen.sampling.solvers import DPM2M, Euler, Heun, Solver, UniPC
 
-FRAMES, CHANNELS = 4, (2, 1)
+FRAMES, MODALITIES = 4, {"rgb": 2, "depth": 1}
 KNOWN = torch.tensor([[True, True], [False, True], [False, False], [False, False]])
 ORDERS: dict[str, tuple[Solver, int]] = {
     "Euler": (Euler(), 1),
@@ -38,7 +38,7 @@ PROCESSES: dict[str, Process] = {
     "VP cosine": VP(schedule="cosine"),
     "VP zero-terminal": VP(schedule="zero_terminal"),
 }
-_M = len(CHANNELS)
+_M = len(MODALITIES)
 MODES: dict[str, Callable[[int], Levels]] = {
     "full sequence": lambda steps: Levels.full_sequence(FRAMES, _M, steps),
     "given": lambda steps: Levels.given(KNOWN, steps),
@@ -71,9 +71,8 @@ def law_error(gaussian: Gaussian, levels: Levels, solver: Solver) -> float:
     at_first, at_last = (_given(*gaussian.law(levels.matrix[row]), given, gaussian.mean) for row in (0, -1))
     points = torch.cat([at_first[0][None], at_first[0] + _root(at_first[1], given).T])
     x = gaussian.framed(points)
-    process, conditioning = gaussian.process, blank(len(x), gaussian.frames)
-    start = begin(x, levels, solver, process)
-    *_, last = sample(gaussian.denoise, x, x, levels, conditioning, solver, CHANNELS, process, state=start)
+    start = begin(gaussian, x, levels, solver)
+    *_, last = sample(gaussian, x, x, levels, blank(len(x), gaussian.frames), solver, state=start)
     out = last.x.flatten(1)
     matrix = (out[1:] - out[0]).T
     errors = ((out[0] - at_last[0]).abs(), (matrix @ matrix.T - at_last[1]).abs().flatten())
@@ -151,7 +150,7 @@ def main() -> int:
     print("|---" * (2 + len(ORDERS)) + "|")
     cases = [(mode, "flow") for mode in MODES] + [("rolling", name) for name in PROCESSES if name != "flow"]
     for mode, name in cases:
-        gaussian, cells, lines = Gaussian.random(FRAMES, CHANNELS, PROCESSES[name]), [], {}
+        gaussian, cells, lines = Gaussian.random(FRAMES, MODALITIES, PROCESSES[name]), [], {}
         for solver, (made, promised) in ORDERS.items():
             lines[solver], found = order(gaussian, mode, made, arguments.steps)
             missed += found < 0.75 * promised

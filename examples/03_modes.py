@@ -91,11 +91,11 @@ def pyramid(model: worldgen.WorldModel, truth: Clip, steps: int) -> tuple[Pyrami
     noise = [part.fresh(np.full((len(truth), 2), stage)) for stage, part in enumerate(keyed)]
     given = torch.zeros(len(truth), 2, dtype=torch.bool)
     given[0, 0] = True
-    stages = Pyramid.of(given, sizes[1], (1 + steps // 4, steps - steps // 4), (0.7,))
+    stages = Pyramid.of(given, sizes[1], (1 + steps // 4, steps - steps // 4), (0.7,), model.config.process)
     conditioning = Conditioning.of(normalization.normalize(truth.cameras))
     with torch.inference_mode():
         *_, (_, last) = sample_pyramid(
-            model.denoiser(), known, noise, stages, conditioning, SOLVERS["euler"], model.channels, model.codec.block
+            model.denoiser(), known, noise, stages, conditioning, SOLVERS["euler"], model.codec.block
         )
     return stages, model.codec.decode(last.x.clone())["rgb"][0].clamp(0, 1)
 

@@ -12,6 +12,7 @@ from worldgen.core.clip import Clip
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.generation import generate
 from worldgen.pipelines.novel_views import Sampling, generate_views
+from worldgen.sampling.denoiser import FunctionDenoiser
 from worldgen.sampling.guidance import Guidance
 from worldgen.sampling.levels import Levels
 from worldgen.scenes.families.tabletop import tabletop
@@ -84,7 +85,7 @@ def test_steps_can_be_watched_and_the_denoiser_wrapped(model: WorldModel, clip: 
             asked.append(x.shape)
             return denoiser(x, level, conditioning)
 
-        return counted
+        return FunctionDenoiser.like(denoiser, counted)
 
     generate(model, clip, Levels.given(known((0, 0)), 2), wrap=wrap, on_step=lambda state: rows.append(state.row))
     assert rows == [1, 2] and len(asked) == 2

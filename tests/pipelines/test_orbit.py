@@ -21,8 +21,8 @@ from worldgen.core.normalization import scene_scale_from_cameras
 from worldgen.evaluation.metrics.image import psnr
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import ONE_CALL, Sampling, Wrap, generate_views
+from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
 from worldgen.sampling.guidance import Guidance
-from worldgen.sampling.process import Denoiser
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
 from worldgen.scenes.rendering.render import render
@@ -155,7 +155,7 @@ def test_views_take_every_scale_and_a_wrapper_of_the_denoiser(tiny: WorldModel, 
 
     def constant(denoiser: Denoiser, conditioning: Conditioning) -> Denoiser:
         told.append(conditioning.cameras)
-        return lambda x, level, _: torch.zeros_like(x)
+        return FunctionDenoiser.like(denoiser, lambda x, level, _: torch.zeros_like(x))
 
     def made(guidance: Guidance | None, scale: float = 1.0, wrap: Wrap | None = None) -> Tensor:
         sampling = Sampling(steps=2, guidance=scale)

@@ -12,9 +12,11 @@ from worldgen import scenes
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import Normalization, scene_scale_from_cameras
 from worldgen.models.codec.pixel import PixelCodec
+from worldgen.sampling.denoiser import FunctionDenoiser
 from worldgen.sampling.energies import Energy, camera_energy, flow_energy, mask_energy, reprojection_energy
 from worldgen.sampling.guidance import guide_by_energy
 from worldgen.sampling.oracles import blank
+from worldgen.sampling.process import Flow
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 
 CODEC = PixelCodec(block=4)
@@ -147,7 +149,8 @@ def test_masks_are_cross_entropy_where_a_class_is_wanted() -> None:
 def test_going_down_each_energy_lowers_it_for_every_clip(still: Clip, name: str) -> None:
     x0, _ = encoded(still)
     noisy, energy = x0 + 0.05 * torch.randn_like(x0), energies(still)[name]
-    denoiser = guide_by_energy(lambda x, level, conditioning: x, energy, 0.5, (48, 16), repeats=3)
+    plain = FunctionDenoiser(lambda x, level, conditioning: x, Flow(), {"rgb": 48, "depth": 16})
+    denoiser = guide_by_energy(plain, energy, 0.5, repeats=3)
     with torch.inference_mode():
         after = denoiser(noisy, torch.ones(2, 3, 2), blank(2, 3))
         assert bool((energy(after) < 0.9 * energy(noisy)).all())

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from worldgen.core.conditioning import Conditioning
+from worldgen.sampling.denoiser import FunctionDenoiser
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.oracles import blank
 from worldgen.sampling.process import Process
@@ -121,7 +122,7 @@ def test_a_solver_follows_the_reference_step_by_step(name: str, golden) -> None:
     noises = torch.cat([noises, torch.zeros(1, 4, 8, dtype=torch.float64)])[:, :, None, :, None, None]
     start = samples[0][:, None, :, None, None] / process.sigmas[0]
     states = sample(
-        denoise, start, start, levels, blank(4, 1), solver, (8,), process,
+        FunctionDenoiser(denoise, process, {"x": 8}), start, start, levels, blank(4, 1), solver,
         fresh=lambda moves: noises[min(int(moves[0, 0]) - 1, len(noises) - 1)],
     )  # fmt: skip
     own = facts["own_float64_max_abs_difference"].get(name, 2e-6)

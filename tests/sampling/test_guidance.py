@@ -8,6 +8,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from worldgen.core.conditioning import Conditioning
+from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
 from worldgen.sampling.guidance import (
     Guidance,
     History,
@@ -20,10 +21,10 @@ from worldgen.sampling.guidance import (
     within,
 )
 from worldgen.sampling.oracles import Gaussian, blank
-from worldgen.sampling.process import EDM, VP, Denoiser, Flow, Process
+from worldgen.sampling.process import EDM, VP, Flow, Process
 
-CHANNELS = (2, 1)
 MODALITIES = {"rgb": 2, "depth": 1}
+CHANNELS = tuple(MODALITIES.values())
 LEVEL = torch.tensor([[[0.0, 0.0], [0.6, 0.0], [0.6, 0.6]]]).double().expand(2, -1, -1)
 PARTS = ("text", "image", "camera", "layout", "memory")
 
@@ -39,10 +40,18 @@ def everything(batch: int = 2) -> Conditioning:
     )
 
 
+def denoiser_of(function, process: Process | None = None) -> FunctionDenoiser:
+    """A function as a denoiser, by default of flow."""
+    return FunctionDenoiser(function, process or Flow(), MODALITIES)
+
+
 class Asked:
     """A denoiser whose answer says what it was told, and that counts its calls and its clips."""
 
-    def __init__(self) -> None:
+    process = Flow()
+
+    def __init__(self, modalities: dict[str, int] = MODALITIES) -> None:
+        self.modalities = modalities
         self.batches: list[int] = []
 
     def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
@@ -56,28 +65,28 @@ class Asked:
 
 
 def guided(scale: float, x: Tensor, noise: Tensor, gaussian: Gaussian) -> Tensor:
-    return guide(gaussian.denoise, Guidance(image=scale), noise, MODALITIES)(x, LEVEL, blank(2, 3))
+    return guide(gaussian, Guidance(image=scale), noise)(x, LEVEL, blank(2, 3))
 
 
 def test_scale_1_is_the_denoiser_itself() -> None:
-    denoiser = Gaussian.random(3, CHANNELS).denoise
-    assert guide(denoiser, Guidance(), torch.zeros(1), MODALITIES) == denoiser
-    assert autoguide(denoiser, denoiser, 1.0, CHANNELS) == denoiser
-    assert guide_by_energy(denoiser, lambda x: x.sum(), 0.0, CHANNELS) == denoiser
+    denoiser = Gaussian.random(3, MODALITIES, Flow())
+    assert guide(denoiser, Guidance(), torch.zeros(1)) is denoiser
+    assert autoguide(denoiser, denoiser, 1.0) is denoiser
+    assert guide_by_energy(denoiser, lambda x: x.sum(), 0.0) is denoiser
 
 
 def test_guidance_is_linear_in_its_scale_between_the_blind_and_the_seeing_branch() -> None:
-    gaussian = Gaussian.random(3, CHANNELS)
+    gaussian = Gaussian.random(3, MODALITIES, Flow())
     x, noise = (gaussian.framed(torch.randn(2, 9).double()) for _ in range(2))
     blind, half, two = (guided(scale, x, noise, gaussian) for scale in (0.0, 0.5, 2.0))
-    seeing = gaussian.denoise(x, LEVEL, blank(2, 3))
+    seeing = gaussian(x, LEVEL, blank(2, 3))
     assert torch.allclose(half, (blind + seeing) / 2)
     assert torch.allclose(two, 2 * seeing - blind)
     assert not torch.allclose(blind, seeing, atol=1e-3)
 
 
 def test_the_blind_branch_depends_on_nothing_that_is_given() -> None:
-    gaussian = Gaussian.random(3, CHANNELS)
+    gaussian = Gaussian.random(3, MODALITIES, Flow())
     x, noise = (gaussian.framed(torch.randn(2, 9).double()) for _ in range(2))
     given = gaussian.framed(gaussian.spread(LEVEL)) == 0
     other = torch.where(given, torch.randn_like(x), x)
@@ -95,7 +104,7 @@ def test_both_branches_are_one_call_with_the_given_at_level_1_as_its_own_noise()
         return x
 
     x, noise = torch.randn(2, 3, 3, 4, 4).double(), torch.randn(1, 3, 3, 4, 4).double()
-    guide(denoiser, Guidance(image=2.0), noise, MODALITIES)(x, LEVEL, blank(2, 3))
+    guide(denoiser_of(denoiser), Guidance(image=2.0), noise)(x, LEVEL, blank(2, 3))
     ((both, level, conditioning),) = calls
     assert torch.equal(both[:2], x) and torch.equal(level[:2], LEVEL)
     assert torch.equal(level[2:], torch.where(LEVEL == 0, 1.0, LEVEL))
@@ -108,7 +117,7 @@ def test_each_scale_weighs_one_thing_alone(part: str, worth: float) -> None:
     """Scale 3 adds twice what the thing says, and the other things stay as they are."""
     asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
     plain = asked(x, LEVEL, everything())
-    out = guide(asked, Guidance(**{part: 3.0}), torch.ones(1).double(), MODALITIES)(x, LEVEL, everything())
+    out = guide(asked, Guidance(**{part: 3.0}), torch.ones(1).double())(x, LEVEL, everything())
     moved = (out - plain)[:, 2]
     assert torch.allclose(moved, torch.full_like(moved, 2 * worth), atol=1e-9), part
     assert asked.batches == [2, 4]
@@ -117,17 +126,16 @@ def test_each_scale_weighs_one_thing_alone(part: str, worth: float) -> None:
 def test_scales_add_up_in_one_call() -> None:
     asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
     plain = asked(x, LEVEL, everything())
-    out = guide(asked, Guidance(camera=2.0, text=0.5), torch.ones(1).double(), MODALITIES)(x, LEVEL, everything())
+    out = guide(asked, Guidance(camera=2.0, text=0.5), torch.ones(1).double())(x, LEVEL, everything())
     assert torch.allclose((out - plain)[:, 2], torch.tensor(100.0 - 200_000.0).double())
     assert asked.batches == [2, 6]
 
 
 def test_layout_is_guided_apart_from_images() -> None:
-    modalities = {"rgb": 2, "layout": 1}
-    asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
+    asked, x = Asked({"rgb": 2, "layout": 1}), torch.zeros(2, 3, 3, 1, 1).double()
     level = torch.tensor([[[0.6, 0.0]] * 3]).double().expand(2, -1, -1)
-    guide(asked, Guidance(image=2.0), torch.ones(1).double(), modalities)(x, level, blank(2, 3))
-    guide(asked, Guidance(layout=2.0), torch.ones(1).double(), modalities)(x, level, blank(2, 3))
+    guide(asked, Guidance(image=2.0), torch.ones(1).double())(x, level, blank(2, 3))
+    guide(asked, Guidance(layout=2.0), torch.ones(1).double())(x, level, blank(2, 3))
     assert asked.batches == [2, 4], "no image is given, a layout is"
 
 
@@ -135,13 +143,13 @@ def test_what_is_not_there_is_not_asked_about_and_costs_nothing() -> None:
     asked, x = Asked(), torch.randn(2, 3, 3, 4, 4)
     guidance = Guidance(text=2.0, image=2.0, camera=2.0, layout=2.0, memory=2.0)
     level = torch.full((2, 3, 2), 0.5)
-    out = guide(asked, guidance, x, MODALITIES)(x, level, blank(2, 3))
+    out = guide(asked, guidance, x)(x, level, blank(2, 3))
     assert torch.equal(out, asked(x, level, blank(2, 3))) and asked.batches == [2, 2]
 
 
 def test_a_scale_may_hold_at_some_levels_only_and_costs_nothing_at_others() -> None:
     asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
-    denoiser = guide(asked, Guidance(camera=within(3.0, 0.5, 0.8)), x, MODALITIES)
+    denoiser = guide(asked, Guidance(camera=within(3.0, 0.5, 0.8)), x)
     for level, batch, moved in ((0.9, 2, 0.0), (0.6, 4, 200.0), (0.3, 2, 0.0)):
         levels = torch.full((2, 3, 2), level).double()
         out = denoiser(x, levels, everything())
@@ -150,16 +158,14 @@ def test_a_scale_may_hold_at_some_levels_only_and_costs_nothing_at_others() -> N
 
 
 def test_a_scale_may_be_one_a_frame() -> None:
-    gaussian = Gaussian.random(3, CHANNELS)
+    gaussian = Gaussian.random(3, MODALITIES, Flow())
     x, noise = (gaussian.framed(torch.randn(2, 9).double()) for _ in range(2))
-    out = guide(gaussian.denoise, Guidance(image=torch.tensor([1.0, 1.0, 4.0])), noise, MODALITIES)(
-        x, LEVEL, blank(2, 3)
-    )
-    plain, four = gaussian.denoise(x, LEVEL, blank(2, 3)), guided(4.0, x, noise, gaussian)
+    out = guide(gaussian, Guidance(image=torch.tensor([1.0, 1.0, 4.0])), noise)(x, LEVEL, blank(2, 3))
+    plain, four = gaussian(x, LEVEL, blank(2, 3)), guided(4.0, x, noise, gaussian)
     assert torch.allclose(out[:, :2], plain[:, :2], atol=1e-12)
     assert torch.allclose(out[:, 2], four[:, 2])
     with pytest.raises(InputError, match="one a frame"):
-        guide(gaussian.denoise, Guidance(image=torch.ones(2)), noise, MODALITIES)(x, LEVEL, blank(2, 3))
+        guide(gaussian, Guidance(image=torch.ones(2)), noise)(x, LEVEL, blank(2, 3))
 
 
 @pytest.mark.parametrize("process", [Flow(), EDM(), VP()], ids=str)
@@ -171,18 +177,18 @@ def test_what_is_hidden_is_as_noisy_as_the_process_has_it(process: Process) -> N
         return x
 
     x, noise = torch.randn(1, 3, 3, 16, 16).double(), torch.randn(1, 3, 3, 16, 16).double()
-    guide(denoiser, Guidance(image=2.0), noise, MODALITIES, process)(x, LEVEL[:1], blank(1, 3))
+    guide(denoiser_of(denoiser, process), Guidance(image=2.0), noise)(x, LEVEL[:1], blank(1, 3))
     sigma = float(process.alpha_sigma(torch.ones(1).double())[1])
     assert float(seen[0][1, 0].std()) == pytest.approx(sigma, rel=0.1)
 
 
 def test_what_is_given_stays_in_the_guided_estimate_which_energies_and_previews_see() -> None:
-    gaussian = Gaussian.random(3, CHANNELS)
+    gaussian = Gaussian.random(3, MODALITIES, Flow())
     x, noise = (gaussian.framed(torch.randn(2, 9).double()) for _ in range(2))
     given = gaussian.framed(gaussian.spread(LEVEL)) == 0
     for denoiser in (
-        guide(gaussian.denoise, Guidance(image=3.0), noise, MODALITIES),
-        guide_history(gaussian.denoise, [History(3.0), History(0.5, (0,))], noise, CHANNELS),
+        guide(gaussian, Guidance(image=3.0), noise),
+        guide_history(gaussian, [History(3.0), History(0.5, (0,))], noise),
     ):
         assert torch.allclose(denoiser(x, LEVEL, blank(2, 3))[given], x[given], atol=1e-8)
 
@@ -190,28 +196,26 @@ def test_what_is_given_stays_in_the_guided_estimate_which_energies_and_previews_
 def test_weight_1_alone_is_the_plain_answer_at_its_plain_cost() -> None:
     asked, x = Asked(), torch.randn(2, 3, 3, 1, 1).double()
     mask = torch.ones(2, 1, dtype=torch.bool)
-    assert guide_history(asked, [History(1.0)], x, CHANNELS) == asked
+    assert guide_history(asked, [History(1.0)], x) is asked
     prompt = Prompt(torch.ones(2, 1, 4), mask, 1.0)
-    composed = compose(asked, [prompt], CHANNELS)(x, LEVEL, blank(2, 3))
+    composed = compose(asked, [prompt])(x, LEVEL, blank(2, 3))
     told = replace(blank(2, 3), text=prompt.text, text_mask=mask)
     assert torch.equal(composed, asked(x, LEVEL, told)) and asked.batches == [2, 2]
 
 
 def test_every_weight_may_be_one_a_frame_or_a_function_of_the_level() -> None:
-    strong, weak = Gaussian.random(3, CHANNELS), Gaussian.random(3, CHANNELS)
+    strong, weak = Gaussian.random(3, MODALITIES, Flow()), Gaussian.random(3, MODALITIES, Flow())
     x, noise = (strong.framed(torch.randn(2, 9).double()) for _ in range(2))
     level, scale = torch.full((2, 3, 2), 0.5).double(), torch.tensor([1.0, 2.0, 3.0])
-    better, worse = (g.denoise(x, level, blank(2, 3)) for g in (strong, weak))
+    better, worse = (g(x, level, blank(2, 3)) for g in (strong, weak))
     wide = scale.double()[None, :, None, None, None]
-    out = autoguide(strong.denoise, weak.denoise, scale, CHANNELS)(x, level, blank(2, 3))
+    out = autoguide(strong, weak, scale)(x, level, blank(2, 3))
     assert torch.allclose(out, worse + wide * (better - worse))
-    out = autoguide(strong.denoise, weak.denoise, within(3.0, 0.6, 0.9), CHANNELS)(x, level, blank(2, 3))
+    out = autoguide(strong, weak, within(3.0, 0.6, 0.9))(x, level, blank(2, 3))
     assert torch.allclose(out, better), "1 at this level"
-    by_frame, by_three = (
-        guide_history(strong.denoise, [History(w)], noise, CHANNELS)(x, LEVEL, blank(2, 3)) for w in (scale, 3.0)
-    )
+    by_frame, by_three = (guide_history(strong, [History(w)], noise)(x, LEVEL, blank(2, 3)) for w in (scale, 3.0))
     assert torch.allclose(by_frame[:, 2], by_three[:, 2])
-    moved = guide_by_energy(strong.denoise, lambda x0: x0.flatten(1).sum(1), scale, CHANNELS)(x, level, blank(2, 3))
+    moved = guide_by_energy(strong, lambda x0: x0.flatten(1).sum(1), scale)(x, level, blank(2, 3))
     assert torch.allclose(moved, better - wide)
 
 
@@ -224,22 +228,20 @@ def test_rescaling_gives_each_frame_the_spread_of_the_plain_estimate() -> None:
     x, level = torch.randn(2, 3, 3, 8, 8).double(), torch.full((2, 3, 2), 0.5).double()
     plain = denoiser(x, level, everything())
     for share in (0.0, 0.7, 1.0):
-        out = guide(denoiser, Guidance(camera=3.0, rescale=share), x, MODALITIES)(x, level, everything())
+        out = guide(denoiser_of(denoiser), Guidance(camera=3.0, rescale=share), x)(x, level, everything())
         expected = 3 * plain.std((-3, -2, -1)) * (share / 3 + 1 - share)
         assert torch.allclose(out.std((-3, -2, -1)), expected)
 
 
 def test_one_whole_history_is_guidance_by_images_and_parts_of_it_add_up() -> None:
-    gaussian = Gaussian.random(3, CHANNELS)
+    gaussian = Gaussian.random(3, MODALITIES, Flow())
     x, noise = (gaussian.framed(torch.randn(2, 9).double()) for _ in range(2))
-    whole = guide_history(gaussian.denoise, [History(2.5)], noise, CHANNELS)(x, LEVEL, blank(2, 3))
+    whole = guide_history(gaussian, [History(2.5)], noise)(x, LEVEL, blank(2, 3))
     assert torch.allclose(whole, guided(2.5, x, noise, gaussian))
     parts = [History(1.5, (0,)), History(0.5, (1,)), History(-0.5, None, 0.3)]
-    out = guide_history(gaussian.denoise, parts, noise, CHANNELS)(x, LEVEL, blank(2, 3))
+    out = guide_history(gaussian, parts, noise)(x, LEVEL, blank(2, 3))
     blind = guided(0.0, x, noise, gaussian)
-    single = [
-        guide_history(gaussian.denoise, [replace(p, weight=1.0)], noise, CHANNELS)(x, LEVEL, blank(2, 3)) for p in parts
-    ]
+    single = [guide_history(gaussian, [replace(p, weight=1.0)], noise)(x, LEVEL, blank(2, 3)) for p in parts]
     weights = (1.5, 0.5, -0.5)
     expected = blind + sum(w * (answer - blind) for w, answer in zip(weights, single))
     assert torch.allclose(out, expected)
@@ -254,7 +256,7 @@ def test_half_noised_history_is_seen_at_its_level() -> None:
         return x
 
     x, noise = torch.randn(2, 3, 3, 2, 2).double(), torch.randn(2, 3, 3, 2, 2).double()
-    guide_history(denoiser, [History(1.0, (0,), 0.25)], noise, CHANNELS)(x, LEVEL, blank(2, 3))
+    guide_history(denoiser_of(denoiser), [History(1.0, (0,), 0.25)], noise)(x, LEVEL, blank(2, 3))
     ((both, level),) = seen
     assert torch.allclose(both[2:, 0], 0.75 * x[:, 0] + 0.25 * noise[:, 0])
     assert level[2, :, 1].tolist() == pytest.approx([0.25, 1.0, 0.6]), (
@@ -263,10 +265,10 @@ def test_half_noised_history_is_seen_at_its_level() -> None:
 
 
 def test_autoguidance_goes_away_from_the_weaker_network() -> None:
-    strong, weak = Gaussian.random(3, CHANNELS), Gaussian.random(3, CHANNELS)
+    strong, weak = Gaussian.random(3, MODALITIES, Flow()), Gaussian.random(3, MODALITIES, Flow())
     x = strong.framed(torch.randn(2, 9).double())
-    out = autoguide(strong.denoise, weak.denoise, 2.0, CHANNELS)(x, LEVEL, blank(2, 3))
-    better, worse = (g.denoise(x, LEVEL, blank(2, 3)) for g in (strong, weak))
+    out = autoguide(strong, weak, 2.0)(x, LEVEL, blank(2, 3))
+    better, worse = (g(x, LEVEL, blank(2, 3)) for g in (strong, weak))
     assert torch.allclose(out, 2 * better - worse)
 
 
@@ -276,13 +278,13 @@ def test_prompts_compose_linearly_and_one_can_be_avoided() -> None:
     red, big, bad = (torch.full((2, 1, 4), value) for value in (1.0, 2.0, 0.5))
     prompts = [Prompt(red, mask, 2.0), Prompt(big, mask, -1.0)]
     level = torch.full((2, 3, 2), 0.5).double()
-    out = compose(asked, prompts, CHANNELS)(x, level, blank(2, 3))
+    out = compose(asked, prompts)(x, level, blank(2, 3))
     assert torch.allclose(out, torch.tensor(2 * 400_000.0 - 800_000.0).double())
-    out = compose(asked, [Prompt(red, mask, 3.0)], CHANNELS, Prompt(bad, mask, 1.0))(x, level, blank(2, 3))
+    out = compose(asked, [Prompt(red, mask, 3.0)], Prompt(bad, mask, 1.0))(x, level, blank(2, 3))
     assert torch.allclose(out, torch.tensor(200_000.0 + 3 * 200_000.0).double())
     assert asked.batches == [6, 4]
     with pytest.raises(InputError, match="at least one"):
-        compose(asked, [], CHANNELS)
+        compose(asked, [])
 
 
 def test_energy_moves_the_estimate_down_its_slope_also_in_inference_mode() -> None:
@@ -293,11 +295,11 @@ def test_energy_moves_the_estimate_down_its_slope_also_in_inference_mode() -> No
         return torch.zeros_like(x)
 
     x, level = torch.randn(2, 3, 3, 1, 1), torch.full((2, 3, 2), 0.5)
-    denoiser: Denoiser = guide_by_energy(zero, energy, 0.5, CHANNELS, repeats=2)
+    denoiser: Denoiser = guide_by_energy(denoiser_of(zero), energy, 0.5, repeats=2)
     with torch.inference_mode():
         assert torch.allclose(denoiser(x, level, blank(2, 3)), torch.tensor(2.25))
     assert torch.equal(
-        guide_by_energy(zero, energy, 0.5, CHANNELS, low=0.5)(x, level, blank(2, 3)), torch.zeros_like(x)
+        guide_by_energy(denoiser_of(zero), energy, 0.5, low=0.5)(x, level, blank(2, 3)), torch.zeros_like(x)
     )
 
 
@@ -306,7 +308,7 @@ def test_energy_leaves_what_is_given_as_it_is() -> None:
         return x
 
     x = torch.randn(2, 3, 3, 1, 1).double()
-    guided = guide_by_energy(same, lambda x0: x0.square().flatten(1).sum(1) / 2, 1.0, CHANNELS)
+    guided = guide_by_energy(denoiser_of(same), lambda x0: x0.square().flatten(1).sum(1) / 2, 1.0)
     moved = guided(x, LEVEL, blank(2, 3)) == 0
     assert torch.equal(moved[..., 0, 0], torch.repeat_interleave(LEVEL > 0, torch.tensor(CHANNELS), -1))
 
@@ -317,8 +319,8 @@ def test_energy_leaves_what_is_given_as_it_is() -> None:
         lambda: Guidance(text=1000.0),
         lambda: Guidance(rescale=1.5),
         lambda: within(2.0, 0.8, 0.5),
-        lambda: guide_history(Asked(), [], torch.zeros(1), CHANNELS),
-        lambda: guide_history(Asked(), [History(1.0, None, 1.0)], torch.zeros(1), CHANNELS),
+        lambda: guide_history(Asked(), [], torch.zeros(1)),
+        lambda: guide_history(Asked(), [History(1.0, None, 1.0)], torch.zeros(1)),
     ],
 )
 def test_guidance_out_of_range_is_refused(wrong) -> None:

@@ -97,7 +97,7 @@ def test_the_residual_of_the_best_linear_estimate_has_unit_variance() -> None:
 
 @pytest.mark.parametrize("process", [Flow(0.3), EDM(1.7), VP(0.5)], ids=str)
 def test_a_preconditioned_network_returns_what_is_clean_bit_for_bit(process: Process) -> None:
-    denoiser = process.precondition(lambda x, *_: 100 + 10 * x, (2, 1))
+    denoiser = process.precondition(lambda x, *_: 100 + 10 * x, {"rgb": 2, "depth": 1})
     x = torch.randn(2, 3, 3, 4, 4)
     level = torch.zeros(2, 3, 2)
     level[:, 1, 0] = 0.5
@@ -107,7 +107,7 @@ def test_a_preconditioned_network_returns_what_is_clean_bit_for_bit(process: Pro
 
 
 def test_the_network_predicts_the_clean_signal_itself() -> None:
-    denoiser = Flow(0.3).precondition(lambda x, *_: torch.ones_like(x), (2, 1))
+    denoiser = Flow(0.3).precondition(lambda x, *_: torch.ones_like(x), {"rgb": 2, "depth": 1})
     x, level = torch.randn(4, 2, 3, 1, 1), torch.rand(4, 2, 2).clamp_min(0.01)
     assert torch.allclose(denoiser(x, level, blank(4, 2)), torch.full_like(x, 0.3))
 
@@ -123,7 +123,7 @@ def test_a_preconditioned_network_sees_unit_variance(process: Process) -> None:
     level = torch.linspace(0.05, 1, 5)[None, :, None]
     x0, noise = 0.3 * torch.randn(4000, 5, 1, 1, 1), torch.randn(4000, 5, 1, 1, 1)
     x = process.add_noise(x0, noise, level[..., None, None])
-    process.precondition(network, (1,))(x, level.expand(4000, -1, -1), blank(4000, 5))
+    process.precondition(network, {"rgb": 1})(x, level.expand(4000, -1, -1), blank(4000, 5))
     assert torch.allclose(seen[0].std(0).flatten(), torch.ones(5), atol=0.05)
 
 

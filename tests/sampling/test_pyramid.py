@@ -6,6 +6,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from worldgen.core.conditioning import Conditioning
+from worldgen.sampling.denoiser import FunctionDenoiser
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.oracles import blank
 from worldgen.sampling.process import EDM, VP, Flow, Process
@@ -59,12 +60,12 @@ def test_images_are_enlarged_not_the_blocks_they_are_folded_in() -> None:
 
 def test_the_least_level_of_flow_is_the_published_one() -> None:
     t = torch.tensor([0.0, 1 / 3, 0.5, 1.0]).double()
-    assert torch.allclose(least_level(t), 2 * t / (1 + t))
+    assert torch.allclose(least_level(t, Flow()), 2 * t / (1 + t))
 
 
 def test_stages_follow_each_other_and_given_columns_come_back_bit_identical() -> None:
     known = torch.tensor([[True, True], [False, True], [False, False]])
-    pyramid = Pyramid.of(known, (8, 8), (3, 2, 4), (0.5, 0.4))
+    pyramid = Pyramid.of(known, (8, 8), (3, 2, 4), (0.5, 0.4), Flow())
     signals = [torch.randn(2, 3, 3, s, s) for s in (2, 4, 8)]
     noises = [torch.randn(2, 3, 3, s, s) for s in (2, 4, 8)]
     sizes: list[int] = []
@@ -73,7 +74,8 @@ def test_stages_follow_each_other_and_given_columns_come_back_bit_identical() ->
         sizes.append(x.shape[-1])
         return x / 2
 
-    states = [*sample_pyramid(denoiser, signals, noises, pyramid, blank(2, 3), DPM2M(), (2, 1))]
+    model = FunctionDenoiser(denoiser, Flow(), {"rgb": 2, "depth": 1})
+    states = [*sample_pyramid(model, signals, noises, pyramid, blank(2, 3), DPM2M())]
     assert sizes == [2] * 3 + [4] * 2 + [8] * 4
     assert [n for n, _ in states] == [0] * 3 + [1] * 2 + [2] * 4
     last = states[-1][1].x
@@ -93,11 +95,12 @@ def test_flat_images_are_found_through_all_stages() -> None:
         mean = x.mean((-2, -1), keepdim=True)
         return ((1 - t) * power / ((1 - t) ** 2 * power + t**2 / pixels) * mean).expand_as(x)
 
-    pyramid = Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (4, 4), (60, 60), (0.5,))
+    pyramid = Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (4, 4), (60, 60), (0.5,), Flow())
     batch = 3000
     known = [torch.zeros(batch, 1, 1, s, s).double() for s in (2, 4)]
     noise = [torch.randn(batch, 1, 1, s, s).double() for s in (2, 4)]
-    *_, (_, last) = sample_pyramid(denoiser, known, noise, pyramid, blank(batch, 1), DPM2M(), (1,))
+    model = FunctionDenoiser(denoiser, Flow(), {"rgb": 1})
+    *_, (_, last) = sample_pyramid(model, known, noise, pyramid, blank(batch, 1), DPM2M())
     values = last.x.flatten(1)
     assert (values.amax(1) - values.amin(1)).max() < 1e-9
     assert float(values[:, 0].var()) == pytest.approx(power, rel=4 * (2 / batch) ** 0.5)
@@ -106,22 +109,24 @@ def test_flat_images_are_found_through_all_stages() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: Pyramid(()),
-        lambda: Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (8, 8), (2, 2), ()),
-        lambda: Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (6, 6), (2, 2, 2), (0.5, 0.5)),
-        lambda: Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (8, 8), (2, 2), (0.0,)),
-        lambda: Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (8, 8), (2, 2), (1.0,)),
+        lambda: Pyramid((), Flow()),
+        lambda: Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (8, 8), (2, 2), (), Flow()),
+        lambda: Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (6, 6), (2, 2, 2), (0.5, 0.5), Flow()),
+        lambda: Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (8, 8), (2, 2), (0.0,), Flow()),
+        lambda: Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (8, 8), (2, 2), (1.0,), Flow()),
         lambda: Pyramid(
             (
                 Stage((4, 4), Levels(torch.tensor([1.0, 0.5])[:, None, None], partial=True)),
                 Stage((8, 8), Levels(torch.tensor([0.5, 0.0])[:, None, None])),
-            )
+            ),
+            Flow(),
         ),
         lambda: Pyramid(
             (
                 Stage((4, 4), Levels(torch.tensor([1.0, 0.5])[:, None, None], partial=True)),
                 Stage((4, 4), Levels(torch.tensor([0.7, 0.0])[:, None, None])),
-            )
+            ),
+            Flow(),
         ),
     ],
 )
@@ -130,7 +135,14 @@ def test_stages_that_do_not_fit_are_refused(wrong) -> None:
         wrong()
 
 
+def test_a_pyramid_of_another_process_than_the_denoiser_s_is_refused() -> None:
+    pyramid, x = Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (4, 4), (2,), (), Flow()), torch.zeros(1, 1, 1, 4, 4)
+    model = FunctionDenoiser(lambda x, *_: x, EDM(), {"rgb": 1})
+    with pytest.raises(InputError, match=r"pyramid of Flow.* with a denoiser of EDM.*; expected one process"):
+        next(sample_pyramid(model, [x], [x], pyramid, blank(1, 1), Euler()))
+
+
 def test_a_stage_is_sampled_as_any_levels_are() -> None:
-    stage = Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (4, 4), (2,), ()).stages[0]
+    stage = Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (4, 4), (2,), (), Flow()).stages[0]
     assert torch.equal(stage.levels.matrix, Levels.full_sequence(1, 1, 2).matrix) and stage.hw == (4, 4)
     assert Euler().memory == 0

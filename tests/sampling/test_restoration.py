@@ -27,6 +27,7 @@ from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import Euler
 
 FRAMES, HW = 3, (12, 16)
+MODALITIES = {"rgb": 3, "depth": 1}
 
 
 def random_mask() -> Tensor:
@@ -156,11 +157,11 @@ def inpainted(gaussian: Gaussian) -> tuple[Inpaint, Tensor]:
 def test_repeated_at_one_level_it_ends_at_the_mean_given_the_measurement(level: float) -> None:
     """x0 -> consistent(E[x0 | x = (1 - t) x0]) stands still where the precision of C + s^2 I (s the noise of level t)
     times the offset from the mean is 0 in everything unmeasured: at the exact mean under C + s^2 I given y."""
-    gaussian = Gaussian.random(FRAMES, (3, 1))
+    gaussian = Gaussian.random(FRAMES, MODALITIES, Flow())
     operator, values = inpainted(gaussian)
     y = operator.apply(values)
     count = len(gaussian.mean)
-    denoiser = consistent(gaussian.denoise, operator, y, decode, encode)
+    denoiser = consistent(gaussian, operator, y, decode, encode)
     start = gaussian.framed(torch.cat([torch.zeros(1, count), torch.eye(count)]).double())
     levels = torch.full((count + 1, FRAMES, 2), level, dtype=torch.float64)
     image = denoiser((1 - level) * start, levels, blank(count + 1, FRAMES)).flatten(1)
@@ -170,25 +171,25 @@ def test_repeated_at_one_level_it_ends_at_the_mean_given_the_measurement(level: 
     noised = gaussian.covariance + (level / (1 - level)) ** 2 * torch.eye(count)
     known = torch.tensor([True, True, True, False] * 2 + [False] * 4)
     full = torch.cat([values, values[:, :, :1]], 2).flatten()
-    mean, _ = Gaussian(gaussian.mean, noised, FRAMES, (3, 1)).conditioned(known, full)
+    mean, _ = Gaussian(gaussian.mean, noised, FRAMES, MODALITIES, Flow()).conditioned(known, full)
     assert torch.allclose(fixed, mean, atol=1e-9)
 
 
 def test_what_is_sampled_has_the_measurement_whatever_the_noise() -> None:
-    gaussian = Gaussian.random(FRAMES, (3, 1))
+    gaussian = Gaussian.random(FRAMES, MODALITIES, Flow())
     operator, values = inpainted(gaussian)
     y = operator.apply(values)
     noise = gaussian.framed(torch.randn(5, len(gaussian.mean), dtype=torch.float64))
-    denoiser = consistent(gaussian.denoise, operator, y, decode, encode)
+    denoiser = consistent(gaussian, operator, y, decode, encode)
     levels = Levels.full_sequence(FRAMES, 2, 4)
-    *_, last = sample(denoiser, torch.zeros_like(noise), noise, levels, blank(5, FRAMES), Euler(), (3, 1))
+    *_, last = sample(denoiser, torch.zeros_like(noise), noise, levels, blank(5, FRAMES), Euler())
     assert measurement_residual(operator, y.expand(5, -1, -1, -1, -1), last.x[:, :, :3]) < 1e-12
     assert float(last.x[:, 2].std(0).min()) > 1e-3, "the rest differs from draw to draw"
 
 
 def test_a_noised_image_is_the_state_at_its_level() -> None:
     x, noise, sigma = images(), torch.randn(2, FRAMES, 3, *HW, dtype=torch.float64), 0.13
-    level = torch.tensor(level_of_noise(sigma), dtype=torch.float64)
+    level = torch.tensor(level_of_noise(sigma, Flow()), dtype=torch.float64)
     state = Flow().add_noise(2 * x - 1, noise, level)
     assert torch.allclose(state, (1 - level) * (2 * (x + sigma * noise) - 1))
 
@@ -206,7 +207,7 @@ def test_bad_operators_and_sizes_are_said() -> None:
         (lambda: Blur(torch.ones(2, 3)), "odd sides"),
         (lambda: Blur(torch.ones(1, 3), 0.0), "least 0.0"),
         (lambda: Blur.gaussian(float("nan")), "a blur of nan"),
-        (lambda: level_of_noise(0.0), "standard deviation 0.0"),
+        (lambda: level_of_noise(0.0, Flow()), "standard deviation 0.0"),
     ):
         with pytest.raises(InputError, match=said):
             act()

@@ -8,40 +8,50 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmarks.solvers import CHANNELS, FRAMES, KNOWN, MODES
+from benchmarks.solvers import FRAMES, KNOWN, MODALITIES, MODES
 from geometry.errors import InputError
 from worldgen.core.conditioning import Conditioning
+from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
 from worldgen.sampling.guidance import Guidance, guide
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise, keyed_noise
 from worldgen.sampling.oracles import Gaussian, blank
+from worldgen.sampling.process import Flow
 from worldgen.sampling.sampler import State, sample
 from worldgen.sampling.solvers import DPM2M, SOLVERS, Euler, Heun, Solver
 
+CHANNELS = tuple(MODALITIES.values())
 N = FRAMES * sum(CHANNELS)
-MODALITIES = {"rgb": CHANNELS[0], "depth": CHANNELS[1]}
 
 
-def states(denoiser, known: Tensor, noise: Tensor, levels: Levels, solver: Solver, **rest) -> list[State]:
+def states(denoiser: Denoiser, known: Tensor, noise: Tensor, levels: Levels, solver: Solver, **rest) -> list[State]:
     """All states of a run."""
     fresh = lambda moves: noise.flip(0) if int(moves.max()) % 2 else -noise  # noqa: E731
     conditioning = blank(len(known), known.shape[1])
-    return [*sample(denoiser, known, noise, levels, conditioning, solver, CHANNELS, fresh=fresh, **rest)]
+    return [*sample(denoiser, known, noise, levels, conditioning, solver, fresh=fresh, **rest)]
 
 
-def tanh_denoiser(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+def denoiser_of(function) -> FunctionDenoiser:
+    """A function as a denoiser of flow."""
+    return FunctionDenoiser(function, Flow(), MODALITIES)
+
+
+def _tanh(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
     """Something smooth in which frames depend on each other, in the type it is given."""
     return torch.tanh(x + 0.5 * x.mean(1, keepdim=True)) * (1 - level.mean(-1)[..., None, None, None] / 2)
+
+
+TANH = denoiser_of(_tanh)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_columns_that_do_not_change_in_a_row_are_not_touched(mode: str, solver: str) -> None:
-    gaussian, levels = Gaussian.random(FRAMES, CHANNELS), MODES[mode](4)
+    gaussian, levels = Gaussian.random(FRAMES, MODALITIES, Flow()), MODES[mode](4)
     known, noise = (gaussian.framed(torch.randn(2, N).double()) for _ in range(2))
     start = gaussian.framed(gaussian.spread(levels.matrix[:1].double()))
     before = torch.where(start == 0, known, (1 - start) * known + start * noise)
-    rows = states(gaussian.denoise, known, noise, levels, SOLVERS[solver])
+    rows = states(gaussian, known, noise, levels, SOLVERS[solver])
     for row, state in enumerate(rows, start=1):
         still = (levels.matrix[row] == levels.matrix[row - 1])[None].double()
         waits = gaussian.framed(gaussian.spread(still)).expand_as(before) > 0
@@ -57,9 +67,9 @@ def test_columns_that_do_not_change_in_a_row_are_not_touched(mode: str, solver: 
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("mode", ["given", "stabilized history"])
 def test_given_columns_come_back_bit_identical(solver: str, scale: float, mode: str) -> None:
-    gaussian = Gaussian.random(FRAMES, CHANNELS)
+    gaussian = Gaussian.random(FRAMES, MODALITIES, Flow())
     known, noise = (gaussian.framed(torch.randn(2, N).double()) for _ in range(2))
-    denoiser = guide(gaussian.denoise, Guidance(image=scale, given=0.02), noise, MODALITIES)
+    denoiser = guide(gaussian, Guidance(image=scale, given=0.02), noise)
     given_ones = gaussian.framed(gaussian.spread(KNOWN[None].double())).expand_as(known) > 0
     last = states(denoiser, known, noise, MODES[mode](5), SOLVERS[solver])[-1]
     assert torch.equal(last.x[given_ones], known[given_ones])
@@ -67,7 +77,7 @@ def test_given_columns_come_back_bit_identical(solver: str, scale: float, mode: 
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_the_network_sees_given_columns_bit_identical_in_every_call(solver: str) -> None:
-    gaussian = Gaussian.random(FRAMES, CHANNELS)
+    gaussian = Gaussian.random(FRAMES, MODALITIES, Flow())
     known, noise = (gaussian.framed(torch.randn(2, N).double()) for _ in range(2))
     given_ones = gaussian.framed(gaussian.spread(KNOWN[None].double())).expand_as(known) > 0
     seen = []
@@ -76,7 +86,7 @@ def test_the_network_sees_given_columns_bit_identical_in_every_call(solver: str)
         seen.append(x)
         return torch.full_like(x, torch.nan)  # says nothing sensible of what is given, as a guided denoiser may
 
-    states(careless, known, noise, MODES["given"](4), SOLVERS[solver])
+    states(denoiser_of(careless), known, noise, MODES["given"](4), SOLVERS[solver])
     assert len(seen) >= 4
     assert all(torch.equal(x[given_ones], known[given_ones]) for x in seen)
 
@@ -89,7 +99,7 @@ def test_a_heun_step_calls_the_denoiser_twice_but_once_where_all_ramps_end() -> 
         return torch.zeros_like(x)
 
     x = torch.randn(1, FRAMES, 3, 1, 1)
-    states(denoiser, x, x, Levels.full_sequence(FRAMES, 2, 2), Heun())
+    states(denoiser_of(denoiser), x, x, Levels.full_sequence(FRAMES, 2, 2), Heun())
     assert levels_seen == [1.0, 0.5, 0.5]
 
 
@@ -102,9 +112,7 @@ def test_a_batch_of_four_is_four_single_samples(solver: str, mode: str) -> None:
 
     def end(noise: KeyedNoise, known: Tensor) -> Tensor:
         conditioning = blank(len(known), FRAMES)
-        *_, last = sample(
-            tanh_denoiser, known, noise.start(), MODES[mode](4), conditioning, SOLVERS[solver], CHANNELS, fresh=noise
-        )
+        *_, last = sample(TANH, known, noise.start(), MODES[mode](4), conditioning, SOLVERS[solver], fresh=noise)
         return last.x
 
     alone = torch.cat([end(one, known[n : n + 1]) for n, one in enumerate(keyed)])
@@ -117,7 +125,7 @@ def test_a_run_in_saved_pieces_is_bitwise_the_whole_run(solver: str, mode: str, 
     levels, conditioning = MODES[mode](4), blank(2, FRAMES)
     keyed = KeyedNoise(5, (0, 1), tuple(range(FRAMES)), CHANNELS, (2, 2))
     known = torch.randn(2, FRAMES, sum(CHANNELS), 2, 2)
-    arguments = (tanh_denoiser, known, keyed.start(), levels, conditioning, SOLVERS[solver], CHANNELS)
+    arguments = (TANH, known, keyed.start(), levels, conditioning, SOLVERS[solver])
     whole = [*sample(*arguments, fresh=keyed)]
     state = None
     for _ in whole:
@@ -130,21 +138,25 @@ def test_a_run_in_saved_pieces_is_bitwise_the_whole_run(solver: str, mode: str, 
 
 def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     known = torch.randn(1, FRAMES, 3, 1, 1)
-    state = states(tanh_denoiser, known, known, MODES["given"](4), DPM2M())[1]
+    state = states(TANH, known, known, MODES["given"](4), DPM2M())[1]
     for levels, solver in ((MODES["given"](5), DPM2M()), (MODES["given"](4), Euler())):
         with pytest.raises(InputError, match="of another run"):
-            states(tanh_denoiser, known, known, levels, solver, state=state)
+            states(TANH, known, known, levels, solver, state=state)
     (tmp_path / "no").write_bytes(b"nothing")
     for name in ("no", "absent"):
         with pytest.raises(InputError, match="expected a state"):
             State.load(tmp_path / name)
 
 
-@pytest.mark.parametrize(("frames", "channels"), [(2, (2, 1)), (4, (2, 2)), (4, (3,))])
-def test_levels_that_do_not_fit_the_frames_are_refused(frames: int, channels: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    ("frames", "modalities"), [(2, {"rgb": 2, "depth": 1}), (4, {"rgb": 2, "depth": 2}), (4, {"rgb": 3})]
+)
+def test_levels_that_do_not_fit_the_frames_are_refused(frames: int, modalities: dict[str, int]) -> None:
     x = torch.randn(1, frames, 3, 1, 1)
     with pytest.raises(InputError, match="expected them to agree"):
-        sample(lambda y, *_: y, x, x, MODES["given"](3), blank(1, frames), Euler(), channels)
+        sample(
+            FunctionDenoiser(lambda y, *_: y, Flow(), modalities), x, x, MODES["given"](3), blank(1, frames), Euler()
+        )
 
 
 @given(
@@ -172,7 +184,8 @@ def test_fresh_noise_belongs_to_the_column_and_its_own_moves_not_to_the_row() ->
             return noise
 
         x = keyed.start()
-        [*sample(lambda x, *_: x, x, x, levels, blank(1, 2), SOLVERS["ddpm"], (2,), fresh=fresh)]
+        same = FunctionDenoiser(lambda x, *_: x, Flow(), {"rgb": 2})
+        [*sample(same, x, x, levels, blank(1, 2), SOLVERS["ddpm"], fresh=fresh)]
     assert torch.equal(torch.stack(taken["full"][::2]), torch.stack(taken["turns"][:3]))
     assert torch.equal(torch.stack(taken["full"][1::2]), torch.stack(taken["turns"][3:]))
 

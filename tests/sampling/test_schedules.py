@@ -49,12 +49,12 @@ def test_karras_and_log_snr_are_even_in_what_they_say() -> None:
 def test_an_optimized_ramp_samples_its_oracle_better_than_the_others(order: int, solver) -> None:
     """The error is measured by sampling, not by the formula the ramp was optimized with."""
     variances = torch.tensor([1.0, 0.3, 0.05, 0.01, 0.002], dtype=torch.float64)
-    gaussian = Gaussian(torch.zeros(5).double(), torch.diag(variances), 1, (5,))
+    gaussian = Gaussian(torch.zeros(5).double(), torch.diag(variances), 1, {"rgb": 5}, Flow())
 
     def error(schedule) -> float:
         noise = torch.eye(5, dtype=torch.float64)[:, None, :, None, None]
         levels = Levels(schedule[:, None, None])
-        *_, last = sample(gaussian.denoise, noise, noise, levels, blank(5, 1), solver, (5,))
+        *_, last = sample(gaussian, noise, noise, levels, blank(5, 1), solver)
         return float((last.x.flatten(1).diagonal() / variances.sqrt()).log().square().mean())
 
     best = error(optimized(8, Flow(), variances, order))

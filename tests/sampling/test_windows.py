@@ -13,6 +13,7 @@ from worldgen.core.conditioning import Conditioning
 from worldgen.core.view_distance import overlap
 from worldgen.models.network.cached_denoiser import CausalDenoiser
 from worldgen.models.network.dit import DiTConfig, MultiViewDiT
+from worldgen.sampling.denoiser import FunctionDenoiser
 from worldgen.sampling.guidance import Guidance, History, guide, guide_history
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.oracles import blank
@@ -20,6 +21,8 @@ from worldgen.sampling.process import Flow
 from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import DPM2M, Euler, Heun, UniPC
 from worldgen.sampling.windows import Window, nearness
+
+LATENTS = {"rgb": 4, "depth": 2}
 
 
 def numbered(frames: int) -> Conditioning:
@@ -39,7 +42,8 @@ def seen_frames(levels: Levels, window: Window) -> list[list[int]]:
 
     frames = levels.matrix.shape[1]
     x = torch.randn(1, frames, 1, 1, 1)
-    [*sample(denoiser, x, x, levels, numbered(frames), Euler(), (1,), window=window)]
+    model = FunctionDenoiser(denoiser, Flow(), {"rgb": 1})
+    [*sample(model, x, x, levels, numbered(frames), Euler(), window=window)]
     return calls
 
 
@@ -79,12 +83,12 @@ def test_guidance_goes_through_a_window_with_each_frame_s_own_scale_and_noise() 
     frames = 5
     x, noise = torch.randn(1, frames, 1, 2, 2), torch.randn(1, frames, 1, 2, 2)
     scale = torch.linspace(1.5, 3, frames)
-    levels = Levels.autoregressive(frames, 1, 3)
+    levels, model = Levels.autoregressive(frames, 1, 3), FunctionDenoiser(alone, Flow(), {"rgb": 1})
     for guided in (
-        guide(alone, Guidance(image=scale), noise, {"rgb": 1}),
-        guide_history(alone, [History(scale), History(0.5, (1, 2))], noise, (1,)),
+        guide(model, Guidance(image=scale), noise),
+        guide_history(model, [History(scale), History(0.5, (1, 2))], noise),
     ):
-        arguments = (x, x, levels, numbered(frames), Euler(), (1,))
+        arguments = (x, x, levels, numbered(frames), Euler())
         *_, whole = sample(guided, *arguments)
         *_, seen = sample(guided, *arguments, window=Window(frames - 1, nearness(torch.arange(frames).float())))
         assert torch.allclose(whole.x, seen.x, atol=1e-6)
@@ -101,14 +105,12 @@ def test_a_given_image_is_seen_while_its_depth_waits_and_rows_without_motion_cal
         calls.append(conditioning.cameras.time_s[0].int().tolist())
         return x / 2
 
-    x = torch.randn(1, 6, 2, 1, 1)
+    x, model = torch.randn(1, 6, 2, 1, 1), FunctionDenoiser(denoiser, Flow(), {"rgb": 1, "depth": 1})
     window = Window(2, torch.eye(6) + nearness(torch.arange(6.0)))
-    rows = [*sample(denoiser, x, x, idle, numbered(6), Euler(), (1, 1), window=window)]
+    rows = [*sample(model, x, x, idle, numbered(6), Euler(), window=window)]
     assert len(rows) == 7 and len(calls) == 6
     assert calls[0] == [0, 3], "the given image is all that is known"
-    assert [
-        *sample(denoiser, x, x, Levels.given(torch.ones_like(known), 1), numbered(6), Euler(), (1, 1), window=window)
-    ]
+    assert [*sample(model, x, x, Levels.given(torch.ones_like(known), 1), numbered(6), Euler(), window=window)]
     assert len(calls) == 6, "where all is given, nothing is asked"
 
 
@@ -140,7 +142,7 @@ def test_closeness_is_square() -> None:
 def network() -> MultiViewDiT:
     """Untrained, with weights that are not zero."""
     torch.manual_seed(3)
-    net = MultiViewDiT(DiTConfig({"rgb": 4, "depth": 2}, 32, 4, 48, 16, ("full", "frame", "full")))
+    net = MultiViewDiT(DiTConfig(LATENTS, 32, 4, 48, 16, ("full", "frame", "full")))
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return net.eval().requires_grad_(False)
@@ -156,7 +158,7 @@ def orbiting(frames: int) -> Conditioning:
 def test_remembering_finished_frames_changes_nothing_and_they_are_not_computed_again(
     solver, chunk: int, network: MultiViewDiT
 ) -> None:
-    frames, channels, process = 6, (4, 2), Flow()
+    frames, process = 6, Flow()
     conditioning = orbiting(frames).causal(chunk)
     known = torch.zeros(frames, 2, dtype=torch.bool)
     known[:chunk] = True
@@ -164,12 +166,10 @@ def test_remembering_finished_frames_changes_nothing_and_they_are_not_computed_a
     x, noise = torch.randn(1, frames, 6, 4, 4), torch.randn(1, frames, 6, 4, 4)
     sizes = []
     network_calls = network.register_forward_hook(lambda module, inputs, output: sizes.append(inputs[0].shape[1]))
-    *_, plain = sample(
-        process.precondition(network, channels), x, noise, levels, conditioning, solver, channels
-    )  # fmt: skip
+    *_, plain = sample(process.precondition(network, LATENTS), x, noise, levels, conditioning, solver)
     assert set(sizes) == {frames}
     sizes.clear()
-    *_, cached = sample(CausalDenoiser(network, process, channels), x, noise, levels, conditioning, solver, channels)
+    *_, cached = sample(CausalDenoiser(network, process, LATENTS), x, noise, levels, conditioning, solver)
     network_calls.remove()
     assert set(sizes) == {chunk}
     assert (plain.x - cached.x).abs().max() < 1e-5
@@ -177,14 +177,14 @@ def test_remembering_finished_frames_changes_nothing_and_they_are_not_computed_a
 
 
 def test_a_denoiser_that_remembers_needs_an_order_and_no_window(network: MultiViewDiT) -> None:
-    x, channels = torch.randn(1, 4, 6, 4, 4), (4, 2)
-    causal = CausalDenoiser(network, Flow(), channels)
+    x = torch.randn(1, 4, 6, 4, 4)
+    causal = CausalDenoiser(network, Flow(), LATENTS)
     levels = Levels.autoregressive(4, 2, 2)
     with pytest.raises(InputError, match="frames in no order"):
-        next(sample(causal, x, x, levels, orbiting(4), Euler(), channels))
+        next(sample(causal, x, x, levels, orbiting(4), Euler()))
     with pytest.raises(InputError, match="expected one of them"):
         window = Window(2, torch.eye(4))
-        next(sample(causal, x, x, levels, orbiting(4).causal(), Euler(), channels, window=window))
+        next(sample(causal, x, x, levels, orbiting(4).causal(), Euler(), window=window))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_denoiser_that_remembers_needs_an_order_and_no_window(network: MultiVi
 )
 def test_remembering_is_exact_also_where_chunks_are_finished_in_parts(case: str, network: MultiViewDiT) -> None:
     """What a frame may see decides when it can be remembered."""
-    frames, channels, process = 4, (4, 2), Flow()
+    frames, process = 4, Flow()
     known = torch.zeros(frames, 2, dtype=torch.bool)
     known[0] = case == "first frame given"
     levels = Levels.autoregressive(frames, 2, 2, 2 if case == "first frame given" else 1, known)
@@ -205,9 +205,9 @@ def test_remembering_is_exact_also_where_chunks_are_finished_in_parts(case: str,
     if case == "all given":
         levels = Levels.given(torch.ones_like(known), 2)
     x, noise = torch.randn(1, frames, 6, 4, 4), torch.randn(1, frames, 6, 4, 4)
-    arguments = (x, noise, levels, orbiting(frames).causal(2), Euler(), channels)
-    *_, plain = sample(process.precondition(network, channels), *arguments)
-    cached = [*sample(CausalDenoiser(network, process, channels), *arguments)]
+    arguments = (x, noise, levels, orbiting(frames).causal(2), Euler())
+    *_, plain = sample(process.precondition(network, LATENTS), *arguments)
+    cached = [*sample(CausalDenoiser(network, process, LATENTS), *arguments)]
     assert (plain.x - cached[-1].x).abs().max() < 1e-5
-    again = [*sample(CausalDenoiser(network, process, channels), *arguments, state=cached[len(cached) // 2 - 1])]
+    again = [*sample(CausalDenoiser(network, process, LATENTS), *arguments, state=cached[len(cached) // 2 - 1])]
     assert torch.equal(again[-1].x, cached[-1].x), "resumed bit for bit"

@@ -21,7 +21,8 @@ from worldgen.models.weights import EMBEDDED, read_weights, write_weights
 from worldgen.runtime.config import build, plain, upgraded
 from worldgen.runtime.precision import computes_half
 from worldgen.sampling.defaults import SamplingDefaults
-from worldgen.sampling.process import Denoiser, Flow
+from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
+from worldgen.sampling.process import Flow
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ class WorldModel:
 
     def denoiser(self) -> Denoiser:
         """(x, level, conditioning) -> the clean estimate x0, with products of the model's precision."""
-        denoise = self.config.process.precondition(self.network, self.channels)
+        denoise = self.config.process.precondition(self.network, self.config.network.modalities)
         if self.computes_in == "fp32":
             return denoise
 
@@ -206,7 +207,7 @@ class WorldModel:
             with torch.autocast(x.device.type, torch.bfloat16):
                 return denoise(x, level, conditioning)
 
-        return in_half
+        return FunctionDenoiser.like(denoise, in_half)
 
     def save(self, folder: Path, int8: bool = False) -> None:
         """Write `config.json` and the weights (`worldgen.models.weights`); int8 keeps matrices as bytes with one scale

@@ -12,10 +12,10 @@ from worldgen.core.conditioning import Conditioning
 from worldgen.core.normalization import Normalization, scene_scale
 from worldgen.core.view_distance import overlap
 from worldgen.models.world_model import WorldModel
+from worldgen.sampling.denoiser import Denoiser
 from worldgen.sampling.guidance import Guidance, guide
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
-from worldgen.sampling.process import Denoiser
 from worldgen.sampling.sampler import State, sample
 from worldgen.sampling.solvers import SOLVERS
 from worldgen.sampling.windows import Window, nearness
@@ -72,15 +72,11 @@ def generate(
         cameras = conditioning.cameras[0]
         closeness = overlap(cameras) + nearness(torch.arange(frames).to(cameras.K))
         window = Window(model.config.frames, closeness)
-    process = model.config.process
-    denoiser = guide(model.denoiser(), guidance, start, model.config.network.modalities, process)
+    denoiser = guide(model.denoiser(), guidance, start)
     denoiser = denoiser if wrap is None else wrap(denoiser, conditioning)
     x = known
     with torch.inference_mode():
-        for state in sample(
-            denoiser, known, start, levels, conditioning, SOLVERS[solver], model.channels, process,
-            fresh=noise, window=window,
-        ):  # fmt: skip
+        for state in sample(denoiser, known, start, levels, conditioning, SOLVERS[solver], fresh=noise, window=window):
             x = state.x
             if on_step is not None:
                 on_step(state)

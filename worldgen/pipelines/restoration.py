@@ -14,9 +14,9 @@ from worldgen.core.conditioning import Conditioning
 from worldgen.core.normalization import Normalization, require_scene_scale
 from worldgen.models.codec.pixel import PixelCodec
 from worldgen.models.world_model import WorldModel
+from worldgen.sampling.denoiser import Denoiser
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import keyed_noise
-from worldgen.sampling.process import Denoiser
 from worldgen.sampling.restoration import LinearOperator, consistent, displayable, level_of_noise
 from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import Euler
@@ -110,7 +110,7 @@ def denoise(
         )
     if not isinstance(model.codec, PixelCodec):
         raise InputError(f"denoising by a model in the latents of {model.config.codec_weights}; expected one of pixels")
-    first = torch.full((len(cameras),), level_of_noise(sigma))
+    first = torch.full((len(cameras),), level_of_noise(sigma, model.config.process))
     denoiser = model.denoiser()
     rgb, depth = _sampled(model, noised.to(model.device), first, cameras, denoiser, how, scale, on_step)
     return Clip(rgb.clamp(0, 1), depth, cameras.to(model.device))
@@ -159,9 +159,7 @@ def _sampled(
     conditioning = Conditioning.of(normalization.normalize(cameras))
     x = signal
     with torch.inference_mode():
-        for state in sample(
-            denoiser, signal, noise.to(device), levels, conditioning, Euler(), channels, model.config.process
-        ):
+        for state in sample(denoiser, signal, noise.to(device), levels, conditioning, Euler()):
             x = state.x
             if on_step is not None:
                 on_step()

@@ -1,5 +1,6 @@
 """Levels, processes, solvers, guidance and the one loop that runs every mode.
 
+denoiser   what the sampler calls
 process    how a level mixes signal and noise
 ramps      how a column comes down from 1 to 0
 levels     every mode as a matrix of levels
@@ -12,6 +13,7 @@ restoration  estimates that agree with what was measured
 energies   what estimates are moved towards
 """
 
+from worldgen.sampling.denoiser import CachingDenoiser, Denoiser, FunctionDenoiser
 from worldgen.sampling.energies import Energy, camera_energy, flow_energy, mask_energy, reprojection_energy
 from worldgen.sampling.guidance import (
     Guidance,
@@ -26,7 +28,7 @@ from worldgen.sampling.guidance import (
 )
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise, keyed_noise
-from worldgen.sampling.process import EDM, VP, Denoiser, Flow, Process
+from worldgen.sampling.process import EDM, VP, Flow, Process
 from worldgen.sampling.pyramid import Pyramid, sample_pyramid
 from worldgen.sampling.restoration import (
     Blur,
@@ -52,12 +54,14 @@ __all__ = [
     "SOLVERS",
     "VP",
     "Blur",
+    "CachingDenoiser",
     "Consistency",
     "Denoiser",
     "Downsample",
     "Energy",
     "Euler",
     "Flow",
+    "FunctionDenoiser",
     "Gray",
     "Guidance",
     "Heun",

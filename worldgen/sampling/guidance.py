@@ -13,14 +13,13 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.core.conditioning import Conditioning
+from worldgen.sampling.denoiser import Denoiser, DenoiserWrapper, FunctionDenoiser, channels_of, of_frames
 from worldgen.sampling.levels import HISTORY
-from worldgen.sampling.process import Denoiser, Flow, Process, per_channel
-from worldgen.sampling.windows import of_frames
+from worldgen.sampling.process import per_channel
 
 # A number; one a frame [f]; or a function of the level [b, f, m] with as many values.
 Scale = float | Tensor | Callable[[Tensor], Tensor]
 Question = tuple[Tensor, Tensor, Conditioning]
-_FLOW = Flow()
 
 
 def within(scale: float, low: float, high: float) -> Scale:
@@ -64,26 +63,20 @@ class Guidance:
         return {name: getattr(self, name) for name in ("text", "image", "camera", "layout", "memory")}
 
 
-def guide(
-    denoiser: Denoiser, guidance: Guidance, noise: Tensor, modalities: Mapping[str, int], process: Process = _FLOW
-) -> Denoiser:
+def guide(denoiser: Denoiser, guidance: Guidance, noise: Tensor) -> Denoiser:
     """The guided denoiser; `denoiser` itself where every scale is the number 1.
 
-    noise       standard normal [b or 1, f, c, h, w] to hide what is given with
-    modalities  channels of each, in order, by name
+    noise  standard normal [b or 1, f, c, h, w] to hide what is given with
     """
     scales = {name: s for name, s in guidance.scales().items() if not _is(s, 1)}
-    return _Guided(denoiser, guidance, scales, noise, modalities, process) if scales else denoiser
+    return _Guided(denoiser, guidance, scales, noise) if scales else denoiser
 
 
 @dataclass(frozen=True)
-class _Guided:
-    denoiser: Denoiser
+class _Guided(DenoiserWrapper):
     guidance: Guidance
     scales: Mapping[str, Scale]
     noise: Tensor
-    modalities: Mapping[str, int]
-    process: Process
 
     def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         plain: Question = (x, level, conditioning)
@@ -97,7 +90,7 @@ class _Guided:
         if not others:
             return self.denoiser(x, level, conditioning)
         seeing, *blind = ask(self.denoiser, [plain, *(question for _, question in others)])
-        total, channels = seeing, tuple(self.modalities.values())
+        total, channels = seeing, self.channels
         for (amount, _), estimate in zip(others, blind):
             total = total + _spread(amount - 1, channels, seeing) * (seeing - estimate)
         total = torch.where(_wide(level <= self.guidance.given, channels), seeing, total)
@@ -109,8 +102,7 @@ class _Guided:
         if name in ("image", "layout"):
             meant = [(m == "layout") == (name == "layout") for m in self.modalities]
             hidden = (level <= self.guidance.given) & torch.tensor(meant, device=level.device)
-            channels = tuple(self.modalities.values())
-            return hide(plain, hidden, self.noise, channels, self.process) if bool(hidden.any()) else None
+            return hide(plain, hidden, self.noise, self.denoiser) if bool(hidden.any()) else None
         there = {
             "text": conditioning.text_mask,
             "camera": conditioning.cameras_known,
@@ -122,7 +114,7 @@ class _Guided:
                 "memory": Conditioning.without_memory}[name]  # fmt: skip
         return x, level, drop(conditioning)
 
-    def frames(self, chosen: list[int]) -> Denoiser:
+    def select_frames(self, chosen: list[int]) -> Denoiser:
         """The same for some of the frames (`worldgen.sampling.windows`)."""
         scales = {name: _at(scale, chosen) for name, scale in self.scales.items()}
         inner = of_frames(self.denoiser, chosen)
@@ -182,18 +174,12 @@ def _at(scale: Scale, chosen: list[int]) -> Scale:
     return scale[chosen] if isinstance(scale, Tensor) else scale
 
 
-def hide(
-    question: Question,
-    hidden: Tensor,
-    noise: Tensor,
-    channels: tuple[int, ...],
-    process: Process = _FLOW,
-    to: float = 1.0,
-) -> Question:
+def hide(question: Question, hidden: Tensor, noise: Tensor, denoiser: Denoiser, to: float = 1.0) -> Question:
     """The question with the columns `hidden` [b, f, m] raised to a level: at 1 they are their own noise alone."""
     x, level, conditioning = question
-    noised = process.add_noise(x, noise, torch.full_like(level[:1, :1, :1, None, None], to))
-    return torch.where(_wide(hidden, channels), noised, x), torch.where(hidden, to, level), conditioning
+    noised = denoiser.process.add_noise(x, noise, torch.full_like(level[:1, :1, :1, None, None], to))
+    wide = _wide(hidden, channels_of(denoiser))
+    return torch.where(wide, noised, x), torch.where(hidden, to, level), conditioning
 
 
 @dataclass(frozen=True)
@@ -209,14 +195,7 @@ class History:
     level: float = 0.0
 
 
-def guide_history(
-    denoiser: Denoiser,
-    histories: Sequence[History],
-    noise: Tensor,
-    channels: tuple[int, ...],
-    process: Process = _FLOW,
-    given: float = HISTORY,
-) -> Denoiser:
+def guide_history(denoiser: Denoiser, histories: Sequence[History], noise: Tensor, given: float = HISTORY) -> Denoiser:
     """Guide towards several views of the history (Song et al. 2025, "History-Guided Video Diffusion", eq. 5):
 
     x0 = blind + sum of weight (with that history - blind), where blind sees no history. One history of all frames at
@@ -228,16 +207,13 @@ def guide_history(
     everything = len(histories) == 1 and first.frames is None and first.level == 0
     if everything and _is(first.weight, 1):
         return denoiser
-    return _HistoryGuided(denoiser, tuple(histories), noise, channels, process, given)
+    return _HistoryGuided(denoiser, tuple(histories), noise, given)
 
 
 @dataclass(frozen=True)
-class _HistoryGuided:
-    denoiser: Denoiser
+class _HistoryGuided(DenoiserWrapper):
     histories: tuple[History, ...]
     noise: Tensor
-    channels: tuple[int, ...]
-    process: Process
     given: float
 
     def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
@@ -258,9 +234,9 @@ class _HistoryGuided:
         return torch.where(_wide(known, self.channels), x, total)
 
     def _hidden(self, question: Question, hidden: Tensor, to: float) -> Question:
-        return hide(question, hidden, self.noise, self.channels, self.process, to)
+        return hide(question, hidden, self.noise, self.denoiser, to)
 
-    def frames(self, chosen: list[int]) -> Denoiser:
+    def select_frames(self, chosen: list[int]) -> Denoiser:
         """The same for some of the frames (`worldgen.sampling.windows`)."""
         kept = []
         for history in self.histories:
@@ -271,26 +247,24 @@ class _HistoryGuided:
         )
 
 
-def autoguide(denoiser: Denoiser, weaker: Denoiser, scale: Scale, channels: tuple[int, ...]) -> Denoiser:
+def autoguide(denoiser: Denoiser, weaker: Denoiser, scale: Scale) -> Denoiser:
     """Away from what a weaker network says, such as an earlier or smaller one (Karras et al. 2024, "Guiding a diffusion
     model with a bad version of itself", eq. 4). The number 1 is the denoiser itself."""
     if _is(scale, 1):
         return denoiser
-    return _Autoguided(denoiser, weaker, scale, channels)
+    return _Autoguided(denoiser, weaker, scale)
 
 
 @dataclass(frozen=True)
-class _Autoguided:
-    denoiser: Denoiser
+class _Autoguided(DenoiserWrapper):
     weaker: Denoiser
     scale: Scale
-    channels: tuple[int, ...]
 
     def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         weak, strong = (d(x, level, conditioning) for d in (self.weaker, self.denoiser))
         return _towards(weak, [strong], [self.scale], level, self.channels)
 
-    def frames(self, chosen: list[int]) -> Denoiser:
+    def select_frames(self, chosen: list[int]) -> Denoiser:
         """The same for some of the frames (`worldgen.sampling.windows`)."""
         inner, weaker = (of_frames(d, chosen) for d in (self.denoiser, self.weaker))
         return replace(self, denoiser=inner, weaker=weaker, scale=_at(self.scale, chosen))
@@ -305,9 +279,7 @@ class Prompt:
     weight: Scale
 
 
-def compose(
-    denoiser: Denoiser, prompts: Sequence[Prompt], channels: tuple[int, ...], avoid: Prompt | None = None
-) -> Denoiser:
+def compose(denoiser: Denoiser, prompts: Sequence[Prompt], avoid: Prompt | None = None) -> Denoiser:
     """Several prompts at once (Liu et al. 2022, "Compositional Visual Generation", eq. 11):
 
     x0 = base + sum of weight (with the prompt - base), where base has no words, or those to `avoid` (a negative
@@ -326,30 +298,29 @@ def compose(
         if avoid is not None:
             base = replace(conditioning, text=avoid.text, text_mask=avoid.text_mask)
         plain, *wanted = ask(denoiser, [(x, level, c) for c in (base, *asked)])
-        return _towards(plain, wanted, [prompt.weight for prompt in prompts], level, channels)
+        return _towards(plain, wanted, [prompt.weight for prompt in prompts], level, channels_of(denoiser))
 
-    return composed
+    return FunctionDenoiser.like(denoiser, composed)
 
 
 def guide_by_energy(
     denoiser: Denoiser,
     energy: Callable[[Tensor], Tensor],
     step: Scale,
-    channels: tuple[int, ...],
     repeats: int = 1,
     low: float = 0.0,
 ) -> Denoiser:
     """Move each clean estimate down an energy [b] of it (`worldgen.sampling.energies`): x0 - step grad energy(x0).
 
-    channels  of each modality
-    repeats   so many steps down in each call
-    low       columns at levels up to this one stay, such as what is given, or where details are settled
+    repeats  steps down in each call
+    low      columns at levels up to this one stay, such as what is given, or where details are settled
 
     The gradient is that of the estimate alone, not through the network (as in Bansal et al. 2023, "Universal guidance",
     backward guidance, 3.2). Step 0 is the denoiser itself. An energy is of all frames: not for windows.
     """
     if _is(step, 0):
         return denoiser
+    channels = channels_of(denoiser)
 
     def guided(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         x0 = denoiser(x, level, conditioning)
@@ -363,4 +334,4 @@ def guide_by_energy(
                 x0 = leaf.detach() - pace * slope
         return x0
 
-    return guided
+    return FunctionDenoiser.like(denoiser, guided)

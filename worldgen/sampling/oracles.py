@@ -3,6 +3,7 @@
 Whatever is sampled with one of them can be compared with the law it should have.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -11,42 +12,42 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.shapes import Float
 from worldgen.core.conditioning import Conditioning
-from worldgen.sampling.process import Flow, Process, per_channel
+from worldgen.sampling.process import Process, per_channel
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Correlated frames [frames, sum(channels), 1, 1], flattened to vectors of n numbers; float64.
+    """Correlated frames [frames, channels, 1, 1], flattened to vectors of n numbers; float64. A `Denoiser`.
 
     mean        [n]
     covariance  [n, n], positive definite
-    channels    of each modality
+    modalities  channels of each by name, in order
     """
 
     mean: Float[Tensor, "n"]
     covariance: Float[Tensor, "n n"]
     frames: int
-    channels: tuple[int, ...]
-    process: Process = Flow()  # noqa: RUF009 - frozen
+    modalities: Mapping[str, int]
+    process: Process
 
     @staticmethod
-    def random(frames: int, channels: tuple[int, ...], process: Process = Flow()) -> "Gaussian":  # noqa: B008 - frozen
+    def random(frames: int, modalities: Mapping[str, int], process: Process) -> "Gaussian":
         """A mean and a covariance from torch's global generator, standard deviations about 0.5."""
-        n = frames * sum(channels)
+        n = frames * sum(modalities.values())
         root = torch.randn(n, n, dtype=torch.float64) / n**0.5
         covariance = 0.2 * root @ root.T + 0.05 * torch.eye(n, dtype=torch.float64)
-        return Gaussian(torch.randn(n, dtype=torch.float64) / 2, covariance, frames, channels, process)
+        return Gaussian(torch.randn(n, dtype=torch.float64) / 2, covariance, frames, modalities, process)
 
     def spread(self, level: Float[Tensor, "b f m"]) -> Float[Tensor, "b n"]:
         """The level of each of the n numbers."""
-        return per_channel(level, self.channels).flatten(1)
+        return per_channel(level, tuple(self.modalities.values())).flatten(1)
 
     def framed(self, vectors: Float[Tensor, "b n"]) -> Float[Tensor, "b f c 1 1"]:
         """Vectors as frames."""
         return vectors.unflatten(-1, (self.frames, -1, 1, 1))
 
-    def denoise(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
-        """E[x0 | x] for x = A x0 + S noise, A = diag(alpha), S = diag(sigma); a `Denoiser`.
+    def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        """E[x0 | x] for x = A x0 + S noise, A = diag(alpha), S = diag(sigma).
 
         x0 = mean + C A (A C A + S^2)^-1 (x - A mean)
         """
@@ -98,7 +99,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Frames that come from one of several Gaussians of equal shape: more than one answer.
+    """Frames that come from one of several Gaussians of equal shape: more than one answer. A `Denoiser`.
 
     weights  [k] of each, summing to 1
     """
@@ -107,19 +108,24 @@ class Mixture:
     weights: Float[Tensor, "k"]
 
     @staticmethod
-    def random(
-        count: int,
-        frames: int,
-        channels: tuple[int, ...],
-        process: Process = Flow(),  # noqa: B008 - frozen
-    ) -> "Mixture":
+    def random(count: int, frames: int, modalities: Mapping[str, int], process: Process) -> "Mixture":
         """Parts from torch's global generator, far enough apart to be told."""
-        parts = [Gaussian.random(frames, channels, process) for _ in range(count)]
-        apart = tuple(Gaussian(2 * p.mean, p.covariance / 2, frames, channels, process) for p in parts)
+        parts = [Gaussian.random(frames, modalities, process) for _ in range(count)]
+        apart = tuple(Gaussian(2 * p.mean, p.covariance / 2, frames, modalities, process) for p in parts)
         return Mixture(apart, torch.softmax(torch.randn(count, dtype=torch.float64) / 2, 0))
 
-    def denoise(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
-        """E[x0 | x]: each part's answer, by how probable x is in it; a `Denoiser`."""
+    @property
+    def process(self) -> Process:
+        """That of the parts."""
+        return self.parts[0].process
+
+    @property
+    def modalities(self) -> Mapping[str, int]:
+        """Those of the parts."""
+        return self.parts[0].modalities
+
+    def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        """E[x0 | x]: each part's estimate, by how probable x is in it."""
         first = self.parts[0]
         predictions, logs = zip(*(part.posterior(x.flatten(1), first.spread(level)) for part in self.parts))
         share = (torch.stack(logs) + self.weights.log()[:, None]).softmax(0)

@@ -6,7 +6,7 @@ sigma 0) in all of them.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -16,8 +16,8 @@ from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.core.conditioning import Conditioning
 
-# (x [b f c h w], level [b f m], conditioning) -> the clean estimate x0 [b f c h w]
-Denoiser = Callable[[Tensor, Tensor, Conditioning], Tensor]
+# (x [b f c h w], level [b f m], conditioning) -> what it predicts (`Process.target`), [b f c h w]
+Network = Callable[[Tensor, Tensor, Conditioning], Tensor]
 
 TARGETS = ("x0", "eps", "velocity", "v", "score", "residual")
 SCHEDULES = ("linear", "scaled_linear", "cosine", "zero_terminal")
@@ -117,24 +117,34 @@ class Process(ABC):
         skip, out = self.mixture(level, target)
         return (x0 - skip * x) / out
 
-    def precondition(
-        self, network: Callable[[Tensor, Tensor, Conditioning], Tensor], channels: tuple[int, ...]
-    ) -> Denoiser:
-        """A network with inputs and outputs of about unit variance as a denoiser.
+    def precondition(self, network: Network, modalities: Mapping[str, int]) -> "PreconditionedDenoiser":
+        """A network with inputs and outputs of about unit variance as a `Denoiser` of these modalities.
 
-        By default the network predicts the clean signal itself: images lie on a low-dimensional manifold and noise
-        does not, so only this target fits through tokens narrower than their patch (Li & He 2025, "Back to Basics",
-        table 2). We saw the same: predicting the residual of the best linear estimate left grain in 64-pixel samples
-        at patches of 8. What is at level 0 is known and returned as it is.
+        modalities  latent channels of each by name, in the order of the network's channels and levels
         """
-        scale = self.data_std if self.target == "x0" else 1.0
+        return PreconditionedDenoiser(network, self, modalities)
 
-        def denoise(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
-            t = per_channel(level, channels)
-            predicted = scale * network(x / self.spread(t), level, conditioning)
-            return torch.where(t == 0, x, self.x0_from(x, predicted, t))
 
-        return denoise
+@dataclass(frozen=True)
+class PreconditionedDenoiser:
+    """`Process.precondition`: scales a network's input and output, and returns what is at level 0 as it is.
+
+    By default the network predicts the clean signal itself: images lie on a low-dimensional manifold and noise does
+    not, so only this target fits through tokens narrower than their patch (Li & He 2025, "Back to Basics", table 2). We
+    saw the same: predicting the residual of the best linear estimate left grain in 64-pixel samples at patches of 8.
+    """
+
+    network: Network
+    process: Process
+    modalities: Mapping[str, int]
+
+    def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        """The clean estimate x0 [b, f, c, h, w] of x [b, f, c, h, w] at levels [b, f, m]."""
+        process = self.process
+        t = per_channel(level, tuple(self.modalities.values()))
+        scale = process.data_std if process.target == "x0" else 1.0
+        predicted = scale * self.network(x / process.spread(t), level, conditioning)
+        return torch.where(t == 0, x, process.x0_from(x, predicted, t))
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,13 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.shapes import Bool, Float
 from worldgen.core.conditioning import Conditioning
+from worldgen.sampling.denoiser import Denoiser, channels_of
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
-from worldgen.sampling.process import Denoiser, Flow, Process, per_channel
+from worldgen.sampling.process import Process, per_channel
 from worldgen.sampling.sampler import State, begin, sample
 from worldgen.sampling.schedules import uniform
 from worldgen.sampling.solvers import Solver
-
-_FLOW = Flow()
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Pyramid:
     """
 
     stages: tuple[Stage, ...]
-    process: Process = _FLOW
+    process: Process
 
     def __post_init__(self) -> None:
         if not self.stages or self.stages[-1].levels.partial:
@@ -60,7 +59,7 @@ class Pyramid:
         hw: tuple[int, int],
         steps: Sequence[int],
         ends: Sequence[float],
-        process: Process = _FLOW,
+        process: Process,
     ) -> "Pyramid":
         """A stage for each number of steps, the last one of latents (h, w); known columns are given in all of them.
 
@@ -95,7 +94,7 @@ def _falling(matrix: Tensor) -> Tensor:
     return matrix.cummin(0).values
 
 
-def least_level(level: Tensor, process: Process = _FLOW) -> Tensor:
+def least_level(level: Tensor, process: Process) -> Tensor:
     """The least level at which upsampled frames of this level can be made to have white noise.
 
     Nearest-neighbor upsampling by 2 shares each number's noise out over a block of four: its mean has variance sigma^2
@@ -112,7 +111,7 @@ def jump(
     now: Float[Tensor, "f m"],
     after: Float[Tensor, "f m"],
     channels: tuple[int, ...],
-    process: Process = _FLOW,
+    process: Process,
     block: int = 1,
 ) -> Float[Tensor, "b f c y x"]:
     """Frames at the levels `now` as frames of twice the size at the levels `after`, with white noise again.
@@ -141,7 +140,6 @@ def sample_pyramid(
     pyramid: Pyramid,
     conditioning: Conditioning,
     solver: Solver,
-    channels: tuple[int, ...],
     block: int = 1,
     fresh: Sequence[KeyedNoise] | None = None,
 ) -> Iterator[tuple[int, State]]:
@@ -149,20 +147,21 @@ def sample_pyramid(
 
     known, noise, fresh  as for `sample`, of each stage's size; noise of the stages is independent
 
-    Given columns are taken from `known` in each stage, bit for bit.
+    Given columns are taken from `known` in each stage, bit for bit. Raises InputError for a pyramid made for another
+    process than the denoiser's.
     """
-    x, process = None, pyramid.process
+    x, process, channels = None, denoiser.process, channels_of(denoiser)
+    if pyramid.process != process:
+        raise InputError(f"a pyramid of {pyramid.process} with a denoiser of {process}; expected one process")
     for n, stage in enumerate(pyramid.stages):
         first = stage.levels.matrix[0]
         start = process.add_noise(known[n], noise[n], per_channel(first.to(known[n]), channels)).expand_as(known[n])
         if x is not None:
             moved = jump(x, noise[n], pyramid.stages[n - 1].levels.matrix[-1], first, channels, process, block)
             start = torch.where(per_channel(first.to(x), channels) == 0, known[n], moved)
-        begun = begin(start, stage.levels, solver, process)
-        for state in sample(
-            denoiser, known[n], noise[n], stage.levels, conditioning, solver, channels, process,
-            fresh=None if fresh is None else fresh[n], state=begun,
-        ):  # fmt: skip
+        begun = begin(denoiser, start, stage.levels, solver)
+        keyed = None if fresh is None else fresh[n]
+        for state in sample(denoiser, known[n], noise[n], stage.levels, conditioning, solver, fresh=keyed, state=begun):
             x = state.x
             yield n, state
 

@@ -19,7 +19,8 @@ from geometry.errors import InputError
 from geometry.image.warping import fill_nearest
 from geometry.shapes import Bool, Float
 from worldgen.core.conditioning import Conditioning
-from worldgen.sampling.process import Denoiser
+from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
+from worldgen.sampling.process import Process
 
 LUMA = (0.2126, 0.7152, 0.0722)  # Rec. 709
 
@@ -256,17 +257,17 @@ def consistent(
         rgb = signals["rgb"]
         return encode(signals | {"rgb": project(operator, measured.expand(*rgb.shape[:-3], -1, -1, -1), rgb)})
 
-    return estimate
+    return FunctionDenoiser.like(denoiser, estimate)
 
 
-def level_of_noise(sigma: float) -> float:
-    """The level at which the flow process has noise of standard deviation `sigma`, for colors in 0..1.
+def level_of_noise(sigma: float, process: Process) -> float:
+    """The level at which a process has noise of standard deviation `sigma`, for colors in 0..1.
 
-    There x = (1 - t) x0 + t noise is 1 - t times an image with noise of t / (1 - t), which is 2 sigma since signals
-    are 2 rgb - 1. So a noised image times 1 - t *is* the sampler's state at that level.
+    There x = alpha x0 + sigma' noise is alpha times an image with noise of sigma' / alpha, which is 2 sigma since
+    signals are 2 rgb - 1. So a noised image times alpha *is* the sampler's state at that level.
 
     Raises InputError unless sigma is finite and more than 0.
     """
     if not 0 < sigma < float("inf"):
         raise InputError(f"noise of standard deviation {sigma}; expected more than 0, for colors in 0..1")
-    return 2 * sigma / (1 + 2 * sigma)
+    return float(process.level_of(torch.tensor(2 * sigma, dtype=torch.float64)))

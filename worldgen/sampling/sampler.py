@@ -16,14 +16,13 @@ from geometry.errors import InputError
 from geometry.io.files import write_file
 from geometry.shapes import Float
 from worldgen.core.conditioning import Conditioning
+from worldgen.sampling.denoiser import Denoiser, channels_of
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
-from worldgen.sampling.process import Denoiser, Flow, Process, per_channel
+from worldgen.sampling.process import Process, per_channel
 from worldgen.sampling.solvers import Solver
 from worldgen.sampling.solvers.table import Steps
 from worldgen.sampling.windows import Window, windowed_denoiser
-
-_FLOW = Flow()
 
 
 class State(NamedTuple):
@@ -67,8 +66,6 @@ def sample(
     levels: Levels,
     conditioning: Conditioning,
     solver: Solver,
-    channels: tuple[int, ...],
-    process: Process = _FLOW,
     *,
     fresh: KeyedNoise | Callable[[np.ndarray], Tensor] | None = None,
     window: Window | None = None,
@@ -79,7 +76,6 @@ def sample(
     known     signals of what is given; unknown columns may hold anything finite, but what starts between 0 and 1 is
               noised from here
     noise     standard normal; where a column starts at level 1 it starts from this alone
-    channels  channels of each modality, in order
     fresh     noise for stochastic solvers: `KeyedNoise`, or a function of how often each column moved [f, m]
     window    which frames the network sees in each row, for more frames than it takes (`worldgen.sampling.windows`)
     state     go on from here rather than from the first row; `noise` is not looked at then
@@ -91,20 +87,20 @@ def sample(
     Raises InputError for shapes that do not agree, a stochastic solver without fresh noise, and the state of another
     run.
     """
-    _check(levels, known, channels)
+    _check(denoiser, levels, known)
     if noise.shape[1:] != known.shape[1:] or noise.shape[0] not in (1, known.shape[0]):
         raise InputError(f"noise {tuple(noise.shape)} for frames {tuple(known.shape)}; expected one shape")
     if state is None:
-        first = per_channel(levels.matrix[0].to(known), channels)
-        state = begin(process.add_noise(known, noise, first).expand_as(known), levels, solver, process)
+        first = per_channel(levels.matrix[0].to(known), channels_of(denoiser))
+        state = begin(denoiser, denoiser.process.add_noise(known, noise, first).expand_as(known), levels, solver)
     elif state.x.shape != known.shape:
         raise InputError(f"a state of frames {tuple(state.x.shape)}; expected {tuple(known.shape)}")
-    return _follow(denoiser, state, levels.matrix, conditioning, solver, channels, process, fresh, window, known)
+    return _follow(denoiser, state, levels.matrix, conditioning, solver, fresh, window, known)
 
 
-def begin(x: Float[Tensor, "b f c h w"], levels: Levels, solver: Solver, process: Process = _FLOW) -> State:
+def begin(denoiser: Denoiser, x: Float[Tensor, "b f c h w"], levels: Levels, solver: Solver) -> State:
     """The state before the first step, with an x of one's own, for `sample(..., state=begin(...))`."""
-    return _begin(x, levels.matrix, solver, process)
+    return _begin(x, levels.matrix, solver, denoiser.process)
 
 
 def invert(
@@ -113,8 +109,6 @@ def invert(
     levels: Levels,
     conditioning: Conditioning,
     solver: Solver,
-    channels: tuple[int, ...],
-    process: Process = _FLOW,
 ) -> Iterator[State]:
     """Follow the rows backwards from clean frames, to the noise that would have led to them (Song et al. 2020, 4.3).
 
@@ -123,9 +117,9 @@ def invert(
     """
     if solver.stochastic:
         raise InputError(f"inversion with {solver}; expected a solver without fresh noise")
-    _check(levels, x, channels)
+    _check(denoiser, levels, x)
     matrix = levels.matrix.flip(0)
-    return _follow(denoiser, _begin(x, matrix, solver, process), matrix, conditioning, solver, channels, process)
+    return _follow(denoiser, _begin(x, matrix, solver, denoiser.process), matrix, conditioning, solver)
 
 
 def reflow_pairs(
@@ -134,15 +128,14 @@ def reflow_pairs(
     levels: Levels,
     conditioning: Conditioning,
     solver: Solver,
-    channels: tuple[int, ...],
-    process: Process = _FLOW,
 ) -> tuple[Float[Tensor, "b f c h w"], Float[Tensor, "b f c h w"]]:
     """Noise and the frames it leads to, which a network learns straighter paths from (Liu et al. 2022, algorithm 1)."""
-    *_, last = sample(denoiser, torch.zeros_like(noise), noise, levels, conditioning, solver, channels, process)
+    *_, last = sample(denoiser, torch.zeros_like(noise), noise, levels, conditioning, solver)
     return noise, last.x
 
 
-def _check(levels: Levels, x: Tensor, channels: tuple[int, ...]) -> None:
+def _check(denoiser: Denoiser, levels: Levels, x: Tensor) -> None:
+    channels = channels_of(denoiser)
     frames, modalities = levels.matrix.shape[1:]
     if x.ndim != 5 or x.shape[1] != frames or x.shape[2] != sum(channels) or len(channels) != modalities:
         raise InputError(
@@ -167,13 +160,12 @@ def _follow(
     matrix: Tensor,
     conditioning: Conditioning,
     solver: Solver,
-    channels: tuple[int, ...],
-    process: Process,
     fresh: KeyedNoise | Callable[[np.ndarray], Tensor] | None = None,
     window: Window | None = None,
     known: Tensor | None = None,
 ) -> Iterator[State]:
     """Work everything out before the first step."""
+    process, channels = denoiser.process, channels_of(denoiser)
     if state.run != _run_name(solver, process, matrix):
         raise InputError(f"a state in row {state.row} of another run; expected the same levels, solver and process")
     if solver.stochastic and fresh is None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.core.conditioning import Conditioning
-from worldgen.sampling.process import Denoiser
+from worldgen.sampling.denoiser import CachingDenoiser, Denoiser, of_frames
 
 
 @dataclass(frozen=True)
@@ -46,31 +45,6 @@ def nearness(time: Float[Tensor, "f"]) -> Float[Tensor, "f f"]:
     gap = (time[:, None] - time[None]).abs()
     step = time.sort().values.diff().median() if len(time) > 1 else time.new_ones(())
     return torch.exp(-gap / step.clamp_min(1e-9))
-
-
-@runtime_checkable
-class CachingDenoiser(Protocol):
-    """A denoiser that keeps keys and values of finished frames, so that they are not computed again."""
-
-    def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor: ...
-
-    def append_to_cache(self, x: Tensor, conditioning: Conditioning) -> "CachingDenoiser":
-        """The same, knowing these clean frames as well."""
-        ...
-
-
-@runtime_checkable
-class Selectable(Protocol):
-    """A denoiser with something of its own for each frame, such as noise to hide it with."""
-
-    def frames(self, chosen: list[int]) -> Denoiser:
-        """The denoiser of some of the frames."""
-        ...
-
-
-def of_frames(denoiser: Denoiser, chosen: list[int]) -> Denoiser:
-    """The denoiser of some of the frames, as which those without anything of each frame's own will do."""
-    return denoiser.frames(chosen) if isinstance(denoiser, Selectable) else denoiser
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from geometry.errors import InputError
 from geometry.rotation.transforms import invert_rigid, look_at, rigid, rotation_about
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.diffusers_denoiser import DiffusersDenoiser
-from worldgen.sampling import Euler, Flow, Guidance, Levels, guide, sample
+from worldgen.sampling import Euler, Guidance, Levels, guide, sample
 
 diffusers: Any = pytest.importorskip("diffusers")
 C, F, H, W, TEXT = 4, 3, 4, 6, 16
@@ -58,9 +58,9 @@ def test_the_sampler_and_its_guidance_run_on_a_foreign_network(make: Callable[[]
     denoiser, (known, _) = DiffusersDenoiser(make()), latents()
     noise = torch.randn_like(known)
     given = torch.tensor([[True], [False], [False]])
-    guided = guide(denoiser, Guidance(image=2.0), noise, {"rgb": C})
+    guided = guide(denoiser, Guidance(image=2.0), noise)
     levels = Levels.given(given, 4)
-    *_, last = sample(guided, known, noise, levels, Conditioning.of(cameras()), Euler(), (C,))
+    *_, last = sample(guided, known, noise, levels, Conditioning.of(cameras()), Euler())
     assert torch.equal(last.x[:, 0], known[:, 0])
     assert bool(last.x.isfinite().all()) and not torch.allclose(last.x[:, 1:], noise[:, 1:], atol=0.1)
 
@@ -97,9 +97,7 @@ def test_sampling_is_what_the_librarys_own_loop_does(make: Callable[[], nn.Modul
                 ]
             x = scheduler.step(velocity, time, x, return_dict=False)[0]
         rows = scheduler.sigmas[:, None, None].expand(-1, F, 1).contiguous()
-        *_, last = sample(
-            DiffusersDenoiser(network), noise, noise, Levels(rows), conditioning, Euler(), (C,), Flow(0.5, "velocity")
-        )
+        *_, last = sample(DiffusersDenoiser(network), noise, noise, Levels(rows), conditioning, Euler())
     assert torch.allclose(last.x, x.transpose(1, 2), atol=2e-5)
 
 

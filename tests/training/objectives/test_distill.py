@@ -70,13 +70,13 @@ def test_the_target_leads_where_the_sampler_s_guided_steps_do(student_of) -> Non
     for row in range(len(batch.noise)):
         one = slice(row, row + 1)
         levels = Levels.given(seen.level[row] == 0, 4)
-        guided = guide(model.denoiser(), Guidance(image=1.7), batch.noise[one], model.config.network.modalities)
+        guided = guide(model.denoiser(), Guidance(image=1.7), batch.noise[one])
         conditioning = replace(
             seen.conditioning,
             cameras=seen.conditioning.cameras[one],
             cameras_known=seen.conditioning.cameras_known[one],
         )
-        *_, last = sample(guided, seen.x0[one], batch.noise[one], levels, conditioning, Euler(), model.channels)
+        *_, last = sample(guided, seen.x0[one], batch.noise[one], levels, conditioning, Euler())
         torch.testing.assert_close(target[one], last.x, rtol=1e-4, atol=1e-4)
 
 

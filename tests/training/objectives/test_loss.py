@@ -11,6 +11,7 @@ from tests.models.tiny import awake, tiny_model
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import Normalization, scene_scale_from_cameras
 from worldgen.models.world_model import WorldModel
+from worldgen.sampling.denoiser import FunctionDenoiser
 from worldgen.training.batches.scene_stream import SceneStream
 from worldgen.training.batches.task_sampling import Tasks
 from worldgen.training.config.train import TrainConfig
@@ -52,7 +53,7 @@ def replaying(model: WorldModel, estimate: Callable[[Tensor], Tensor]) -> WorldM
 
     class Told(WorldModel):
         def denoiser(self):
-            return lambda x, level, conditioning: estimate(x)
+            return FunctionDenoiser.like(super().denoiser(), lambda x, level, conditioning: estimate(x))
 
     return Told(model.config, model.network)
 

@@ -1,5 +1,6 @@
 """A causal network that keeps the keys and values of finished frames."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -12,27 +13,28 @@ from worldgen.sampling.process import Process, per_channel
 
 @dataclass(frozen=True)
 class CausalDenoiser:
-    """A `Denoiser` that `sample` calls with unfinished frames alone: what is clean is remembered in `past`.
+    """A `CachingDenoiser`: `sample` calls it with unfinished frames alone, what is clean is cached in `past`.
 
     For frames in causal order (`Conditioning.causal`); equal to the network called with all of them.
     """
 
     network: MultiViewDiT
     process: Process
-    channels: tuple[int, ...]
+    modalities: Mapping[str, int]
     past: Cache | None = None
 
     def __call__(
         self, x: Float[Tensor, "b f c h w"], level: Float[Tensor, "b f m"], conditioning: Conditioning
     ) -> Float[Tensor, "b f c h w"]:
-        """The clean estimate of frames that see each other and those remembered."""
+        """The clean estimate of frames that see each other and those in the cache."""
 
         def network(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
             return self.network(x, level, conditioning, self.past)
 
-        return self.process.precondition(network, self.channels)(x, level, conditioning)
+        return self.process.precondition(network, self.modalities)(x, level, conditioning)
 
     def append_to_cache(self, x: Float[Tensor, "b f c h w"], conditioning: Conditioning) -> "CausalDenoiser":
-        """The same, knowing these clean frames as well."""
-        spread = self.process.spread(per_channel(x.new_zeros(*x.shape[:2], len(self.channels)), self.channels))
+        """The same, with these clean frames in the cache as well."""
+        channels = tuple(self.modalities.values())
+        spread = self.process.spread(per_channel(x.new_zeros(*x.shape[:2], len(channels)), channels))
         return replace(self, past=self.network.append_to_cache(x / spread, conditioning, self.past))

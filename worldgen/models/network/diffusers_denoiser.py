@@ -16,14 +16,14 @@ from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Float
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.diffusers_hub import load_module
-from worldgen.sampling.process import per_channel
+from worldgen.sampling.process import Flow, Process, per_channel
 
 _TIMES = 1000  # these networks count levels 0..1 in thousandths
 _TEXT = 300  # tokens of an empty text
 
 
 class DiffusersDenoiser:
-    """`worldgen.sampling.process.Denoiser` over a network of rectified flow that takes a level for each latent frame.
+    """A `worldgen.sampling.denoiser.Denoiser` over a rectified-flow network that takes a level for each latent frame.
 
     WanTransformer3DModel   text to video, and image to video where the given frames are at level 0 (Wan 2.2 TI2V); has
                             no input for cameras
@@ -51,6 +51,8 @@ class DiffusersDenoiser:
                 "that takes given frames as inputs of their own is not one of levels"
             )
         self.transformer, self.metres = transformer.requires_grad_(False).eval(), metres
+        self.process: Process = Flow(target="velocity")
+        self.modalities = {"rgb": self.channels}
         self._call = _CALLS[kind]
 
     @staticmethod

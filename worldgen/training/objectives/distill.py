@@ -60,7 +60,7 @@ class DistilledObjective(Objective):
         def network(*shown: object) -> Tensor:
             return functional_call(model.network, changed, shown)
 
-        return model.config.process.precondition(network, model.channels)(x, level, conditioning)
+        return model.config.process.precondition(network, model.config.network.modalities)(x, level, conditioning)
 
     @torch.no_grad()
     def _target(
@@ -70,7 +70,7 @@ class DistilledObjective(Objective):
         model, distill = self.model, self.distill
         count = distill.teacher_steps // distill.steps
         guidance = Guidance(image=distill.guidance)
-        teacher = guide(model.denoiser(), guidance, noise, model.config.network.modalities, model.config.process)
+        teacher = guide(model.denoiser(), guidance, noise)
         after = (level - 1 / distill.steps).clamp_min(0)
         end = x
         for step in range(count):

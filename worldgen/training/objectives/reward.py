@@ -56,9 +56,7 @@ def sampled_reward(model: WorldModel, batch: Batch, config: RewardConfig) -> Flo
     levels = Levels.given(known, config.steps)
     first = levels.matrix[0].to(noise).expand(len(noise), -1, -1)
     signal, _, _ = encode(model, clip, normalization, first)
-    states = sample(
-        model.denoiser(), signal, noise, levels, Conditioning.of(cameras), Euler(), model.channels, model.config.process
-    )
+    states = sample(model.denoiser(), signal, noise, levels, Conditioning.of(cameras), Euler())
     x = noise
     with torch.no_grad():
         for _ in range(config.steps - config.last):
