@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from geometry.errors import InputError
 from tests.models.tiny import tiny_model
 from worldgen.cli import main
 from worldgen.models.world_model import WorldModel
+from worldgen.runtime.config import load, plain
 from worldgen.training.config.data import DataConfig
 from worldgen.training.config.run import RunConfig
 from worldgen.training.config.train import TrainConfig
@@ -22,6 +24,7 @@ MEASURED = """
 import sys
 from pathlib import Path
 import torch
+import yaml
 from worldgen.runtime.config import load
 from worldgen.models.world_model import WorldModel
 from worldgen.training.config.run import RunConfig
@@ -106,6 +109,8 @@ def test_the_command_prints_parameters_memory_work_and_time(root: Path, capsys) 
     assert main(["plan", str(root / "configs" / "tiny.yaml"), "train.batch=2"]) == 0
     out = capsys.readouterr().out
     assert all(word in out for word in ("4.81 million", "training memory", "GFLOP", "h in all"))
+    config = load(RunConfig, root / "configs" / "tiny.yaml", ("train.batch=2",))
+    assert yaml.safe_load(out.split("\n\n", 1)[1]) == plain(config)
     assert torch.get_num_threads() > 0
 
 

@@ -18,6 +18,7 @@ from geometry.errors import InputError
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.codec.files import load_codec
 from worldgen.models.world_model import ModelConfig, WorldModel
+from worldgen.runtime.config import to_yaml
 from worldgen.runtime.precision import computes_half
 from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.optimizer import build_optimizers
@@ -132,7 +133,15 @@ def plan(config: RunConfig, device: str = "cpu") -> Plan:
 
 
 def describe(config: RunConfig, device: str) -> str:
-    """The plan in words; with a time where the device is here. Raises InputError for a device torch does not know."""
+    """The plan in words, with a time where the device is present, and the configuration in full.
+
+    Args:
+        config: The run.
+        device: What it is planned for, such as "cpu" or "cuda".
+
+    Raises:
+        InputError: A device torch does not know, or a student's run.
+    """
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
@@ -140,7 +149,7 @@ def describe(config: RunConfig, device: str) -> str:
     here = kind == "cpu" or (kind == "cuda" and torch.cuda.is_available())
     half = computes_half(config.train.precision, torch.device(kind))
     speed = matrix_speed(config.model.network.width, half, torch.device(kind)) if here else None
-    return "\n".join([f"{config.model.name} on {device}", *plan(config, kind).lines(speed)])
+    return "\n".join([f"{config.model.name} on {device}", *plan(config, kind).lines(speed), "", to_yaml(config)])
 
 
 def shown(

@@ -16,7 +16,7 @@ from worldgen.cli import main
 from worldgen.core.clip import Clip
 from worldgen.models.codec.files import load_codec, save_codec
 from worldgen.models.codec.vae import BranchConfig, ConvVAE, ConvVAEConfig
-from worldgen.runtime.config import plain
+from worldgen.runtime.config import load, plain
 from worldgen.training.codec.trainer import CodecLoss, CodecRun, CodecTrainer, codec_loss, in_order
 from worldgen.training.config.data import DataConfig
 from worldgen.training.config.train import TrainConfig
@@ -135,8 +135,6 @@ def test_impossible_runs_are_refused(tmp_path: Path, change: Callable[[CodecRun]
 
 @pytest.mark.parametrize("name", ["vae", "vae_video"])
 def test_the_configurations_that_come_with_the_package_are_runs(root: Path, name: str) -> None:
-    from worldgen.runtime.config import load
-
     assert load(CodecRun, root / "configs" / f"{name}.yaml").size_px == 64
 
 
@@ -148,6 +146,7 @@ def test_the_command_leaves_a_codec_a_log_a_sheet_and_a_checkpoint(tmp_path: Pat
     assert [json.loads(line)["step"] for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()] == [1, 2]
     assert (tmp_path / "run" / "sheets" / "0000002.png").stat().st_size > 1000
     assert load_codec(tmp_path / "run" / "codec").config == config.codec
+    assert load(CodecRun, tmp_path / "run" / "config.yaml") == config
     assert main(["train-codec", str(file), "codec.block=3"]) == 2
 
 

@@ -12,8 +12,9 @@ import yaml
 from worldgen.cli import main
 from worldgen.data import Sample, write_shard
 from worldgen.models.world_model import WorldModel
-from worldgen.runtime.config import plain
+from worldgen.runtime.config import load, plain
 from worldgen.training.batches.scene_stream import SceneStream
+from worldgen.training.config.run import RunConfig
 from worldgen.training.engine import run
 from worldgen.training.engine.checkpoint import Checkpoint
 from worldgen.training.engine.run import Log
@@ -35,6 +36,21 @@ def test_a_run_leaves_a_model_a_log_a_sheet_and_a_checkpoint(file: Path) -> None
     assert (run / "sheets" / "0000003.png").stat().st_size > 1000
     assert (run / "checkpoint.safetensors").exists() and list((run / "tensorboard").iterdir())
     assert WorldModel.load(run / "model").config.size_px == 16
+
+
+def test_the_run_s_folder_holds_its_configuration_in_full(file: Path, tmp_path: Path) -> None:
+    short = tmp_path / "short.yaml"
+    short.write_text("base: run.yaml\ntrain: {warmup: 1}\n")
+    config = load(RunConfig, short, ("data.reuse=3",))
+    assert main(["train", str(short), "data.reuse=3"]) == 0
+    written = config.output / "config.yaml"
+    assert load(RunConfig, written) == config and set(yaml.safe_load(written.read_text())) == set(plain(config))
+    before = written.stat().st_mtime_ns
+    assert main(["train", str(short), "data.reuse=3"]) == 0 and written.stat().st_mtime_ns == before
+    assert main(["train", str(short)]) == 2, "of another run"
+    assert load(RunConfig, written) == config
+    assert main(["train", str(written), "train.steps=4"]) == 0
+    assert load(RunConfig, written).train.steps == 4 and len(list(config.output.glob("config*"))) == 1
 
 
 def test_a_longer_run_continues_the_log_where_it_was(file: Path) -> None:

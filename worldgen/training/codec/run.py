@@ -12,21 +12,30 @@ from worldgen.models.codec.vae import ConvVAE
 from worldgen.runtime.config import load
 from worldgen.scenes.families.family import FAMILIES
 from worldgen.training.codec.trainer import CodecRun, CodecTrainer
-from worldgen.training.engine.run import Interrupts, make_output, run_to_end
+from worldgen.training.engine.run import Interrupts, make_output, run_to_end, write_config
 
 
 def train_codec(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
-    """Train a codec to its run's end, continuing from its checkpoint if it has one.
+    """Train a codec to its run's end, resuming from its checkpoint if it has one.
 
-    In the run's output folder: checkpoint.safetensors, log.jsonl, tensorboard/ (where that is installed),
-    sheets/STEP.png, and at the end codec/ (averaged weights in 16 bits, which `worldgen.models.codec.files.load_codec`
-    reads). SIGINT (Ctrl-C) and SIGTERM end it after the step, with a checkpoint. Raises InputError for a bad
-    configuration or output.
+    In the run's output folder: config.yaml (the configuration in full), checkpoint.safetensors, log.jsonl, tensorboard/
+    (where that is installed), sheets/STEP.png, and at the end codec/ (averaged weights in 16 bits, which
+    `worldgen.models.codec.files.load_codec` reads). SIGINT (Ctrl-C) and SIGTERM end it after the step, with a
+    checkpoint.
+
+    Args:
+        config_path: The run's YAML file (`CodecRun`).
+        overrides: `section.key=value` each.
+
+    Raises:
+        InputError: A bad configuration or output, a loss that is NaN or Inf, a full disk.
+        KeyboardInterrupt: After an interrupt.
     """
     config = load(CodecRun, config_path, overrides)
     make_output(config.output)
     with Interrupts() as interrupts:
         trainer = CodecTrainer(config)
+        write_config(config, config.output)
         size = sum(parameter.numel() for parameter in trainer.vae.parameters()) / 1e6
         print(f"codec: {size:.2f}M parameters on {trainer.device}, step {trainer.step}", flush=True)
         run_to_end(trainer, config.train, config.output, partial(_write_sheet, config), interrupts)

@@ -12,7 +12,8 @@ from typing import Any, Protocol, runtime_checkable
 from safetensors import SafetensorError
 
 from geometry.errors import InputError
-from worldgen.runtime.config import load
+from geometry.io.files import write_file
+from worldgen.runtime.config import load, to_yaml
 from worldgen.training.config.run import RunConfig
 from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine.distributed import Ranks, joined
@@ -22,19 +23,29 @@ from worldgen.training.objectives.distill import StudentTrainer
 
 
 def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
-    """Train a run to its end, continuing from its checkpoint if it has one.
+    """Train a run to its end, resuming from its checkpoint if it has one.
 
-    In the run's output folder: checkpoint.safetensors, log.jsonl, tensorboard/ (where that is installed),
-    sheets/STEP.png, averages/STEP.safetensors (with `train.averages`), and at the end model/ (averaged weights in int8,
-    which `WorldModel.load` reads).
+    In the run's output folder: config.yaml (the configuration in full), checkpoint.safetensors, log.jsonl, tensorboard/
+    (where that is installed), sheets/STEP.png, averages/STEP.safetensors (with `train.averages`), and at the end model/
+    (averaged weights in int8, which `WorldModel.load` reads).
+
     SIGINT (Ctrl-C) and SIGTERM end it after the step, with a checkpoint; a second one at once. Under torchrun all
-    processes train together (docs/TRAINING.md). Raises InputError for a bad configuration or output.
+    processes train together (docs/TRAINING.md).
+
+    Args:
+        config_path: The run's YAML file (`RunConfig`).
+        overrides: `section.key=value` each.
+
+    Raises:
+        InputError: A bad configuration or output, a loss that is NaN or Inf, a full disk.
+        KeyboardInterrupt: After an interrupt.
     """
     config = load(RunConfig, config_path, overrides)
     make_output(config.output)
     with joined(config.train) as ranks, Interrupts() as interrupts:
         trainer = (Trainer if config.distill is None else StudentTrainer)(config, ranks)
         if ranks.main:
+            write_config(config, config.output)
             where = f"{ranks.device}" + (f" x {ranks.world_size} ({ranks.parallel})" if ranks.world_size > 1 else "")
             print(f"{config.model.name}: {_size(trainer):.2f}M parameters on {where}, step {trainer.step}", flush=True)
         run_to_end(trainer, config.train, config.output, write_sheet, interrupts)
@@ -53,6 +64,17 @@ def make_output(folder: Path) -> None:
         raise InputError(f"output {folder}: {error.strerror}; expected a folder one can write to") from error
 
 
+def write_config(config: Any, folder: Path) -> None:
+    """Write a run's configuration in full as config.yaml, which `load` reads as the same; whole, or not at all.
+
+    A run that is resumed with another length or other intervals has its file replaced. Raises InputError when the file
+    cannot be written.
+    """
+    path, text = folder / "config.yaml", to_yaml(config).encode()
+    if not path.exists() or path.read_bytes() != text:
+        write_file(path, text)
+
+
 @contextmanager
 def written(output: Path) -> Iterator[None]:
     """What is written beside a run's checkpoint. Raises InputError, in a line, where it can't be."""
@@ -62,7 +84,7 @@ def written(output: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"{output} can't be written ({reason}); expected room for logs, sheets and the model; the last checkpoint "
-            "is kept, and the same command goes on from it"
+            "is kept, and the same command resumes from it"
         ) from error
 
 
