@@ -7,7 +7,7 @@ PIP := .venv/bin/python -m pip install
 TORCH := torch==2.13.0
 CPU_WHEELS := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint clean
+.PHONY: demo test docs lint clean
 
 demo: .venv/.complete
 	@.venv/bin/python examples/01_orbit.py
@@ -15,13 +15,19 @@ demo: .venv/.complete
 test: .venv/.complete
 	@.venv/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
+# Into docs/_build/html; a warning is an error.
+docs: .venv/.complete
+	@.venv/bin/python -c 'import furo, myst_parser' 2>/dev/null || $(PIP) --quiet --editable '.[docs]'
+	@.venv/bin/python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build/html
+	@echo "see docs/_build/html/index.html"
+
 lint: .venv/.complete
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/pyright
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build dist docs/_build docs/_generated *.egg-info .pytest_cache .ruff_cache
 
 # PyPI's torch for Linux is the CUDA build, gigabytes of it: without a GPU the CPU build is tried first. A torch that is
 # in .venv already is kept.

@@ -23,7 +23,7 @@ def test_the_model_trains_on_a_folder_of_posed_images_and_is_scored_on_those_hel
 ) -> None:
     (tmp_path / "capture").mkdir()
     write_video(tmp_path / "capture", "film", *recorded(frames=15))
-    before, after, copied = example(root, "02_own_pictures").main(tmp_path / "capture", tmp_path / "out", 2)
+    before, after, copied = example(root, "02_own_images").main(tmp_path / "capture", tmp_path / "out", 2)
     assert all(math.isfinite(value) and value > 5 for value in (before, after, copied))
     assert before != after, "two steps change what it says"
     assert "3 held-out images from the 4 nearest others" in capsys.readouterr().out

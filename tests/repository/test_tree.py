@@ -1,28 +1,41 @@
-"""The tree in README.md is the tree on the disk."""
+"""The documentation's page of the tree is the tree on the disk."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+from docs.generate import FOLDERS, first_sentence, tree, tree_page
+
 
 @pytest.fixture(scope="module")
 def listed(root: Path) -> list[str]:
-    """The paths of the README's tree, a fenced block of lines `path  — what it is`."""
-    block = re.search(r"^## The tree\n.*?^```\n(.*?)^```", (root / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    assert block, "README.md has no fenced block under '## The tree'"
-    lines = [re.fullmatch(r"(\S+) +— (\S.*)", line) for line in block[1].splitlines() if line]
-    assert all(lines), block[1]
-    return [line[1] for line in lines if line]
+    """The paths of the page: a heading a folder, a line a file."""
+    folder, paths = "", []
+    for line in tree_page(tree(root)).splitlines():
+        if line.startswith("## "):
+            folder = line.removeprefix("## ")
+        elif entry := re.match(r"- `(\S+)`: \S", line):
+            paths.append(f"{folder}/{entry[1]}")
+    return paths
 
 
-def test_every_module_example_and_config_is_in_the_readme_tree_once(root: Path, listed: list[str]) -> None:
-    python = [path for folder in ("geometry", "worldgen", "examples") for path in (root / folder).rglob("*.py")]
-    wanted = [path for path in python if path.name != "__init__.py"] + list((root / "configs").rglob("*.yaml"))
-    missing = sorted({path.relative_to(root).as_posix() for path in wanted} - set(listed))
-    assert not missing, "not in the README's tree:\n" + "\n".join(missing)
-    assert len(listed) == len(set(listed)), listed
+def test_every_module_example_and_config_is_in_the_tree_once(root: Path, listed: list[str]) -> None:
+    files = [path for folder in FOLDERS for kind in ("*.py", "*.yaml") for path in (root / folder).rglob(kind)]
+    paths = [path.relative_to(root) for path in files if path.name != "__init__.py"]
+    wanted = {path.as_posix() for path in paths if "tests" not in path.parts}
+    assert sorted(wanted - set(listed)) == [], "without a line in the tree: they say nothing of themselves"
+    assert len(listed) == len(set(listed))
 
 
-def test_every_path_in_the_readme_tree_exists(root: Path, listed: list[str]) -> None:
+def test_every_path_in_the_tree_exists(root: Path, listed: list[str]) -> None:
     assert [path for path in listed if not (root / path).exists()] == []
+
+
+def test_what_a_file_says_of_itself_is_its_first_sentence(tmp_path: Path) -> None:
+    module, config = tmp_path / "a.py", tmp_path / "a.yaml"
+    module.write_text('"""`A`: one [b, 2]\nthing. And more.\n\nElse."""\n')
+    config.write_text("# A run. It\n# is long.\nkey: 1  # a value\n")
+    assert first_sentence(module) == "`A`: one [b, 2] thing"
+    assert first_sentence(config) == "A run"
+    assert r"- `a.py`: `A`: one \[b, 2\] thing" in tree_page({"x/a.py": first_sentence(module)})

@@ -57,7 +57,7 @@ def restore(
 
     Frames help each other through their cameras. Those of which everything was measured are given to the network
     (level 0), those of which nothing was are unknown (level 1), the others start at `how.start`. The result has the
-    measurement as nearly as `displayable` gets (2e-4 in all figures of `docs/RESULTS.md`; ask `measurement_residual`);
+    measurement as nearly as `displayable` gets (2e-4 in `docs/results/restoration.json`; see `measurement_residual`);
     what no A x has, such as values of missing pixels or frequencies that a blur removes, is ignored.
 
     measured  by `operator.apply` of images of the cameras' size
@@ -96,7 +96,7 @@ def denoise(
 
     The noised images are the sampler's state at the level that has so much noise, so it goes on from there: one step
     gives the posterior mean, more a sharper sample. `how.start` has no part in it. A network that leaves an error of
-    its own is no help against less noise than that (`docs/RESULTS.md`: `tiny` below 0.05).
+    its own is no help against less noise than that (`docs/results/restoration.json`: `tiny` below 0.05).
 
     noised  colors in 0..1 before the noise, not clamped after it
 

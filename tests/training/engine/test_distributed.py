@@ -268,7 +268,7 @@ def test_a_run_whose_processes_are_killed_is_restarted_by_torchrun_and_ends_as_o
     draw, kills = random.SystemRandom(), 0
     command = [*TORCHRUN, "--max-restarts", "8", "-m", "worldgen.cli", "train", str(written(config))]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # as docs/TRAINING.md says
+    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # as docs/guides/training.md says
     with subprocess.Popen([sys.executable, *command], cwd=root, env=environment) as agent:
         children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
         log = config.output / "log.jsonl"

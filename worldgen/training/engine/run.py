@@ -30,7 +30,7 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
     (averaged weights in int8, which `WorldModel.load` reads).
 
     SIGINT (Ctrl-C) and SIGTERM end it after the step, with a checkpoint; a second one at once. Under torchrun all
-    processes train together (docs/TRAINING.md).
+    processes train together (docs/guides/training.md).
 
     Args:
         config_path: The run's YAML file (`RunConfig`).

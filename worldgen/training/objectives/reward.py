@@ -65,5 +65,5 @@ def sampled_reward(model: WorldModel, batch: Batch, config: RewardConfig) -> Flo
         x = state.x
     images = model.codec.decode(x.float())
     rgb = torch.cat([clip.rgb[:, : config.given], images["rgb"][:, config.given :]], 1)
-    # The signal is scale / depth - 1. With a gradient through how depths agree, depth got worse (docs/TRAINING.md).
+    # The signal is scale / depth - 1. With a gradient through how depths agree, depth got worse (docs/results).
     return agreement(rgb, images["depth"] + 1, cameras, hold_depths=True)

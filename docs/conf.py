@@ -1,0 +1,34 @@
+"""Sphinx's configuration: `make docs` builds this folder into docs/_build/html, without a network."""
+
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+from docs import api, generate
+
+ROOT = Path(__file__).parents[1]
+
+project = html_title = "worldgen"
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+myst_heading_anchors = 3
+nitpicky = True  # a broken link in a page is an error ...
+nitpick_ignore_regex = [("py:.*", ".*")]  # ... but types in signatures need not have a page
+
+default_role = "literal"  # `name` in docstrings is code
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+html_show_sphinx = html_show_copyright = html_copy_source = False
+
+
+def setup(app: Sphinx) -> None:
+    """Write the pages that are made of data, and read docstrings in the repository's short form."""
+    app.connect("builder-inited", lambda _: generate.write(ROOT, ROOT / "docs" / "_generated"))
+    app.connect("autodoc-process-docstring", api.process_docstring)
