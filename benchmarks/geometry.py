@@ -25,7 +25,7 @@ from geometry.image.warping import backward_warp, forward_warp
 from geometry.io.video import read_mp4, write_mp4
 from geometry.mesh.tsdf import fuse_tsdf
 from geometry.points.pointclouds import PointCloud, points_from_depth, voxel_downsample
-from geometry.trajectory.errors import ate, rpe
+from geometry.trajectory.metrics import ate, rpe
 from geometry.trajectory.paths import orbit
 from worldgen.evaluation.metrics.image import ssim
 

@@ -53,8 +53,8 @@ from geometry.image.flow import (
     warp_by_flow,
 )
 from geometry.image.resampling import resample, resampling_map, undistort
-from geometry.image.similarity import ssim
 from geometry.image.soft_warping import soft_forward_warp
+from geometry.image.structural_similarity import ssim
 from geometry.image.warping import backward_visible, backward_warp, fill_nearest, forward_warp
 from geometry.mesh.meshes import Mesh, largest_components, surface_points, vertex_normals
 from geometry.mesh.rasterizing import Raster, interpolate, rasterize, render_mesh, shade
@@ -73,7 +73,7 @@ from geometry.points.neighbors import (
 )
 from geometry.points.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
-from geometry.rotation.rotations import (
+from geometry.rotation.representations import (
     axis_angle_from_matrix,
     euler_from_matrix,
     matrix_from_6d,
@@ -86,7 +86,7 @@ from geometry.rotation.rotations import (
 from geometry.rotation.transforms import invert_rigid, look_at, rigid, rotation_about, transform_points
 from geometry.similarity import Similarity
 from geometry.trajectory.checks import describe, lint
-from geometry.trajectory.errors import ate, rpe, trajectory_errors
+from geometry.trajectory.metrics import ate, rpe, trajectory_errors
 from geometry.trajectory.paths import nearest_point_to_axes, orbit
 
 __all__ = [

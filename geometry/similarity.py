@@ -1,23 +1,30 @@
 """Scale as an object: similarities between worlds, which say how to come back."""
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 
-from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.gaussians.splats import Splats
-from geometry.mesh.meshes import Mesh
-from geometry.mesh.texturing import TexturedMesh
-from geometry.points.pointclouds import PointCloud
-from geometry.rotation.transforms import rigid
 from geometry.shapes import Float
 
-Moved = TypeVar("Moved", bound=Cameras | PointCloud | Mesh | TexturedMesh | Splats)
+Moved = TypeVar("Moved", bound="Transformable")
 _NAME = "stored_from_user"
+
+
+@runtime_checkable
+class Transformable(Protocol):
+    """What lies in a world: `Cameras`, `PointCloud`, `Mesh`, `TexturedMesh`, `Splats`, or a type of your own."""
+
+    def transformed(self: Moved, new_from_old: "Similarity") -> Moved:
+        """The same in the new world."""
+        ...
+
+    def with_float64_positions(self: Moved) -> Moved:
+        """The same with places in the world (at least) in float64."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -110,50 +117,13 @@ class Similarity:
         """Depth, or any other length; 0 (unknown) and infinity (sky) stay."""
         return depth * self.scale.to(depth)[..., None, None]
 
-    def cameras(self, cameras: Cameras) -> Cameras:
-        """Cameras of batch shape [*b, f] that see in the new world what they saw in the old one; depth scales."""
-        rotation = self.rotation.to(cameras.K)[..., None, :, :]
-        pose = cameras.world_from_camera.clone()
-        pose[..., :3, 3] = self.points(cameras.centers)
-        pose[..., :3, :3] = rotation @ cameras.world_from_camera[..., :3, :3]
-        return replace(cameras, world_from_camera=pose)
+    def apply(self, value: Moved) -> Moved:
+        """Cameras, a point cloud, a mesh or splats in the new world."""
+        return value.transformed(self)
 
-    def cloud(self, cloud: PointCloud) -> PointCloud:
-        """A point cloud in the new world; its normals turn."""
-        normals = None if cloud.normals is None else cloud.normals @ self.rotation.to(cloud.normals).mT
-        return replace(cloud, points=self.points(cloud.points), normals=normals)
-
-    def mesh(self, mesh: Mesh) -> Mesh:
-        """A mesh in the new world."""
-        return replace(mesh, vertices=self.points(mesh.vertices))
-
-    def splats(self, splats: Splats) -> Splats:
-        """Gaussians in the new world; their harmonics turn."""
-        motion = rigid(self.rotation.double(), self.translation.double() / self.scale.double())
-        return splats.moved(motion).scaled(float(self.scale))
-
-    def textured(self, textured: TexturedMesh) -> TexturedMesh:
-        """A textured mesh in the new world."""
-        return replace(textured, mesh=self.mesh(textured.mesh))
-
-    def of(self, value: Moved) -> Moved:
-        """Any of these in the new world."""
-        move: dict[type, Callable[[Any], Any]] = {
-            Cameras: self.cameras, PointCloud: self.cloud, Mesh: self.mesh, TexturedMesh: self.textured,
-            Splats: self.splats,
-        }  # fmt: skip
-        return move[type(value)](value)
-
-    def undone(self, value: Moved) -> Moved:
+    def undo(self, value: Moved) -> Moved:
         """Something read from a file in the user's world again, its positions in float64: worlds may be large."""
-        exact: dict[type, Callable[[Any], Any]] = {
-            Cameras: lambda cameras: cameras.to(torch.float64),
-            PointCloud: lambda cloud: replace(cloud, points=cloud.points.double()),
-            Mesh: lambda mesh: replace(mesh, vertices=mesh.vertices.double()),
-            TexturedMesh: lambda painted: replace(painted, mesh=exact[Mesh](painted.mesh)),
-            Splats: lambda splats: splats.to(torch.float64),
-        }
-        return self.inverse().of(exact[type(value)](value))
+        return self.inverse().apply(value.with_float64_positions())
 
     def to_line(self) -> str:
         """For the comments of a file; `from_lines` finds it there."""

@@ -10,6 +10,7 @@ from geometry.camera.lenses import Lens, LensKind
 from geometry.errors import InputError
 from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Float, Int
+from geometry.similarity import Similarity
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,17 @@ class Cameras:
         pose = self.world_from_camera.clone()
         pose[..., :3, 3] *= factor[..., None]
         return replace(self, world_from_camera=pose)
+
+    def transformed(self, new_from_old: Similarity) -> "Cameras":
+        """Cameras of batch shape [*b, f] that see in the new world what these see in the old one; depth scales."""
+        pose = self.world_from_camera.clone()
+        pose[..., :3, 3] = new_from_old.points(self.centers)
+        pose[..., :3, :3] = new_from_old.rotation.to(self.K)[..., None, :, :] @ self.world_from_camera[..., :3, :3]
+        return replace(self, world_from_camera=pose)
+
+    def with_float64_positions(self) -> "Cameras":
+        """The same cameras in float64."""
+        return self.to(torch.float64)
 
     @staticmethod
     def cat(parts: Sequence["Cameras"]) -> "Cameras":

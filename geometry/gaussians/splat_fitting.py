@@ -16,8 +16,9 @@ from geometry.errors import InputError
 from geometry.gaussians.spherical_harmonics import CONSTANT, COUNTS
 from geometry.gaussians.splats import Splats
 from geometry.gaussians.splatting import render_splats
-from geometry.image.similarity import ssim
-from geometry.points.pointclouds import PointCloud, check_frames, points_from_depth, voxel_downsample
+from geometry.image.checks import check_frames
+from geometry.image.structural_similarity import ssim
+from geometry.points.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.shapes import Float, Int
 
 _FAR = 30.0  # where the sky is put, in units of the scene

@@ -14,8 +14,9 @@ from geometry.camera.projection import pixels_of
 from geometry.errors import InputError
 from geometry.gaussians.spherical_harmonics import degree_of, rotate_harmonics, spherical_harmonics
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
-from geometry.rotation.transforms import transform_points
+from geometry.rotation.transforms import rigid, transform_points
 from geometry.shapes import Float
+from geometry.similarity import Similarity
 
 NEAR_M = 0.01
 _BLUR_PX2 = 0.3  # variance of a pixel's own footprint
@@ -95,6 +96,16 @@ class Splats:
     def scaled(self, factor: float) -> "Splats":
         """The same Gaussians in a world enlarged by `factor` about its origin."""
         return replace(self, means=self.means * factor, scales=self.scales * factor)
+
+    def transformed(self, new_from_old: Similarity) -> "Splats":
+        """The Gaussians in the new world; their harmonics turn."""
+        scale = new_from_old.scale.double()
+        motion = rigid(new_from_old.rotation.double(), new_from_old.translation.double() / scale)
+        return self.moved(motion).scaled(float(new_from_old.scale))
+
+    def with_float64_positions(self) -> "Splats":
+        """The same Gaussians in float64."""
+        return self.to(torch.float64)
 
     def to(self, target: torch.device | torch.dtype | str) -> "Splats":
         """The same Gaussians on another device, or in another float type."""

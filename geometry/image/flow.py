@@ -7,7 +7,9 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import unproject
 from geometry.camera.rays import camera_directions, pixel_centers
 from geometry.errors import InputError
-from geometry.image.warping import depth_at, look_up, points_or_sky, project_or_sky
+from geometry.image.depth import depth_at
+from geometry.image.sampling import sample_at
+from geometry.image.warping import points_or_sky, project_or_sky
 from geometry.rotation.transforms import transform_points
 from geometry.shapes import Bool, Float
 
@@ -79,7 +81,7 @@ def warp_by_flow(
     slack = 1e-6 * max(height, width)  # a flow of nothing must not leave the image by rounding
     low, high = uv.new_tensor([0.5, 0.5]) - slack, uv.new_tensor([width - 0.5, height - 0.5]) + slack
     inside = ((uv >= low) & (uv <= high)).all(-1)
-    found = look_up(image, uv.flatten(-3, -2))
+    found = sample_at(image, uv.flatten(-3, -2))
     return found.unflatten(-1, tuple(flow.shape[-2:])), inside[..., None, :, :]
 
 

@@ -6,14 +6,13 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.image.resampling import undistort
 from geometry.image.warping import fill_nearest
-from geometry.io.captures.posed import PosedImage
 from geometry.shapes import Float
 
 
-def undistorted(image: PosedImage, rgb: Float[Tensor, "3 h w"]) -> tuple[Float[Tensor, "3 h w"], Cameras]:
-    """The image a pinhole camera would have taken (`geometry.image.resampling.undistort`), pixels its lens did not show
+def undistort_and_fill(rgb: Float[Tensor, "3 h w"], camera: Cameras) -> tuple[Float[Tensor, "3 h w"], Cameras]:
+    """The image a pinhole camera would have taken (`geometry.image.resampling.undistort`), pixels the lens did not show
     filled from their neighbors, and that camera (float32, batch shape [])."""
-    rgb, pinhole, known = undistort(rgb, image.camera)
+    rgb, pinhole, known = undistort(rgb, camera)
     return fill_nearest(rgb, known), pinhole.to(torch.float32)
 
 
@@ -36,6 +35,6 @@ def square(
     return rgb, camera
 
 
-def square_camera(image: PosedImage, fit: str, size_px: int) -> Cameras:
+def square_camera(camera: Cameras, fit: str, size_px: int) -> Cameras:
     """The camera, of batch shape [], of an image once undistorted, squared and resized."""
-    return square(torch.zeros(3, *image.hw), image.camera.pinholes().to(torch.float32), fit, size_px)[1]
+    return square(torch.zeros(3, *camera.hw), camera.pinholes().to(torch.float32), fit, size_px)[1]

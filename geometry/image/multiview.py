@@ -1,10 +1,10 @@
 """Whether posed images with depth agree with each other: how much of each others' pixels they explain."""
 
 import torch
-from torch.nn import functional as F
 
 from geometry.camera.cameras import Cameras
 from geometry.camera.projection import project, unproject
+from geometry.image.sampling import sample_at
 from geometry.shapes import Float
 
 DEPTH_TOLERANCE = 0.1  # standard deviation of relative differences of inverse depth that still is one surface
@@ -47,10 +47,8 @@ def agreement(
         other = torch.roll(torch.arange(frames, device=rgb.device), -shift)
         uv, z = project(cameras[:, other], points)
         inside = (z > _FARTHEST) & (uv >= 0).all(-1) & (uv[..., 0] < width) & (uv[..., 1] < height)
-        grid = torch.where(inside[..., None], 2 * uv / uv.new_tensor([width, height]) - 1, 0.0)
-        grid = grid.unflatten(-2, (height, width)).flatten(0, 1)
-        found = F.grid_sample(both[:, other].flatten(0, 1), grid, padding_mode="border", align_corners=False)
-        found = found.unflatten(0, (-1, frames))
+        at = torch.where(inside[..., None], uv, uv.new_tensor([width, height]) / 2)
+        found = sample_at(both[:, other], at).unflatten(-1, (height, width))
         there = 1 / torch.where(inside, z, 1.0).view_as(found[:, :, 3])
         tolerance = DEPTH_TOLERANCE * torch.maximum(found[:, :, 3], there).detach().clamp_min(_FLOOR)
         depth = ((found[:, :, 3] - there) / tolerance).square()

@@ -6,6 +6,7 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import pixels_of
 from geometry.camera.rays import camera_directions, lens_mask, pixel_centers
 from geometry.errors import InputError
+from geometry.image.sampling import sample_across
 from geometry.shapes import Bool, Float
 
 
@@ -40,12 +41,8 @@ def resample(
     `resampling_map` does.
     """
     uv, known = resampling_map(source.to(torch.float64), target.to(torch.float64))
-    grid = 2 * uv / uv.new_tensor([source.hw[1], source.hw[0]]) - 1
-    grid = torch.where(known.movedim(-3, -1), grid, 0.0)
-    sampled = torch.nn.functional.grid_sample(
-        images.reshape(-1, *images.shape[-3:]).double(), grid.reshape(-1, *grid.shape[-3:]), mode="bilinear",
-        padding_mode="border", align_corners=False,
-    ).reshape(*source.shape, -1, *target.hw)  # fmt: skip
+    position = torch.where(known.movedim(-3, -1), 2 * uv / uv.new_tensor([source.hw[1], source.hw[0]]) - 1, 0.0)
+    sampled = sample_across(images.double(), position.flatten(-3, -2)).unflatten(-1, target.hw)
     return torch.where(known, sampled, 0.0).to(images.dtype), known
 
 

@@ -6,8 +6,8 @@ import torch
 from einops import rearrange
 
 from geometry.camera.cameras import Cameras
-from geometry.image.warping import points_or_sky, project_or_sky, single_camera
-from geometry.points.pointclouds import check_frames
+from geometry.image.checks import check_frames, single_camera
+from geometry.image.warping import points_or_sky, project_or_sky
 from geometry.shapes import Float, Int
 
 _SKY_M = 1e9  # how far the sky is when it stands beside or behind something

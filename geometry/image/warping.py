@@ -8,7 +8,9 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import project, unproject
 from geometry.camera.rays import pixel_map, ray_map, world_from_pixel
 from geometry.errors import InputError
-from geometry.points.pointclouds import check_frames
+from geometry.image.checks import check_frames, single_camera
+from geometry.image.depth import depth_at
+from geometry.image.sampling import sample_at
 from geometry.rotation.transforms import transform_points
 from geometry.shapes import Bool, Float
 
@@ -88,13 +90,6 @@ def points_or_sky(
     return torch.where(sky, ray_map(cameras)[1], points).flatten(0, -2), sky.flatten()
 
 
-def single_camera(camera: Cameras) -> Cameras:
-    """A camera of batch shape [] or [1] as one of []. Raises InputError for others."""
-    if camera.shape not in ((), (1,)):
-        raise InputError(f"warp into cameras of batch shape {tuple(camera.shape)}; expected a single camera")
-    return camera[0] if camera.shape else camera
-
-
 def fill_nearest(
     rgb: Float[torch.Tensor, "*b c h w"], visible: Bool[torch.Tensor, "*b 1 h w"]
 ) -> Float[torch.Tensor, "*b c h w"]:
@@ -165,8 +160,9 @@ def backward_warp(
             f"warp: images {tuple(rgb.shape)} for {len(sources)} cameras of size {sources.hw}; expected one each"
         )
     uv, visible = _found(depth, target, source_depth, sources, tolerance)
-    grid = torch.where(visible[..., None], 2 * uv / uv.new_tensor([sources.hw[1], sources.hw[0]]) - 1, 0.0)
-    sampled = torch.nn.functional.grid_sample(rgb, grid, "bicubic", padding_mode="border", align_corners=False)
+    middle = uv.new_tensor([sources.hw[1], sources.hw[0]]) / 2
+    at = torch.where(visible[..., None], uv, middle)
+    sampled = sample_at(rgb, at.flatten(-3, -2), "bicubic").unflatten(-1, tuple(uv.shape[1:3]))
     return sampled, visible, uv
 
 
@@ -191,26 +187,3 @@ def _found(
         there, known = depth_at(source_depth, at, mode)
         agrees |= known & torch.where(sky, there.isinf(), (z / there - 1).abs() <= tolerance)
     return uv.unflatten(-2, hw), (inside & agrees).unflatten(-1, hw)
-
-
-def look_up(
-    values: Float[torch.Tensor, "*b c h w"], uv: Float[torch.Tensor, "*b n 2"], mode: str = "bilinear"
-) -> Float[torch.Tensor, "*b c n"]:
-    """What images show at pixel positions; outside, what their border does. `mode` as for `grid_sample`."""
-    height, width = values.shape[-2:]
-    count = values.shape[:-3].numel()
-    images = values.reshape(count, *values.shape[-3:])
-    grid = (2 * uv / uv.new_tensor([width, height]) - 1).reshape(count, 1, *uv.shape[-2:]).to(images)
-    found = torch.nn.functional.grid_sample(images, grid, mode, padding_mode="border", align_corners=False)
-    return found[:, :, 0].reshape(*values.shape[:-2], uv.shape[-2])
-
-
-def depth_at(
-    depth: Float[torch.Tensor, "*b 1 h w"], uv: Float[torch.Tensor, "*b n 2"], mode: str = "bilinear"
-) -> tuple[Float[torch.Tensor, "*b n"], Bool[torch.Tensor, "*b n"]]:
-    """Depth at pixel positions, and where it is known: the bilinear mean of inverse depths, which is exact on planes
-    however slanted, or the nearest pixel's. Sky is inf."""
-    known = depth > 0
-    inverse = torch.where(known, 1 / torch.where(known, depth, 1.0), 0.0)
-    there, share = look_up(torch.cat([inverse, known.to(depth)], -3), uv, mode).unbind(-2)
-    return torch.where(there > 0, 1 / torch.where(there > 0, there, 1.0), torch.inf), share > 0.999

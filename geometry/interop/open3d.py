@@ -9,11 +9,13 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.camera.conversion import cameras_from, check_unskewed
-from geometry.errors import InputError, optional
+from geometry.errors import InputError
+from geometry.image.checks import check_frames
 from geometry.interop import one_size
 from geometry.mesh.meshes import Mesh
 from geometry.mesh.tsdf import voxel_grid
-from geometry.points.pointclouds import GRAY, PointCloud, check_frames
+from geometry.optional import load_optional
+from geometry.points.pointclouds import GRAY, PointCloud
 from geometry.shapes import Float
 
 _SKY_M = 1e6  # beyond any scene: the integration then sees empty space up to there
@@ -193,7 +195,7 @@ def from_open3d_cameras(cameras: Sequence[Any], pixel_center: float = 0.5) -> Ca
 
 def _open3d() -> Any:
     packages = "libusb-1.0-0 libgl1 libegl1 libx11-6"
-    return optional(
+    return load_optional(
         "open3d", "Open3D", f"pip install 'worldgen[open3d]' and, on Debian or Ubuntu, apt-get install {packages}"
     )
 

@@ -10,10 +10,11 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.camera.conversion import cameras_from_pytorch3d, cameras_to_pytorch3d
-from geometry.errors import InputError, optional
+from geometry.errors import InputError
 from geometry.interop import one_size
 from geometry.mesh.meshes import Mesh
 from geometry.mesh.rasterizing import Raster, check_mesh
+from geometry.optional import load_optional
 from geometry.points.pointclouds import GRAY, PointCloud
 
 
@@ -130,4 +131,4 @@ def rasterize_pytorch3d(mesh: Mesh, cameras: Cameras, near_m: float = 0.01) -> R
 
 def _pytorch3d(module: str) -> Any:
     remedy = "conda env create --file environment.yml: it has no wheels for pip"
-    return optional(f"pytorch3d.{module}", "PyTorch3D", remedy)
+    return load_optional(f"pytorch3d.{module}", "PyTorch3D", remedy)

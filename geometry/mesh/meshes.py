@@ -1,11 +1,12 @@
 """Triangle meshes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from geometry.errors import InputError
 from geometry.shapes import Float, Int
+from geometry.similarity import Similarity
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,14 @@ class Mesh:
                 f"mesh: faces use vertices {int(self.faces.min())} to {int(self.faces.max())}; "
                 f"expected 0 to {len(self.vertices) - 1}"
             )
+
+    def transformed(self, new_from_old: Similarity) -> "Mesh":
+        """The mesh in the new world."""
+        return replace(self, vertices=new_from_old.points(self.vertices))
+
+    def with_float64_positions(self) -> "Mesh":
+        """The same mesh with its vertices in float64."""
+        return replace(self, vertices=self.vertices.double())
 
 
 def vertex_normals(mesh: Mesh) -> Float[torch.Tensor, "v 3"]:

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from geometry.conventions import linear_from_srgb, srgb_from_linear
-from geometry.errors import InputError, optional
+from geometry.errors import InputError
 from geometry.mesh.meshes import Mesh
+from geometry.optional import load_optional
 
 
 def simplify(mesh: Mesh, faces: int) -> Mesh:
@@ -44,4 +45,4 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
 
 def mesh_library(name: str) -> Any:
     """A library of the extra `mesh`. Raises InputError where it is missing."""
-    return optional(name, name, "pip install 'worldgen[mesh]'")
+    return load_optional(name, name, "pip install 'worldgen[mesh]'")

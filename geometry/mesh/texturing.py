@@ -5,7 +5,7 @@ v down, so that texel (row, column) has its center at ((column + 0.5) / width, (
 and in glTF.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,13 +14,17 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import pixels_of
 from geometry.conventions import linear_from_srgb, srgb_from_linear
 from geometry.errors import InputError
+from geometry.image.checks import check_colors
+from geometry.image.depth import depth_edges
+from geometry.image.sampling import sample_across, sample_at
 from geometry.image.warping import fill_nearest
 from geometry.mesh.meshes import Mesh
 from geometry.mesh.rasterizing import Raster, interpolate, rasterize
 from geometry.mesh.simplifying import mesh_library
-from geometry.points.pointclouds import GRAY, check_colors, depth_edges
+from geometry.points.pointclouds import GRAY
 from geometry.rotation.transforms import transform_points
 from geometry.shapes import Bool, Float, Int
+from geometry.similarity import Similarity
 
 _EDGE_RATIO = 0.05  # jumps of the mesh's depth, relative to it, beside which images mix two surfaces
 _EDGE_PX = 1  # how far such a mixture reaches
@@ -52,6 +56,14 @@ class TexturedMesh:
             )
         if not bool(((self.uv >= 0) & (self.uv <= 1)).all()):
             raise InputError("textured mesh: positions outside the texture or NaN; expected u and v in 0..1")
+
+    def transformed(self, new_from_old: Similarity) -> "TexturedMesh":
+        """The textured mesh in the new world."""
+        return replace(self, mesh=self.mesh.transformed(new_from_old))
+
+    def with_float64_positions(self) -> "TexturedMesh":
+        """The same textured mesh with its vertices in float64."""
+        return replace(self, mesh=self.mesh.with_float64_positions())
 
 
 def unwrap(mesh: Mesh, size_px: int = 1024, padding_px: int = 3) -> TexturedMesh:
@@ -134,16 +146,10 @@ def render_textured(
     """
     raster = rasterize(textured.mesh, cameras, near_m)
     uv = interpolate(raster, textured.mesh, textured.uv)
-    light = _bilinear(linear_from_srgb(textured.texture.to(uv)), 2 * uv.movedim(-3, -1).flatten(0, -2) - 1)
+    light = sample_across(linear_from_srgb(textured.texture.to(uv)), 2 * uv.movedim(-3, -1).flatten(0, -2) - 1).mT
     rgb = srgb_from_linear(light).reshape(*cameras.shape, *cameras.hw, 3).movedim(-1, -3)
     behind = rgb.new_zeros(3) if background is None else background.to(rgb)
     return torch.where(raster.face >= 0, rgb, behind[:, None, None]), raster.depth
-
-
-def _bilinear(image: Float[torch.Tensor, "c h w"], grid: Float[torch.Tensor, "n 2"]) -> Float[torch.Tensor, "n c"]:
-    """An image between its pixels' centers, at positions that span it from -1 to 1."""
-    found = torch.nn.functional.grid_sample(image[None], grid[None, None], padding_mode="border", align_corners=False)
-    return found[0, :, 0].mT
 
 
 def _texels(textured: TexturedMesh) -> Raster:
@@ -183,7 +189,7 @@ def _looked_up(
     edge = depth_edges(raster.depth, _EDGE_RATIO).double()
     edge = torch.nn.functional.max_pool2d(edge[None], 2 * _EDGE_PX + 1, 1, _EDGE_PX)[0, 0] > 0
     weight = (focal.prod() * facing / z**3) ** _SHARPNESS * torch.where(edge[row, column], _EDGE_WEIGHT, 1.0)
-    return index[shown], weight[shown], _bilinear(image, 2 * uv[shown] / size - 1)
+    return index[shown], weight[shown], sample_at(image, uv[shown]).mT
 
 
 def _spread(

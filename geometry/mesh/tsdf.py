@@ -16,8 +16,8 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import project, unproject
 from geometry.camera.rays import camera_directions, pixel_centers
 from geometry.errors import InputError
+from geometry.image.checks import check_frames
 from geometry.mesh.meshes import Mesh
-from geometry.points.pointclouds import check_frames
 from geometry.shapes import Bool, Float, Int
 
 _CHUNK = 2**18

@@ -6,8 +6,10 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import project, unproject
 from geometry.camera.rays import camera_directions
 from geometry.errors import InputError
-from geometry.image.warping import depth_at, look_up
-from geometry.points.pointclouds import PointCloud, check_frames
+from geometry.image.checks import check_frames
+from geometry.image.depth import depth_at
+from geometry.image.sampling import sample_at
+from geometry.points.pointclouds import PointCloud
 from geometry.rotation.transforms import transform_points
 from geometry.shapes import Bool, Float, Int
 
@@ -48,7 +50,7 @@ def fuse_points(
         for part in others.split(max(1, _PAIRS // max(1, len(points)))):
             there, uv, seen = _seen_again(points, depth[part], cameras[part])
             seen = seen & _comes_back(points, there, cameras[frame], max_pixels, max_depth_ratio)
-            values = torch.cat([there, look_up(rgb[part], uv).mT.to(there)], -1)
+            values = torch.cat([there, sample_at(rgb[part], uv).mT.to(there)], -1)
             total = total + torch.where(seen[..., None], values, 0.0).sum(0)
             count = count + seen.sum(0)[:, None]
             view, which = seen.nonzero(as_tuple=True)

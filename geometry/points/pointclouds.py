@@ -8,7 +8,10 @@ import torch
 from geometry.camera.cameras import Cameras
 from geometry.camera.projection import unproject
 from geometry.errors import InputError
-from geometry.shapes import Bool, Float
+from geometry.image.checks import check_frames
+from geometry.image.depth import depth_edges
+from geometry.shapes import Float
+from geometry.similarity import Similarity
 
 GRAY = 0.7  # sRGB, of points that come without colors
 
@@ -40,30 +43,18 @@ class PointCloud:
         """Some of the points, by a mask, indices or a slice."""
         return replace(self, **{name: values[index] for name, values in self._columns().items()})
 
+    def transformed(self, new_from_old: Similarity) -> "PointCloud":
+        """The cloud in the new world; its normals turn."""
+        normals = None if self.normals is None else self.normals @ new_from_old.rotation.to(self.normals).mT
+        return replace(self, points=new_from_old.points(self.points), normals=normals)
+
+    def with_float64_positions(self) -> "PointCloud":
+        """The same cloud with its points in float64."""
+        return replace(self, points=self.points.double())
+
     def _columns(self) -> dict[str, torch.Tensor]:
         columns = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: values for name, values in columns.items() if values is not None}
-
-
-def depth_edges(depth: Float[torch.Tensor, "*b 1 h w"], ratio: float) -> Bool[torch.Tensor, "*b 1 h w"]:
-    """Pixels at a depth discontinuity, on both of its sides.
-
-    Inverse depth is linear in pixel coordinates over any plane, however slanted, so its second difference along rows
-    and columns is zero there (nearly so under a lens); a pixel is at an edge where that difference exceeds `ratio`
-    times its own inverse depth. Sky counts as inverse depth 0; unknown neighbors and the image's border give no
-    evidence.
-    """
-    inverse = torch.where(depth > 0, 1 / depth, torch.full_like(depth, torch.nan))
-    edge = torch.zeros_like(depth, dtype=torch.bool)
-    for axis in (-1, -2):
-        count = depth.shape[axis]
-        if count < 3:
-            continue
-        before, here, after = (inverse.narrow(axis, start, count - 2) for start in range(3))
-        steps = (torch.where(side.isnan(), here, side) - here for side in (before, after))
-        bend = sum(steps, torch.zeros_like(here)).abs()
-        edge.narrow(axis, 1, count - 2).logical_or_(bend > ratio * here)
-    return edge
 
 
 def points_from_depth(
@@ -85,26 +76,6 @@ def points_from_depth(
         keep &= ~depth_edges(depth, edge_ratio)
     points = unproject(cameras, torch.where(keep, depth, torch.ones_like(depth)))
     return PointCloud(points[keep[:, 0]], rgb.movedim(1, -1)[keep[:, 0]])
-
-
-def check_frames(what: str, rgb: torch.Tensor, depth: torch.Tensor, cameras: Cameras) -> None:
-    """Raise InputError unless rgb [f, 3, h, w], depth [f, 1, h, w] and cameras [f] of size (h, w) fit together, and the
-    colors are finite floats."""
-    frames, hw = len(rgb), tuple(rgb.shape[-2:])
-    if depth.shape != (frames, 1, *hw) or rgb.shape[1] != 3 or cameras.shape != (frames,) or cameras.hw != hw:
-        raise InputError(
-            f"{what}: rgb {tuple(rgb.shape)}, depth {tuple(depth.shape)}, cameras {tuple(cameras.shape)} of size "
-            f"{cameras.hw}; expected [f, 3, h, w], [f, 1, h, w] and [f] of size (h, w)"
-        )
-    check_colors(what, rgb)
-
-
-def check_colors(what: str, rgb: torch.Tensor) -> None:
-    """Raise InputError unless colors are finite floats, of any range: light may be brighter than 1."""
-    if not rgb.is_floating_point():
-        raise InputError(f"{what}: rgb of {rgb.dtype}; expected floats in 0..1")
-    if rgb.numel() and not all(bound.isfinite() for bound in rgb.detach().aminmax()):
-        raise InputError(f"{what}: rgb with NaN or infinite numbers; expected 0..1")
 
 
 def voxel_downsample(cloud: PointCloud, voxel_m: float) -> PointCloud:

@@ -1,7 +1,7 @@
 """Similarities change worlds and come back."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_the_way_back_leads_back_and_steps_compose(batch, seed) -> None:
 def test_cameras_in_another_world_see_what_they_saw(batch, seed) -> None:
     change, cameras = some(batch, seed), some_cameras((*batch, 2), (4, 6), seed)
     depth = 1 + torch.rand(*batch, 2, 1, 4, 6).double()
-    moved = change.cameras(cameras)
+    moved = change.apply(cameras)
     here = unproject(cameras, depth).flatten(-4, -2)
     uv, z = project(moved, change.points(here).unflatten(-2, (2, 24)))
     wanted, _ = project(cameras, here.unflatten(-2, (2, 24)))
@@ -64,14 +64,14 @@ def test_points_are_normalized_and_come_back_in_metres() -> None:
     assert float(new.norm(dim=-1).mean()) == pytest.approx(1)
     assert torch.allclose(change.inverse().points(new), points, atol=1e-12)
     cloud = PointCloud(points.float(), torch.rand(50, 3))
-    back = change.inverse().cloud(change.cloud(cloud))
+    back = change.inverse().apply(change.apply(cloud))
     assert torch.allclose(back.points, cloud.points, atol=1e-4) and torch.equal(back.colors, cloud.colors)
     turned, cloud = some((), 4), PointCloud(points, torch.rand(50, 3).double())
     ahead = turned.points(points + cloud.colors) - turned.points(points)
-    normals = turned.cloud(replace(cloud, normals=cloud.colors)).normals
+    normals = turned.apply(replace(cloud, normals=cloud.colors)).normals
     assert normals is not None and torch.allclose(turned.scale * normals, ahead, atol=1e-6)
     mesh = Mesh(points.float(), torch.tensor([[0, 1, 2]]))
-    assert torch.allclose(change.inverse().mesh(change.mesh(mesh)).vertices, mesh.vertices, atol=1e-4)
+    assert torch.allclose(change.inverse().apply(change.apply(mesh)).vertices, mesh.vertices, atol=1e-4)
     with pytest.raises(InputError, match="different places"):
         Similarity.normalizing(torch.ones(4, 3))
 
@@ -111,7 +111,7 @@ def test_files_keep_every_bit_and_nonsense_is_refused() -> None:
 def test_a_world_of_another_unit_keeps_the_images_of_its_cameras() -> None:
     cameras = Cameras.from_fov(torch.eye(4)[None], 50.0, (4, 4))
     feet = Similarity(torch.tensor(3.28), torch.eye(3), torch.zeros(3))
-    assert torch.equal(feet.cameras(cameras).K, cameras.K)
+    assert torch.equal(feet.apply(cameras).K, cameras.K)
 
 
 def test_what_is_no_similarity_is_refused(unchecked: None) -> None:
@@ -125,3 +125,23 @@ def test_what_is_no_similarity_is_refused(unchecked: None) -> None:
     ):
         with pytest.raises(InputError, match=words):
             Similarity(*parts)
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A value type from outside the package."""
+
+    point: torch.Tensor
+
+    def transformed(self, new_from_old: Similarity) -> "Marker":
+        return Marker(new_from_old.points(self.point[None])[0])
+
+    def with_float64_positions(self) -> "Marker":
+        return Marker(self.point.double())
+
+
+def test_a_type_from_outside_goes_to_another_world_and_comes_back() -> None:
+    change = some((), 6)
+    there = change.apply(Marker(torch.tensor([1.0, 2.0, 3.0])))
+    back = change.undo(Marker(there.point.float()))
+    assert back.point.dtype == torch.float64 and torch.allclose(back.point, torch.tensor([1.0, 2, 3]).double(), 1e-4)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from geometry.errors import InputError
-from geometry.image.framing import undistorted
+from geometry.image.framing import undistort_and_fill
 from geometry.io.captures.posed import PosedImage
 from worldgen.data.captures import read_images
 from worldgen.data.measures import Look, Step
@@ -100,7 +100,7 @@ def judge(images: Sequence[PosedImage], frames: int, limits: Limits) -> Judgemen
     enough images become clips side by side, the last one flush with the end. Raises InputError for images that
     can't be read.
     """
-    looks = [Look.at(*undistorted(p, rgb)) for p, rgb in zip(images, read_images(list(images)))]
+    looks = [Look.at(*undistort_and_fill(rgb, p.camera)) for p, rgb in zip(images, read_images(list(images)))]
     reasons = [_alone(look, limits) for look in looks]
     good = [n for n, reason in enumerate(reasons) if not reason]
     pairs = list(itertools.pairwise(good))

@@ -12,7 +12,7 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.camera.lenses import LensKind
 from geometry.errors import InputError
-from geometry.image.framing import square, undistorted
+from geometry.image.framing import square, undistort_and_fill
 from geometry.io.captures.nerfstudio import read_transforms
 from geometry.io.captures.posed import PosedImage
 from geometry.io.images import read_exif_fov, read_image
@@ -136,7 +136,7 @@ def _from_transforms(paths: list[Path], file: Path, fit: str, size_px: int) -> I
 
 
 def _read(frame: PosedImage, fit: str, size_px: int) -> tuple[Tensor, tuple[Tensor, Cameras]]:
-    rgb, camera = undistorted(frame, frame.read())
+    rgb, camera = undistort_and_fill(frame.read(), frame.camera)
     return rgb, square(rgb, camera, fit, size_px)
 
 

@@ -164,7 +164,7 @@ def _views(views: Path | str | Cameras, fit: str, size: int) -> Cameras:
     file = read_transforms(Path(views), need_images=False)
     if len(file) > MOST_FRAMES:
         raise InputError(f"{views}: {len(file)} frames; expected at most {MOST_FRAMES}")
-    return Cameras.cat([square_camera(frame, fit, size)[None] for frame in file.frames])
+    return Cameras.cat([square_camera(frame.camera, fit, size)[None] for frame in file.frames])
 
 
 def _median_depth(model: WorldModel, inputs: Inputs, sampling: Sampling) -> float:

@@ -47,7 +47,10 @@ def write_glb(
     """
     path = Path(path)
     if stored_from_user is not None:
-        shape, extras = stored_from_user.of(shape), {**(extras or {}), "stored_from_user": stored_from_user.to_json()}
+        shape, extras = (
+            stored_from_user.apply(shape),
+            {**(extras or {}), "stored_from_user": stored_from_user.to_json()},
+        )
     buffer, more = _Buffer(), {}
     if isinstance(shape, TexturedMesh):
         primitive = _primitive(path, Mesh(shape.mesh.vertices, shape.mesh.faces), buffer, gltf_from_world)

@@ -67,7 +67,7 @@ def read_glb(path: Path | str) -> PointCloud | Mesh | TexturedMesh:
         document, binary = _chunks(data)
         reader = _Reader(document, binary)
         shape, stored = reader.shape(), reader.stored_from_user()
-        return shape if stored is None else stored.undone(shape)
+        return shape if stored is None else stored.undo(shape)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except RecursionError as error:

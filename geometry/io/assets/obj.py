@@ -38,7 +38,7 @@ def write_obj(
     path = Path(path)
     if path.suffix.lower() != ".obj" or path.is_dir():
         raise InputError(f"{path}: not the name of an OBJ file; expected NAME.obj")
-    shape = shape if stored_from_user is None else stored_from_user.of(shape)
+    shape = shape if stored_from_user is None else stored_from_user.apply(shape)
     mesh = shape if isinstance(shape, Mesh) else shape.mesh
     colors = mesh.colors if isinstance(shape, Mesh) else None
     points = _turned(path, mesh.vertices.detach().cpu().double(), up, gltf_from_world)
@@ -82,7 +82,7 @@ def read_obj(path: Path | str, up: str = "y") -> Mesh | TexturedMesh:
     comments = (_text(line[1:]).strip() for line in data[:_MAX_COMMENTS].splitlines() if line.startswith(b"#"))
     stored = Similarity.from_lines(comments, str(path))
     shape = _shape(path, data, up)
-    return shape if stored is None else stored.undone(shape)
+    return shape if stored is None else stored.undo(shape)
 
 
 def _shape(path: Path, data: bytes, up: str) -> Mesh | TexturedMesh:

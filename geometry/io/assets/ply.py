@@ -41,7 +41,7 @@ def write_ply(
     """
     path = Path(path)
     if stored_from_user is not None:
-        shape, comments = stored_from_user.of(shape), (*comments, stored_from_user.to_line())
+        shape, comments = stored_from_user.apply(shape), (*comments, stored_from_user.to_line())
     points = (shape.points if isinstance(shape, PointCloud) else shape.vertices).detach().cpu().float().numpy()
     if not np.isfinite(points).all():
         raise InputError(f"{path}: positions with NaN or infinite numbers; expected finite float32")
@@ -87,7 +87,7 @@ def read_ply(path: Path | str) -> PointCloud | Mesh:
     tables, comments = ply_tables(path)
     stored = Similarity.from_lines(comments, str(path))
     shape = _shape(path, tables)
-    return shape if stored is None else stored.undone(shape)
+    return shape if stored is None else stored.undo(shape)
 
 
 def _shape(path: Path, tables: dict[str, np.ndarray]) -> PointCloud | Mesh:

@@ -45,7 +45,7 @@ def write_splats(
     _check(path, splats)
     if stored_from_user is not None and path.suffix == ".splat":
         raise InputError(f"{path}: a world to store splats in; expected .ply, which has a place to say so")
-    turned = (splats if stored_from_user is None else stored_from_user.of(splats)).to("cpu").to(torch.float32)
+    turned = (splats if stored_from_user is None else stored_from_user.apply(splats)).to("cpu").to(torch.float32)
     if frame == "rdf":
         turned = turned.moved(_rdf_from_world())
     write_file(path, _ply(turned, frame, stored_from_user) if path.suffix == ".ply" else _records(path, turned))
@@ -67,7 +67,7 @@ def read_splats(path: Path | str, frame: Frame | None = None) -> Splats:
         found = found.moved(_rdf_from_world().T)
         _check(path, found)
     if stored is not None:
-        found = stored.undone(found)
+        found = stored.undo(found)
         _check(path, found)
     return found
 

@@ -16,7 +16,7 @@ import torch
 from geometry.camera.cameras import Cameras
 from geometry.camera.conversion import check_unskewed
 from geometry.conventions import linear_from_srgb, opencv_from_opengl
-from geometry.errors import InputError, optional
+from geometry.errors import InputError
 from geometry.gaussians.spherical_harmonics import degree_of
 from geometry.gaussians.splats import Splats
 from geometry.io.assets.gltf import MovingMesh
@@ -24,6 +24,7 @@ from geometry.io.files import replacing, write_file
 from geometry.io.images import encode_png
 from geometry.mesh.meshes import Mesh, vertex_normals
 from geometry.mesh.texturing import TexturedMesh
+from geometry.optional import load_optional
 from geometry.points.pointclouds import PointCloud
 from geometry.shapes import Float
 from geometry.similarity import Similarity
@@ -94,8 +95,8 @@ def _stored(stored_from_user: Similarity, part: Part, where: str) -> Part:
     if isinstance(part, MovingMesh):
         raise InputError(f"{where}: a moving mesh in another world; expected parts whose places are in their points")
     if isinstance(part, Sequence):
-        return [stored_from_user.of(mesh) for mesh in part]
-    return stored_from_user.of(part)
+        return [stored_from_user.apply(mesh) for mesh in part]
+    return stored_from_user.apply(part)
 
 
 def _export(pxr: "_Pxr", stage: Any, path: Path, textures: dict[str, bytes]) -> bool:
@@ -278,7 +279,7 @@ class _Pxr:
     """The modules of USD, loaded when first asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        return optional(f"pxr.{name}", "USD", "pip install 'worldgen[usd]'")
+        return load_optional(f"pxr.{name}", "USD", "pip install 'worldgen[usd]'")
 
     def vectors(self, values: Float[torch.Tensor, "n 3"], where: str) -> Any:
         """Vectors as USD keeps them. Raises InputError for NaN and infinity."""

@@ -136,7 +136,7 @@ def write_colmap_rig(
 
 def _moved(similarity: Similarity, poses: Float[torch.Tensor, "f 4 4"]) -> Float[torch.Tensor, "f 4 4"]:
     plain = Cameras(poses, torch.eye(3, dtype=poses.dtype).expand(len(poses), 3, 3), (1, 1))
-    return similarity.cameras(plain).world_from_camera
+    return similarity.apply(plain).world_from_camera
 
 
 def _seven(pose: Float[torch.Tensor, "4 4"], member: RigCamera) -> list[float]:

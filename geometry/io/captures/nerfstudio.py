@@ -99,7 +99,7 @@ def write_transforms(
     for name in [name for names in paths for name in names]:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InputError(f"{path}: image {name}; expected a path below the folder of the file")
-    cameras = (cameras if stored_from_user is None else stored_from_user.cameras(cameras)).to("cpu")
+    cameras = (cameras if stored_from_user is None else stored_from_user.apply(cameras)).to("cpu")
     poses, K = opencv_from_opengl(cameras.world_from_camera), cameras.K
     if not bool(poses.isfinite().all() and K.isfinite().all()):
         raise InputError(f"{path}: cameras with NaN or infinite numbers; expected finite ones")

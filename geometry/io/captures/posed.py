@@ -85,7 +85,7 @@ class PosedImage:
 
     def moved(self, new_from_old: Similarity) -> "PosedImage":
         """The same image in another world."""
-        return replace(self, world_from_camera=new_from_old.cameras(self.camera[None]).world_from_camera[0])
+        return replace(self, world_from_camera=new_from_old.apply(self.camera[None]).world_from_camera[0])
 
     def read(self) -> Float[torch.Tensor, "3 h w"]:
         """The image as stored (EXIF orientation ignored, as calibration does), sRGB in 0..1.

@@ -128,14 +128,14 @@ def read_cameras_json(path: Path | str) -> Cameras:
     if "stored_from_user" not in data:
         return cameras
     stored = Similarity.from_json(data["stored_from_user"], f"{path}: stored_from_user")
-    return stored.inverse().cameras(cameras)
+    return stored.inverse().apply(cameras)
 
 
 def write_cameras_json(path: Path | str, cameras: Cameras, stored_from_user: Similarity | None = None) -> None:
     """Write cameras [n] with everything they are, in the user's world or one that readers undo. Raises InputError for
     poses that are no rigid motions."""
     path = Path(path)
-    cameras = cameras if stored_from_user is None else stored_from_user.cameras(cameras)
+    cameras = cameras if stored_from_user is None else stored_from_user.apply(cameras)
     flat = cameras_from("worldgen", cameras.world_from_camera, cameras.K, cameras.hw)
     frames = [
         {"world_from_camera": pose, "K": K, "width": cameras.hw[1], "height": cameras.hw[0], "view": view, "time_s": t}

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from geometry.camera.cameras import Cameras
 from geometry.camera.rays import pixel_centers
 from geometry.errors import InputError
+from geometry.image.depth import depth_edges
 from geometry.image.warping import forward_warp
 from geometry.mesh.tsdf import fuse_tsdf
-from geometry.points.pointclouds import PointCloud, depth_edges, points_from_depth, voxel_downsample
+from geometry.points.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.trajectory.paths import orbit
 from tests.geometry.spheres import sphere_scene
 

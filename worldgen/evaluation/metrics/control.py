@@ -9,7 +9,7 @@ from torch import Tensor
 
 from geometry.camera.cameras import Cameras
 from geometry.shapes import Float
-from geometry.trajectory.errors import trajectory_errors
+from geometry.trajectory.metrics import trajectory_errors
 from worldgen.core.clip import Clip
 from worldgen.evaluation.metrics.image import FAR_M
 from worldgen.evaluation.metrics.intervals import interval

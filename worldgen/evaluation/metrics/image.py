@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from geometry.image.similarity import ssim
+from geometry.image.structural_similarity import ssim
 from geometry.shapes import Bool, Float
 
 __all__ = ["FAR_M", "depth_errors", "psnr", "ssim"]

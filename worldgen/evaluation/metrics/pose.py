@@ -15,7 +15,7 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.rotation.transforms import rigid, rotation_about
 from geometry.shapes import Float
-from geometry.trajectory.errors import angle_of
+from geometry.trajectory.metrics import angle_of
 
 BLURS = (1 / 16, 1 / 32, 1 / 96)  # standard deviations of the three levels, in image sides
 _ROUNDS = 6  # of Gauss-Newton a level

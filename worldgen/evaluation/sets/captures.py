@@ -10,7 +10,7 @@ from torch import Tensor
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.image.framing import square, undistorted
+from geometry.image.framing import square, undistort_and_fill
 from worldgen.core.clip import Clip
 from worldgen.core.view_distance import spread_order, squared_distances
 from worldgen.data.captures import Capture, find_captures, read_images
@@ -73,7 +73,7 @@ def read_capture(capture: Capture, size_px: int, fit: str) -> tuple[Clip, tuple[
     images = list(capture.read().frames)
     pairs = []
     for image, rgb in zip(images, read_images(images)):
-        flat, camera = undistorted(image, rgb)
+        flat, camera = undistort_and_fill(rgb, image.camera)
         pairs.append(square(flat, camera, fit, size_px))
     cameras = Cameras.cat([camera[None] for _, camera in pairs])
     rgb = torch.stack([rgb for rgb, _ in pairs])

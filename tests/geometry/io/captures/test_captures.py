@@ -11,7 +11,7 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.lenses import Lens, LensKind
 from geometry.camera.projection import project
 from geometry.camera.rays import ray_map
-from geometry.image.framing import square, square_camera, undistorted
+from geometry.image.framing import square, square_camera, undistort_and_fill
 from geometry.io.captures import realestate10k
 from geometry.io.captures.colmap import read_colmap
 from geometry.io.captures.ddad import read_ddad
@@ -78,11 +78,11 @@ def test_a_fisheye_image_is_undistorted_to_what_its_pinhole_sees(tmp_path) -> No
     lens = Lens.of(LensKind.FISHEYE, torch.tensor([0.02], dtype=torch.float64))
     camera = Cameras.from_fov(torch.eye(4, dtype=torch.float64), 160.0, HW, lens)
     image = PosedImage("a", None, camera.world_from_camera, camera.K, HW, lens)
-    flat, pinhole = undistorted(image, ray_map(camera)[1].movedim(-1, 0).float())
+    flat, pinhole = undistort_and_fill(ray_map(camera)[1].movedim(-1, 0).float(), image.camera)
     assert pinhole.lens is None and torch.equal(pinhole.K, camera.K.float())
     error = (torch.nn.functional.normalize(flat, dim=0) - ray_map(pinhole)[1].movedim(-1, 0)).norm(dim=0)
     assert float(error.max()) < 0.03, "bilinear between pixels of 8 degrees"
-    assert torch.equal(square_camera(image, "crop", 16).K, square(flat, pinhole, "crop", 16)[1].K)
+    assert torch.equal(square_camera(image.camera, "crop", 16).K, square(flat, pinhole, "crop", 16)[1].K)
 
 
 def test_what_colmap_can_not_mean_here_is_refused(tmp_path, refused) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from geometry.errors import InputError
 from geometry.rotation.transforms import look_at, rigid, rotation_about
-from geometry.trajectory.errors import ate, rpe, trajectory_errors
+from geometry.trajectory.metrics import ate, rpe, trajectory_errors
 
 UP = torch.tensor([0.0, 0.0, 1.0])
 

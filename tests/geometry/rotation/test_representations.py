@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from geometry.errors import InputError
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
-from geometry.rotation.rotations import (
+from geometry.rotation.representations import (
     EULER_ORDERS,
     axis_angle_from_matrix,
     euler_from_matrix,
