@@ -160,7 +160,7 @@ def _text(sensors: list[list[float]], moments: list[list[float]]) -> dict[str, b
     count = len(sensors) + 1
     rigs = ["# id, sensors, first sensor, then sensor, whether posed, quaternion wxyz, translation of sensor_from_rig"]
     rigs.append(f"1 {count} CAMERA 1" + "".join(f" CAMERA {n} 1 {line_of(p)}" for n, p in enumerate(sensors, 2)))
-    frames = ["# id, rig, quaternion wxyz and translation of rig_from_world, images, then sensor and image of each"]
+    frames = ["# id, rig, quaternion wxyz and translation of rig_from_world, pictures, then sensor and image of each"]
     for n, pose in enumerate(moments):
         taken = " ".join(f"CAMERA {c + 1} {c * len(moments) + n + 1}" for c in range(count))
         frames.append(f"{n + 1} 1 {line_of(pose)} {count} {taken}")
