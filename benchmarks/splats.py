@@ -19,9 +19,10 @@ from torch import Tensor
 
 from benchmarks.timing import Result, compare
 from geometry.camera.cameras import Cameras
+from geometry.gaussians.rendering import Backend, render_splats
 from geometry.gaussians.splat_fitting import fit_splats
-from geometry.gaussians.splats import Splats, footprints
-from geometry.gaussians.splatting import TILE, Backend, render_splats
+from geometry.gaussians.splats import Splats
+from geometry.gaussians.splatting import TILE, blend_all_pairs
 from geometry.io.files import write_file
 from geometry.io.images import write_png
 from geometry.trajectory.paths import orbit
@@ -33,39 +34,6 @@ from worldgen.runtime.contact_sheet import depth_image, grid
 
 GIVEN, HELD_OUT, LEAST_DB = 24, 8, 25.0
 _SHOWN = 4
-
-
-def all_pairs(
-    splats: Splats, camera: Cameras, antialiased: bool = False, exact: bool = False, rows: range | None = None
-) -> tuple[Tensor, ...]:
-    """Rasterization as it is defined, every Gaussian in every pixel, by torch's own gradients.
-
-    exact  nothing is skipped, and nothing stops
-    rows   of the image, all by default
-
-    Returns rgb [3, h, w], accumulated depth [1, h, w] and alpha [1, h, w] of one camera.
-    """
-    seen = footprints(splats, camera)
-    colors = splats.colors_from(camera.centers)
-    order = seen.depths.argsort(stable=True)
-    order = order[seen.depths[order] >= 0.01]
-    rows = rows or range(camera.hw[0])
-    y, x = torch.meshgrid(torch.tensor(list(rows)) + 0.5, torch.arange(camera.hw[1]) + 0.5, indexing="ij")
-    dx = x.flatten()[:, None] - seen.means[order, 0]
-    dy = y.flatten()[:, None] - seen.means[order, 1]
-    a, b, c = seen.conics[order].unbind(-1)
-    sigma = (a * dx * dx + c * dy * dy) / 2 + b * dx * dy
-    opacity = splats.opacities * seen.compensations if antialiased else splats.opacities
-    alpha = (opacity[order] * torch.exp(-sigma)).clamp_max(0.999)
-    if not exact:
-        alpha = torch.where(alpha < 1 / 255, 0.0, alpha)
-    after = torch.cumprod(1 - alpha, -1)
-    before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], -1)
-    weight = alpha * before
-    if not exact:
-        weight = torch.where(after <= 1e-4, 0.0, weight)
-    layers = weight @ torch.cat([colors[order], seen.depths[order, None], torch.ones_like(colors[order, :1])], -1)
-    return layers.T.unflatten(-1, (len(rows), camera.hw[1])).split([3, 1, 1])
 
 
 def cloud(count: int) -> tuple[Splats, Cameras]:
@@ -93,7 +61,7 @@ def speed(count: int, repeats: int) -> list[Result]:
         """All pairs in bands of rows, since their gradients in one go don't fit in memory."""
         images = []
         for rows in bands:
-            rgb = all_pairs(learned, camera, rows=rows)[0]
+            rgb = blend_all_pairs(learned, camera, rows=rows)[0]
             if backward:
                 rgb.sum().backward()
             images.append(rgb.detach())

@@ -33,10 +33,11 @@ from geometry.conventions import (
     world_from_gltf,
 )
 from geometry.errors import InputError
-from geometry.gaussians.spherical_harmonics import rotate_harmonics, spherical_harmonics
+from geometry.gaussians.harmonics import rotate_harmonics, spherical_harmonics
+from geometry.gaussians.projection import Footprints, footprints
+from geometry.gaussians.rendering import render_splats
 from geometry.gaussians.splat_fitting import fit_splats
-from geometry.gaussians.splats import Footprints, Splats, footprints
-from geometry.gaussians.splatting import render_splats
+from geometry.gaussians.splats import Splats
 from geometry.image.epipolar import (
     epipolar_lines,
     epipolar_mask,

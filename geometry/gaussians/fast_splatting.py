@@ -1,8 +1,7 @@
-"""Blending Gaussians on a CPU: the same images and gradients as `geometry.gaussians.splatting` gives, many times
-sooner.
+"""Blending Gaussians on a CPU by numba: the images and gradients of `geometry.gaussians.splatting`, many times faster.
 
-Numba is loaded when an image is first made; what it compiles (`geometry/gaussians/splat_kernels.py`) is kept on disk.
-Tiles are shared among as many threads as torch uses; their number changes no bit of the result.
+Numba is loaded at the first image; what it compiles (`geometry/gaussians/splat_kernels.py`) is cached on disk. Tiles
+are shared among as many threads as torch uses; the number of threads changes no bit of the result.
 """
 
 from collections.abc import Callable
@@ -12,17 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from geometry.shapes import Float, Int
+from geometry.gaussians.splatting import TILE, VisibleSplats, tile_lists
+from geometry.shapes import Float
 
-_TILE = 16
 
-
-def blend_cpu(
-    features: Float[torch.Tensor, "m 10"], box: Int[torch.Tensor, "m 4"], hw: tuple[int, int]
-) -> Float[torch.Tensor, "5 h w"]:
-    """An image of Gaussians in float32, nearest first (`geometry.gaussians.splatting`), differentiable in their
-    features."""
-    image: Any = _Blend.apply(features, box, hw)
+def blend_cpu(visible: VisibleSplats, hw: tuple[int, int]) -> Float[torch.Tensor, "5 h w"]:
+    """What `geometry.gaussians.splatting.blend` gives, in float32 on a CPU, differentiable in the features."""
+    image: Any = _Blend.apply(visible.features, visible.box, hw)
     return image
 
 
@@ -32,10 +27,9 @@ class _Blend(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: torch.Tensor, box: torch.Tensor, hw: tuple[int, int]) -> torch.Tensor:
         from geometry.gaussians.splat_kernels import blend
-        from geometry.gaussians.splatting import tile_lists
 
-        ctx.columns = -(-hw[1] // _TILE)
-        lists = tile_lists(box, (-(-hw[0] // _TILE), ctx.columns))
+        ctx.columns = -(-hw[1] // TILE)
+        lists = tile_lists(box, (-(-hw[0] // TILE), ctx.columns))
         result = torch.zeros(5, *hw)
         ctx.save_for_backward(features, *lists, result)
         arrays = [values.numpy() for values in (features.detach().contiguous(), *lists)]
@@ -57,7 +51,7 @@ class _Blend(torch.autograd.Function):
 
 
 def _in_threads(work: Callable[[int, int], None]) -> None:
-    """Every n-th tile from one on, by each of n threads: neighbors have about as much to do."""
+    """Give each of n threads every n-th tile: neighboring tiles have about as much to do."""
     threads = torch.get_num_threads()
     if threads == 1:
         work(0, 1)

@@ -1,7 +1,8 @@
-"""`fit_splats`: 3D Gaussians whose images are given ones, by gradient descent (Kerbl et al. 2023, sections 5 and 6).
+"""`fit_splats`: 3D Gaussians that reproduce given images, by gradient descent (Kerbl et al. 2023, sections 5 and 6).
 
-Their number is fixed: what has become invisible is moved on to where it is of use (Kheradmand et al. 2024, "3D Gaussian
-Splatting as Markov Chain Monte Carlo"). They start on the surfaces that depth shows, as many to a pixel near and far.
+Their number is fixed: Gaussians that become invisible are relocated to where they are of use (Kheradmand et al. 2024,
+"3D Gaussian Splatting as Markov Chain Monte Carlo"). They start on the surfaces that depth shows, equally dense in the
+images near and far.
 """
 
 import math
@@ -13,9 +14,9 @@ from torch.nn import functional as F
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.gaussians.spherical_harmonics import CONSTANT, COUNTS
+from geometry.gaussians.harmonics import CONSTANT, COUNTS
+from geometry.gaussians.rendering import render_splats
 from geometry.gaussians.splats import Splats
-from geometry.gaussians.splatting import render_splats
 from geometry.image.checks import check_frames
 from geometry.image.structural_similarity import ssim
 from geometry.points.pointclouds import PointCloud, points_from_depth, voxel_downsample
@@ -24,7 +25,7 @@ from geometry.shapes import Float, Int
 _FAR = 30.0  # where the sky is put, in units of the scene
 _DISSIMILARITY = 0.2  # weight of 1 - SSIM beside the absolute difference
 _DEPTH = 0.2  # weight of the relative error of depth
-# Steps of Adam, ten times and more Kerbl's, for a thousand steps and not thirty thousand; means in units of the scene.
+# Adam's learning rates, ten times Kerbl's and more, for a thousand steps and not thirty thousand; means in scene units.
 _RATES = {"means": 2.4e-3, "scales": 6e-2, "quaternions": 1.2e-2, "opacities": 0.3, "constant": 3e-2, "harmonics": 3e-3}
 _START_OPACITY, _START_SCALE = 0.5, 0.5  # the scale in mean distances to the three nearest neighbors
 _INVISIBLE, _RELOCATE_EVERY, _MOST_COPIES = 0.005, 100, 8
@@ -41,18 +42,27 @@ def fit_splats(
     degree: int = 1,
     seed: int = 0,
 ) -> Splats:
-    """Gaussians that look like the images `rgb` (sRGB in 0..1) from their pinhole cameras [f].
+    """Fit 3D Gaussians to posed images.
 
-    points     where to start; None = on the surfaces of `depth` (metres, 0 = unknown, inf = sky)
-    gaussians  about how many
-    steps      of one image each
-    seconds    ends the run after that time; the rates fall accordingly, so that the result depends on the machine
-    degree     of the harmonics, 0 to 3: how much colors depend on direction
-    seed       of the order of images and of what is moved where
+    The loss is 0.8 of the mean absolute difference and 0.2 of 1 - SSIM, and with depth 0.2 of its relative error. With
+    numba a CPU does about 15 steps a second of 12,000 Gaussians at 128 x 128 pixels. A terminal shows a progress bar.
 
-    The loss is 0.8 of the mean absolute difference and 0.2 of 1 - SSIM. Where numba is installed a CPU does about 15
-    steps a second of 12,000 Gaussians at 128 x 128 pixels. A bar shows the progress on a terminal.
-    Raises InputError when shapes disagree, for images below 11 x 11 pixels, no points, or numbers out of range.
+    Args:
+        rgb: f images, sRGB in 0..1, of at least 11 x 11 pixels.
+        cameras: their pinhole cameras, of batch shape [f].
+        points: where to start; None = on the surfaces of `depth`.
+        depth: z in metres, 0 = unknown, inf = sky.
+        gaussians: about how many.
+        steps: number of steps, of one image each.
+        seconds: ends the run after this time; the rates fall accordingly, so the result depends on the machine.
+        degree: of the harmonics, 0 to 3: how much colors depend on direction.
+        seed: of the order of images and of relocations.
+
+    Returns:
+        The fitted Gaussians.
+
+    Raises:
+        InputError: shapes disagree, images are too small, there are no points, or numbers are out of range.
     """
     check_frames("splats", rgb, rgb[:, :1] if depth is None else depth, cameras)
     if not (len(rgb) and gaussians > 3 and steps >= 0 and degree in range(len(COUNTS)) and (seconds or 1) > 0):
@@ -76,20 +86,20 @@ def fit_splats(
 
 
 def _shuffled(count: int, draw: torch.Generator) -> Iterator[int]:
-    """Every number once, in random order, again and again."""
+    """The numbers below `count` in random order, again and again."""
     while True:
         yield from torch.randperm(count, generator=draw).tolist()
 
 
 def _relative(depth: Float[torch.Tensor, "1 h w"], truth: Float[torch.Tensor, "1 h w"]) -> torch.Tensor:
-    """Mean error of depth as a share of the truth, where that is known and finite."""
+    """Mean relative error of depth, where the truth is known and finite."""
     known = (truth > 0) & truth.isfinite()
     safe = torch.where(known, truth, 1.0)
     return torch.where(known, (depth - safe).abs() / safe, 0.0).sum() / known.sum().clamp_min(1)
 
 
 def _schedule(steps: int, seconds: float | None) -> Iterator[tuple[int, float]]:
-    """Numbers of steps, and the share of the budget that is used."""
+    """The number of each step, and the share of the budget that is spent before it."""
     from tqdm import tqdm
 
     began = time.monotonic()
@@ -103,10 +113,10 @@ def _schedule(steps: int, seconds: float | None) -> Iterator[tuple[int, float]]:
 def _start(
     rgb: torch.Tensor, cameras: Cameras, points: PointCloud | None, depth: torch.Tensor | None, count: int
 ) -> tuple[PointCloud, float]:
-    """About `count` points, the sky's among them, and the length of a unit of the scene in metres.
+    """About `count` points, the sky's among them, and the unit of the scene in metres.
 
-    The scene is seen from the mean of its cameras; a unit is the median distance from there. Farther points are drawn
-    near by the contraction of Barron et al. 2022 (eq. 10) before they are thinned out by voxels.
+    The unit is the median distance of points from the mean of the cameras. Points beyond it are contracted (Barron et
+    al. 2022, eq. 10) before voxels thin them out.
     """
     if points is None and depth is None:
         raise InputError("splats: neither points nor depth; expected one of them to start from")
@@ -143,10 +153,10 @@ def _spacing(points: Float[torch.Tensor, "n 3"]) -> Float[torch.Tensor, "n"]:
 
 
 class _Parameters:
-    """What the descent changes: Gaussians by numbers without bounds, and Adam's memory of each."""
+    """What gradient descent changes: Gaussians as numbers without bounds, and Adam's moments of each."""
 
     def __init__(self, start: PointCloud, unit: float, count: int, degree: int, draw: torch.Generator):
-        # Where there are fewer points than wanted, invisible Gaussians wait to be relocated.
+        # Where there are fewer points than Gaussians, the others start invisible and are relocated.
         n = max(len(start), int(0.9 * count))
         again = torch.arange(n, device=start.points.device) % len(start)
         like = start.points[again]
@@ -170,7 +180,7 @@ class _Parameters:
         return Splats(v["means"], v["quaternions"], v["scales"].exp(), v["opacities"].sigmoid(), harmonics)
 
     def step(self, loss: torch.Tensor, share: float) -> None:
-        """One step downhill. Means slow down to a hundredth along the way, the others to a tenth in its second half."""
+        """One step of Adam. The rate of means falls to a hundredth, others to a tenth in the second half of the run."""
         for group in self._adam.param_groups:
             slower = 0.01**share if group["name"] == "means" else 0.1 ** max(0.0, 2 * share - 1)
             group["lr"] = self._rates[group["name"]] * slower
@@ -180,11 +190,11 @@ class _Parameters:
 
     @torch.no_grad()
     def relocate(self, draw: torch.Generator) -> None:
-        """Put invisible Gaussians where visible ones are, drawn by opacity, and share those out among them; at most as
-        many as are visible.
+        """Move invisible Gaussians to visible ones, drawn by opacity, which they then share; at most as many as are
+        visible.
 
-        Opacities multiply to what was hidden before, sizes follow (Kheradmand et al. 2024, eq. 9); the places are drawn
-        from the visible one, since equals would never part.
+        Opacities multiply to what was hidden before, scales follow (Kheradmand et al. 2024, eq. 9). Means are drawn
+        from the visible Gaussian, since equal ones would never separate.
         """
         v, splats = self._values, self.splats()
         visible = splats.opacities >= _INVISIBLE
@@ -201,16 +211,18 @@ class _Parameters:
         offset = torch.randn(len(dead), 3, generator=draw).to(weight.dtype).to(dead.device)
         for value in v.values():
             value[dead] = value[source]
-        v["means"][dead] += (splats._half_covariances[source] @ offset[..., None]).squeeze(-1)
+        v["means"][dead] += (splats.half_covariances[source] @ offset[..., None]).squeeze(-1)
         both = torch.cat([dead, source])
         for group in self._adam.param_groups:
-            for memory in (self._adam.state[group["params"][0]][key] for key in ("exp_avg", "exp_avg_sq")):
-                memory[both] = 0
+            for moment in (self._adam.state[group["params"][0]][key] for key in ("exp_avg", "exp_avg_sq")):
+                moment[both] = 0
 
 
 def _mass(share: Float[torch.Tensor, "n"], copies: Int[torch.Tensor, "n"]) -> Float[torch.Tensor, "n"]:
-    """What so many equal Gaussians one behind another hide along a line through them, in their own widths: the sum over
-    i <= copies and k < i of (i - 1 choose k) (-1)^k share^(k + 1) / sqrt(k + 1), the sum over i done."""
+    """What `copies` equal Gaussians one behind another hide along a line through them, in units of their width.
+
+    The sum over i <= copies and k < i of (i - 1 choose k) (-1)^k share^(k + 1) / sqrt(k + 1), summed over i first.
+    """
     total = torch.zeros_like(share)
     for k in range(_MOST_COPIES):
         choose = (torch.lgamma(copies + 1.0) - math.lgamma(k + 2) - torch.lgamma((copies - k).clamp_min(1.0))).exp()

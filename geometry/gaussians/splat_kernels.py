@@ -1,8 +1,7 @@
-"""Blending Gaussians and its gradients, compiled by numba, which importing this needs; see
-`geometry.gaussians.fast_splatting`.
+"""The kernels of `geometry.gaussians.fast_splatting`, compiled by numba, which importing this module needs.
 
-Both ways share what a Gaussian covers of a row and how opaque it is in a pixel, so that they count the same pixels.
-What a kernel is given last, `first` and `step`, says which tiles it does: every so many from one on.
+Forward and backward pass share what a Gaussian covers of a row and how opaque it is in a pixel, so that they count the
+same pixels. The last arguments of a kernel, `first` and `step`, say which tiles it does: every `step`-th from `first`.
 """
 
 from typing import Any, no_type_check
@@ -10,8 +9,10 @@ from typing import Any, no_type_check
 import numpy as np
 from numba import njit
 
-_TILE, _OPAQUE, _FAINT, _DARK = 16, np.float32(0.999), np.float32(1 / 255), np.float32(1e-4)
-_0, _1, _2, _HALF, _LN_FAINT = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5), np.float32(np.log(1 / 255))
+from geometry.gaussians.splatting import DARK, FAINT, OPAQUE, TILE
+
+_OPAQUE, _FAINT, _DARK, _LN_FAINT = (np.float32(value) for value in (OPAQUE, FAINT, DARK, np.log(FAINT)))
+_0, _1, _2, _HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5)
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 _inlined: Any = njit(forceinline=True, **_OPTIONS)
 _kernel: Any = njit(cache=True, **_OPTIONS)
@@ -33,20 +34,20 @@ def _span(f, u, y, across):
 @no_type_check
 @_inlined
 def _opacity(f, x, y):
-    """Of a Gaussian so many pixels from its center; it may be more than it can hide."""
+    """Opacity of a Gaussian x and y pixels from its center; it may be more than the most it can hide."""
     return np.exp(f[5] - _HALF * (f[2] * x * x + f[4] * y * y) - f[3] * x * y)
 
 
 @no_type_check
 @_kernel
 def blend(features, who, start, length, columns, result, first, step):
-    """Fill the image `result` [5, h, w]."""
+    """Blend Gaussians nearest first into the image `result` [5, h, w] (`VisibleSplats`, `tile_lists`)."""
     height, width = result.shape[1:]
-    light = np.empty((_TILE, _TILE), np.float32)
-    layers = np.empty((_TILE, _TILE, 5), np.float32)
+    light = np.empty((TILE, TILE), np.float32)
+    layers = np.empty((TILE, TILE, 5), np.float32)
     for tile in range(first, len(start), step):
-        top, left = tile // columns * _TILE, tile % columns * _TILE
-        rows, across = min(_TILE, height - top), min(_TILE, width - left)
+        top, left = tile // columns * TILE, tile % columns * TILE
+        rows, across = min(TILE, height - top), min(TILE, width - left)
         light[:] = _1
         layers[:] = _0
         unfinished = rows * across
@@ -82,27 +83,34 @@ def blend(features, who, start, length, columns, result, first, step):
 
 
 @no_type_check
+@_inlined
+def _load(slopes, result, top, left, rows, across, g, behind):
+    """One tile's gradients of the image, and add to `behind` what all of its layers are worth by them."""
+    for i in range(rows):
+        for j in range(across):
+            for k in range(5):
+                g[i, j, k] = slopes[k, top + i, left + j]
+                behind[i, j] += g[i, j, k] * result[k, top + i, left + j]
+
+
+@no_type_check
 @_kernel
 def unblend(features, who, start, length, columns, result, slopes, pairs, first, step):
     """Fill `pairs` [pairs, 10] with the gradients of each tile's Gaussians, given those of the image, `slopes`.
 
-    The Gaussians are gone through as on the way forward. What lies behind one, weighted by the slopes, is what the
-    finished image has more than what was added so far.
+    The order is that of the forward pass. What lies behind a Gaussian, weighted by the slopes, is what the finished
+    image has more than what was added so far.
     """
     height, width = result.shape[1:]
-    light = np.empty((_TILE, _TILE), np.float32)
-    behind = np.empty((_TILE, _TILE), np.float32)
-    g = np.empty((_TILE, _TILE, 5), np.float32)
+    light = np.empty((TILE, TILE), np.float32)
+    behind = np.empty((TILE, TILE), np.float32)
+    g = np.empty((TILE, TILE, 5), np.float32)
     for tile in range(first, len(start), step):
-        top, left = tile // columns * _TILE, tile % columns * _TILE
-        rows, across = min(_TILE, height - top), min(_TILE, width - left)
+        top, left = tile // columns * TILE, tile % columns * TILE
+        rows, across = min(TILE, height - top), min(TILE, width - left)
         light[:] = _1
         behind[:] = _0
-        for i in range(rows):
-            for j in range(across):
-                for k in range(5):
-                    g[i, j, k] = slopes[k, top + i, left + j]
-                    behind[i, j] += g[i, j, k] * result[k, top + i, left + j]
+        _load(slopes, result, top, left, rows, across, g, behind)
         unfinished = rows * across
         for n in range(start[tile], start[tile] + length[tile]):
             f = features[who[n]]
@@ -134,7 +142,7 @@ def unblend(features, who, start, length, columns, result, slopes, pairs, first,
                     dblue += weight * g[i, j, 2]
                     dz += weight * g[i, j, 3]
                     if opacity <= _OPAQUE:
-                        # The slope along the logarithm of alpha: it adds its own, and hides what is behind.
+                        # Along the logarithm of alpha: a Gaussian adds its own color and hides what is behind.
                         slope = weight * own - behind[i, j] * alpha / (_1 - alpha)
                         du += slope * (f[2] * x + f[3] * y)
                         dv += slope * (f[4] * y + f[3] * x)
@@ -152,7 +160,7 @@ def unblend(features, who, start, length, columns, result, slopes, pairs, first,
 @no_type_check
 @_kernel
 def gather(pairs, who, total):
-    """Add up what the tiles say of each Gaussian, in their order: the same sum from any number of threads."""
+    """Sum the tiles' gradients of each Gaussian in the order of tiles: the same bits from any number of threads."""
     for n in range(len(who)):
         for k in range(total.shape[1]):
             total[who[n], k] += pairs[n, k]

@@ -1,76 +1,71 @@
-"""Images of `Splats`: 3D Gaussians blended front to back (Kerbl et al. 2023, eq. 3), differentiable in everything.
+"""Blending Gaussians front to back (Kerbl et al. 2023, eq. 3): what it means, and the readable torch reference.
 
-The image is cut into tiles of 16x16 pixels, and each tile works through the Gaussians that reach it, nearest first,
-some tens at a time, until nothing behind them can be seen. Memory grows with the Gaussians and the tiles they reach,
-never with Gaussians times pixels; the way back recomputes each step instead of keeping it. Here is the torch reference,
-on any device; `geometry/gaussians/fast_splatting.py` is the same in numba for a CPU, `geometry/interop/gsplat.py` on
-CUDA.
+`blend_all_pairs` is the definition: every Gaussian in every pixel. `blend` gives the same image from tiles of 16x16
+pixels: each tile works through the Gaussians that reach it, nearest first, some tens at a time, until nothing behind
+them can be seen. Memory grows with the Gaussians and the tiles they reach, never with Gaussians times pixels; the
+backward pass recomputes each step instead of keeping it. Both run on any device and are differentiable in everything.
+`geometry.gaussians.rendering` chooses between this and the fast paths.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from einops import rearrange
 
 from geometry.camera.cameras import Cameras
-from geometry.gaussians.splats import NEAR_M, Splats, footprints
-from geometry.optional import has_numba
+from geometry.gaussians.projection import NEAR_M, footprints
+from geometry.gaussians.splats import Splats
 from geometry.shapes import Float, Int
 
 TILE = 16
 OPAQUE, FAINT, DARK = 0.999, 1 / 255, 1e-4  # most a Gaussian hides; least that counts; no light gets below
 _TOGETHER, _TILES = 64, 16  # Gaussians, and tiles, done at once: what a CPU's cache likes
-_COLUMNS = 10  # of what is known of a Gaussian in an image: see `_Seen`
-
-Backend = Literal["torch", "numba", "gsplat"]
+_COLUMNS = 10  # of the features of a Gaussian in an image: see `VisibleSplats`
 
 
-def render_splats(
-    splats: Splats,
-    cameras: Cameras,
-    background: Float[torch.Tensor, "3"] | None = None,
-    antialiased: bool = False,
-    backend: Backend | None = None,
-) -> tuple[Float[torch.Tensor, "*b 3 h w"], Float[torch.Tensor, "*b 1 h w"], Float[torch.Tensor, "*b 1 h w"]]:
-    """What pinhole cameras of batch shape b see: rgb (sRGB), depth (z in metres, 0 = nothing there) and alpha (0..1).
+def blend_all_pairs(
+    splats: Splats, camera: Cameras, antialiased: bool = False, exact: bool = False, rows: range | None = None
+) -> tuple[Float[torch.Tensor, "3 r w"], Float[torch.Tensor, "1 r w"], Float[torch.Tensor, "1 r w"]]:
+    """Blend every Gaussian in every pixel, as blending is defined, by torch's own gradients.
 
-    background   rgb behind the Gaussians (black by default)
-    antialiased  Gaussians smaller than a pixel fade instead of growing (Yu et al. 2023, "Mip-Splatting")
-    backend      None = gsplat on CUDA; numba on a CPU in float32 where it is installed; else torch
+    Args:
+        splats: n Gaussians.
+        camera: a pinhole camera of batch shape [].
+        antialiased: Gaussians smaller than a pixel fade instead of growing.
+        exact: nothing is skipped, and nothing stops.
+        rows: r rows of the image; all by default.
 
-    Depth is the mean over what is seen, weighted by how much. A Gaussian counts in a pixel where its opacity there is
-    1/255 or more, and hides at most 0.999; a pixel is finished before the Gaussian that would leave it a share of the
-    light behind of 1e-4 or less. Gaussians whose centers are less than a centimetre ahead are not seen.
-    Raises InputError for cameras that are no pinholes, and for a backend that is missing or cannot do it.
+    Returns:
+        rgb [3, r, w], depth times alpha [1, r, w] and alpha [1, r, w].
     """
-    cameras.check_pinhole("splats")
-    cameras = cameras.to(splats.means.dtype).to(splats.means.device)
-    backend = backend or _backend_for(splats)
-    flat = cameras.reshape(-1)
-    if backend == "gsplat":
-        from geometry.interop.gsplat import rasterize_gsplat
-
-        layers = rasterize_gsplat(splats, flat, antialiased)
-    else:
-        layers = splats.means.new_zeros(len(flat), 5, *cameras.hw)
-        images = [_image(_Seen.by(splats, flat[i], antialiased), cameras.hw, backend) for i in range(len(flat))]
-        layers = torch.stack(images) if images else layers
-    rgb, depth, alpha = layers.reshape(*cameras.shape, 5, *cameras.hw).split([3, 1, 1], -3)
-    if background is not None:
-        rgb = rgb + (1 - alpha) * background.to(rgb)[:, None, None]
-    return rgb, depth / torch.where(alpha > 0, alpha, torch.ones_like(alpha)), alpha
-
-
-def _backend_for(splats: Splats) -> Backend:
-    if splats.means.device.type == "cuda":
-        return "gsplat"
-    plain = splats.means.device.type == "cpu" and splats.means.dtype == torch.float32
-    return "numba" if plain and has_numba() else "torch"
+    seen = footprints(splats, camera)
+    colors = splats.colors_from(camera.centers)
+    order = seen.depths.argsort(stable=True)
+    order = order[seen.depths[order] >= NEAR_M]
+    rows = rows or range(camera.hw[0])
+    y, x = torch.meshgrid(torch.tensor(list(rows)) + 0.5, torch.arange(camera.hw[1]) + 0.5, indexing="ij")
+    dx = x.flatten()[:, None] - seen.means[order, 0]
+    dy = y.flatten()[:, None] - seen.means[order, 1]
+    a, b, c = seen.conics[order].unbind(-1)
+    sigma = (a * dx * dx + c * dy * dy) / 2 + b * dx * dy
+    opacity = splats.opacities * seen.compensations if antialiased else splats.opacities
+    alpha = (opacity[order] * torch.exp(-sigma)).clamp_max(OPAQUE)
+    if not exact:
+        alpha = torch.where(alpha < FAINT, 0.0, alpha)
+    after = torch.cumprod(1 - alpha, -1)
+    before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], -1)
+    weight = alpha * before
+    if not exact:
+        weight = torch.where(after <= DARK, 0.0, weight)
+    layers = weight @ torch.cat([colors[order], seen.depths[order, None], torch.ones_like(colors[order, :1])], -1)
+    rgb, depth, shown = layers.T.unflatten(-1, (len(rows), camera.hw[1])).split([3, 1, 1])
+    return rgb, depth, shown
 
 
 @dataclass(frozen=True)
-class _Seen:
+class VisibleSplats:
     """The m Gaussians that one image may show, nearest first.
 
     features  [m, 10] u, v (pixels), conic a, b, c, logarithm of the opacity, red, green, blue, z (metres)
@@ -80,36 +75,32 @@ class _Seen:
     features: Float[torch.Tensor, "m 10"]
     box: Int[torch.Tensor, "m 4"]
 
-    @staticmethod
-    def by(splats: Splats, camera: Cameras, antialiased: bool) -> "_Seen":
-        """What one camera sees."""
-        seen = footprints(splats, camera)
-        opacity = splats.opacities * seen.compensations if antialiased else splats.opacities
-        with torch.no_grad():
-            # Where opacity exp(-d^2 / 2) reaches 1/255, in standard deviations; a little more, against rounding.
-            reach = (2 * (opacity / FAINT).clamp_min(1).log()).sqrt() * 1.0001 + 1e-3
-            spread = reach[:, None] * seen.covariances.diagonal(dim1=-2, dim2=-1).sqrt()
-            edge = spread.new_tensor([camera.hw[1], camera.hw[0]])
-            first, last = (seen.means - spread).clamp_min(0), torch.minimum(seen.means + spread, edge)
-            shown = (seen.depths >= NEAR_M) & (opacity >= FAINT) & (first < last).all(-1)
-            index = shown.nonzero()[:, 0]
-            index = index[seen.depths[index].argsort(stable=True)]
-            start, end = (first[index] / TILE).floor().long(), (last[index] / TILE).ceil().long()
-            box = torch.stack([start[:, 0], end[:, 0], start[:, 1], end[:, 1]], -1)
-        near = Splats(*(part[index] for part in vars(splats).values()))
-        columns = [seen.means[index], seen.conics[index], opacity[index, None].log()]
-        columns += [near.colors_from(camera.centers), seen.depths[index, None]]
-        return _Seen(torch.cat(columns, -1), box)
+
+def visible_splats(splats: Splats, camera: Cameras, antialiased: bool) -> VisibleSplats:
+    """The Gaussians that one camera may see, and which tiles each reaches."""
+    seen = footprints(splats, camera)
+    opacity = splats.opacities * seen.compensations if antialiased else splats.opacities
+    with torch.no_grad():
+        # Where opacity exp(-d^2 / 2) reaches 1/255, in standard deviations; a little more, against rounding.
+        reach = (2 * (opacity / FAINT).clamp_min(1).log()).sqrt() * 1.0001 + 1e-3
+        spread = reach[:, None] * seen.covariances.diagonal(dim1=-2, dim2=-1).sqrt()
+        edge = spread.new_tensor([camera.hw[1], camera.hw[0]])
+        first, last = (seen.means - spread).clamp_min(0), torch.minimum(seen.means + spread, edge)
+        shown = (seen.depths >= NEAR_M) & (opacity >= FAINT) & (first < last).all(-1)
+        index = shown.nonzero()[:, 0]
+        index = index[seen.depths[index].argsort(stable=True)]
+        start, end = (first[index] / TILE).floor().long(), (last[index] / TILE).ceil().long()
+        box = torch.stack([start[:, 0], end[:, 0], start[:, 1], end[:, 1]], -1)
+    near = Splats(*(part[index] for part in vars(splats).values()))
+    columns = [seen.means[index], seen.conics[index], opacity[index, None].log()]
+    columns += [near.colors_from(camera.centers), seen.depths[index, None]]
+    return VisibleSplats(torch.cat(columns, -1), box)
 
 
-def _image(seen: _Seen, hw: tuple[int, int], backend: Backend) -> Float[torch.Tensor, "5 h w"]:
-    """Red, green, blue, depth and 1, each weighted by what is seen of them."""
-    if backend == "numba":
-        from geometry.gaussians.fast_splatting import blend_cpu
-
-        return blend_cpu(seen.features, seen.box, hw)
+def blend(visible: VisibleSplats, hw: tuple[int, int]) -> Float[torch.Tensor, "5 h w"]:
+    """Red, green, blue, depth and 1, each the sum over Gaussians weighted by how much of them is seen."""
     grid = (-(-hw[0] // TILE), -(-hw[1] // TILE))
-    tiles: Any = _Blend.apply(seen.features, seen.box, grid)
+    tiles: Any = _Blend.apply(visible.features, visible.box, grid)
     whole = rearrange(tiles, "(ty tx) (y x) c -> c (ty y) (tx x)", ty=grid[0], y=TILE)
     return whole[:, : hw[0], : hw[1]]
 
@@ -174,7 +165,7 @@ class _Blend(torch.autograd.Function):
 
 
 def _padded(features: Float[torch.Tensor, "m 10"]) -> Float[torch.Tensor, "m1 10"]:
-    """With one more that nobody sees, where lists are too short."""
+    """With one more, invisible, which fills up lists that are too short."""
     nothing = features.new_zeros(1, _COLUMNS)
     nothing[0, 5] = -1e4
     return torch.cat([features, nothing])
@@ -186,8 +177,10 @@ def _groups(length: Int[torch.Tensor, "tiles"]) -> list[Int[torch.Tensor, "some"
     return list(order[: int((length > 0).sum())].split(_TILES)) if bool((length > 0).any()) else []
 
 
-def _steps(tiles: Any, who: Any, start: Any, length: Any, nobody: int) -> Any:
-    """The lists of some tiles, so many Gaussians at a time: [t, s] each."""
+def _steps(
+    tiles: torch.Tensor, who: torch.Tensor, start: torch.Tensor, length: torch.Tensor, nobody: int
+) -> Iterator[Int[torch.Tensor, "t s"]]:
+    """The lists of some tiles, up to `_TOGETHER` Gaussians at a time: [t, s] each."""
     start, length = start[tiles, None], length[tiles, None]
     for first in range(0, int(length.max()), _TOGETHER):
         place = torch.arange(first, min(first + _TOGETHER, int(length.max())), device=who.device)

@@ -7,8 +7,9 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.gaussians.spherical_harmonics import degree_of
-from geometry.gaussians.splats import NEAR_M, Splats
+from geometry.gaussians.harmonics import degree_of
+from geometry.gaussians.projection import NEAR_M
+from geometry.gaussians.splats import Splats
 from geometry.shapes import Float
 
 

@@ -14,7 +14,7 @@ from geometry.image.checks import check_frames
 from geometry.interop import one_size
 from geometry.mesh.meshes import Mesh
 from geometry.mesh.tsdf import voxel_grid
-from geometry.optional import load_optional
+from geometry.optional import from_extra, load_optional
 from geometry.points.pointclouds import GRAY, PointCloud
 from geometry.shapes import Float
 
@@ -195,9 +195,8 @@ def from_open3d_cameras(cameras: Sequence[Any], pixel_center: float = 0.5) -> Ca
 
 def _open3d() -> Any:
     packages = "libusb-1.0-0 libgl1 libegl1 libx11-6"
-    return load_optional(
-        "open3d", "Open3D", f"pip install 'worldgen[open3d]' and, on Debian or Ubuntu, apt-get install {packages}"
-    )
+    remedy = f"{from_extra('open3d')} and, on Debian or Ubuntu, apt-get install {packages}"
+    return load_optional("open3d", "Open3D", remedy)
 
 
 def _doubles(values: torch.Tensor) -> np.ndarray:

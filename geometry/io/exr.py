@@ -12,7 +12,7 @@ import torch
 from geometry.conventions import linear_from_srgb, srgb_from_linear
 from geometry.errors import InputError
 from geometry.io.files import check_file, replacing
-from geometry.optional import load_optional
+from geometry.optional import from_extra, load_optional
 from geometry.shapes import Float
 
 _NOTE = "RGB in linear light; Z is z-depth in metres, 0 = unknown, inf = sky"
@@ -94,4 +94,4 @@ def read_exr(
 
 
 def _openexr() -> Any:
-    return load_optional("OpenEXR", "OpenEXR", "pip install 'worldgen[exr]'")
+    return load_optional("OpenEXR", "OpenEXR", from_extra("exr"))

@@ -1,14 +1,12 @@
 """Meshes of fewer triangles, by quadric error metrics (Garland and Heckbert 1997)."""
 
-from typing import Any
-
 import numpy as np
 import torch
 
 from geometry.conventions import linear_from_srgb, srgb_from_linear
 from geometry.errors import InputError
 from geometry.mesh.meshes import Mesh
-from geometry.optional import load_optional
+from geometry.optional import from_extra, load_optional
 
 
 def simplify(mesh: Mesh, faces: int) -> Mesh:
@@ -25,7 +23,7 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
         raise InputError("simplifying: vertices with NaN or infinite numbers; expected finite ones")
     if len(mesh.faces) <= faces:
         return mesh
-    library = mesh_library("fast_simplification")
+    library = load_optional("fast_simplification", "fast_simplification", from_extra("mesh"))
     corners = mesh.vertices.detach().double().cpu().numpy()
     middle = corners.mean(0)  # the library computes in single precision in places
     triangles = mesh.faces.cpu().numpy().astype(np.int32)
@@ -41,8 +39,3 @@ def simplify(mesh: Mesh, faces: int) -> Mesh:
     total = light.new_zeros(len(vertices), 3).index_add(0, merged, light)
     count = torch.bincount(merged, minlength=len(vertices)).clamp_min(1)
     return Mesh(vertices, left, srgb_from_linear(total / count[:, None]).to(mesh.colors.dtype))
-
-
-def mesh_library(name: str) -> Any:
-    """A library of the extra `mesh`. Raises InputError where it is missing."""
-    return load_optional(name, name, "pip install 'worldgen[mesh]'")

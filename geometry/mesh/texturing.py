@@ -20,7 +20,7 @@ from geometry.image.sampling import sample_across, sample_at
 from geometry.image.warping import fill_nearest
 from geometry.mesh.meshes import Mesh
 from geometry.mesh.rasterizing import Raster, interpolate, rasterize
-from geometry.mesh.simplifying import mesh_library
+from geometry.optional import from_extra, load_optional
 from geometry.points.pointclouds import GRAY
 from geometry.rotation.transforms import transform_points
 from geometry.shapes import Bool, Float, Int
@@ -77,7 +77,7 @@ def unwrap(mesh: Mesh, size_px: int = 1024, padding_px: int = 3) -> TexturedMesh
         raise InputError(f"unwrapping {len(mesh.faces)} faces; expected at least one, and finite vertices")
     if not 16 <= size_px <= 16384 or padding_px < 0:
         raise InputError(f"texture of {size_px} px, {padding_px} between charts; expected 16 to 16384, and 0 or more")
-    xatlas = mesh_library("xatlas")
+    xatlas = load_optional("xatlas", "xatlas", from_extra("mesh"))
     atlas = xatlas.Atlas()
     corners = mesh.vertices.detach().double().cpu()
     atlas.add_mesh((corners - corners.mean(0)).float().numpy(), mesh.faces.cpu().numpy().astype(np.uint32))

@@ -18,7 +18,7 @@ import torch
 from einops import rearrange
 
 from geometry.errors import InputError
-from geometry.gaussians.spherical_harmonics import CONSTANT, COUNTS
+from geometry.gaussians.harmonics import CONSTANT, COUNTS
 from geometry.gaussians.splats import Splats
 from geometry.io.assets.ply import MAX_BYTES, ply_tables
 from geometry.io.files import read_file, write_file

@@ -17,14 +17,14 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.conversion import check_unskewed
 from geometry.conventions import linear_from_srgb, opencv_from_opengl
 from geometry.errors import InputError
-from geometry.gaussians.spherical_harmonics import degree_of
+from geometry.gaussians.harmonics import degree_of
 from geometry.gaussians.splats import Splats
 from geometry.io.assets.gltf import MovingMesh
 from geometry.io.files import replacing, write_file
 from geometry.io.images import encode_png
 from geometry.mesh.meshes import Mesh, vertex_normals
 from geometry.mesh.texturing import TexturedMesh
-from geometry.optional import load_optional
+from geometry.optional import from_extra, load_optional
 from geometry.points.pointclouds import PointCloud
 from geometry.shapes import Float
 from geometry.similarity import Similarity
@@ -279,7 +279,7 @@ class _Pxr:
     """The modules of USD, loaded when first asked for."""
 
     def __getattr__(self, name: str) -> Any:
-        return load_optional(f"pxr.{name}", "USD", "pip install 'worldgen[usd]'")
+        return load_optional(f"pxr.{name}", "USD", from_extra("usd"))
 
     def vectors(self, values: Float[torch.Tensor, "n 3"], where: str) -> Any:
         """Vectors as USD keeps them. Raises InputError for NaN and infinity."""

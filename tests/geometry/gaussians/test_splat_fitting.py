@@ -2,14 +2,12 @@
 
 import math
 
-import pytest
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.gaussians import splats
+from geometry.gaussians.rendering import render_splats
 from geometry.gaussians.splat_fitting import _mass, _Parameters, fit_splats
 from geometry.gaussians.splats import Splats
-from geometry.gaussians.splatting import render_splats
 from geometry.points.pointclouds import PointCloud
 from geometry.trajectory.paths import orbit
 
@@ -44,14 +42,6 @@ def test_a_short_fit_brings_held_out_views_more_than_four_db_nearer(unchecked) -
     assert error_db(fitted, rgb[held], cameras[held]) > error_db(start, rgb[held], cameras[held]) + 4
     assert len(fitted) == len(start) and 250 < len(start) < 350
     assert not any(part.requires_grad for part in vars(fitted).values())
-
-
-def test_it_goes_by_the_name_of_fit_too() -> None:
-    from geometry.gaussians.splats import fit
-
-    assert fit is fit_splats
-    with pytest.raises(AttributeError, match="no attribute 'fat'"):
-        _ = splats.fat  # type: ignore[attr-defined]
 
 
 def test_the_seed_decides_and_the_clock_ends_it(unchecked) -> None:

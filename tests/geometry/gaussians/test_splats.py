@@ -11,8 +11,9 @@ from scipy.special import sph_harm_y
 from geometry.camera.cameras import Cameras
 from geometry.camera.lenses import Lens, LensKind
 from geometry.camera.projection import project
-from geometry.gaussians.spherical_harmonics import harmonic_basis, rotate_harmonics, spherical_harmonics
-from geometry.gaussians.splats import Splats, footprints
+from geometry.gaussians.harmonics import harmonic_basis, rotate_harmonics, spherical_harmonics
+from geometry.gaussians.projection import footprints
+from geometry.gaussians.splats import Splats
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz
 from geometry.rotation.transforms import rigid
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.splats import all_pairs
 from geometry.camera.cameras import Cameras
 from geometry.gaussians import fast_splatting
+from geometry.gaussians.rendering import render_splats
 from geometry.gaussians.splats import Splats
-from geometry.gaussians.splatting import render_splats, tile_lists
+from geometry.gaussians.splatting import blend_all_pairs, tile_lists
 from geometry.optional import has_numba
 from geometry.trajectory.paths import orbit
 from tests.geometry.gaussians.test_splats import golden_splats, some_splats
@@ -66,7 +66,7 @@ def test_gradients_of_the_definition_are_the_golden_ones(golden) -> None:
     loss = torch.zeros((), dtype=torch.float64)
     for i in range(2):
         counted = (golden["radii"][i] > 0).all(-1)  # the file leaves out what reaches no pixel by more than 3.33 sigma
-        rgb, _, alpha = all_pairs(Splats(*(leaf[counted] for leaf in leaves)), cameras[i], exact=True)
+        rgb, _, alpha = blend_all_pairs(Splats(*(leaf[counted] for leaf in leaves)), cameras[i], exact=True)
         assert (rgb.movedim(0, -1) - golden["rgb_exact"][i]).abs().max() < 1e-6
         loss = loss + (rgb.movedim(0, -1) * golden["loss_weight_rgb"][i]).sum()
         loss = loss + (alpha[0] * golden["loss_weight_alpha"][i]).sum()
@@ -85,7 +85,7 @@ def test_tiles_change_neither_images_nor_gradients(antialiased) -> None:
     pose = [cameras.world_from_camera.clone().requires_grad_() for _ in range(2)]
     ours = render_splats(Splats(*tiled), replace(cameras, world_from_camera=pose[0]), antialiased=antialiased)
     posed = replace(cameras, world_from_camera=pose[1])
-    theirs = [torch.stack(x) for x in zip(*(all_pairs(Splats(*plain), posed[i], antialiased) for i in range(2)))]
+    theirs = [torch.stack(x) for x in zip(*(blend_all_pairs(Splats(*plain), posed[i], antialiased) for i in range(2)))]
     theirs[1] = theirs[1] / theirs[2].clamp_min(1e-12)
     for a, b in zip(ours, theirs):
         assert torch.allclose(a, b, atol=1e-10)

@@ -1,7 +1,7 @@
-"""Real spherical harmonics: colors that depend on where they are seen from, and how they turn.
+"""Real spherical harmonics: colors that depend on the direction they are seen from, and how they rotate.
 
-The basis is that of 3D Gaussian splatting (Kerbl et al. 2023) and of the files that hold them: orthonormal, degree by
-degree, orders -l to l within a degree, with the Condon-Shortley phase.
+The basis is that of 3D Gaussian splatting (Kerbl et al. 2023) and its files: orthonormal, degree by degree, orders -l
+to l within a degree, with the Condon-Shortley phase.
 """
 
 import math
@@ -47,9 +47,17 @@ def degree_of(count: int) -> int:
 def spherical_harmonics(
     harmonics: Float[torch.Tensor, "*n k 3"], directions: Float[torch.Tensor, "*n 3"]
 ) -> Float[torch.Tensor, "*n 3"]:
-    """The sum of the functions at directions of any length but zero, weighted by coefficients of three channels.
+    """Evaluate spherical harmonics.
 
-    Raises InputError unless k is 1, 4, 9 or 16.
+    Args:
+        harmonics: coefficients of k = 1, 4, 9 or 16 functions (degree 0 to 3) for three channels.
+        directions: where they are evaluated, of any length but zero.
+
+    Returns:
+        The sum of the functions, weighted by the coefficients.
+
+    Raises:
+        InputError: k is another number.
     """
     basis = harmonic_basis(directions, degree_of(harmonics.shape[-2]))
     return (basis[..., None] * harmonics).sum(-2)
@@ -58,10 +66,20 @@ def spherical_harmonics(
 def rotate_harmonics(
     harmonics: Float[torch.Tensor, "*n k 3"], rotation: Float[torch.Tensor, "3 3"]
 ) -> Float[torch.Tensor, "*n k 3"]:
-    """The coefficients of the turned functions: what was seen from d is then seen from `rotation @ d`.
+    """Rotate functions: what was seen from a direction d is then seen from `rotation @ d`.
 
-    A rotation mixes the orders of one degree by the Wigner matrix of that degree. It is found from the basis itself at
-    more directions than there are orders, which determine it exactly. Raises InputError unless k is 1, 4, 9 or 16.
+    A rotation mixes the orders of one degree by the Wigner matrix of that degree. The matrix is found from the basis
+    itself at more directions than there are orders, which determine it exactly.
+
+    Args:
+        harmonics: coefficients of k = 1, 4, 9 or 16 functions (degree 0 to 3) for three channels.
+        rotation: a rotation matrix.
+
+    Returns:
+        The coefficients of the rotated functions.
+
+    Raises:
+        InputError: k is another number.
     """
     degree = degree_of(harmonics.shape[-2])
     turn = rotation.to(harmonics.device, torch.float64)
