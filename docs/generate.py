@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +48,14 @@ def results_page(data: dict[str, Any]) -> str:
     parts += data["notes"]
     for table in data["tables"]:
         parts += [f"## {table['title']}"] if table["title"] else []
-        parts += [*table.get("notes", ()), Table.read(table).markdown()]
+        parts += [*table.get("notes", ()), _unbroken(Table.read(table).markdown())]
     parts += [f"```{{figure}} /{image['file']}\n\n{image['caption']}\n```" for image in data.get("images", ())]
     return "\n\n".join(parts) + "\n"
+
+
+def _unbroken(table: str) -> str:
+    """A table in small print, whose intervals stay on one line."""
+    return "{.figures}\n" + re.sub(r"(?<=\S) (\[[^ \]]*) ?([^ \]]*\])", "\u00a0\\1\u00a0\\2", table)
 
 
 def model_cards(root: Path) -> list[Path]:
@@ -61,9 +65,13 @@ def model_cards(root: Path) -> list[Path]:
 
 def tree(root: Path) -> dict[str, str]:
     """By path from the root: what each module, example and configuration says of itself, in a sentence."""
-    files = [path for folder in FOLDERS for kind in ("*.py", "*.yaml") for path in (root / folder).rglob(kind)]
-    paths = [path for path in files if not {"tests", "__pycache__"} & set(path.relative_to(root).parts)]
-    return {path.relative_to(root).as_posix(): first_sentence(path) for path in sorted(paths)}
+    said = {}
+    for folder in FOLDERS:
+        files = [path.relative_to(root) for kind in ("*.py", "*.yaml") for path in (root / folder).rglob(kind)]
+        for path in sorted(files, key=lambda path: (path.parts[:-1], path.name)):  # each folder before those inside it
+            if not {"tests", "__pycache__"} & set(path.parts):
+                said[path.as_posix()] = first_sentence(root / path)
+    return said
 
 
 def first_sentence(path: Path) -> str:
@@ -81,8 +89,8 @@ def first_sentence(path: Path) -> str:
 def tree_page(files: dict[str, str]) -> str:
     """The tree as a page: a section a folder, a line a file."""
     parts = ["# The tree", "Every module, example and configuration, by what it says of itself."]
-    for folder, paths in groupby(files, key=lambda path: path.rpartition("/")[0]):
-        names = {path.rpartition("/")[2]: files[path] for path in paths}
+    for folder in dict.fromkeys(path.rpartition("/")[0] for path in files):
+        names = {path.rpartition("/")[2]: said for path, said in files.items() if path.rpartition("/")[0] == folder}
         parts += [f"## {folder}", names.pop("__init__.py", "")]
         parts.append("\n".join(f"- `{name}`: {_escaped(said)}" for name, said in names.items()))
     return "\n\n".join(part for part in parts if part) + "\n"
