@@ -1,4 +1,4 @@
-"""Products in bfloat16, where a device has the arithmetic."""
+"""Matrix products in bfloat16, where a device has the arithmetic."""
 
 import torch
 
@@ -8,9 +8,14 @@ PRECISIONS = ("auto", "bf16", "fp32")
 
 
 def computes_half(precision: str, device: torch.device) -> bool:
-    """Whether products are computed in bfloat16: as asked, or for "auto" where the device has such arithmetic.
+    """Whether products are computed in bfloat16.
 
-    Raises InputError for another precision.
+    Args:
+        precision: "bf16", "fp32", or "auto": bf16 where the device has such arithmetic.
+        device: Where they are computed.
+
+    Raises:
+        InputError: Another precision.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}; expected {', '.join(PRECISIONS)}")
@@ -18,3 +23,8 @@ def computes_half(precision: str, device: torch.device) -> bool:
         return precision != "fp32"
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """The context in which products have a precision. Raises InputError as `computes_half` does."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=computes_half(precision, device))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from worldgen.core.clip import Clip
-from worldgen.training.batches.memory_render import memory_render
+from worldgen.training.batches.memory_render import render_memory
 from worldgen.training.batches.scene_stream import SceneStream
 
 
@@ -38,7 +38,7 @@ class Faultless(np.random.Generator):
 
 
 def test_a_faultless_memory_shows_its_own_view_exactly_and_others_by_their_depth(footage: Clip) -> None:
-    rgb, depth, visible = memory_render(footage, torch.arange(3), footage, Faultless())
+    rgb, depth, visible = render_memory(footage, torch.arange(3), footage, Faultless())
     itself = (rgb[0] - footage.rgb[0]).abs().amax(0) < 1e-6  # a center may round into the next pixel
     assert visible[0].mean() > 0.9 and itself.double().mean() > 0.9
     for other in (1, 2):
@@ -48,12 +48,12 @@ def test_a_faultless_memory_shows_its_own_view_exactly_and_others_by_their_depth
 
 
 def test_memories_differ_by_draw_and_have_holes_and_errors(footage: Clip) -> None:
-    shown = [memory_render(footage, torch.arange(3), footage[[2]], np.random.default_rng(n)) for n in range(12)]
+    shown = [render_memory(footage, torch.arange(3), footage[[2]], np.random.default_rng(n)) for n in range(12)]
     share = torch.stack([visible.mean((1, 2, 3)) for _, _, visible in shown])
     assert share.std() > 0.05 and share.max() <= 1
     off = [((d / footage.depth - 1).abs())[(v > 0) & d.isfinite() & footage.depth.isfinite()] for _, d, v in shown]
     assert 0.001 < float(torch.cat(off).median()) < 0.1
-    again = memory_render(footage, torch.arange(3), footage[[2]], np.random.default_rng(0))
+    again = render_memory(footage, torch.arange(3), footage[[2]], np.random.default_rng(0))
     assert all(torch.equal(a, b) for a, b in zip(again, shown[0]))
     for rgb, depth, visible in shown:
         assert not bool(rgb[(visible == 0).expand_as(rgb)].any()) and not bool(depth[visible == 0].any())

@@ -125,7 +125,7 @@ def test_a_model_trains_on_lenses_with_memory_and_consistency(run_of) -> None:
     network = replace(config.model.network, memory_channels=config.model.codec.memory_channels)
     model = replace(config.model, network=network)
     trainer = Trainer(replace(config, model=model, data=replace(config.data, lenses=1.0)))
-    assert trainer.stream.footage(0).clip.cameras.lens is not None
+    assert trainer.batches.stream.footage(0).clip.cameras.lens is not None
     total, parts = trainer.loss()
     total.backward()
     assert bool(total.isfinite()) and float(parts["consistency"]) > 0

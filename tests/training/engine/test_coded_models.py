@@ -22,7 +22,7 @@ from worldgen.pipelines.novel_views import Sampling, generate_views
 from worldgen.runtime.config import build, plain
 from worldgen.training.config.run import RunConfig
 from worldgen.training.config.tasks import TaskConfig
-from worldgen.training.objectives.loss import encode
+from worldgen.training.objectives.inputs import encode
 from worldgen.training.planning import plan
 
 LATENTS = {"rgb": 3, "depth": 3}

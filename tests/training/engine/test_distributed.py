@@ -23,7 +23,7 @@ from tests.models.tiny import tiny_model
 from tests.training.engine.test_trainer import whole_model
 from worldgen.models.world_model import WorldModel
 from worldgen.runtime.config import plain
-from worldgen.training.batches.scene_stream import SceneStream
+from worldgen.training.batches.batch import Batches
 from worldgen.training.config.data import DataConfig
 from worldgen.training.config.objectives import RewardConfig
 from worldgen.training.config.run import RunConfig
@@ -179,13 +179,11 @@ def test_a_loss_that_is_no_number_on_one_rank_stops_all_and_says_where(two) -> N
 
 
 def test_the_batches_of_the_ranks_are_slices_of_the_whole_one(run_in: Made) -> None:
-    trainer = Trainer(run_in("slices", batch=4))
-    for trainer.step in (0, 5):
-        trainer.stream = SceneStream(trainer.config, trainer.device)
-        whole = trainer._batch()
+    config, device = run_in("slices", batch=4), torch.device("cpu")
+    for step in (0, 5):
+        whole = Batches(config, device).at(step)
         for rank in (0, 1):
-            trainer.stream = SceneStream(trainer.config, trainer.device, rank, 2)
-            own, rows = trainer._batch(), slice(2 * rank, 2 * rank + 2)
+            own, rows = Batches(config, device, rank, 2).at(step), slice(2 * rank, 2 * rank + 2)
             assert own.captions == whole.captions[rows]
             assert torch.equal(own.noise, whole.noise[rows]) and torch.equal(own.scale_jitter, whole.scale_jitter[rows])
             for name, value in vars(own.tasks).items():

@@ -17,13 +17,13 @@ from geometry.errors import InputError
 from tests.models.tiny import BLOCK, awake, tiny_config, tiny_model
 from worldgen.models.codec.pixel import PixelCodec
 from worldgen.models.text import TextConfig
-from worldgen.models.world_model import WorldModel
+from worldgen.models.world_model import WorldModel, pick_device
 from worldgen.runtime.config import plain
 from worldgen.training.config.run import RunConfig
 from worldgen.training.config.tasks import PATTERNS, TaskConfig
 from worldgen.training.config.train import TrainingStage
 from worldgen.training.engine import checkpoint
-from worldgen.training.engine.trainer import Trainer, pick_device
+from worldgen.training.engine.trainer import Trainer
 
 FOREVER = """
 import sys

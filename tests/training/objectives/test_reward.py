@@ -21,12 +21,15 @@ from worldgen.sampling.noise import keyed_noise
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
 from worldgen.scenes.rendering.render import render
+from worldgen.training.batches.batch import Batch
 from worldgen.training.batches.task_sampling import Tasks
 from worldgen.training.config.objectives import RewardConfig
 from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.trainer import Trainer
-from worldgen.training.objectives.loss import Batch, Objective
-from worldgen.training.objectives.reward import RewardedObjective, sampled_reward
+from worldgen.training.objectives.objective import Objective
+from worldgen.training.objectives.reward import sampled_reward
+from worldgen.training.objectives.term import Progress
+from worldgen.training.objectives.terms import build_terms
 
 
 def scenes(count: int, frames: int, side: int, spread_deg: float = 30.0) -> Clip:
@@ -148,9 +151,12 @@ def test_a_step_along_the_gradient_raises_the_reward(model: WorldModel) -> None:
 
 def test_the_total_is_the_ordinary_loss_and_what_is_missing_to_the_reward(model: WorldModel, run_of) -> None:
     asked = batch(scenes(2, 3, 16), torch.randn(2, 3, 64, 4, 4))
-    train = run_of().train
-    plain, _ = Objective(model, train)(asked)
-    total, parts = RewardedObjective(model, train, RewardConfig(weight=0.7, given=1))(asked)
+    without = run_of()
+    with_reward = replace(run_of(), reward=RewardConfig(weight=0.7, given=1))
+    (plain, few), (total, parts) = (
+        Objective(model, build_terms(model, run))(asked, Progress()) for run in (without, with_reward)
+    )
+    assert [*few, "reward"] == [*parts]
     assert float(total) == pytest.approx(float(plain) + 0.7 * (1 - float(parts["reward"])), rel=1e-5)
 
 
@@ -175,7 +181,9 @@ def test_a_run_with_a_reward_ends_with_more_of_it_than_the_same_run_without(rewa
         for _ in trainer.steps():
             pass
         with torch.no_grad():
-            ends.append(float(sampled_reward(trainer.model, trainer._batch(), RewardConfig(steps=2)).mean()))
+            ends.append(
+                float(sampled_reward(trainer.model, trainer.batches.at(trainer.step), RewardConfig(steps=2)).mean())
+            )
     assert ends[0] > ends[1] + 0.01, ends
 
 

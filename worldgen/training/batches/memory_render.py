@@ -12,7 +12,7 @@ from geometry.rotation.transforms import rigid, rotation_about
 from worldgen.core.clip import Clip
 
 
-def memory_render(
+def render_memory(
     footage: Clip, frames: Tensor, other: Clip, draw: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """rgb [f, 3, h, w], z-depth and visibility [f, 1, h, w] of a memory from the frames of one clip [views].

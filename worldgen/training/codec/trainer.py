@@ -16,7 +16,7 @@ from worldgen.models.codec.principal_components import start_from_components
 from worldgen.models.codec.vae import ConvVAE, ConvVAEConfig
 from worldgen.models.world_model import ModelConfig, pick_device
 from worldgen.runtime.precision import computes_half
-from worldgen.runtime.rng import Stream, stream
+from worldgen.runtime.rng import Stream, fresh_weights, stream
 from worldgen.training.batches.scene_stream import SceneStream
 from worldgen.training.config.data import DataConfig
 from worldgen.training.config.run import RunConfig
@@ -89,7 +89,7 @@ class CodecTrainer(Resumable):
     def __init__(self, config: CodecRun):
         super().__init__(config, Ranks(pick_device(config.train.device)))
         self.config, self.device = config, self.ranks.device
-        with self.fresh_weights():
+        with fresh_weights(config.train.seed):
             self.vae = ConvVAE(config.codec).to(self.device)
         self.stream = SceneStream(config.scenes(), self.device)
         if not self.checkpoint_path.exists():

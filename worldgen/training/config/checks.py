@@ -35,7 +35,7 @@ def student(t: TrainConfig, reward: RewardConfig | None, distill: DistillConfig 
     }
     wrong = [name for name, given in not_of_students.items() if given]
     if wrong:
-        yield f"distill with {', '.join(wrong)}; expected a student's run without them"
+        yield f"distill with {', '.join(wrong)}; expected without, a student's run does not support them"
 
 
 def training(t: TrainConfig, reward: RewardConfig | None) -> Iterator[str]:

@@ -28,7 +28,7 @@ class RewardConfig:
 @dataclass(frozen=True)
 class DistillConfig:
     """A student that samples in a few steps without guidance what its teacher, `train.start_from`, samples in many with
-    guidance (`worldgen.training.objectives.distillationation`).
+    guidance (`worldgen.training.objectives.distillation`).
 
     steps          of the student
     teacher_steps  of the teacher, a multiple

@@ -1,7 +1,7 @@
 """Several processes that train together, started by `torchrun`: who they are, what they share, what each keeps."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,7 +17,6 @@ from geometry.errors import InputError
 from worldgen.models.network.context_parallel import Context
 from worldgen.models.world_model import pick_device
 from worldgen.training.config.train import TrainConfig
-from worldgen.training.objectives.loss import Objective
 
 _ENVIRONMENT = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -59,14 +58,16 @@ class Ranks:
         """Whether the flag is true for anyone. All wait here for all."""
         return bool(self.gathered(torch.tensor([float(flag)], device=self.device)).any())
 
-    def wrap(self, objective: Objective) -> nn.Module:
+    def wrap(self, objective: nn.Module, blocks: Sequence[nn.Module]) -> nn.Module:
         """The objective on the device, in the form that averages gradients over all processes.
+
+        blocks  parts of it that are gathered one after the other, with "fsdp"
 
         With "fsdp" its parameters become shards in place, so averages and optimizers are made after this.
         """
         if self.parallel == "fsdp":
             mesh = init_device_mesh(self.device.type, (self.world_size,))
-            for block in objective.network.blocks:
+            for block in blocks:
                 fully_shard(block, mesh=mesh)
             fully_shard(objective, mesh=mesh)
             return objective

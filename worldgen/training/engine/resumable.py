@@ -5,7 +5,6 @@ import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,7 +13,6 @@ from torch import Tensor, nn
 
 from geometry.errors import InputError
 from worldgen.runtime.config import as_first_stored, plain
-from worldgen.runtime.rng import Stream, stream
 from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine import averages, checkpoint
 from worldgen.training.engine.budget import Budget
@@ -59,13 +57,6 @@ class Resumable(ABC):
     @abstractmethod
     def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
         """This process's loss of the step, and its parts."""
-
-    @contextmanager
-    def fresh_weights(self, *part: int) -> Iterator[None]:
-        """Where modules are made whose weights are functions of the seed and of which part of the run they are."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(stream(Stream.WEIGHTS, self._run.train.seed, *part).integers(2**31)))
-            yield
 
     @property
     def identity(self) -> str:

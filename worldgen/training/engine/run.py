@@ -19,7 +19,7 @@ from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine.distributed import Ranks, joined
 from worldgen.training.engine.sheet import write_sheet
 from worldgen.training.engine.trainer import Trainer
-from worldgen.training.objectives.distill import StudentTrainer
+from worldgen.training.student import StudentTrainer
 
 
 def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:

@@ -1,8 +1,8 @@
-"""Geometry forcing: a token of the middle block has to know the surface it stands for.
+"""Geometry forcing: tokens of the middle block have to carry the geometry of their pixels.
 
 Wu et al. 2025, "Geometry Forcing", align a video model's inner features with those of a trained geometry network. The
-scenes here know their geometry exactly, so a small head reads each token's point, normal and nearness off the block,
-and learns with the network for the first part of a run. It is no part of the model.
+geometry of the scenes here is known exactly, so a small head reads each token's point, normal and nearness from the
+block, and is trained with the network for the first part of a run. It is no part of the model.
 """
 
 from dataclasses import dataclass
@@ -16,21 +16,20 @@ from geometry.camera.projection import unproject
 from geometry.shapes import Bool, Float
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import Normalization
+from worldgen.models.network.context_parallel import Context
 from worldgen.models.network.dit import MultiViewDiT
-from worldgen.models.world_model import WorldModel
-from worldgen.training.config.train import TrainConfig
-from worldgen.training.objectives.loss import Batch, Objective
+from worldgen.training.objectives.term import Progress, Term, TrainingStep
 
 
 @dataclass(frozen=True)
 class TokenGeometry:
-    """What tokens stand for, in the axes of the reference camera.
+    """The geometry of each token's pixels, in the axes of the reference camera.
 
     values  [b, f, n, 7] point (in scene scales, drawn into the unit ball by p / (1 + |p|)), normal (of length 1 before
             it is averaged, away from the frame's camera), and `Normalization.signal_from_depth`: means over the pixels
             that have them
-    known   [b, f, n, 7] the share of those; a normal needs a pixel's neighbors to the right and below as well. At
-            outlines it is that of the step from one surface to the next
+    known   [b, f, n, 7] the share of those pixels; a normal needs a pixel's neighbors to the right and below as well.
+            At outlines it is that of the step from one surface to the next
     """
 
     values: Float[Tensor, "b f n 7"]
@@ -72,50 +71,42 @@ def _by_token(pixels: Float[Tensor, "b f h w c"], block: int) -> Float[Tensor, "
     return reduce(pixels, "b f (h p) (w q) c -> b f (h w) c", "mean", p=block, q=block)
 
 
-class Alignment(nn.Module):
-    """The head that reads geometry off the tokens that leave block n // 2 of n. It becomes the network's `listener`.
+class Alignment(Term):
+    """Error of the geometry that a head reads from the tokens leaving block n // 2 of n, for the first part of a run.
 
-    on  whether the network still learns from it
+    weight  of the error
+    until   share of the run
     """
 
-    def __init__(self, network: MultiViewDiT):
+    def __init__(self, network: MultiViewDiT, weight: float, until: float):
         super().__init__()
-        width, middle = network.config.width, len(network.blocks) // 2
+        width = network.config.width
+        self.weight, self.until, self.block = weight, until, len(network.blocks) // 2
         self.head = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 7))
-        self.on = True
-        self._tokens: Tensor | None = None
 
-        def listen(index: int, tokens: Tensor) -> None:
-            if index == middle and self.on:
-                self._tokens = tokens
+    def tap(self, progress: Progress) -> int | None:
+        """The middle block, as long as the term is on."""
+        return self.block if progress.before(self.until) else None
 
-        network.listener = listen
-
-    def forward(self, network: MultiViewDiT, truth: TokenGeometry) -> Float[Tensor, ""]:
-        """Mean squared error for the tokens of the network's last call; each clip counts the same."""
-        assert self._tokens is not None, "the network has not been called"
-        tokens, self._tokens = self._tokens, None
-        said = self.head(F.rms_norm(tokens, tokens.shape[-1:])).float()
-        if network.context is not None:
-            said = network.context.join(said, 1)
-        error = (said - truth.values).square() * truth.known
-        return (error.sum((1, 2, 3)) / truth.known.sum((1, 2, 3)).clamp_min(1)).mean()
-
-
-class AlignedObjective(Objective):
-    """The ordinary loss, and beside it what the network's tokens do not know of the geometry."""
-
-    def __init__(self, model: WorldModel, config: TrainConfig, alignment: Alignment):
-        super().__init__(model, config)
-        self.alignment = alignment
-
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total, and its parts by name, "geometry" among them as long as the alignment is on."""
-        total, parts = super().forward(batch)
-        if not self.alignment.on:
+    def forward(self, step: TrainingStep) -> tuple[Tensor, dict[str, Tensor]]:
+        """Part "geometry", as long as the term is on."""
+        if not step.progress.before(self.until):
             # Data parallelism waits for a gradient of every parameter.
-            return total + 0 * torch.stack([p.sum() for p in self.alignment.parameters()]).sum(), parts
-        truth = TokenGeometry.of(batch.clip, batch.normalization(), self.model.codec.block)
-        with self._autocast(batch.noise):
-            parts["geometry"] = self.alignment(self.network, truth)
-        return total + self.config.alignment_weight * parts["geometry"], parts
+            return 0 * torch.stack([p.sum() for p in self.parameters()]).sum(), {}
+        tokens = step.prediction.tokens
+        assert tokens is not None, "the network was not tapped"
+        truth = TokenGeometry.of(step.batch.clip, step.batch.normalization(), step.model.codec.block)
+        with step.autocast():
+            part = self.error(tokens, truth, step.model.network.context)
+        return self.weight * part, {"geometry": part}
+
+    def error(self, tokens: Float[Tensor, "b f n c"], truth: TokenGeometry, context: Context | None = None) -> Tensor:
+        """Mean squared error of what is read from tokens; each clip counts the same.
+
+        context  the processes that share the clips' frames, of which each has the tokens of its own
+        """
+        read = self.head(F.rms_norm(tokens, tokens.shape[-1:])).float()
+        if context is not None:
+            read = context.join(read, 1)
+        error = (read - truth.values).square() * truth.known
+        return (error.sum((1, 2, 3)) / truth.known.sum((1, 2, 3)).clamp_min(1)).mean()

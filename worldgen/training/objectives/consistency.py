@@ -7,18 +7,37 @@ from torch.nn import functional as F
 from geometry.camera.projection import project, unproject
 from geometry.shapes import Float
 from worldgen.core.clip import Clip
+from worldgen.training.config.train import TrainConfig
+from worldgen.training.objectives.term import Term, TrainingStep
+from worldgen.training.weighting import weight
 
-_TOLERANCE = 0.02  # relative difference of depths that still are one surface
+_TOLERANCE = 0.02  # relative difference of depths that still belong to one surface
 
 
-def disagreement(rgb: Float[Tensor, "b f 3 h w"], clip: Clip, weight: Float[Tensor, "b f"]) -> Float[Tensor, ""]:
+class Consistency(Term):
+    """The disagreement of predicted images, each weighed by its level as in denoising."""
+
+    def __init__(self, config: TrainConfig):
+        super().__init__()
+        self.config = config
+
+    def forward(self, step: TrainingStep) -> tuple[Tensor, dict[str, Tensor]]:
+        """Part "consistency"."""
+        config, model = self.config, step.model
+        rgb = model.codec.decode(step.prediction.x0.float())["rgb"]
+        level = step.inputs.level[..., list(model.config.network.modalities).index("rgb")]
+        part = disagreement(rgb, step.batch.clip, weight(config.weighting, level, config.least_level))
+        return config.consistency_weight * part, {"consistency": part}
+
+
+def disagreement(rgb: Float[Tensor, "b f 3 h w"], clip: Clip, weights: Float[Tensor, "b f"]) -> Float[Tensor, ""]:
     """Mean squared difference, in units of -1..1, between predicted images and their neighbors' warped onto them.
 
-    rgb     predicted, of the frames of `clip`, whose true depth and cameras say which points both see (each frame and
-            the next one, the last and the first)
-    weight  [b, f] of each image's error; a pair counts with the lesser
+    rgb      predicted, of the frames of `clip`, whose true depth and cameras say which points both see (each frame and
+             the next one, the last and the first)
+    weights  [b, f] of each image's error; a pair counts with the lesser
 
-    Still scenes only: a moving point is another point. Colors of glossy surfaces differ a little in truth.
+    Still scenes only: a moving point is another point. Colors of glossy surfaces do differ a little.
     """
     other = torch.roll(torch.arange(rgb.shape[1], device=rgb.device), -1)
     sky = ~clip.depth.isfinite()
@@ -37,5 +56,5 @@ def disagreement(rgb: Float[Tensor, "b f 3 h w"], clip: Clip, weight: Float[Tens
         rgb[:, other].flatten(0, 1), grid, mode="bilinear", padding_mode="border", align_corners=False
     )
     error = (2 * (rgb.flatten(0, 1) - warped)).square().mean(1).flatten(1).view_as(seen)
-    pair = torch.minimum(weight, weight[:, other])[..., None] * seen
+    pair = torch.minimum(weights, weights[:, other])[..., None] * seen
     return ((error * pair).sum((1, 2)) / seen.sum((1, 2)).clamp_min(1)).mean()

@@ -2,12 +2,12 @@
 
 The model samples new views in a few steps, gradients go back through the last of them (DRaFT-K: Clark et al. 2023,
 "Directly Fine-Tuning Diffusion Models on Differentiable Rewards"), and what is raised is `geometry.image.multiview` by
-the generated depth and the known cameras. Neither true depth nor true new views come in. The ordinary loss stays beside
-it and keeps what the reward does not ask for.
+the generated depth and the known cameras. Neither true depth nor true new views enter. Denoising stays beside it and
+keeps what the reward does not measure.
 
-What could be raised without better views, and what stands against it: plain images agree with each other, but not
-with the given ones, which take part as they are; depth that hides pixels from other views only loses their scores;
-depth without parallax (the sky) is wrong between the given images already.
+How the reward could rise without better views, and what prevents it: plain images agree with each other, but not with
+the given ones, which take part as they are; depth that hides pixels from other views only loses their scores; depth
+without parallax (the sky) is wrong between the given images already.
 """
 
 import torch
@@ -17,42 +17,40 @@ from geometry.image.multiview import agreement
 from geometry.shapes import Float
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.world_model import WorldModel
-from worldgen.runtime.precision import computes_half
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import Euler
+from worldgen.training.batches.batch import Batch
 from worldgen.training.config.objectives import RewardConfig
-from worldgen.training.config.train import TrainConfig
-from worldgen.training.objectives.loss import Batch, Objective, encode
+from worldgen.training.objectives.inputs import encode
+from worldgen.training.objectives.term import Term, TrainingStep
 
 
-class RewardedObjective(Objective):
-    """The ordinary loss of a batch, and beside it what is missing to a reward of 1 in clips sampled from it."""
+class Reward(Term):
+    """What clips sampled from a batch lack to a reward of 1."""
 
-    def __init__(self, model: WorldModel, config: TrainConfig, reward: RewardConfig):
-        super().__init__(model, config)
-        self.reward = reward
+    def __init__(self, config: RewardConfig):
+        super().__init__()
+        self.config = config
 
-    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """The total, and its parts by name; "reward" is the higher the better."""
-        total, parts = super().forward(batch)
-        device = batch.noise.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=computes_half(self.config.precision, device)):
-            parts["reward"] = sampled_reward(self.model, batch, self.reward).mean()
-        return total + self.reward.weight * (1 - parts["reward"]), parts
+    def forward(self, step: TrainingStep) -> tuple[Tensor, dict[str, Tensor]]:
+        """Part "reward", the higher the better."""
+        with step.autocast():
+            part = sampled_reward(step.model, step.batch, self.config).mean()
+        return self.config.weight * (1 - part), {"reward": part}
 
 
 def sampled_reward(model: WorldModel, batch: Batch, config: RewardConfig) -> Float[Tensor, "b"]:
-    """The agreement of each clip whose first images are given and the rest is sampled, from the batch's noise.
+    """The agreement within each clip whose first images are given and whose rest is sampled, from the batch's noise.
 
-    All clips are asked this, whatever their tasks: the images of the first `config.given` frames and all cameras are
+    All clips are sampled so, whatever their tasks: the images of the first `config.given` frames and all cameras are
     known, no depth, no text and no memory.
     """
     clip, noise = batch.clip, batch.noise
     normalization = batch.normalization()
     cameras = normalization.normalize(clip.cameras)
     known = torch.zeros(len(clip), len(model.channels), dtype=torch.bool)
-    known[: config.given, 0] = True
+    known[: config.given, list(model.config.network.modalities).index("rgb")] = True
     levels = Levels.given(known, config.steps)
     first = levels.matrix[0].to(noise).expand(len(noise), -1, -1)
     signal, _, _ = encode(model, clip, normalization, first)

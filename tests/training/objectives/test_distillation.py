@@ -27,7 +27,9 @@ from worldgen.sampling.solvers import Euler
 from worldgen.training.config.objectives import DistillConfig
 from worldgen.training.config.run import RunConfig
 from worldgen.training.config.tasks import TaskConfig
-from worldgen.training.objectives.distill import DistilledObjective, StudentTrainer
+from worldgen.training.objectives.distillation import Distillation
+from worldgen.training.objectives.inputs import network_inputs
+from worldgen.training.student import StudentTrainer
 
 GIVEN = TaskConfig(given=1.0, given_depth=0.0, depth=0.0, unknown=0.0, independent=0.0, drop_cameras=0.0, top=0.5)
 
@@ -62,11 +64,11 @@ def test_a_student_of_as_many_steps_without_guidance_has_nothing_to_learn(studen
 
 def test_the_target_leads_where_the_sampler_s_guided_steps_do(student_of) -> None:
     trainer = StudentTrainer(student_of(distill=DistillConfig(1, 4, 1.7, 4)))
-    objective, model, batch = trainer.objective, trainer.model, trainer._batch()
-    assert isinstance(objective, DistilledObjective)
-    seen = objective._seen(batch)
+    term, model, batch = trainer.terms["distillation"], trainer.model, trainer.batches.at(0)
+    assert isinstance(term, Distillation)
+    seen = network_inputs(model, batch, term.levels(batch.tasks.level))
     assert set(seen.level.unique().tolist()) == {0.0, 1.0}  # one step from pure noise
-    target = objective._target(seen.x, seen.level, seen.conditioning, batch.noise)
+    target = term.target(seen, batch.noise)
     for row in range(len(batch.noise)):
         one = slice(row, row + 1)
         levels = Levels.given(seen.level[row] == 0, 4)
@@ -81,10 +83,10 @@ def test_the_target_leads_where_the_sampler_s_guided_steps_do(student_of) -> Non
 
 
 def test_levels_rise_to_the_student_s_grid_and_given_columns_stay_given(student_of) -> None:
-    objective = StudentTrainer(student_of(distill=DistillConfig(4, 8, 1.0, 4))).objective
-    assert isinstance(objective, DistilledObjective)
+    term = StudentTrainer(student_of(distill=DistillConfig(4, 8, 1.0, 4))).terms["distillation"]
+    assert isinstance(term, Distillation)
     level = torch.tensor([[[0.0, 1e-3, 0.25, 0.26, 0.7, 0.75, 0.99, 1.0]]])
-    assert objective._levels(level).tolist() == [[[0.0, 0.25, 0.25, 0.5, 0.75, 0.75, 1.0, 1.0]]]
+    assert term.levels(level).tolist() == [[[0.0, 0.25, 0.25, 0.5, 0.75, 0.75, 1.0, 1.0]]]
 
 
 def test_a_student_comes_nearer_to_its_teacher_and_the_teacher_stays(student_of) -> None:
