@@ -10,7 +10,8 @@ from geometry.camera.drawing import draw_cameras
 from geometry.errors import InputError
 from geometry.io.formats import read_cameras
 from geometry.io.images import read_image
-from geometry.trajectory.moves import Shot, orbit
+from geometry.trajectory.moves import orbit
+from geometry.trajectory.shots import Shot
 from worldgen.cli import main
 
 SCRIPT = """\

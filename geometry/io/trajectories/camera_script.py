@@ -1,4 +1,4 @@
-"""Camera scripts: shots as a small YAML (or JSON) file, every number with its unit, every error with its line.
+"""Camera scripts: shots as a small YAML (or JSON) file; every number has its unit, every error names its line.
 
 camera: {position: 0 -3 1.5 m, look_at: 0 0 0.5 m, fov: 50 deg}
 fps: 24
@@ -8,12 +8,14 @@ moves:
   - {pan: 30 deg, truck: 50 cm, for: 3 s}        # both at once
   - {orbit: {by: 90 deg, around: 0 0 0.5 m, rise: 1 m}, for: 4 s}
   - hold: 1 s
+
+The moves are those of `geometry.trajectory.moves.MOVES`. An entry has one or more of them, each with its first argument
+alone or with all arguments by name (`by` is the first), and how long they take together.
 """
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,8 @@ from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.io.files import check_file
 from geometry.rotation.transforms import look_at
-from geometry.trajectory import moves
-from geometry.trajectory.moves import PROFILES, Move, Shot
+from geometry.trajectory.moves import MOVES, Move, Quantity
+from geometry.trajectory.shots import PROFILES, Shot
 
 _UNITS = {
     "length": {"m": 1.0, "cm": 0.01, "mm": 0.001, "km": 1000.0},
@@ -38,7 +40,13 @@ _MOST_BYTES, _MOST_FRAMES, _DEEPEST = 1 << 20, 1_000_000, 8
 
 @dataclass(frozen=True)
 class CameraScript:
-    """What a file says: a shot, its frames a second, and the size of its images."""
+    """What a camera script says.
+
+    Attributes:
+        shot: The moves of the camera.
+        fps: Frames per second.
+        hw: Height and width of the images in pixels.
+    """
 
     shot: Shot
     fps: float
@@ -51,45 +59,21 @@ class CameraScript:
 
 @dataclass(frozen=True)
 class _Value:
-    """A part of the file, with the line it begins in: text, a list, or a mapping with the lines of its keys."""
+    """A part of the file, with the line it begins in. The content is text, a list of values, or values by key."""
 
     content: Any
     line: int
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """A move: what makes it, what its own number measures, and what else it can be told (None = a count)."""
-
-    make: Callable[..., Move]
-    by: str
-    own: str = ""
-    further: dict[str, str | None] = field(default_factory=dict)
-
-
-_LENGTHS = {"distance": "length", "rise": "length", "closer": "length"}
-_KINDS = {
-    "dolly": _Kind(moves.dolly, "length"),
-    "truck": _Kind(moves.truck, "length"),
-    "pedestal": _Kind(moves.pedestal, "length"),
-    "pan": _Kind(moves.pan, "angle"),
-    "tilt": _Kind(moves.tilt, "angle"),
-    "roll": _Kind(moves.roll, "angle"),
-    "zoom": _Kind(moves.zoom, "factor"),
-    "dolly_zoom": _Kind(moves.dolly_zoom, "length", further={"distance": "length"}),
-    "orbit": _Kind(moves.orbit, "angle", further={**_LENGTHS, "around": "point"}),
-    "crane": _Kind(moves.crane, "length", further={"distance": "length"}),
-    "figure_eight": _Kind(moves.figure_eight, "length", further={"height": "length", "distance": "length"}),
-    "lawnmower": _Kind(moves.lawnmower, "length", further={"spacing": "length", "rows": None}),
-    "handheld": _Kind(moves.handheld, "angle", further={"shift": "length", "seed": None}),
-    "follow": _Kind(moves.follow, "points", further={"distance": "length", "height": "length"}),
-    "fly_through": _Kind(moves.fly_through, "keyframes"),
-}
-_RENAMED = {"around": "pivot", "shift": "metres"}
-
-
 def read_camera_script(path: Path | str) -> CameraScript:
-    """The script in a file. Raises InputError, naming file and line, for anything that is not as it should be."""
+    """The script in a file.
+
+    Args:
+        path: A YAML or JSON file.
+
+    Raises:
+        InputError: If the file cannot be read or is not a camera script; the message names file and line.
+    """
     path = Path(path)
     check_file(path, "a camera script", _MOST_BYTES)
     try:
@@ -100,7 +84,15 @@ def read_camera_script(path: Path | str) -> CameraScript:
 
 
 def parse_camera_script(text: str, where: str = "script") -> CameraScript:
-    """The script that a text is; `where` names it in errors."""
+    """The script in a text.
+
+    Args:
+        text: YAML or JSON.
+        where: What errors call the text.
+
+    Raises:
+        InputError: If the text is not a camera script; the message names the line.
+    """
     script = _Script(where)
     top = script.mapping(script.parsed(text), ("camera", "moves", "fps", "size"), ("camera", "moves"))
     shot = script.camera(top["camera"])
@@ -119,17 +111,17 @@ def parse_camera_script(text: str, where: str = "script") -> CameraScript:
 
 
 class _Script:
-    """A file being read: what is asked of its parts, with errors that name the line."""
+    """The parts of a file as values of known kinds; errors name the line."""
 
     def __init__(self, where: str):
         self.where = where
 
     def wrong(self, line: int, seen: str, expected: str) -> None:
-        """The error."""
+        """Raises InputError for a line."""
         raise InputError(f"{self.where}, line {line}: {seen}; expected {expected}")
 
     def parsed(self, text: str) -> _Value:
-        """The file's structure, with lines. Nothing but text, lists and mappings, each said once."""
+        """The file's structure, with lines: text, lists and mappings only, without aliases."""
         import yaml
 
         try:
@@ -140,13 +132,13 @@ class _Script:
             reason = getattr(error, "problem", None) or type(error).__name__
             raise InputError(f"{self.where}{line}: {reason}; expected YAML or JSON") from error
         if node is None:
-            raise InputError(f"{self.where}: nothing; expected camera and moves")
+            raise InputError(f"{self.where}: an empty file; expected camera and moves")
         return self._value(node, set(), 0)
 
     def _value(self, node: Any, seen: set[int], depth: int) -> _Value:
         line = node.start_mark.line + 1
         if id(node) in seen or depth > _DEEPEST:
-            self.wrong(line, "an alias, or too many levels", "each thing said where it is")
+            self.wrong(line, "an alias, or too many levels", f"values written out, at most {_DEEPEST} levels deep")
         seen.add(id(node))
         if node.id == "scalar":
             return _Value(str(node.value).strip(), line)
@@ -161,7 +153,7 @@ class _Script:
         return _Value(content, line)
 
     def mapping(self, value: _Value, known: tuple[str, ...], needed: tuple[str, ...] = ()) -> dict[str, _Value]:
-        """A mapping with keys that are known."""
+        """The parts of a mapping. All keys have to be known, and the needed ones there."""
         if not isinstance(value.content, dict):
             self.wrong(value.line, f"{_short(value)}", f"a mapping with {', '.join(known)}")
         for key, child in value.content.items():
@@ -173,7 +165,7 @@ class _Script:
         return value.content
 
     def quantity(self, value: _Value, what: str, kind: str) -> float:
-        """A number with a unit: metres, degrees, seconds or a factor."""
+        """A number with a unit, in metres, degrees, seconds or as a factor."""
         units = _UNITS[kind]
         found = re.fullmatch(rf"({_NUMBER})\s*([a-z]+)", value.content) if isinstance(value.content, str) else None
         if found is None or found[2] not in units or not math.isfinite(float(found[1])):
@@ -200,7 +192,7 @@ class _Script:
         return float(value.content)
 
     def size(self, value: _Value) -> tuple[int, int]:
-        """Height and width of "640x480", which says the width first."""
+        """Height and width of "640x480", which has the width first."""
         found = re.fullmatch(r"(\d{1,5})\s*x\s*(\d{1,5})", value.content) if isinstance(value.content, str) else None
         if found is None or min(int(found[1]), int(found[2])) < 1:
             self.wrong(value.line, f"size {_short(value)}", 'width x height in pixels, as "640x480"')
@@ -212,7 +204,7 @@ class _Script:
         parts = self.mapping(value, known, ("position", "look_at"))
         eye, target = self.point(parts["position"], "position"), self.point(parts["look_at"], "look_at")
         if eye == target:
-            self.wrong(value.line, f"{what} whose position is what it looks at", "two places")
+            self.wrong(value.line, f"{what} whose position is its look_at", "two places")
         return look_at(*(torch.tensor(p, dtype=torch.float64) for p in (eye, target))), parts
 
     def camera(self, value: _Value) -> Shot:
@@ -225,12 +217,12 @@ class _Script:
 
     def entry(self, shot: Shot, value: _Value) -> Shot:
         """The shot with one entry of the list of moves."""
-        parts = self.mapping(value, (*_KINDS, "hold", "for", "speed"))
+        parts = self.mapping(value, (*MOVES, "hold", "for", "speed"))
         if "hold" in parts:
             if len(parts) > 1:
                 self.wrong(value.line, f"hold with {', '.join(set(parts) - {'hold'})}", "hold alone, as hold: 1 s")
             return shot.hold(self.duration(parts["hold"], "hold"))
-        names = [name for name in parts if name in _KINDS]
+        names = [name for name in parts if name in MOVES]
         if not names or "for" not in parts:
             self.wrong(value.line, f"{', '.join(parts) or 'nothing'}", "a move and for, as {dolly: 1 m, for: 2 s}")
         seconds = self.duration(parts["for"], "for")
@@ -243,48 +235,46 @@ class _Script:
         return shot.then(whole, seconds, profile)
 
     def duration(self, value: _Value, what: str) -> float:
-        """A time of more than nothing."""
+        """A positive time in seconds."""
         seconds = self.quantity(value, what, "time")
         if seconds <= 0:
             self.wrong(value.line, f"{what} {_short(value)}", "more than 0 s")
         return seconds
 
     def move(self, name: str, value: _Value, seconds: float) -> Move:
-        """A move, from its own number alone or from a mapping of all it is told."""
-        kind = _KINDS[name]
+        """A move, from its first argument alone or from a mapping of all its arguments."""
+        spec = MOVES[name]
         parts = {"by": value}
         if isinstance(value.content, dict):
-            parts = self.mapping(value, ("by", *kind.further), ("by",))
-        own = self.argument(parts["by"], name, kind.by)
-        told = {
-            _RENAMED.get(key, key): self.argument(part, f"{name} {key}", kind.further[key])
-            for key, part in parts.items()
-            if key != "by"
+            parts = self.mapping(value, ("by", *spec.arguments), ("by",))
+        missing = [key for key in spec.required if key not in parts]
+        if missing:
+            self.wrong(value.line, name, f"also {', '.join(missing)}")
+        first = self.argument(parts["by"], name, spec.by)
+        others = {
+            key: self.argument(part, f"{name} {key}", spec.arguments[key]) for key, part in parts.items() if key != "by"
         }
-        if name == "handheld":
-            told = {"metres": 0.0, **told, "seconds": seconds}
+        if spec.timed:
+            others["seconds"] = seconds
         try:
-            return kind.make(own, **told)
-        except TypeError:
-            self.wrong(value.line, name, f"also {', '.join(key for key in kind.further if key not in parts)}")
+            return spec.make(first, **others)
         except InputError as error:
             raise InputError(f"{self.where}, line {value.line}: {name}: {error}") from error
-        raise AssertionError(name)
 
-    def argument(self, value: _Value, what: str, kind: str | None) -> Any:
-        """What a move is told, by its kind."""
-        if kind is None:
+    def argument(self, value: _Value, what: str, quantity: Quantity) -> Any:
+        """An argument of a move."""
+        if quantity == "count":
             number = self.plain(value, what)
             if number != int(number) or abs(number) > 10_000:
                 self.wrong(value.line, f"{what} {_short(value)}", "a whole number up to 10000")
             return int(number)
-        if kind == "point":
+        if quantity == "point":
             return self.point(value, what)
-        if kind in _UNITS:
-            return self.quantity(value, what, kind)
+        if quantity in _UNITS:
+            return self.quantity(value, what, quantity)
         if not isinstance(value.content, list):
             self.wrong(value.line, f"{what} {_short(value)}", "a list")
-        if kind == "points":
+        if quantity == "points":
             return torch.tensor([self.point(part, what) for part in value.content], dtype=torch.float64).reshape(-1, 3)
         poses = [self.placed(part, what, ("position", "look_at"))[0] for part in value.content]
         return torch.stack(poses) if poses else torch.zeros(0, 4, 4, dtype=torch.float64)

@@ -9,16 +9,18 @@ from geometry.camera.projection import project
 from geometry.rotation.splines import natural_spline
 from geometry.rotation.transforms import look_at
 from geometry.trajectory import moves
-from geometry.trajectory.moves import PROFILES, Move, Shot, State
+from geometry.trajectory.camera_state import CameraState
+from geometry.trajectory.moves import MOVES, Move, MoveSpec
+from geometry.trajectory.shots import PROFILES, Shot
 
 EYE, TARGET = (0.5, -3.0, 1.5), (0.5, 1.0, 1.5)  # looks along +y, right is +x, level
 SHARE = torch.linspace(0, 1, 21, dtype=torch.float64)
 
 
-def done(move: Move, shot: Shot | None = None) -> State:
+def done(move: Move, shot: Shot | None = None) -> CameraState:
     """The move at 21 moments."""
     shot = Shot.looking(EYE, TARGET) if shot is None else shot
-    return move.apply(State(shot.start.expand(21, 4, 4), torch.ones(21, dtype=torch.float64)), SHARE)
+    return move.apply(CameraState(shot.start.expand(21, 4, 4), torch.ones(21, dtype=torch.float64)), SHARE)
 
 
 def near(found: torch.Tensor, wanted: tuple[float, ...]) -> bool:
@@ -73,7 +75,7 @@ def test_a_zoom_multiplies_the_focal_length_and_a_dolly_zoom_keeps_the_subjects_
     assert bool((size.diff() < 0).all())
 
 
-@pytest.mark.parametrize("told", [{"distance": 4.0}, {"pivot": TARGET}])
+@pytest.mark.parametrize("told", [{"distance": 4.0}, {"around": TARGET}])
 def test_an_orbit_carries_the_camera_to_its_right_around_what_it_looks_at(told: dict) -> None:
     state = done(moves.orbit(90.0, **told))
     assert near(state.pose[-1, :3, 3], (4.5, 1.0, 1.5)) and near(state.forward[-1], (-1, 0, 0))
@@ -84,7 +86,7 @@ def test_an_orbit_carries_the_camera_to_its_right_around_what_it_looks_at(told: 
 @pytest.mark.parametrize(
     ("move", "point"),
     [
-        (moves.orbit(200.0, pivot=(0.5, 0.2, 0.4), rise=1.5, closer=0.5), (0.5, 0.2, 0.4)),
+        (moves.orbit(200.0, around=(0.5, 0.2, 0.4), rise=1.5, closer=0.5), (0.5, 0.2, 0.4)),
         (moves.crane(2.0, 3.0), None),
         (moves.figure_eight(2.0, 1.0, 3.0), None),
     ],
@@ -103,7 +105,7 @@ def test_what_is_circled_stays_where_it_is_in_the_image(move: Move, point: tuple
     "move",
     [moves.dolly(1.0), moves.truck(1.0), moves.pedestal(1.0), moves.pan(50.0), moves.tilt(20.0), moves.roll(30.0),
      moves.zoom(2.0),
-     moves.dolly_zoom(1.0, 3.0), moves.orbit(50.0, distance=2.0), moves.orbit(50.0, pivot=(1.0, 1.0, 1.0), rise=1.0),
+     moves.dolly_zoom(1.0, 3.0), moves.orbit(50.0, distance=2.0), moves.orbit(50.0, around=(1.0, 1.0, 1.0), rise=1.0),
      moves.crane(1.0, 2.0),
      moves.figure_eight(1.0, 0.5, 2.0), moves.lawnmower(2.0, 0.5, 3), moves.handheld(2.0, 0.1)],
 )  # fmt: skip
@@ -112,7 +114,7 @@ def test_a_move_begins_where_the_camera_is_and_goes_on_smoothly(move: Move) -> N
     state = done(move, shot)
     assert torch.allclose(state.pose[0], shot.start, atol=1e-9) and float(state.zoom[0]) == 1
     fine = move.apply(
-        State(shot.start.expand(2001, 4, 4), torch.ones(2001, dtype=torch.float64)),
+        CameraState(shot.start.expand(2001, 4, 4), torch.ones(2001, dtype=torch.float64)),
         torch.linspace(0, 1, 2001, dtype=torch.float64),
     )
     assert float(fine.pose.diff(dim=0).abs().max()) < 0.02
@@ -129,7 +131,7 @@ def test_an_eight_ends_where_it_began() -> None:
 
 def test_a_lawnmower_covers_its_rows_at_even_speed() -> None:
     share = torch.linspace(0, 1, 1001, dtype=torch.float64)
-    start = State(
+    start = CameraState(
         Shot.looking((0.0, 0.0, 5.0), (0.0, 3.0, 0.0)).start.expand(1001, 4, 4),
         torch.ones(1001, dtype=torch.float64),
     )
@@ -139,7 +141,7 @@ def test_a_lawnmower_covers_its_rows_at_even_speed() -> None:
     assert near(places[-1], (2, 4, 5)) and float(places[:, 1].max()) == pytest.approx(4)
     for row in range(3):
         assert bool(((places - torch.tensor([row, 2.0, 5.0])).norm(dim=-1) < 0.02).any())
-    down = State(look_at(torch.tensor([0.0, 0, 5]), torch.zeros(3)).double().expand(1001, 4, 4), start.zoom)
+    down = CameraState(look_at(torch.tensor([0.0, 0, 5]), torch.zeros(3)).double().expand(1001, 4, 4), start.zoom)
     assert near(moves.lawnmower(4.0, 1.0, 1).apply(down, share).pose[-1, :3, 3], (0, 4, 5))
 
 
@@ -147,11 +149,13 @@ def test_a_flight_passes_through_its_keyframes_twice_differentiably() -> None:
     eyes = torch.tensor([[0.0, 0, 1], [2, 0, 2], [3, 2, 1], [1, 4, 1.5]], dtype=torch.float64)
     poses = look_at(eyes, torch.tensor([1.0, 2, 0.5], dtype=torch.float64).expand(4, 3))
     state = moves.fly_through(poses).apply(
-        State(poses[:1].expand(4, 4, 4), torch.ones(4).double()), torch.linspace(0, 1, 4, dtype=torch.float64)
+        CameraState(poses[:1].expand(4, 4, 4), torch.ones(4).double()), torch.linspace(0, 1, 4, dtype=torch.float64)
     )
     assert torch.allclose(state.pose, poses, atol=1e-9)
     share = torch.linspace(0, 1, 3001, dtype=torch.float64)
-    fine = moves.fly_through(poses).apply(State(poses[:1].expand(3001, 4, 4), torch.ones(3001).double()), share).pose
+    fine = (
+        moves.fly_through(poses).apply(CameraState(poses[:1].expand(3001, 4, 4), torch.ones(3001).double()), share).pose
+    )
     bend = fine.diff(n=2, dim=0) * 3000**2
     assert float(bend.diff(dim=0).abs().max()) < 0.02 * float(bend.abs().max())  # no jump in the second derivative
 
@@ -177,7 +181,7 @@ def test_a_follower_stays_behind_and_above_and_looks_at_what_it_follows() -> Non
 
 def test_a_hand_shakes_as_much_as_it_is_told_and_the_same_for_the_same_seed() -> None:
     share = torch.linspace(0, 1, 4001, dtype=torch.float64)
-    start = State(Shot.looking(EYE, TARGET).start.expand(4001, 4, 4), torch.ones(4001, dtype=torch.float64))
+    start = CameraState(Shot.looking(EYE, TARGET).start.expand(4001, 4, 4), torch.ones(4001, dtype=torch.float64))
     one, same, other = (
         moves.handheld(0.0, 0.1, seed, seconds=60.0).apply(start, share).pose[:, :3, 3] for seed in (3, 3, 4)
     )
@@ -227,3 +231,20 @@ def test_what_makes_no_shot_is_refused(refused) -> None:
     ):
         with refused(*words):
             make()
+
+
+def test_the_table_of_moves_names_every_move_and_describes_it() -> None:
+    made = {name for name, value in vars(moves).items() if getattr(value, "__annotations__", {}).get("return") is Move}
+    assert made == set(MOVES) and all(MOVES[name].make is getattr(moves, name) for name in MOVES)
+    assert all(spec.doc.endswith((".", "`")) and "\n" not in spec.doc for spec in MOVES.values())
+    assert MOVES["crane"].required == ("distance",) and MOVES["orbit"].required == ()
+    assert [name for name, spec in MOVES.items() if spec.timed] == ["handheld"]
+
+
+def test_a_move_whose_arguments_do_not_fit_its_table_entry_is_refused(refused, unchecked: None) -> None:
+    with refused("'speed'", "distance"):
+        MoveSpec(moves.crane, "length", {"distance": "length", "speed": "factor"})
+    with refused("'distance'", "among its arguments"):
+        MoveSpec(moves.crane, "length")
+    with refused("'metres'", "angle"):
+        MoveSpec(moves.pan, "metres")  # pyright: ignore[reportArgumentType]

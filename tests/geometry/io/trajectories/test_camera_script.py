@@ -1,6 +1,7 @@
 """Camera scripts: what they say is what is recorded, and what is wrong is said with its line."""
 
 import json
+import math
 import random
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import torch
 from geometry.errors import InputError
 from geometry.io.trajectories.camera_script import parse_camera_script, read_camera_script
 from geometry.trajectory import moves
-from geometry.trajectory.moves import Shot
+from geometry.trajectory.camera_state import CameraState
+from geometry.trajectory.moves import MOVES, Move, MoveSpec
+from geometry.trajectory.shots import Shot
 
 TEXT = """\
 # an establishing shot
@@ -37,7 +40,7 @@ def test_a_script_is_the_shot_that_python_would_make() -> None:
         Shot.looking((0.0, -3.0, 1.5), (0.0, 0.0, 0.5), 50.0)
         .then(moves.dolly(1.0), 2.0, "smooth")
         .then(moves.pan(30.0) & moves.truck(0.5), 1.5)
-        .then(moves.orbit(90.0, pivot=(0.0, 0.0, 0.5), rise=1.0), 4.0)
+        .then(moves.orbit(90.0, around=(0.0, 0.0, 0.5), rise=1.0), 4.0)
         .hold(1.0)
     )
     wanted, found = shot.cameras(12.0, (48, 64)), script.cameras()
@@ -94,6 +97,30 @@ def test_what_is_wrong_is_said_with_its_line(text: str, line: int, words: tuple[
     message = str(caught.value)
     assert f"shot.yaml, line {line}: " in message and "\n" not in message, message
     assert [word for word in words if word not in message] == [], message
+
+
+def wobble(degrees: float, period: float = 1.0, seconds: float = 1.0) -> Move:
+    """Roll to and fro; ends level after whole periods."""
+
+    def apply(start: CameraState, share: torch.Tensor) -> CameraState:
+        return moves.roll(degrees).apply(start, (2 * math.pi * share * seconds / period).sin())
+
+    return Move(apply)
+
+
+def test_a_move_from_outside_can_be_scripted(monkeypatch, refused) -> None:
+    line = HEAD + "  - {wobble: {by: 2 deg, period: 500 ms}, for: 2 s}"
+    with refused("line 3", "'wobble'", "pedestal"):
+        parse_camera_script(line)
+    monkeypatch.setitem(MOVES, "wobble", MoveSpec(wobble, "angle", {"period": "time"}))
+    found = parse_camera_script(line).cameras()
+    assert torch.equal(found.world_from_camera, Shot.looking((0.0, -3.0, 1.5), (0.0, 0.0, 0.5)).then(
+        wobble(2.0, 0.5, 2.0), 2.0).cameras(24.0, (480, 640)).world_from_camera)  # fmt: skip
+    assert MOVES["wobble"].doc == "Roll to and fro; ends level after whole periods."
+    with refused("line 3", "wobble period '1 m'", "unit of time: s, ms"):
+        parse_camera_script(HEAD + "  - {wobble: {by: 2 deg, period: 1 m}, for: 2 s}")
+    with refused("line 3", "wobble '2 m'", "deg, rad"):
+        parse_camera_script(HEAD + "  - {wobble: 2 m, for: 2 s}")
 
 
 def test_spoilt_files_are_an_input_error_and_nothing_else(tmp_path: Path) -> None:
