@@ -18,6 +18,7 @@ from tests.pipelines.conftest import PIVOT
 from worldgen.core.clip import Clip
 from worldgen.core.conditioning import Conditioning
 from worldgen.core.normalization import scene_scale_from_cameras
+from worldgen.evaluation.held_out import scored
 from worldgen.evaluation.metrics.image import psnr
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import ONE_CALL, Sampling, Wrap, generate_views
@@ -88,8 +89,11 @@ def test_several_images_orbit_what_they_look_at(tiny: WorldModel, capture: Path,
     assert abs(world.manifest["radius"] - 3.3) < 1e-3 and abs(world.manifest["elevation_deg"] - 28) < 1e-2
     center, _ = project(world.clip.cameras, PIVOT.expand(5, 1, 3))
     assert torch.allclose(center, torch.full_like(center, 32.0), atol=0.05)
-    assert world.held_out is not None and len(world.held_out.rendered) == 3
+    assert world.held_out is not None and len(world.held_out.rendered) == 3 and world.held_out.scores is None
+    world = scored(world)
+    assert world.held_out is not None and world.manifest["held_out"] == world.held_out.scores
     scores = world.held_out.scores
+    assert scores is not None
     assert scores["mean_psnr_db"] == pytest.approx(sum(scores["psnr_db"]) / 3, abs=1e-3)
     assert scores["names"] == ["images/1.png", "images/4.png", "images/5.png"]
 

@@ -50,6 +50,7 @@ class Orbit:
 
     def run(self) -> None:
         """Check, generate, save, and say where."""
+        from worldgen.evaluation.held_out import scored
         from worldgen.models.world_model import WorldModel, pick_device
         from worldgen.pipelines.orbit import orbit
         from worldgen.runtime.atomic_dir import check_output
@@ -62,10 +63,10 @@ class Orbit:
                 radius=self.radius, fov_deg=self.fov_deg, views=self.views, fit=self.fit, size_px=self.size_px,
                 steps=self.steps, guidance=self.guidance, solver=self.solver, on_start=bar.start, on_step=bar.step,
             )  # fmt: skip
+        world = scored(world)
         world.save(self.output, self.overwrite)
         print(f"{len(world.clip)} frames, {len(world.points)} points, {len(world.mesh.faces)} triangles: {self.output}")
-        if world.held_out is not None:
-            s = world.held_out.scores
+        if world.held_out is not None and (s := world.held_out.scores) is not None:
             print(
                 f"{len(s['names'])} held-out views: PSNR {s['mean_psnr_db']:.2f} dB, SSIM {s['mean_ssim']:.3f}; "
                 f"copy-nearest {s['mean_copy_nearest_psnr_db']:.2f} dB, {s['mean_copy_nearest_ssim']:.3f}"

@@ -69,6 +69,14 @@ class Clip:
         """
         return self._map(lambda tensor: tensor[..., index, :, :, :], self.cameras[..., index])
 
+    def followed_by(self, other: "Clip") -> "Clip":
+        """Images, depth and cameras of both, one after the other along the frames; other maps are dropped."""
+        return Clip(
+            torch.cat([self.rgb, other.rgb], -4),
+            torch.cat([self.depth, other.depth], -4),
+            Cameras.cat([self.cameras, other.cameras]),
+        )
+
     def __getitem__(self, index: Any) -> "Clip":
         """One clip of a batch, or several."""
         return self._map(lambda tensor: tensor[index], self.cameras[index])

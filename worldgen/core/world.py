@@ -1,6 +1,5 @@
 """`World`: what was generated, with everything it was generated from, ready to be saved."""
 
-import json
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +17,7 @@ from geometry.points.pointclouds import PointCloud
 from worldgen.core.clip import Clip
 from worldgen.runtime.atomic_dir import atomic_dir
 from worldgen.runtime.contact_sheet import depth_image, grid
+from worldgen.runtime.manifest import write_json
 
 _FPS = 12.0
 _VIDEO_SIDE = 384
@@ -26,12 +26,15 @@ _SHEET_COLUMNS = 8
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Further images of a capture: what was rendered from their cameras, and the scores against the truth."""
+    """Further images of a capture: what was rendered from their cameras, and the truth.
+
+    scores  of the rendered images against it (`worldgen.evaluation.held_out.scored`); None = not computed
+    """
 
     rendered: Clip
     truth: Clip
     names: tuple[str, ...]
-    scores: dict[str, Any]
+    scores: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ class World:
                 for name, rgb in zip(_numbers(len(self.held_out.rendered)), self.held_out.rendered.rgb):
                     write_png(out / "held_out" / f"{name}.png", rgb)
                 write_png(out / "held_out.png", grid([list(self.held_out.rendered.rgb), list(self.held_out.truth.rgb)]))
-            _write_json(out / "manifest.json", self.manifest | {"depth_png_metres_per_unit": unit})
-            _write_json(out / "timings.json", self.timings)
+            write_json(out / "manifest.json", self.manifest | {"depth_png_metres_per_unit": unit})
+            write_json(out / "timings.json", self.timings)
 
     def contact_sheet(self) -> torch.Tensor:
         """An image [3, H, W] of the given images, then every frame with its depth below."""
@@ -102,7 +105,3 @@ def _write_frames(out: Path, rgb_folder: str, depth_folder: str, clip: Clip, uni
         write_png(out / rgb_name, rgb)
         write_depth_png(out / depth_name, depth, unit)
     return names
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    path.write_text(json.dumps(data, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")

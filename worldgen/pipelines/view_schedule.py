@@ -2,51 +2,63 @@
 
 from dataclasses import dataclass
 
-import torch
-
 from geometry.camera.cameras import Cameras
 from worldgen.core.view_distance import angle_plus_distance, farthest_first
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call of the sampler: frame numbers it is given, and frame numbers it makes."""
+class Request:
+    """One call of the sampler: numbers of the frames it is given, and of the frames it generates."""
 
     known: tuple[int, ...]
     new: tuple[int, ...]
 
 
-def plan_calls(cameras: Cameras, known: list[int], limit: int, scale: float) -> list[Call]:
-    """Calls that make every frame of `cameras` [n] that is not known, each of at most `limit` frames.
+def schedule_path(cameras: Cameras, path: list[int], known: list[int], limit: int, scale: float) -> list[Request]:
+    """Requests that generate every frame of a path, each of at most `limit` frames.
 
-    Frames are numbered in path order. The first call makes evenly spaced anchors from known frames that are far apart;
-    each later one a run of up to limit / 2 neighbors from the finished frames nearest to them.
+    The first generates evenly spaced anchors from known frames that are far apart; each later one a run of up to
+    limit / 2 neighbors from the finished frames nearest to them.
+
+    Args:
+        cameras: Of all frames [n].
+        path: Numbers of the frames to generate, in path order.
+        known: Numbers of the given frames.
+        limit: Frames of one call.
+        scale: The scene scale, metres.
     """
-    todo = [i for i in range(len(cameras)) if i not in set(known)]
-    if not todo:
+    if not path:
         return []
-    distance = angle_plus_distance(cameras, cameras, scale)
-    first = [known[i] for i in farthest_first(distance[known][:, known], limit // 2)] if known else []
+    order = [*path, *known]
+    distance = angle_plus_distance(cameras[order], cameras[order], scale)
+    todo, given = list(range(len(path))), list(range(len(path), len(order)))
+    first = [given[i] for i in farthest_first(distance[given][:, given], limit // 2)] if given else []
     count = min(limit - len(first), len(todo))
     anchors = [todo[(2 * k + 1) * len(todo) // (2 * count)] for k in range(count)]
-    calls = [Call(tuple(first), tuple(anchors))]
-    finished = known + anchors
+    groups = [(first, anchors)]
+    finished = given + anchors
     todo = [i for i in todo if i not in set(anchors)]
     while todo:
         group, todo = todo[: limit // 2], todo[limit // 2 :]
-        order = distance[group][:, finished].amin(0).argsort(stable=True)[: limit - len(group)]
-        calls.append(Call(tuple(finished[int(i)] for i in order), tuple(group)))
+        near = distance[group][:, finished].amin(0).argsort(stable=True)[: limit - len(group)]
+        groups.append(([finished[int(i)] for i in near], group))
         finished = finished + group
-    return calls
+    return [Request(tuple(order[i] for i in seen), tuple(order[i] for i in new)) for seen, new in groups]
 
 
-def uncovered(calls: list[Call], known: list[int], limit: int) -> list[Call]:
-    """Calls that make nothing new but look at the known frames no other call has seen, for their depth."""
-    seen = {i for call in calls for i in call.known}
+def schedule_singles(cameras: Cameras, new: list[int], known: list[int], limit: int, scale: float) -> list[Request]:
+    """A request for each of some frames, by itself, from the given frames nearest to it; arguments as of
+    `schedule_path`."""
+    requests = []
+    for frame in new:
+        distance = angle_plus_distance(cameras[frame][None], cameras[known], scale)[0]
+        nearest = distance.argsort(stable=True)[: limit - 1]
+        requests.append(Request(tuple(known[int(i)] for i in nearest), (frame,)))
+    return requests
+
+
+def schedule_depth(requests: list[Request], known: list[int], limit: int) -> list[Request]:
+    """Requests that generate nothing new but estimate the depth of the given frames that no other request includes."""
+    seen = {i for request in requests for i in request.known}
     rest = [i for i in known if i not in seen]
-    return [Call(tuple(rest[i : i + limit]), ()) for i in range(0, len(rest), limit)]
-
-
-def as_batch(cameras: Cameras, ids: tuple[int, ...]) -> Cameras:
-    """Cameras [1, k] of the chosen frames."""
-    return cameras[torch.tensor(ids, dtype=torch.long)][None]
+    return [Request(tuple(rest[i : i + limit]), ()) for i in range(0, len(rest), limit)]
