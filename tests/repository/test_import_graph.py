@@ -15,8 +15,6 @@ KNOWN_CYCLES = [
     ["worldgen.scenes.rendering.numba.tracing", "worldgen.scenes.rendering.tracing"],
 ]  # fmt: skip
 KNOWN_UPWARD = [
-    "worldgen.pipelines.orbit -> worldgen.evaluation.baselines",
-    "worldgen.pipelines.orbit -> worldgen.evaluation.metrics.image",
     "worldgen.sampling.energies -> worldgen.models.codec.pixel",
 ]
 

@@ -13,7 +13,6 @@ MANY_MODULES = {"worldgen/commands"}  # one file a command
 KNOWN_FILES = ["benchmarks/files.py"]
 KNOWN_FUNCTIONS = [
     "geometry/io/captures/nerfstudio.py: write_transforms",
-    "worldgen/pipelines/orbit.py: orbit",
 ]
 KNOWN_FOLDERS = ["benchmarks"]
 KNOWN_SHADOWS = ["worldgen/scenes/__init__.py: layout"]
