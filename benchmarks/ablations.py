@@ -31,7 +31,7 @@ from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import ONE_CALL, generate_views
 from worldgen.runtime.config import load
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.run import train
 

@@ -35,7 +35,7 @@ from worldgen.core.clip import Clip
 from worldgen.evaluation.metrics.image import psnr
 from worldgen.runtime.contact_sheet import grid
 from worldgen.scenes.families.family import draw
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 BOX = ((-1.6, -1.6, -0.1), (1.6, 1.6, 1.6))  # around the table's objects, metres
 _SAMPLES = 400_000

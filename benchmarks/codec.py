@@ -25,7 +25,7 @@ from worldgen.models.codec.principal_components import Method, patch_components
 from worldgen.models.codec.vae import ConvVAE
 from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.families.family import FAMILIES, draw
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 _COLUMNS = {"psnr": ("PSNR dB", 2), "ssim": ("SSIM", 4), "abs_rel": ("AbsRel", 4), "delta": ("δ < 1.25", 4)}
 

@@ -148,7 +148,7 @@ def surfaces(repeats: int) -> list[Result]:
     """Eight depth maps fused to a mesh."""
     from geometry.interop.open3d import fuse_tsdf_open3d
     from worldgen.scenes.families.family import draw
-    from worldgen.scenes.rendering.render import render
+    from worldgen.scenes.rendering.renderer import render
 
     cameras = Cameras.from_fov(orbit(_CENTER, 3.0, 30.0, 8), 50.0, (240, 320))[None]
     clip = render(draw("tabletop", 0, [0], held_out=True), cameras, supersample=1)

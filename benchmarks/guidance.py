@@ -40,7 +40,7 @@ from worldgen.sampling.energies import Energy, flow_energy, reprojection_energy
 from worldgen.sampling.guidance import Guidance, guide_by_energy
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 Figures = dict[str, Float[Tensor, "scenes"]]
 

@@ -37,7 +37,7 @@ from worldgen.sampling.restoration import (
 )
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 FRAMES, SIZE, HALF_ANGLE_DEG = 4, 64, 14.0
 MISSING = 1  # of the four frames: the one that is missing, or the one in color

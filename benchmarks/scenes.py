@@ -17,10 +17,12 @@ from geometry.camera.rays import ray_map
 from geometry.rotation.transforms import look_at
 from worldgen.scenes.families.builder import Builder, height_field, plain
 from worldgen.scenes.families.family import FAMILIES, draw
-from worldgen.scenes.rendering.render import image_bundles, render
-from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.tracing import Hits, Solids, trace
+from worldgen.scenes.rendering.bundles import image_bundles
+from worldgen.scenes.rendering.renderer import render
+from worldgen.scenes.rendering.solids import Hits, Solids
+from worldgen.scenes.rendering.tracing import trace
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
 from worldgen.scenes.tessellation import tessellate
 
 VIEWS, SIZE = 8, 128

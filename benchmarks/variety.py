@@ -18,7 +18,7 @@ from geometry.errors import InputError
 from geometry.io.images import read_image, write_png
 from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.families.family import FAMILIES, draw
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 SIZE = 96
 NAMES = ("spectrum slope", "contrast", "saturation", "hue entropy", "edge share", "depth range")

@@ -12,7 +12,7 @@ import worldgen
 from geometry.trajectory.paths import orbit
 from worldgen.evaluation.metrics.image import psnr
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 FRAMES, RADIUS, ELEVATION_DEG, FOV_DEG = 24, 3.3, 28.0, 52.0
 

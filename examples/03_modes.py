@@ -23,7 +23,7 @@ from worldgen.pipelines.generation import generate
 from worldgen.runtime.contact_sheet import depth_image, grid
 from worldgen.sampling import SOLVERS, Guidance, KeyedNoise, Levels, Pyramid, sample_pyramid
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 ARC_DEG = 70.0
 

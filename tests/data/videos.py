@@ -8,7 +8,7 @@ from geometry.camera.cameras import Cameras
 from geometry.io.video import write_mp4
 from geometry.trajectory.paths import orbit
 from worldgen.scenes.families.family import draw
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 SIDE, FPS = 160, 5.0
 

@@ -13,7 +13,7 @@ from geometry.io.images import write_png
 from geometry.trajectory.paths import orbit
 from tests.docs.snippets import Snippet, check, commands, execute, run, snippets
 from worldgen.scenes.families.family import draw
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

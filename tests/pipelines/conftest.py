@@ -12,7 +12,7 @@ from geometry.trajectory.paths import orbit
 from worldgen.core.clip import Clip
 from worldgen.models.world_model import WorldModel
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 PIVOT = torch.tensor([0.0, 0.0, 0.25])
 

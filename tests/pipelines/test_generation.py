@@ -16,7 +16,7 @@ from worldgen.sampling.denoiser import FunctionDenoiser
 from worldgen.sampling.guidance import Guidance
 from worldgen.sampling.levels import Levels
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 F = 3
 

@@ -26,7 +26,7 @@ from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
 from worldgen.sampling.guidance import Guidance
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:

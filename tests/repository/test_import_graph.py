@@ -11,8 +11,6 @@ MOST_ARROWS = 70
 KNOWN_CYCLES = [
     ["worldgen.data.curation", "worldgen.data.curation_report"],
     ["worldgen.models.students", "worldgen.models.world_model"],
-    ["worldgen.scenes.physics.dynamics", "worldgen.scenes.physics.solver"],
-    ["worldgen.scenes.rendering.numba.tracing", "worldgen.scenes.rendering.tracing"],
 ]  # fmt: skip
 KNOWN_UPWARD = [
     "worldgen.sampling.energies -> worldgen.models.codec.pixel",

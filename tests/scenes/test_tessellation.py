@@ -15,11 +15,11 @@ from tests.scenes.rendering.test_truths import flying, moving
 from tests.scenes.truth import ALL_SOLIDS, FORM, inside, rays
 from worldgen.scenes.export import write_clip_mp4, write_scene_glb
 from worldgen.scenes.families.builder import Builder, plain, texture
-from worldgen.scenes.rendering.render import render
-from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.textures import Pattern
+from worldgen.scenes.rendering.renderer import render
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
 from worldgen.scenes.tessellation import tessellate
+from worldgen.scenes.textures import Pattern
 
 
 def one(kind: Shape) -> Scene:

@@ -10,8 +10,8 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.families.builder import Builder, plain
-from worldgen.scenes.rendering.shapes import Shape
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
 
 SOLIDS = (Shape.BALL, Shape.BOX, Shape.CYLINDER, Shape.CONE)
 FORM = (0.35, 0.6)  # of the solids that have one

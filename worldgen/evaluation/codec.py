@@ -14,7 +14,7 @@ from worldgen.models.codec.pixel import Codec
 from worldgen.runtime.contact_sheet import depth_image, grid
 from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.families.family import draw
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 _SEARCHED = 16  # scenes looked through per video wanted
 

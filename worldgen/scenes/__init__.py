@@ -8,10 +8,10 @@ from worldgen.scenes.families.family import FAMILIES, draw
 from worldgen.scenes.families.tabletop import tabletop
 from worldgen.scenes.layout import Boxes, boxes_of, draw_layout, layout
 from worldgen.scenes.motion import Motion
-from worldgen.scenes.rendering.render import render
-from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.textures import Pattern, Textures
+from worldgen.scenes.rendering.renderer import render
 from worldgen.scenes.scene import Light, Materials, Scene, stack
+from worldgen.scenes.shapes import Shape
+from worldgen.scenes.textures import Pattern, Textures
 
 __all__ = [
     "FAMILIES",

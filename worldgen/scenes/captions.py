@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from worldgen.scenes.classes import SemanticClass
-from worldgen.scenes.rendering.shapes import Shape
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
 
 _COLORS = {  # linear light
     "red": (0.6, 0.05, 0.04), "orange": (0.75, 0.25, 0.03), "yellow": (0.75, 0.6, 0.06), "green": (0.08, 0.4, 0.08),

@@ -12,7 +12,7 @@ from geometry.mesh.meshes import Mesh
 from worldgen.core.clip import Clip
 from worldgen.runtime.contact_sheet import depth_image
 from worldgen.scenes.classes import SemanticClass
-from worldgen.scenes.rendering.textures import evaluate
+from worldgen.scenes.rendering.torch.textures import evaluate
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.tessellation import tessellate
 

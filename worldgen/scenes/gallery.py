@@ -13,7 +13,7 @@ from worldgen.runtime.contact_sheet import grid
 from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.export import write_clip_mp4, write_scene_glb
 from worldgen.scenes.families.family import FAMILIES, draw
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 _ROWS, _COLUMNS = 6, 6
 

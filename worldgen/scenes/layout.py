@@ -12,10 +12,11 @@ from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Float, Int
 from worldgen.scenes.classes import SemanticClass, class_colors
-from worldgen.scenes.rendering.render import bundled_images, image_bundles
-from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.tracing import Solids, trace
+from worldgen.scenes.rendering.bundles import bundled_images, image_bundles
+from worldgen.scenes.rendering.solids import Solids
+from worldgen.scenes.rendering.tracing import trace
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
 
 _EDGE_M, _LINE_M = 0.04, 0.08  # half widths of a box's edges and of a lane line, if that is more than a pixel
 _BACKGROUND = (SemanticClass.GROUND, SemanticClass.WALL, SemanticClass.FLOOR, SemanticClass.ROAD,

@@ -10,7 +10,7 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.shapes import Float, Int
 from worldgen.scenes.motion import Motion
-from worldgen.scenes.rendering.textures import Textures
+from worldgen.scenes.textures import Textures
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Scene:
 
     kind       [b, n] `Shape`, -1 = empty slot
     size       [b, n, 3] half extents
-    form       [b, n, 2] the two numbers some shapes have (`worldgen/scenes/rendering/shapes.py`)
+    form       [b, n, 2] the two numbers some shapes have (`worldgen/scenes/shapes.py`)
     motion     where each primitive is over time
     instance   [b, n] what a clip's `instances` will hold; the parts of one thing share a number, 0 is the background
     semantic   [b, n] `SemanticClass`

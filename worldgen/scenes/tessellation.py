@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from worldgen.scenes.rendering.shapes import Shape
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
 
 
 def tessellate(scene: Scene, b: int, n: int, fine: int = 32, plane_m: float = 40.0) -> tuple[Tensor, Tensor]:

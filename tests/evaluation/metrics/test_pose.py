@@ -9,7 +9,7 @@ from geometry.camera.cameras import Cameras
 from geometry.rotation.transforms import look_at
 from worldgen.evaluation.metrics.pose import find_poses, moved, perturbed, pose_errors
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 UP = torch.tensor([0.0, 0.0, 1.0])
 

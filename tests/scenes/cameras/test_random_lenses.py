@@ -16,8 +16,8 @@ from tests.scenes.truth import scene_of
 from worldgen.scenes.cameras.random_lenses import bulged, fisheye, with_lenses
 from worldgen.scenes.families.family import draw
 from worldgen.scenes.layout import layout
-from worldgen.scenes.rendering.render import render
-from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.rendering.renderer import render
+from worldgen.scenes.shapes import Shape
 from worldgen.training.objectives.consistency import disagreement
 
 

@@ -6,9 +6,9 @@ import torch
 from geometry.errors import InputError
 from worldgen.scenes.cameras.sampling import Shot, clear_of, views
 from worldgen.scenes.families.family import FAMILIES, draw
-from worldgen.scenes.rendering.render import TRUTHS, render
-from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.rendering.renderer import TRUTHS, render
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
 
 SHOT = Shot(4, 4.0, (20, 24))
 

@@ -9,14 +9,15 @@ import torch
 from geometry.errors import InputError
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
 from geometry.rotation.transforms import rotation_about
-from worldgen.scenes.physics.dynamics import GRAVITY, Bodies, simulate, steps
-from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.physics.bodies import GRAVITY, RigidBodies
+from worldgen.scenes.physics.dynamics import simulate, steps
+from worldgen.scenes.shapes import Shape
 
 pytest.importorskip("numba")
 STEP = 1 / 240
 
 
-def bodies(*rows: dict[str, Any]) -> Bodies:
+def bodies(*rows: dict[str, Any]) -> RigidBodies:
     """One world of the bodies in the rows; what a row does not say is a resting ball of 0.2 m and 1 kg."""
 
     def column(name: str, default: Any) -> torch.Tensor:
@@ -24,18 +25,18 @@ def bodies(*rows: dict[str, Any]) -> Bodies:
 
     kind = torch.tensor([[int(row.get("kind", Shape.BALL)) for row in rows]])
     zero = [0.0, 0.0, 0.0]
-    return Bodies(
+    return RigidBodies(
         kind, column("size", [0.2] * 3), column("mass", 1.0), column("bounce", 0.0), column("rub", 0.5),
         column("place", zero), column("turn", [1.0, 0.0, 0.0, 0.0]), column("velocity", zero), column("spin", zero),
     )  # fmt: skip
 
 
-def run(start: Bodies, seconds: float, gravity: float = GRAVITY) -> list[Bodies]:
+def run(start: RigidBodies, seconds: float, gravity: float = GRAVITY) -> list[RigidBodies]:
     """The start and the state after every step."""
     return [start, *steps(start, STEP, round(seconds / STEP), gravity)]
 
 
-def lowest(state: Bodies) -> torch.Tensor:
+def lowest(state: RigidBodies) -> torch.Tensor:
     """The height [n] of each body's lowest point over the ground."""
     rotation = matrix_from_quaternion_wxyz(state.rotation[0])
     box = (rotation[:, 2].abs() * state.size[0]).sum(-1)
@@ -163,7 +164,7 @@ def test_a_world_does_not_depend_on_the_others_of_the_batch() -> None:
 
     other = replace(CLUTTER, position=CLUTTER.position + 0.3)
     names = CLUTTER.__dataclass_fields__
-    both = Bodies(**{name: pair(getattr(other, name), getattr(CLUTTER, name)) for name in names})
+    both = RigidBodies(**{name: pair(getattr(other, name), getattr(CLUTTER, name)) for name in names})
     alone, together = run(CLUTTER, 0.8)[-1], run(both, 0.8)[-1]
     assert torch.equal(alone.position[0], together.position[1]) and torch.equal(alone.rotation[0], together.rotation[1])
 

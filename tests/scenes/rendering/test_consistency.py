@@ -11,7 +11,7 @@ from geometry.camera.projection import project, unproject
 from geometry.rotation.transforms import look_at
 from worldgen.core.clip import Clip
 from worldgen.scenes.families.family import draw
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 SIDE = 128
 

@@ -16,9 +16,9 @@ from tests.scenes.truth import SOLIDS, object_truth, rays, scene_of
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
 from worldgen.scenes.motion import Motion
-from worldgen.scenes.rendering.render import render
-from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.rendering.renderer import render
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
 
 EYES = torch.tensor([[2.5, -1.2, 1.1], [-0.4, 2.8, 2.0]])
 MIDDLE = torch.tensor([0.2, -0.1, 0.5])

@@ -5,7 +5,8 @@ import torch
 
 from geometry.rotation.transforms import rotation_about
 from tests.scenes.truth import ALL_SOLIDS, FORM, SOLIDS, inside, mesh, walk
-from worldgen.scenes.rendering.shapes import Shape, bounding_radius, enter, enter_triangle, reach_below, unit_normal
+from worldgen.scenes.rendering.torch.shapes import enter, enter_triangle, unit_normal
+from worldgen.scenes.shapes import Shape, bounding_radius, reach_below
 
 
 def some_rays(count: int) -> tuple[torch.Tensor, torch.Tensor]:

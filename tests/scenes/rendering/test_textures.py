@@ -7,7 +7,8 @@ from torch import Tensor
 
 from worldgen.scenes.families.builder import plain, texture
 from worldgen.scenes.families.materials import anything, cloth, from_hsv, leaves, planks, sky, tiles, wall, wood
-from worldgen.scenes.rendering.textures import Pattern, cell_random, evaluate, noise
+from worldgen.scenes.rendering.torch.textures import cell_random, evaluate, noise
+from worldgen.scenes.textures import Pattern
 
 DARK, LIGHT = (0.1, 0.1, 0.1), (0.9, 0.9, 0.9)
 WEIGHT = {Pattern.WORLEY: (1.0, 0, 0), Pattern.WOOD: (1.0, 0, 0), Pattern.MARBLE: (1.0, 0, 0),

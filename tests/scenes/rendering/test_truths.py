@@ -19,10 +19,10 @@ from worldgen.core.clip import Clip
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.families.builder import Builder, height_field, plain, texture
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import TRUTHS, render
-from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.textures import Pattern
+from worldgen.scenes.rendering.renderer import TRUTHS, render
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
+from worldgen.scenes.textures import Pattern
 
 SHAPES = (Shape.BOX, Shape.TORUS, Shape.CAPSULE, Shape.SUPERQUADRIC, Shape.BALL)
 MOMENTS = np.linspace(0, 1, 5).astype(np.float32)

@@ -13,7 +13,7 @@ from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import ONE_CALL, generate_views
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 from worldgen.training.engine.run import train
 
 

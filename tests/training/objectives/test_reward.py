@@ -20,7 +20,7 @@ from worldgen.pipelines.novel_views import Sampling, generate_views
 from worldgen.sampling.noise import keyed_noise
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 from worldgen.training.batches.batch import Batch
 from worldgen.training.batches.task_sampling import Tasks
 from worldgen.training.config.objectives import RewardConfig

@@ -16,7 +16,7 @@ from worldgen.evaluation.metrics.intervals import interval
 from worldgen.evaluation.metrics.pose import blurred, find_poses, perturbed, pose_errors
 from worldgen.evaluation.predictions import FULL, ONE, Prediction
 from worldgen.runtime.rng import Stream, normal
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 from worldgen.scenes.scene import Scene
 
 TURN_DEG, SHIFT_M = 2.0, 0.08  # from the truth, where the search on true images begins

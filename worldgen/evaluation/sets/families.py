@@ -28,7 +28,7 @@ from worldgen.runtime.atomic_dir import check_output
 from worldgen.runtime.config import digest
 from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.families.family import FAMILIES, draw
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 from worldgen.scenes.scene import Scene
 
 _NEAR_FAR_M = {"room": (0.6, 6.0), "street": (2.5, 60.0)}  # shown on sheets, where not a table's

@@ -33,7 +33,7 @@ from worldgen.runtime.config import digest
 from worldgen.runtime.rng import Stream, stream
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from geometry.rotation.transforms import look_at, rigid, rotation_about
 from worldgen.runtime.rng import Stream, stream
 from worldgen.scenes.families.room import room_size
 from worldgen.scenes.families.street import ego_speed
-from worldgen.scenes.rendering.shapes import Shape
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import torch
 from geometry.rotation.quaternions import quaternion_wxyz_from_matrix
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.motion import Motion
-from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.textures import Pattern, Textures
 from worldgen.scenes.scene import Light, Materials, Scene
+from worldgen.scenes.shapes import Shape
+from worldgen.scenes.textures import Pattern, Textures
 
 Vector = Sequence[Any] | np.ndarray  # numbers of any kind
 
@@ -33,7 +33,7 @@ def texture(
     sharpness: float = 4.0,
     grain: float = 0.0,
 ) -> np.ndarray:
-    """One texture as a row [25] (`worldgen/scenes/rendering/textures.py`).
+    """One texture as a row [25] (`worldgen/scenes/textures.py`).
 
     color_a, color_b  linear light; one color alone is plain
     period_m            metres a period, or one each of the three coordinates

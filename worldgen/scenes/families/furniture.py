@@ -11,8 +11,8 @@ import numpy as np
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.families import materials as looks
 from worldgen.scenes.families.builder import Builder, Thing, plain, texture
-from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.textures import Pattern
+from worldgen.scenes.shapes import Shape
+from worldgen.scenes.textures import Pattern
 
 
 def table(rng: np.random.Generator, build: Builder, place: np.ndarray, heading: float) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from worldgen.scenes.families.builder import plain, texture
-from worldgen.scenes.rendering.textures import Pattern
+from worldgen.scenes.textures import Pattern
 
 
 def color(rng: np.random.Generator, saturation: float = 0.5, low: float = 0.15, high: float = 0.9) -> np.ndarray:

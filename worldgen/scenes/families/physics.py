@@ -21,9 +21,10 @@ from worldgen.scenes.captions import captions
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.families import materials as looks
 from worldgen.scenes.families.builder import Builder
-from worldgen.scenes.physics.dynamics import Bodies, simulate
-from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.physics.bodies import RigidBodies
+from worldgen.scenes.physics.dynamics import simulate
 from worldgen.scenes.scene import Scene, stack
+from worldgen.scenes.shapes import Shape
 
 FAMILY = 3
 DURATION_S = 2.0
@@ -61,13 +62,13 @@ class _Start:
             np.zeros(3) if velocity is None else velocity, np.zeros(3) if spin is None else spin,
         ))  # fmt: skip
 
-    def bodies(self) -> Bodies:
+    def bodies(self) -> RigidBodies:
         """As a batch of one world."""
         kind, size, mass, bounce, rub, place, turn, velocity, spin = (
             torch.from_numpy(np.stack([np.asarray(row[n]) for row in self.rows]))[None] for n in range(9)
         )
         rotation = quaternion_wxyz_from_matrix(turn.double())
-        return Bodies(
+        return RigidBodies(
             kind.long(), size.double(), mass, bounce, rub, place.double(), rotation, velocity.double(), spin.double()
         )
 

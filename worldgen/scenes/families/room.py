@@ -21,8 +21,8 @@ from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.families import furniture
 from worldgen.scenes.families import materials as looks
 from worldgen.scenes.families.builder import Builder, Vector, plain
-from worldgen.scenes.rendering.shapes import Shape
 from worldgen.scenes.scene import Scene, stack
+from worldgen.scenes.shapes import Shape
 
 FAMILY = 1
 _THICK = 0.1  # half the walls' thickness

@@ -25,9 +25,9 @@ from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.families import materials as looks
 from worldgen.scenes.families import street_parts as parts
 from worldgen.scenes.families.builder import Builder, Thing, Vector, texture
-from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.textures import Pattern
 from worldgen.scenes.scene import Scene, stack
+from worldgen.scenes.shapes import Shape
+from worldgen.scenes.textures import Pattern
 
 FAMILY = 2
 MOMENTS = np.linspace(0, 4, 5).astype(np.float32)

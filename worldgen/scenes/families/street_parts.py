@@ -6,8 +6,8 @@ import numpy as np
 
 from worldgen.scenes.families import materials as looks
 from worldgen.scenes.families.builder import Thing, plain, texture
-from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.textures import Pattern
+from worldgen.scenes.shapes import Shape
+from worldgen.scenes.textures import Pattern
 
 _WHEEL = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])  # a cylinder's axis along y
 

@@ -20,9 +20,9 @@ from worldgen.runtime.rng import Stream, scene_numbers, uniform
 from worldgen.scenes.captions import captions
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.motion import Motion
-from worldgen.scenes.rendering.shapes import Shape, reach_below
-from worldgen.scenes.rendering.textures import Textures
 from worldgen.scenes.scene import Light, Materials, Scene
+from worldgen.scenes.shapes import Shape, reach_below
+from worldgen.scenes.textures import Textures
 
 _SLOTS = 4
 _TRIES = 12

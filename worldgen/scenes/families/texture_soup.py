@@ -20,8 +20,8 @@ from worldgen.scenes.captions import captions
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.families import materials as looks
 from worldgen.scenes.families.builder import Builder, height_field
-from worldgen.scenes.rendering.shapes import Shape
 from worldgen.scenes.scene import Scene, stack
+from worldgen.scenes.shapes import Shape
 
 FAMILY = 4
 _SHAPES = (Shape.BALL, Shape.BOX, Shape.BOX, Shape.CYLINDER, Shape.CONE, Shape.CAPSULE, Shape.TORUS, Shape.SUPERQUADRIC)

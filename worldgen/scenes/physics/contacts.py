@@ -9,14 +9,14 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.shapes import Shape
 
 _BALL = int(Shape.BALL)
 _FLAT = 0.95  # an edge pair must be this much shallower than a face before it is believed
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def rotate(q, v):
     """A vector turned by a unit quaternion (w, x, y, z)."""
     w, x, y, z = q[0], q[1], q[2], q[3]
@@ -27,14 +27,14 @@ def rotate(q, v):
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def turn_back(q, v):
     """A vector turned by the inverse of a unit quaternion."""
     return rotate(np.array([q[0], -q[1], -q[2], -q[3]]), v)
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def axes_of(q):
     """The rows are a body's own axes in the world."""
     axes = np.empty((3, 3))
@@ -46,7 +46,7 @@ def axes_of(q):
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def find_contacts(kind, half, position, rotation, moving, margin, pair, point_a, point_b, normal):
     """All contacts of one world nearer than each body's margin (metres); returns how many.
 
@@ -72,13 +72,13 @@ def find_contacts(kind, half, position, rotation, moving, margin, pair, point_a,
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _radius(kind, half):
     return half[0] if kind == _BALL else np.sqrt(half @ half)
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _store(a, b, pa, pb, n, pair, point_a, point_b, normal, count):
     if count >= len(pair):
         return count
@@ -88,7 +88,7 @@ def _store(a, b, pa, pb, n, pair, point_a, point_b, normal, count):
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _on_ground(a, kind, half, position, rotation, margin, pair, point_a, point_b, normal, count):
     down = np.array([0.0, 0.0, -1.0])
     if kind[a] == _BALL:
@@ -105,7 +105,7 @@ def _on_ground(a, kind, half, position, rotation, margin, pair, point_a, point_b
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _between(a, b, kind, half, position, rotation, near, pair, point_a, point_b, normal, count):
     if kind[a] == _BALL and kind[b] == _BALL:
         offset = position[b] - position[a]
@@ -143,7 +143,7 @@ def _between(a, b, kind, half, position, rotation, near, pair, point_a, point_b,
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _boxes(a, b, half, position, rotation, near, pair, point_a, point_b, normal, count):
     ax, bx, offset = axes_of(rotation[a]), axes_of(rotation[b]), position[b] - position[a]
     best, which, n = -1e9, -1, np.zeros(3)
@@ -182,7 +182,7 @@ def _boxes(a, b, half, position, rotation, near, pair, point_a, point_b, normal,
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _edge_points(edge, n, ax, bx, half_a, half_b, pos_a, pos_b):
     """The nearest points of the two edges that face each other along n."""
     i, j = edge // 3, edge % 3
@@ -200,7 +200,7 @@ def _edge_points(edge, n, ax, bx, half_a, half_b, pos_a, pos_b):
 
 
 @no_type_check
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _clip(a, b, swapped, n, rx, ix, half_r, half_i, pos_r, pos_i, near, pair, point_a, point_b, normal, count):
     """Points of the incident box's face within the reference box's face, whose outward normal is n."""
     face = int(np.argmax(np.abs(rx @ n)))

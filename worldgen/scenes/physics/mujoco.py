@@ -8,14 +8,18 @@ import torch
 
 from geometry.errors import InputError
 from worldgen.scenes.motion import Motion
-from worldgen.scenes.physics.dynamics import GRAVITY, Bodies
-from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.physics.bodies import GRAVITY, RigidBodies
+from worldgen.scenes.shapes import Shape
 
 _GEOMS = {Shape.BALL: "sphere", Shape.BOX: "box", Shape.CYLINDER: "cylinder", Shape.CAPSULE: "capsule"}
 
 
 def simulate_mujoco(
-    bodies: Bodies, duration_s: float, frames_per_s: float = 30.0, gravity: float = GRAVITY, step_s: float = 1 / 960
+    bodies: RigidBodies,
+    duration_s: float,
+    frames_per_s: float = 30.0,
+    gravity: float = GRAVITY,
+    step_s: float = 1 / 960,
 ) -> Motion:
     """The bodies' tracks over some seconds, from time 0, as `worldgen.scenes.physics.dynamics.simulate` gives them.
 
@@ -33,7 +37,7 @@ def simulate_mujoco(
     return Motion(time_s.expand(len(tracks), -1), position, rotation)
 
 
-def _model(bodies: Bodies, b: int, gravity: float, step_s: float) -> str:
+def _model(bodies: RigidBodies, b: int, gravity: float, step_s: float) -> str:
     """The world as MJCF."""
     root = ElementTree.Element("mujoco")
     option = {"timestep": f"{step_s}", "gravity": f"0 0 {-gravity}", "integrator": "implicitfast", "cone": "elliptic"}
@@ -67,7 +71,7 @@ def _model(bodies: Bodies, b: int, gravity: float, step_s: float) -> str:
 
 
 def _world(
-    mujoco: Any, bodies: Bodies, b: int, duration_s: float, frames_per_s: float, gravity: float, step_s: float
+    mujoco: Any, bodies: RigidBodies, b: int, duration_s: float, frames_per_s: float, gravity: float, step_s: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Positions [n, k, 3] and rotations [n, k, 4] of one world."""
     model = mujoco.MjModel.from_xml_string(_model(bodies, b, gravity, step_s))

@@ -1,181 +1,38 @@
-"""What rays hit first: `Solids`, the primitives of single images, and `trace`.
+"""`trace`: what rays hit first, by numba where it can do it and by torch elsewhere.
 
 Rays come in bundles of neighbors (a tile of an image, the shadow rays from it). A bundle is bounded by a cone with a
-ball for its tip, and only the primitives whose bounding balls a cone touches are tried on its rays: work grows with
-what is seen, not with how much there is. `trace` is the torch reference, on any device and in any float type;
-`worldgen/scenes/rendering/numba/tracing.py` is the same in numba for a CPU.
+ball for its tip, and only the primitives whose bounding balls a cone touches are tried on its rays: the cost grows with
+what is seen, not with how much there is. `worldgen/scenes/rendering/torch/tracing.py` is the reference, on any device
+and in any float type; `worldgen/scenes/rendering/numba/tracing.py` is the same for a CPU.
 """
 
-from dataclasses import dataclass
-
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from geometry.optional import has_numba
-from geometry.shapes import Float, Int
-from worldgen.scenes.rendering.shapes import Shape, bounding_radius, enter, enter_triangle
-from worldgen.scenes.scene import Scene
-
-_ELEMENTS_CPU, _ELEMENTS_GPU = 1 << 16, 1 << 25  # rays times primitives tried at once: what a cache, or a GPU, likes
-
-
-@dataclass(frozen=True)
-class Solids:
-    """The primitives of p images, each at its image's moment.
-
-    kind             [p, n] `Shape`
-    unit_from_world  [p, n, 3, 4] into the unit shape's frame
-    form             [p, n, 2]
-    center, reach    [p, n, 3], [p, n] a ball around each; inf = endless, -inf = an empty slot
-    corners          [p, m, 3, 3] triangles of the meshes, in the world
-    owner            [p, m] their primitives, -1 = none
-    """
-
-    kind: Int[Tensor, "p n"]
-    unit_from_world: Float[Tensor, "p n 3 4"]
-    form: Float[Tensor, "p n 2"]
-    center: Float[Tensor, "p n 3"]
-    reach: Float[Tensor, "p n"]
-    corners: Float[Tensor, "p m 3 3"]
-    owner: Int[Tensor, "p m"]
-
-    @staticmethod
-    def of(scene: Scene, time_s: Float[Tensor, "b f"]) -> "Solids":
-        """The primitives of b f images (b-major): scene b at each of its f times."""
-        frames = time_s.shape[1]
-        position, rotation = (rearrange(x, "b f n ... -> (b f) n ...") for x in scene.motion.at(time_s))
-
-        def each(values: Tensor) -> Tensor:
-            return values.repeat_interleave(frames, 0)
-
-        kind, size, form = each(scene.kind), each(scene.size), each(scene.form)
-        linear = rotation.transpose(-1, -2) / size[..., None]
-        affine = torch.cat([linear, -(linear @ position[..., None])], -1)
-        owner, local = each(scene.owner), each(scene.triangles)
-        slot = owner.clamp_min(0)
-        turn = rotation.gather(1, slot[..., None, None].expand(-1, -1, 3, 3))
-        shift = position.gather(1, slot[..., None].expand(-1, -1, 3))
-        corners = local @ turn.transpose(-1, -2) + shift[:, :, None]
-        reach = bounding_radius(kind, size, form)
-        return Solids(kind, affine, form, position, reach, corners, owner)
-
-
-@dataclass(frozen=True)
-class Hits:
-    """What rays [p, t, k] (k rays in each of t bundles of p images) hit first.
-
-    t         [p, t, k] ray parameter, inf = nothing
-    slot      [p, t, k] primitive, -1 = none
-    triangle  [p, t, k] of a mesh, -1 = none
-    """
-
-    t: Float[Tensor, "p t k"]
-    slot: Int[Tensor, "p t k"]
-    triangle: Int[Tensor, "p t k"]
+from geometry.shapes import Float
+from worldgen.scenes.rendering.solids import Hits, Solids
+from worldgen.scenes.rendering.torch.tracing import trace_torch
 
 
 def trace(
     solids: Solids, origin: Float[Tensor, "p #t 3 #k"], direction: Float[Tensor, "p #t 3 #k"], reference: bool = False
 ) -> Hits:
-    """The first primitive along each ray, from outside. No gradients: see `worldgen.scenes.rendering.render`.
+    """The first primitive along each of k rays in each of t bundles of p images, hit from outside; without gradients.
 
-    origin, direction  of k rays in t bundles; either may be shared by a bundle, or by an image
-    reference          always by torch, also where numba could do it
+    Args:
+        solids: The primitives of p images.
+        origin: [p, t, 3, k] metres; an axis of length 1 is shared by a bundle, or by an image.
+        direction: [p, t, 3, k] of any length, shared in the same way.
+        reference: Trace by torch also where numba could do it.
+
+    Returns:
+        Ray parameters, slots and triangles [p, t, k].
     """
     with torch.no_grad():
         fast = solids.kind.device.type == "cpu" and direction.dtype == torch.float32 and has_numba()
         if fast and not reference:
-            from worldgen.scenes.rendering.numba.tracing import trace_cpu
+            from worldgen.scenes.rendering.numba.tracing import trace_numba
 
-            return trace_cpu(solids, origin, direction)
-        return _trace(solids, origin, direction)
-
-
-def bundle_cones(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Cones [p, t] around bundles of rays: tip [.., 3] and its radius, axis [.., 3], and half angle (radians)."""
-    tip = origin.mean(-1)
-    radius = _square(origin - tip[..., None], -2).amax(-1).sqrt()
-    unit = direction * _square(direction, -2).clamp_min(1e-30).rsqrt()[..., None, :]
-    total = unit.sum(-1)
-    axis = torch.nn.functional.normalize(total, dim=-1)
-    # By the chord, since the arc cosine knows nothing of small angles.
-    chord = _square(unit - axis[..., None], -2).amax(-1).sqrt()
-    angle = 2 * (chord / 2).clamp(max=1).asin()
-    # Rays in all directions (of a panorama) may have no mean direction.
-    return tip, radius, axis, torch.where(_square(total, -1) > 1e-8, angle, torch.pi)
-
-
-def _square(vector: Tensor, axis: int) -> Tensor:
-    """Squared lengths; several times faster than `norm` over an axis of three."""
-    x, y, z = vector.unbind(axis)
-    return x * x + y * y + z * z
-
-
-def _touched(cones: tuple[Tensor, Tensor, Tensor, Tensor], center: Tensor, reach: Tensor) -> Tensor:
-    """Which balls [p, n] each cone [p, t] touches: [p, t, n]."""
-    tip, radius, axis, angle = cones
-    offset = center[:, None] - tip[:, :, None]
-    distance = _square(offset, -1).sqrt().clamp_min(1e-9)
-    reach = reach[:, None] + radius[..., None] + 1e-5 * distance
-    chord = _square(offset / distance[..., None] - axis[:, :, None], -1).sqrt()
-    between = 2 * (chord / 2).clamp(max=1).asin()
-    return (between <= angle[..., None] + (reach / distance).clamp(-1, 1).asin() + 1e-4) & (reach > -1) | (
-        distance <= reach
-    )
-
-
-def _trace(solids: Solids, origin: Tensor, direction: Tensor) -> Hits:
-    images, bundles, _, rays = torch.broadcast_shapes(origin.shape, direction.shape)
-    cones = tuple(part.expand(images, bundles, *part.shape[2:]) for part in bundle_cones(origin, direction))
-    origin, direction = origin.expand(-1, bundles, -1, -1), direction.expand(-1, bundles, -1, -1)
-    best = _Nearest(images, bundles, rays, direction)
-    step = max(1, (_ELEMENTS_CPU if direction.device.type == "cpu" else _ELEMENTS_GPU) // rays)
-
-    touched = _touched(cones, solids.center, solids.reach) & (solids.kind >= 0)[:, None]  # type: ignore[arg-type]
-    for shape in (kind for kind in Shape if kind not in (Shape.NONE, Shape.MESH)):
-        of_shape = (solids.kind == shape)[:, None] & touched
-        for p, t, n in (part.unbind(-1) for part in of_shape.nonzero().split(step)):
-            to_unit = solids.unit_from_world[p, n]
-            o = to_unit[..., :3] @ origin[p, t] + to_unit[..., 3:]
-            d = to_unit[..., :3] @ direction[p, t]
-            form = solids.form[p, n].T[..., None]
-            best.offer(p * bundles + t, enter(shape, o.movedim(1, 0), d.movedim(1, 0), form), n, None)
-    if solids.corners.shape[1]:
-        middle = solids.corners.mean(2)
-        radius = (solids.corners - middle[:, :, None]).norm(dim=-1).amax(-1)
-        reach = torch.where(solids.owner >= 0, radius, -torch.inf)
-        for p, t, m in (part.unbind(-1) for part in _touched(cones, middle, reach).nonzero().split(step)):  # type: ignore[arg-type]
-            corners = solids.corners[p, m].movedim(0, 2)[..., None]
-            hit = enter_triangle(corners, origin[p, t].movedim(1, 0), direction[p, t].movedim(1, 0))
-            best.offer(p * bundles + t, hit, solids.owner[p, m], m)
-    return best.hits()
-
-
-class _Nearest:
-    """The nearest hits so far."""
-
-    def __init__(self, images: int, bundles: int, rays: int, like: Tensor):
-        self.shape = (images, bundles, rays)
-        self.t = torch.full((images * bundles, rays), torch.inf, dtype=like.dtype, device=like.device)
-        self.slot = torch.full_like(self.t, -1, dtype=torch.long)
-        self.triangle = self.slot.clone()
-
-    def offer(self, bundle: Tensor, t: Tensor, slot: Tensor, triangle: Tensor | None) -> None:
-        """Hits t [j, k] of j pairs of a bundle and a primitive."""
-        pair, ray = t.isfinite().nonzero(as_tuple=True)
-        place = bundle[pair] * self.shape[2] + ray
-        value = t[pair, ray]
-        flat = self.t.view(-1)
-        before = flat[place]
-        flat.scatter_reduce_(0, place, value, "amin")
-        # Of equally near ones the first stays, and of several new ones the lowest slot wins, in whatever order.
-        won = (value == flat[place]) & (value < before)
-        place, pair = place[won], pair[won]
-        self.slot.view(-1).scatter_reduce_(0, place, slot[pair], "amin", include_self=False)
-        self.triangle.view(-1)[place] = -1
-        if triangle is not None:
-            self.triangle.view(-1).scatter_reduce_(0, place, triangle[pair], "amin", include_self=False)
-
-    def hits(self) -> Hits:
-        return Hits(*(part.view(self.shape) for part in (self.t, self.slot, self.triangle)))
+            return trace_numba(solids, origin, direction)
+        return trace_torch(solids, origin, direction)

@@ -20,7 +20,7 @@ from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.family import draw
 from worldgen.scenes.layout import layout
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 from worldgen.training.config.run import RunConfig
 from worldgen.training.config.train import TrainingStage
 

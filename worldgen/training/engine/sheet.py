@@ -12,7 +12,7 @@ from worldgen.runtime.contact_sheet import depth_image, grid
 from worldgen.runtime.rng import Stream, uniform
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.tabletop import tabletop
-from worldgen.scenes.rendering.render import render
+from worldgen.scenes.rendering.renderer import render
 
 _SCENES, _SPREAD_DEG = 6, 46.0
 

@@ -11,8 +11,8 @@ from geometry.optional import has_numba
 from worldgen.scenes.cameras.random_lenses import bulged, fisheye
 from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.families.family import FAMILIES, draw
-from worldgen.scenes.rendering.render import TRUTHS, fast_enough, render
-from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.rendering.renderer import TRUTHS, numba_can_render, render
+from worldgen.scenes.shapes import Shape
 
 SOLID = [kind for kind in Shape if kind not in (Shape.NONE, Shape.MESH, Shape.PLANE)]
 
@@ -28,12 +28,12 @@ def test_compiled_images_and_truths_equal_torchs(name, monkeypatch) -> None:
         pinholes = views("street", scene, 3, [0, 1], False, Shot(3, 4.0, (40, 40)))
         bent = [lens(np.random.default_rng(0), pinholes[1, :1]) for lens in (fisheye, bulged)]
         cameras = Cameras.cat([pinholes[0], *bent, pinholes[1, 2:]]).reshape(2, 3)
-        assert fast_enough(scene, cameras, truths) and not fast_enough(scene, cameras, TRUTHS)
+        assert numba_can_render(scene, cameras, truths) and not numba_can_render(scene, cameras, TRUTHS)
     else:
         scene = draw(name, 3, [0, 1])
         cameras = views(name, scene, 3, [0, 1], False, Shot(3, 4.0, (40, 40)))
     fast = render(scene, cameras, 2, truths).maps()
-    monkeypatch.setattr(sys.modules["worldgen.scenes.rendering.render"], "fast_enough", lambda *_: False)
+    monkeypatch.setattr(sys.modules["worldgen.scenes.rendering.renderer"], "numba_can_render", lambda *_: False)
     reference = render(scene, cameras, 2, truths).maps()
     assert fast.keys() == reference.keys()
     tolerance = {"rgb": 2e-3, "depth": 1e-3, "normals": 1e-3, "flow": 0.1, "scene_flow": 1e-3}

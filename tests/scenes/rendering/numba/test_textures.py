@@ -1,4 +1,4 @@
-"""The compiled textures are those of `worldgen.scenes.rendering.textures`, point by point."""
+"""The compiled textures are those of `worldgen.scenes.rendering.torch.textures`, point by point."""
 
 from functools import cache
 from typing import Any
@@ -9,7 +9,8 @@ import torch
 
 from worldgen.scenes.families.builder import texture as texture_row
 from worldgen.scenes.families.materials import anything
-from worldgen.scenes.rendering.textures import Pattern, evaluate
+from worldgen.scenes.rendering.torch.textures import evaluate
+from worldgen.scenes.textures import Pattern
 
 COUNT = 4000
 
@@ -27,7 +28,7 @@ def compiled() -> Any:
 @pytest.mark.parametrize("pattern", list(Pattern))
 def test_compiled_textures_equal_torchs(pattern: Pattern, filtered: bool) -> None:
     run = compiled()
-    from worldgen.scenes.rendering.numba.textures import Room
+    from worldgen.scenes.rendering.numba.textures import TextureWorkspace
 
     rng = np.random.default_rng(int(pattern))
     rows = [row for row in (anything(rng, 1.0) for _ in range(400)) if row[23] == pattern][:4]
@@ -44,7 +45,7 @@ def test_compiled_textures_equal_torchs(pattern: Pattern, filtered: bool) -> Non
         rounded = evaluate(columns, which, point, normal, width)
         exact = evaluate(columns.double(), which, point.double(), normal.double(), width)
         found, widths = torch.empty_like(point), footprint if filtered else torch.zeros(COUNT)
-        run(row, point.numpy(), normal.numpy(), widths.numpy(), COUNT, Room.of(COUNT), found.numpy())
+        run(row, point.numpy(), normal.numpy(), widths.numpy(), COUNT, TextureWorkspace.of(COUNT), found.numpy())
         error, rounding = (found - exact).abs().amax(0), (rounded - exact).abs().amax(0)
         # Hard edges may fall on either side of a point; everywhere else only rounding differs.
         assert (error > 1e-4 + 4 * rounding).double().mean() < 2e-3, float(error.max())
@@ -54,7 +55,7 @@ def test_compiled_textures_equal_torchs(pattern: Pattern, filtered: bool) -> Non
 @pytest.mark.parametrize("pattern", list(Pattern))
 def test_colors_are_colors_however_far_the_point(pattern: Pattern) -> None:
     run = compiled()
-    from worldgen.scenes.rendering.numba.textures import Room
+    from worldgen.scenes.rendering.numba.textures import TextureWorkspace
 
     rng = np.random.default_rng(100 + int(pattern))
     rows = [row for row in (anything(rng, 1.0) for _ in range(400)) if row[23] == pattern][:8]
@@ -64,5 +65,5 @@ def test_colors_are_colors_however_far_the_point(pattern: Pattern) -> None:
     normal, found = rng.normal(size=(3, COUNT)).astype(np.float32), np.empty((3, COUNT), np.float32)
     for row in rows:
         for footprint in (np.zeros(COUNT, np.float32), 1e-3 * far):
-            run(row, point, normal, footprint.astype(np.float32), COUNT, Room.of(COUNT), found)
+            run(row, point, normal, footprint.astype(np.float32), COUNT, TextureWorkspace.of(COUNT), found)
             assert np.isfinite(found).all() and found.min() >= 0 and found.max() < 4, row[23]

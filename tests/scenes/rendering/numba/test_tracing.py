@@ -10,10 +10,11 @@ from geometry.camera.cameras import Cameras
 from geometry.rotation.transforms import look_at
 from tests.scenes.rendering.test_truths import flying, moving
 from worldgen.scenes.families.builder import Builder, height_field, plain
-from worldgen.scenes.rendering.render import image_bundles
-from worldgen.scenes.rendering.shapes import Shape
-from worldgen.scenes.rendering.tracing import Hits, Solids, trace
+from worldgen.scenes.rendering.bundles import image_bundles
+from worldgen.scenes.rendering.solids import Hits, Solids
+from worldgen.scenes.rendering.tracing import trace
 from worldgen.scenes.scene import Scene
+from worldgen.scenes.shapes import Shape
 
 KINDS = [kind for kind in Shape if kind not in (Shape.NONE, Shape.MESH)]
 

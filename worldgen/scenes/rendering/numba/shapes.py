@@ -1,19 +1,16 @@
-"""Rays against single primitives for a CPU, compiled by numba, and how it compiles.
+"""Rays against single primitives.
 
-The functions follow those of the same names in `worldgen/scenes/rendering/shapes.py`, which explains their equations.
-Each tries all rays of a bundle in one loop without branches, which becomes vector instructions; shapes that need
-iterations (torus, superquadric) go ray by ray.
+The functions follow those of the same names in `worldgen/scenes/rendering/torch/shapes.py`, which explains their
+equations. Each tries all rays of a bundle in one loop without branches, which the compiler vectorizes; shapes that need
+iterations (torus, superquadric) are done ray by ray.
 """
 
-from pathlib import Path
-from types import ModuleType
 from typing import no_type_check
-from zlib import crc32
 
 import numpy as np
-from numba import njit
 
-from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.rendering.numba.compiling import inlined, kernel, spliced
+from worldgen.scenes.shapes import Shape
 
 _BALL, _BOX, _CYLINDER, _CONE = int(Shape.BALL), int(Shape.BOX), int(Shape.CYLINDER), int(Shape.CONE)
 _CAPSULE, _TORUS, _PLANE = int(Shape.CAPSULE), int(Shape.TORUS), int(Shape.PLANE)
@@ -21,23 +18,6 @@ _SUPERQUADRIC = int(Shape.SUPERQUADRIC)
 # Plain numbers would turn every product into a double.
 _0, _1, _HALF, _INF = np.float32(0), np.float32(1), np.float32(0.5), np.float32(np.inf)
 _TINY, _LEAST = np.float32(1e-9), np.float32(1e-30)
-_OPTIONS = {
-    "nogil": True,
-    "_nrt": False,  # nothing is allocated inside: counting references would keep loops from becoming vectors
-    "error_model": "numpy",
-    "fastmath": {"contract", "nsz", "arcp"},  # infinities and NaN must stay what they are
-}
-entry = njit(cache=True, **_OPTIONS)  # type: ignore[call-overload]
-# Compiled once more with each caller, and never called from Python: wrappers for that would double the time.
-_OPTIONS |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-kernel = njit(**_OPTIONS)  # type: ignore[call-overload]
-inlined = njit(forceinline=True, **_OPTIONS)  # type: ignore[call-overload]
-spliced = njit(inline="always", **_OPTIONS)  # type: ignore[call-overload]  # with what it calls compiled but once
-
-
-def digest(*modules: ModuleType) -> int:
-    """A number for the sources of modules."""
-    return crc32(b"".join(Path(str(module.__file__)).read_bytes() for module in modules))
 
 
 @no_type_check
@@ -148,7 +128,7 @@ def _cone(o, d, t, slot, triangle, n):
         first = first if hit & (abs(oz + first * dz) <= _1) else _INF
         second = second if hit & (abs(oz + second * dz) <= _1) else _INF
         near = first if first < second else second
-        near = base if base < near else near  # behind the start if any is: then the start is inside, or past it
+        near = base if base < near else near  # behind the start if any is: it then starts inside or past the cone
         _take(near, True, k, t, slot, triangle, n)
 
 
@@ -244,7 +224,7 @@ def _superquadric(o, d, polar, equatorial, t, slot, triangle, n):
             value = scale * total
             slope = scale * (share * (xq * dx + yq * dy) + zp * dz)
             if step == 0 and value <= _1:
-                s = -_1  # a start inside
+                s = -_1  # it starts inside
                 break
             if abs(value - _1) < np.float32(1e-6):
                 break

@@ -1,4 +1,4 @@
-"""Where rays of one primitive end and what its surface is like there, for a CPU, compiled by numba."""
+"""Where rays end on one primitive, and its surface there."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, no_type_check
@@ -10,8 +10,8 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.camera.lenses import LensKind
 from geometry.camera.rays import camera_directions, pixel_centers
-from worldgen.scenes.rendering.numba.shapes import kernel
-from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes.rendering.numba.compiling import kernel
+from worldgen.scenes.shapes import Shape
 
 _BOX, _CYLINDER, _CONE, _CAPSULE = int(Shape.BOX), int(Shape.CYLINDER), int(Shape.CONE), int(Shape.CAPSULE)
 _TORUS, _PLANE, _SUPERQUADRIC, _MESH = int(Shape.TORUS), int(Shape.PLANE), int(Shape.SUPERQUADRIC), int(Shape.MESH)
@@ -20,29 +20,37 @@ _0, _1, _2, _HALF, _TINY, _LEAST = _F(0), _F(1), _F(2), _F(0.5), _F(1e-12), _F(1
 
 
 class Views(NamedTuple):
-    """Of image p: its scene, [p, 3, 3] world from pixel, [p, 3, 1] the eye, [p, 4, 3] rows of K R^T and the forward
-    axis, and the width of a ray at 1 m; 0 = textures unfiltered. With a lens the row of `rays` (finer than the image)
-    and `centers` (one a pixel), [r, 3, h, w] directions in the world, that are its own; -1 = a pinhole."""
+    """The cameras of p images.
+
+    scene             [p] which scene of the batch
+    world_from_pixel  [p, 3, 3] K R^T inverted: a pixel (u, v, 1) to its direction in the world
+    eye               [p, 3, 1] centers
+    image             [p, 4, 3] rows of K R^T and the forward axis
+    pixel             [p] width of a ray at 1 m; 0 = textures unfiltered
+    lens              [p] row of `rays` and `centers`, -1 = a pinhole
+    rays, centers     [r, 3, h, w] directions in the world of cameras with a lens: as fine as color needs, and one a
+                      pixel
+    """
 
     scene: np.ndarray
     world_from_pixel: np.ndarray
     eye: np.ndarray
     image: np.ndarray
     pixel: np.ndarray
-    bent: np.ndarray
+    lens: np.ndarray
     rays: np.ndarray
     centers: np.ndarray
 
 
-def bent_rays(cameras: Cameras, fineness: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-    """Which images [p] have a lens, numbered (-1 = a pinhole), and their rays [r, 3, h, w] in the world, for images
-    so many times as fine."""
+def lens_rays(cameras: Cameras, fineness: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
+    """The rows [p] of cameras with a lens (-1 = a pinhole), and their rays [r, 3, h, w] in the world at each fineness
+    (rays a pixel and axis)."""
     lens = cameras.lens
     if lens is None:
         return torch.full((len(cameras),), -1), [torch.zeros(0, 3, 1, 1)] * len(fineness)
     has = lens.kind != LensKind.PINHOLE
     number, some = torch.where(has, has.long().cumsum(0) - 1, -1), cameras[has]
-    # The frames of a clip mostly have one lens, whose directions are found once.
+    # The frames of a clip mostly share one lens, whose directions are computed once.
     own = torch.cat([some.K.flatten(1), lens.coefficients[has], lens.reach[has, None], lens.kind[has, None]], 1)
     alike = own.unique(dim=0, return_inverse=True)[1]
     different = some[[int((alike == n).nonzero()[0]) for n in alike.unique()]]
@@ -54,22 +62,29 @@ def bent_rays(cameras: Cameras, fineness: Sequence[int]) -> tuple[Tensor, list[T
     return number, rays
 
 
-class Looks(NamedTuple):
-    """Of scene b and primitive n: half extents, texture, (gloss, shine, glow, haze), ids; of its sky (ambient, horizon,
-    zenith), and its lights [b, 1 + l, 3, 1] and their colors: first the sun, by its direction, then lamps."""
+class SceneArrays(NamedTuple):
+    """Of b scenes what shading needs beside shapes and poses.
+
+    size                [b, n, 3] half extents
+    texture             [b, n, 25] `Textures.table`
+    material            [b, n, 4] gloss, shine, glow, haze
+    instance, semantic  [b, n]
+    sky                 [b, 3, 3] colors: ambient, horizon, zenith
+    light, light_color  [b, 1 + l, 3, 1], [b, 1 + l, 3] first the sun, by its direction, then lamps, by their places
+    """
 
     size: np.ndarray
     texture: np.ndarray
-    look: np.ndarray
+    material: np.ndarray
     instance: np.ndarray
     semantic: np.ndarray
     sky: np.ndarray
     light: np.ndarray
-    color: np.ndarray
+    light_color: np.ndarray
 
 
 class Bundle(NamedTuple):
-    """Rays of a bundle: direction [3, k], what they hit, and their pixels."""
+    """Rays of a bundle: directions [3, k], what they hit [k], and the pixels they belong to [k]."""
 
     direction: np.ndarray
     t: np.ndarray
@@ -78,8 +93,8 @@ class Bundle(NamedTuple):
     at: np.ndarray
 
 
-class Part(NamedTuple):
-    """Those that hit one primitive, and their ends: vectors [3, k] and numbers [k]; `lean` is the local normal."""
+class SurfacePoints(NamedTuple):
+    """Where rays of a bundle end on one primitive: vectors [3, k] and numbers [k]; `lean` is the local normal."""
 
     point: np.ndarray
     local: np.ndarray
@@ -96,35 +111,35 @@ class Part(NamedTuple):
 
 @no_type_check
 @kernel
-def meet(bodies, views, looks, p, n, mine, part, count):
-    """`worldgen.scenes.rendering.shading.surfaces`."""
-    matrix, extent = bodies.affine[p, n], looks.size[views.scene[p], n]
+def meet(solids, views, scenes, p, n, rays, ends, count):
+    """`worldgen.scenes.rendering.torch.shading.surfaces`."""
+    matrix, extent = solids.affine[p, n], scenes.size[views.scene[p], n]
     for c in range(3):
         eye = views.eye[p, c, 0]
         for k in range(count):
-            part.point[c, k] = eye + mine.t[k] * mine.direction[c, k]
-    _turned(matrix, part.point, part.local, count)
-    if bodies.kind[p, n] == _MESH:
-        _triangle_normals(bodies.corners[p], mine, part.normal, count)
-        _turned(matrix, part.normal, part.lean, count)
+            ends.point[c, k] = eye + rays.t[k] * rays.direction[c, k]
+    _turned(matrix, ends.point, ends.local, count)
+    if solids.kind[p, n] == _MESH:
+        _triangle_normals(solids.corners[p], rays, ends.normal, count)
+        _turned(matrix, ends.normal, ends.lean, count)
         for c in range(3):
             # n = A^T m, and the rows of A are those of the rotation over the size.
             for k in range(count):
-                part.lean[c, k] = (part.lean[c, k] - matrix[c, 3]) * extent[c] * extent[c]
+                ends.lean[c, k] = (ends.lean[c, k] - matrix[c, 3]) * extent[c] * extent[c]
     else:
-        _unit_normals(bodies.kind[p, n], bodies.form[p, n, 0], bodies.form[p, n, 1], part.local, part.lean, count)
+        _unit_normals(solids.kind[p, n], solids.form[p, n, 0], solids.form[p, n, 1], ends.local, ends.lean, count)
     for k in range(count):
-        a, b, c = part.lean[0, k], part.lean[1, k], part.lean[2, k]
+        a, b, c = ends.lean[0, k], ends.lean[1, k], ends.lean[2, k]
         x = matrix[0, 0] * a + matrix[1, 0] * b + matrix[2, 0] * c
         y = matrix[0, 1] * a + matrix[1, 1] * b + matrix[2, 1] * c
         z = matrix[0, 2] * a + matrix[1, 2] * b + matrix[2, 2] * c
         scale = _1 / max(np.sqrt(x * x + y * y + z * z), _TINY)
-        part.normal[0, k], part.normal[1, k], part.normal[2, k] = x * scale, y * scale, z * scale
+        ends.normal[0, k], ends.normal[1, k], ends.normal[2, k] = x * scale, y * scale, z * scale
     for c in range(3):
         inverse = _1 / extent[c]
         for k in range(count):
-            part.lean[c, k] *= inverse
-            part.local[c, k] *= extent[c]
+            ends.lean[c, k] *= inverse
+            ends.local[c, k] *= extent[c]
 
 
 @no_type_check
@@ -138,21 +153,21 @@ def _turned(matrix, vector, result, count):
 
 @no_type_check
 @kernel
-def _triangle_normals(corners, mine, normal, count):
+def _triangle_normals(corners, rays, normal, count):
     for k in range(count):
-        g = mine.triangle[k]
+        g = rays.triangle[k]
         ax, ay, az = corners[g, 0, 0], corners[g, 0, 1], corners[g, 0, 2]
         bx, by, bz = corners[g, 1, 0] - ax, corners[g, 1, 1] - ay, corners[g, 1, 2] - az
         cx, cy, cz = corners[g, 2, 0] - ax, corners[g, 2, 1] - ay, corners[g, 2, 2] - az
         nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
-        away = nx * mine.direction[0, k] + ny * mine.direction[1, k] + nz * mine.direction[2, k] > _0
+        away = nx * rays.direction[0, k] + ny * rays.direction[1, k] + nz * rays.direction[2, k] > _0
         normal[0, k], normal[1, k], normal[2, k] = (-nx, -ny, -nz) if away else (nx, ny, nz)
 
 
 @no_type_check
 @kernel
 def _unit_normals(kind, first, second, point, normal, count):
-    """`worldgen.scenes.rendering.shapes.unit_normal`."""
+    """`worldgen.scenes.rendering.torch.shapes.unit_normal`."""
     for k in range(count):
         x, y, z = point[0, k], point[1, k], point[2, k]
         if kind == _BOX:

@@ -1,7 +1,7 @@
-"""The textures of `worldgen.scenes.rendering.textures`, which explains them, compiled by numba for a CPU.
+"""Colors of textures, as `worldgen/scenes/rendering/torch/textures.py` computes them.
 
-Points come in batches of one texture, so that all of its numbers are constants of loops, which become vector
-instructions. Sines and exponentials are polynomials: those of the system's library come one by one.
+Points come in batches of one texture, so that all of its numbers are constants of loops, which the compiler vectorizes.
+Sines and exponentials are polynomials: those of the system's library take one number at a time.
 """
 
 import math
@@ -10,8 +10,9 @@ from typing import NamedTuple, no_type_check
 import numpy as np
 import torch
 
-from worldgen.scenes.rendering.numba.shapes import inlined, kernel
-from worldgen.scenes.rendering.textures import OCTAVES, Pattern, octave_waves
+from worldgen.scenes.rendering.constants import OCTAVES, octave_waves
+from worldgen.scenes.rendering.numba.compiling import inlined, kernel
+from worldgen.scenes.textures import Pattern
 
 _WAVES, _NOISE, _COLOR, _WORLEY = (int(Pattern[name]) for name in ("WAVES", "NOISE", "COLOR", "WORLEY"))
 _WOOD, _MARBLE, _BRICKS, _GLYPHS = (int(Pattern[name]) for name in ("WOOD", "MARBLE", "BRICKS", "GLYPHS"))
@@ -23,9 +24,13 @@ _DIRECTIONS = np.stack([octave_waves(octave, torch.device("cpu"), torch.float32)
 _VARIANCE = _F(math.sqrt(2 / _DIRECTIONS.shape[1]))
 
 
-class Room(NamedTuple):
-    """Where textures work: coordinates and a copy of them [3, k], the footprint in radians, the noise, and what makes
-    the color (`worldgen.scenes.rendering.textures._Points.mix`), [k]."""
+class TextureWorkspace(NamedTuple):
+    """Arrays that textures are computed in, for k points.
+
+    q, bent                   [3, k] coordinates, and a copy that the noise bends
+    width, noise              [k] the footprint in radians, and the noise
+    value, tint, fade, share  [k] what the color is mixed from (`TexturePoints.mix` of the torch reference)
+    """
 
     q: np.ndarray
     bent: np.ndarray
@@ -37,22 +42,22 @@ class Room(NamedTuple):
     share: np.ndarray
 
     @staticmethod
-    def of(count: int) -> "Room":
-        """Room for so many points."""
-        return Room(*np.empty((2, 3, count), np.float32), *np.empty((6, count), np.float32))
+    def of(count: int) -> "TextureWorkspace":
+        """Arrays for `count` points."""
+        return TextureWorkspace(*np.empty((2, 3, count), np.float32), *np.empty((6, count), np.float32))
 
 
 @no_type_check
 @kernel
-def texture(row, point, normal, footprint, count, room, color):
-    """`worldgen.scenes.rendering.textures.evaluate` of `count` points [3, k] of one texture [25]; footprint 0 =
+def texture(row, point, normal, footprint, count, work, color):
+    """Colors [3, k] of `count` points [3, k] of one texture [25] (`evaluate` of the torch reference); footprint 0 =
     unfiltered."""
     pattern, sharpness, grain = int(row[23]), row[22], row[24]
     if pattern == _PLAIN and not grain > _0:
         for c in range(3):
             color[c, :count] = row[c]
         return
-    q, width = room.q, room.width
+    q, width = work.q, work.width
     for axis in range(3):
         a, b, c, phase = row[6 + 3 * axis], row[7 + 3 * axis], row[8 + 3 * axis], row[15 + axis]
         for k in range(count):
@@ -62,37 +67,37 @@ def texture(row, point, normal, footprint, count, room, color):
         width[k] = footprint[k] * frequency
     if pattern == _COLOR:
         for c in range(3):
-            _noise(room, _1, _1, _F(40 * c), row[18], row[19], _1, count)
+            _noise(work, _1, _1, _F(40 * c), row[18], row[19], _1, count)
             for k in range(count):
-                color[c, k] = row[c] + _sigmoid(room.noise[k] * sharpness) * (row[3 + c] - row[c])
+                color[c, k] = row[c] + _sigmoid(work.noise[k] * sharpness) * (row[3 + c] - row[c])
         return
     for k in range(count):
-        room.value[k], room.tint[k], room.fade[k], room.share[k] = _0, _0, _1, _HALF
+        work.value[k], work.tint[k], work.fade[k], work.share[k] = _0, _0, _1, _HALF
     if pattern == _WAVES:
-        _waves(row, room, count)
+        _waves(row, work, count)
         width[:count], grain = _0, _0
     elif pattern == _NOISE:
-        _noise(room, _1, _1, _0, row[18], row[19], _1, count)
+        _noise(work, _1, _1, _0, row[18], row[19], _1, count)
         for k in range(count):
-            room.value[k] = room.noise[k]
+            work.value[k] = work.noise[k]
     elif pattern == _WORLEY:
-        _worley(row, room, count)
+        _worley(row, work, count)
     elif pattern == _WOOD:
-        _wood(row, room, count)
+        _wood(row, work, count)
     elif pattern == _MARBLE:
-        _marble(row, room, count)
+        _marble(row, work, count)
     elif pattern == _BRICKS:
-        _bricks(row, normal, room, count)
+        _bricks(row, normal, work, count)
     elif pattern == _GLYPHS:
-        _glyphs(row, normal, room, count)
+        _glyphs(row, normal, work, count)
     elif pattern == _GRADIENT:
         for k in range(count):
-            room.value[k] = q[0, k] / _PI
+            work.value[k] = q[0, k] / _PI
     elif pattern == _ROAD:
-        _road(row, room, count)
+        _road(row, work, count)
     elif pattern == _SPECKLE:
-        _speckle(row, room, count)
-    _mix(row, sharpness, grain, room, count, color)
+        _speckle(row, work, count)
+    _mix(row, sharpness, grain, work, count, color)
 
 
 @no_type_check
@@ -104,8 +109,8 @@ def _length(row, axis):
 @no_type_check
 @inlined
 def _sin(x):
-    """Within 1e-7 of the sine, and the rounding of x itself: pi is subtracted in three parts. Of numbers whose last
-    digit is worth more than a turn, anything in -1..1."""
+    """The sine within 1e-7 and the rounding of x itself: pi is subtracted in three parts. For numbers whose last digit
+    is worth more than a turn, anything in -1..1."""
     n = np.floor(x * _F(1 / math.pi) + _HALF)
     x = x - n * _F(3.140625) - n * _F(9.67502593994140625e-4) - n * _F(1.509957990978376432e-7)
     x = min(max(x, -_F(math.pi / 2)), _F(math.pi / 2))
@@ -118,7 +123,7 @@ def _sin(x):
 @no_type_check
 @inlined
 def exponential(x):
-    """e to the power of x, to 1e-5 of itself or better, and to 1e-7 where it is about 1; never 0, never infinite."""
+    """e to the power of x, within a relative 1e-5 or better, and 1e-7 where it is about 1; never 0, never infinite."""
     x = min(max(x, _F(-87)), _F(87))
     n = np.floor(x * _F(1 / math.log(2)) + _HALF)
     f = x * _F(1 / math.log(2)) - n
@@ -137,14 +142,13 @@ def _sigmoid(x):
 
 @no_type_check
 @kernel
-def _noise(room, across, along, shift, gain, bend, blur, count):
-    """`worldgen.scenes.rendering.textures.noise` at stretched and shifted coordinates, for `blur` times the
-    footprint."""
-    q, total, width = room.bent, room.noise, room.width
+def _noise(work, across, along, shift, gain, bend, blur, count):
+    """`noise` of the torch reference at stretched and shifted coordinates, for `blur` times the footprint."""
+    q, total, width = work.bent, work.noise, work.width
     for k in range(count):
         total[k] = _0
-        q[0, k], q[1, k] = across * room.q[0, k] + shift, across * room.q[1, k] + shift
-        q[2, k] = along * room.q[2, k] + shift
+        q[0, k], q[1, k] = across * work.q[0, k] + shift, across * work.q[1, k] + shift
+        q[2, k] = along * work.q[2, k] + shift
     amplitude, power = _1, _F(1e-12)
     for octave in range(_DIRECTIONS.shape[0]):
         w = _DIRECTIONS[octave]
@@ -184,16 +188,16 @@ def _cell_random(x, y, z, salt):
 
 @no_type_check
 @kernel
-def _mix(row, sharpness, grain, room, count, color):
-    value, tint, fade, share, width = room.value, room.tint, room.fade, room.share, room.width
+def _mix(row, sharpness, grain, work, count, color):
+    value, tint, fade, share, width = work.value, work.tint, work.fade, work.share, work.width
     for k in range(count):
         sharp = min(sharpness, _F(4) / max(width[k], _F(1e-6)))
         share[k] += fade[k] * (_sigmoid(sharp * value[k]) - share[k])
         tint[k] = _1 + fade[k] * tint[k]
     if grain > _0:
-        _noise(room, _F(4), _F(4), _0, _F(0.7), _F(0.7), _F(4), count)
+        _noise(work, _F(4), _F(4), _0, _F(0.7), _F(0.7), _F(4), count)
         for k in range(count):
-            tint[k] *= _1 + grain * room.noise[k]
+            tint[k] *= _1 + grain * work.noise[k]
     for c in range(3):
         start, rise = row[c], row[3 + c] - row[c]
         for k in range(count):
@@ -202,28 +206,28 @@ def _mix(row, sharpness, grain, room, count, color):
 
 @no_type_check
 @kernel
-def _set_fade(room, periods, share, count):
-    """What is seen of a pattern finer than the footprint, and how much of it is."""
+def _set_fade(work, periods, share, count):
+    """How much is left of a pattern finer than the footprint, and the share of its second color."""
     scale = _1 / (_PI * periods)
     for k in range(count):
-        room.fade[k] = min(max(_F(1.5) - room.width[k] * scale, _0), _1)
-        room.share[k] = share
+        work.fade[k] = min(max(_F(1.5) - work.width[k] * scale, _0), _1)
+        work.share[k] = share
 
 
 @no_type_check
 @kernel
-def _waves(row, room, count):
-    q, product = room.q, row[21] > _HALF
+def _waves(row, work, count):
+    q, product = work.q, row[21] > _HALF
     for k in range(count):
         a, b, c = _sin(q[0, k]), _sin(q[1, k]), _sin(q[2, k])
-        room.value[k] = _F(3) * a * b * c if product else a * row[18] + b * row[19] + c * row[20]
+        work.value[k] = _F(3) * a * b * c if product else a * row[18] + b * row[19] + c * row[20]
 
 
 @no_type_check
 @kernel
-def _worley(row, room, count):
+def _worley(row, work, count):
     for k in range(count):
-        x, y, z = room.q[0, k] * _TURN, room.q[1, k] * _TURN, room.q[2, k] * _TURN
+        x, y, z = work.q[0, k] * _TURN, work.q[1, k] * _TURN, work.q[2, k] * _TURN
         left, front, low = np.floor(x - _HALF), np.floor(y - _HALF), np.floor(z - _HALF)
         first, second = _F(9), _F(9)
         nx, ny, nz = _0, _0, _0
@@ -239,29 +243,29 @@ def _worley(row, room, count):
             first = away if closer else first
         border = _F(6) * (np.sqrt(second) - np.sqrt(first)) - _1
         tint = _2 * _cell_random(nx, ny, nz, 9) - _1
-        room.value[k] = tint + row[18] * (border - tint)
-        room.tint[k] = _F(0.25) * tint
-    _set_fade(room, _1, _HALF, count)
+        work.value[k] = tint + row[18] * (border - tint)
+        work.tint[k] = _F(0.25) * tint
+    _set_fade(work, _1, _HALF, count)
 
 
 @no_type_check
 @kernel
-def _wood(row, room, count):
-    _noise(room, _HALF, _F(0.1), _0, _HALF, _F(0.7), _HALF, count)
+def _wood(row, work, count):
+    _noise(work, _HALF, _F(0.1), _0, _HALF, _F(0.7), _HALF, count)
     for k in range(count):
-        x, y = room.q[0, k], room.q[1, k]
-        turns = (np.sqrt(x * x + y * y + _F(1e-6)) + row[18] * room.noise[k]) * _TURN
-        room.value[k] = _2 * (turns - np.floor(turns)) - _1
-    _set_fade(room, _1, _HALF, count)
+        x, y = work.q[0, k], work.q[1, k]
+        turns = (np.sqrt(x * x + y * y + _F(1e-6)) + row[18] * work.noise[k]) * _TURN
+        work.value[k] = _2 * (turns - np.floor(turns)) - _1
+    _set_fade(work, _1, _HALF, count)
 
 
 @no_type_check
 @kernel
-def _marble(row, room, count):
-    _noise(room, _F(0.7), _F(0.7), _0, _F(0.55), _F(0.7), _F(0.7), count)
+def _marble(row, work, count):
+    _noise(work, _F(0.7), _F(0.7), _0, _F(0.55), _F(0.7), _F(0.7), count)
     for k in range(count):
-        room.value[k] = _1 - _2 * abs(_sin(room.q[0, k] + row[18] * room.noise[k]))
-    _set_fade(room, _HALF, _F(0.34), count)
+        work.value[k] = _1 - _2 * abs(_sin(work.q[0, k] + row[18] * work.noise[k]))
+    _set_fade(work, _HALF, _F(0.34), count)
 
 
 @no_type_check
@@ -280,57 +284,57 @@ def _on_surface(row, normal, q, k):
 
 @no_type_check
 @kernel
-def _bricks(row, normal, room, count):
+def _bricks(row, normal, work, count):
     shift, joint, tints = row[18], row[19], row[20]
     for k in range(count):
-        u, v, side = _on_surface(row, normal, room.q, k)
+        u, v, side = _on_surface(row, normal, work.q, k)
         high = np.floor(v)
         u += shift * (high - _2 * np.floor(high * _HALF))
         column = np.floor(u)
         edge = min(_HALF - abs(u - column - _HALF), _HALF - abs(v - high - _HALF))
-        room.tint[k] = tints * (_2 * _cell_random(column, high, side, 3) - _1)
+        work.tint[k] = tints * (_2 * _cell_random(column, high, side, 3) - _1)
         value = _F(8) * (edge - joint * _HALF) / max(joint, _F(0.02))
-        room.value[k] = min(max(value, _F(-3)), _F(3))
-    _set_fade(room, _1, (_1 - joint) * (_1 - joint), count)
+        work.value[k] = min(max(value, _F(-3)), _F(3))
+    _set_fade(work, _1, (_1 - joint) * (_1 - joint), count)
 
 
 @no_type_check
 @kernel
-def _glyphs(row, normal, room, count):
+def _glyphs(row, normal, work, count):
     for k in range(count):
-        u, v, side = _on_surface(row, normal, room.q, k)
+        u, v, side = _on_surface(row, normal, work.q, k)
         column, line = np.floor(u), np.floor(v)
         letter = np.floor(_cell_random(column, line, side, 5) * _F(90))
         x, y = np.floor((u - column) * _F(7) - _1), np.floor((v - line) * _F(9) - _1)
         within = (x >= _0) & (x < _F(5)) & (y >= _0) & (y < _F(7))
         mirrored = letter - _2 * np.floor(letter * _HALF) == _0
         x = min(x, _F(4) - x) if mirrored else x
-        room.value[k] = _1 if within & (_cell_random(x, y, letter, 7) < _HALF) else _F(-1)
-    _set_fade(room, _F(0.125), _F(0.5 * 35 / 63), count)
+        work.value[k] = _1 if within & (_cell_random(x, y, letter, 7) < _HALF) else _F(-1)
+    _set_fade(work, _F(0.125), _F(0.5 * 35 / 63), count)
 
 
 @no_type_check
 @kernel
-def _road(row, room, count):
+def _road(row, work, count):
     dash, lanes, line = row[18], row[19], row[20]
-    _set_fade(room, _F(0.04), _0, count)
+    _set_fade(work, _F(0.04), _0, count)
     for k in range(count):
-        along, across = room.q[0, k] * _TURN, room.q[1, k] * _TURN
+        along, across = work.q[0, k] * _TURN, work.q[1, k] * _TURN
         nearest = np.rint(across)
         outer, inside = abs(nearest) >= lanes - _HALF, abs(nearest) <= lanes + _HALF
         solid = outer | (along - np.floor(along) < dash)
-        room.value[k] = _1 if (abs(across - nearest) < line * _HALF) & inside & solid else _F(-1)
-        room.share[k] = (line if outer else line * dash) if inside else _0
+        work.value[k] = _1 if (abs(across - nearest) < line * _HALF) & inside & solid else _F(-1)
+        work.share[k] = (line if outer else line * dash) if inside else _0
 
 
 @no_type_check
 @kernel
-def _speckle(row, room, count):
+def _speckle(row, work, count):
     for k in range(count):
-        x, y, z = room.q[0, k] * _TURN, room.q[1, k] * _TURN, room.q[2, k] * _TURN
+        x, y, z = work.q[0, k] * _TURN, work.q[1, k] * _TURN, work.q[2, k] * _TURN
         cx, cy, cz = np.floor(x), np.floor(y), np.floor(z)
         radius = _F(0.2) + _F(0.25) * _cell_random(cx, cy, cz, 2)
         away = np.sqrt((x - cx - _HALF) ** 2 + (y - cy - _HALF) ** 2 + (z - cz - _HALF) ** 2)
         value = _F(8) * (radius - away) if _cell_random(cx, cy, cz, 4) < row[18] else _F(-1)
-        room.value[k] = min(max(value, _F(-1)), _1)
-    _set_fade(room, _F(0.6), _F(0.2) * row[18], count)
+        work.value[k] = min(max(value, _F(-1)), _1)
+    _set_fade(work, _F(0.6), _F(0.2) * row[18], count)

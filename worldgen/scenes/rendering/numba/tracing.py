@@ -1,5 +1,4 @@
-"""The tracer for a CPU, compiled by numba: the same answers as `worldgen.scenes.rendering.tracing`, several times
-sooner.
+"""The tracer: the same hits as `worldgen/scenes/rendering/torch/tracing.py` finds, several times faster.
 
 For every bundle of rays the primitives whose bounding balls its cone touches are tried one after the other, each on all
 rays of the bundle (`worldgen/scenes/rendering/numba/shapes.py`).
@@ -8,26 +7,29 @@ rays of the bundle (`worldgen/scenes/rendering/numba/shapes.py`).
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from worldgen.scenes.rendering.numba import shapes as fast_shapes
-from worldgen.scenes.rendering.numba.shapes import digest, enter, enter_triangle, entry, inlined, kernel, spliced
-from worldgen.scenes.rendering.shapes import Shape
+from worldgen.scenes import shapes as shape_kinds
+from worldgen.scenes.compiling import source_digest
+from worldgen.scenes.rendering.numba import compiling, shapes
+from worldgen.scenes.rendering.numba.compiling import entry, inlined, kernel, spliced
+from worldgen.scenes.rendering.numba.shapes import enter, enter_triangle
+from worldgen.scenes.rendering.solids import Hits, Solids
+from worldgen.scenes.shapes import Shape
 
-if TYPE_CHECKING:
-    from worldgen.scenes.rendering.tracing import Hits, Solids
-
+SOURCES = (compiling, shapes, shape_kinds)  # what the compiled code is made from, beside this file
 _MESH = int(Shape.MESH)
 _0, _1, _HALF, _INF, _LEAST = np.float32(0), np.float32(1), np.float32(0.5), np.float32(np.inf), np.float32(1e-30)
 _CLUSTER = 16  # triangles in a row that share a ball
 
 
-class Bodies(NamedTuple):
-    """`Solids` as arrays, and balls (center, radius) around the meshes' triangles: each alone, and so many in a row."""
+class SolidArrays(NamedTuple):
+    """`Solids` as arrays, with a ball (center, radius) around each triangle of the meshes and around each cluster of
+    triangles in a row."""
 
     kind: np.ndarray
     affine: np.ndarray
@@ -40,7 +42,7 @@ class Bodies(NamedTuple):
     clusters: np.ndarray
 
     @staticmethod
-    def of(solids: "Solids") -> "Bodies":
+    def of(solids: Solids) -> "SolidArrays":
         """The arrays share the tensors' memory where they can."""
         parts = (solids.kind, solids.unit_from_world, solids.form, solids.center, solids.reach, solids.corners)
         rows = arrays(*parts, solids.owner)
@@ -48,11 +50,11 @@ class Bodies(NamedTuple):
         balls = np.empty((images, triangles, 4), np.float32)
         clusters = np.empty((images, -(-triangles // _CLUSTER), 4), np.float32)
         _bound_triangles(rows[5], rows[6], balls, clusters)  # type: ignore[call-arg]
-        return Bodies._make([*rows, balls, clusters])
+        return SolidArrays._make([*rows, balls, clusters])
 
 
 class Workspace(NamedTuple):
-    """Where the tracer works: rays in a primitive's frame, [3, k] each, and the cone around them."""
+    """Arrays that the tracer works in: rays in a primitive's frame, [3, k] each, and the cone around them."""
 
     o: np.ndarray
     d: np.ndarray
@@ -60,7 +62,7 @@ class Workspace(NamedTuple):
 
     @staticmethod
     def of(rays: int) -> "Workspace":
-        """For bundles of so many rays."""
+        """For bundles of `rays` rays."""
         return Workspace._make([*np.empty((2, 3, rays), np.float32), np.empty(10, np.float32)])
 
 
@@ -70,7 +72,7 @@ def arrays(*tensors: Tensor) -> list[np.ndarray]:
 
 
 def in_threads(work: Callable[[int, int], None], images: int) -> None:
-    """Do the images from one to another, all of them in as many threads as torch uses."""
+    """Run `work(first, last)` on ranges that together are all images, in as many threads as torch uses."""
     threads = min(torch.get_num_threads(), images)
     if threads == 1:
         work(0, images)
@@ -80,14 +82,12 @@ def in_threads(work: Callable[[int, int], None], images: int) -> None:
             list(pool.map(work, edges[:-1], edges[1:]))
 
 
-def trace_cpu(solids: "Solids", origin: Tensor, direction: Tensor) -> "Hits":
-    """`trace` for float32 tensors on a CPU, in as many threads as torch uses."""
-    from worldgen.scenes.rendering.tracing import Hits
-
+def trace_numba(solids: Solids, origin: Tensor, direction: Tensor) -> Hits:
+    """`worldgen.scenes.rendering.tracing.trace` for float32 tensors on a CPU, in as many threads as torch uses."""
     images, bundles, _, rays = torch.broadcast_shapes(origin.shape, direction.shape)
     t = np.empty((images, bundles, rays), np.float32)
     slot, triangle = np.empty(t.shape, np.int32), np.empty(t.shape, np.int32)
-    bodies, starts, ends = Bodies.of(solids), *arrays(origin, direction)
+    bodies, starts, ends = SolidArrays.of(solids), *arrays(origin, direction)
 
     def some(first: int, last: int) -> None:
         _compiled()(first, last, bodies, starts, ends, Workspace.of(rays), t, slot, triangle)
@@ -98,64 +98,64 @@ def trace_cpu(solids: "Solids", origin: Tensor, direction: Tensor) -> "Hits":
 
 @cache
 def _compiled() -> Callable[..., None]:
-    """`_trace`, kept on disk while all it is made of stays the same: numba itself looks at this file alone."""
-    made_of = digest(fast_shapes)
+    """`_trace`, kept on disk until one of its sources changes."""
+    sources = source_digest(*SOURCES)
 
     @no_type_check
     @entry
-    def trace(first, last, bodies, origin, direction, work, t, slot, triangle):
-        if made_of >= 0:
-            _trace(first, last, bodies, origin, direction, work, t, slot, triangle)
+    def trace_images(first, last, solids, origin, direction, work, t, slot, triangle):
+        if sources >= 0:
+            _trace(first, last, solids, origin, direction, work, t, slot, triangle)
 
-    return trace
+    return trace_images
 
 
 @no_type_check
 @spliced
-def _trace(first, last, bodies, origin, direction, work, t, slot, triangle):
+def _trace(first, last, solids, origin, direction, work, t, slot, triangle):
     for p in range(first, last):
         for b in range(t.shape[1]):
-            # A shared one has an axis of length 1.
+            # An axis of length 1 is shared.
             start, towards = origin[p, b % origin.shape[1]], direction[p, b % direction.shape[1]]
-            first_hits(bodies, p, start, towards, work, t[p, b], slot[p, b], triangle[p, b])
+            first_hits(solids, p, start, towards, work, t[p, b], slot[p, b], triangle[p, b])
 
 
 @no_type_check
 @kernel
-def first_hits(bodies, p, start, towards, work, t, slot, triangle):
+def first_hits(solids, p, start, towards, work, t, slot, triangle):
     """What the rays [3, k or more] of one bundle of image p hit first: t, slot and triangle [k].
 
-    start, towards  with an axis of length 1 if shared
+    start, towards  an axis of length 1 is shared
     """
     for k in range(len(t)):
         t[k], slot[k], triangle[k] = _INF, -1, -1
     o, d, cone = work.o, work.d, work.cone
     _cone_around(start, towards, len(t), cone)
-    for n in range(bodies.kind.shape[1]):
-        shape = bodies.kind[p, n]
-        if shape < 0 or not _touches(cone, bodies.center[p, n], bodies.reach[p, n]):
+    for n in range(solids.kind.shape[1]):
+        shape = solids.kind[p, n]
+        if shape < 0 or not _touches(cone, solids.center[p, n], solids.reach[p, n]):
             continue
         if shape == _MESH:
-            _mesh(bodies, p, n, cone, start, towards, o, d, t, slot, triangle)
+            _mesh(solids, p, n, cone, start, towards, o, d, t, slot, triangle)
             continue
-        _to_unit(bodies.affine[p, n], start, towards, o, d, len(t))
-        first, second = bodies.form[p, n, 0], bodies.form[p, n, 1]
+        _to_unit(solids.affine[p, n], start, towards, o, d, len(t))
+        first, second = solids.form[p, n, 0], solids.form[p, n, 1]
         enter(shape, first, second, o, d, t, slot, triangle, n)
 
 
 @no_type_check
 @spliced
-def _mesh(bodies, p, n, cone, start, towards, o, d, t, slot, triangle):
+def _mesh(solids, p, n, cone, start, towards, o, d, t, slot, triangle):
     for k in range(len(t)):
         i, j = min(k, start.shape[1] - 1), min(k, towards.shape[1] - 1)
         for axis in range(3):
             o[axis, k], d[axis, k] = start[axis, i], towards[axis, j]
-    for c in range(bodies.clusters.shape[1]):
-        if not _touches(cone, bodies.clusters[p, c, :3], bodies.clusters[p, c, 3]):
+    for c in range(solids.clusters.shape[1]):
+        if not _touches(cone, solids.clusters[p, c, :3], solids.clusters[p, c, 3]):
             continue
-        for m in range(c * _CLUSTER, min((c + 1) * _CLUSTER, bodies.owner.shape[1])):
-            if bodies.owner[p, m] == n and _touches(cone, bodies.balls[p, m, :3], bodies.balls[p, m, 3]):
-                enter_triangle(bodies.corners[p, m], o, d, t, slot, triangle, n, m)
+        for m in range(c * _CLUSTER, min((c + 1) * _CLUSTER, solids.owner.shape[1])):
+            if solids.owner[p, m] == n and _touches(cone, solids.balls[p, m, :3], solids.balls[p, m, 3]):
+                enter_triangle(solids.corners[p, m], o, d, t, slot, triangle, n, m)
 
 
 @no_type_check
@@ -217,7 +217,7 @@ def _cone_around(start, towards, count, cone):
         return
     for axis in range(3):
         cone[4 + axis] /= scale
-    widest = _0  # the longest chord, since the cosine knows nothing of small angles
+    widest = _0  # the longest chord: a cosine in float32 cannot tell small angles apart
     for k in range(ends):
         scale = _1 / np.sqrt(max(towards[0, k] ** 2 + towards[1, k] ** 2 + towards[2, k] ** 2, _LEAST))
         x, y, z = towards[0, k] * scale - cone[4], towards[1, k] * scale - cone[5], towards[2, k] * scale - cone[6]
@@ -232,7 +232,7 @@ def _cone_around(start, towards, count, cone):
 @no_type_check
 @kernel
 def _touches(cone, center, radius):
-    """Whether a ball may meet a ray of the cone; an endless one always does."""
+    """Whether a ball may touch a ray of the cone; an infinite one always does."""
     if cone[9] > _HALF or radius == _INF:
         return True
     x, y, z = center[0] - cone[0], center[1] - cone[1], center[2] - cone[2]

@@ -1,81 +1,13 @@
-"""Procedural textures: a pattern of the point on a surface, between two colors, prefiltered by the ray's footprint.
-
-A texture has coordinates q = wave p + phase (radians; p in metres in the object's own frame), a `pattern` that turns q
-into a value of about -1..1, and two colors mixed by the value, softly or hard (`sharpness`). So one row of numbers
-says it all, and a hit's texture is fetched by one gather.
-
-waves       sum or product of three sine waves: stripes, checks, blotches (never filtered: the frozen evaluation set)
-noise       several octaves of turbulence, amplitude `a` per octave (0.5 is 1/f, that of natural images), bent by `b`
-color      the same with three independent channels
-worley      cells around scattered points: `a` 0 = cells of one tint, 1 = their borders
-wood        rings about the q_2 axis, bent by noise of strength `a`
-marble      veins: a wave bent by noise of strength `a`
-bricks      rows of bricks on the surface, every other row shifted by `a` of a brick, with joints of share `b`; tints
-            vary by `c` (a = 0: tiles; wide joints: windows of a facade)
-glyphs      a random letter of 5 x 7 dots in every cell
-gradient    from one color to the other along q_0
-road        lane lines along q_0 at whole periods of q_1 for |q_1| < `b` periods; dashes of share `a` but the outer two
-speckle     small round dots in a share `a` of the cells
-plain       the first color alone
-"""
+"""Colors of procedural textures (`worldgen.scenes.textures`, which says what each pattern is)."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum
 
 import torch
 from torch import Tensor
 
-OCTAVES = 5
-_WAVES = 5  # an octave
-
-
-class Pattern(IntEnum):
-    """What a texture shows."""
-
-    WAVES = 0
-    NOISE = 1
-    COLOR = 2
-    WORLEY = 3
-    WOOD = 4
-    MARBLE = 5
-    BRICKS = 6
-    GLYPHS = 7
-    GRADIENT = 8
-    ROAD = 9
-    SPECKLE = 10
-    PLAIN = 11
-
-
-@dataclass(frozen=True)
-class Textures:
-    """Textures with any batch shape b. Colors are linear light.
-
-    color_a, color_b [*b, 3]; wave [*b, 3 waves, 3] radians per metre; phase [*b, 3]; weight [*b, 3] of the sum, or
-    the pattern's a, b, c; product [*b] 1 = multiply the waves instead; sharpness [*b]; pattern [*b] a `Pattern`;
-    grain [*b] strength of the fine noise over all of it
-    """
-
-    color_a: Tensor
-    color_b: Tensor
-    wave: Tensor
-    phase: Tensor
-    weight: Tensor
-    product: Tensor
-    sharpness: Tensor
-    pattern: Tensor
-    grain: Tensor
-
-    def table(self) -> Tensor:
-        """All numbers of each texture in one row [*b, 25], so that a gather fetches a hit's texture at once."""
-        single = (self.product, self.sharpness, self.pattern, self.grain)
-        wave = self.wave.flatten(-2)
-        parts = [self.color_a, self.color_b, wave, self.phase, self.weight, *(part[..., None] for part in single)]
-        return torch.cat([part.to(self.wave.dtype) for part in parts], -1)
-
-
-ROW = 25
+from worldgen.scenes.rendering.constants import OCTAVES, WAVES_PER_OCTAVE, octave_waves
+from worldgen.scenes.textures import Pattern
 
 
 def evaluate(columns: Tensor, row: Tensor, point: Tensor, normal: Tensor, footprint: Tensor | None) -> Tensor:
@@ -96,12 +28,12 @@ def evaluate(columns: Tensor, row: Tensor, point: Tensor, normal: Tensor, footpr
             continue
         texture = columns.index_select(1, row[chosen])
         width = None if footprint is None else footprint[chosen]
-        result = _PATTERNS[Pattern(kind)](_Points(texture, point[:, chosen], normal[:, chosen], width))
+        result = _PATTERNS[Pattern(kind)](TexturePoints(texture, point[:, chosen], normal[:, chosen], width))
         color = color.index_copy(1, chosen, result)
     return color
 
 
-class _Points:
+class TexturePoints:
     """Points of one pattern, with their textures' numbers by name."""
 
     def __init__(self, rows: Tensor, point: Tensor, normal: Tensor, footprint: Tensor | None):
@@ -167,7 +99,7 @@ def noise(q: Tensor, gain: Tensor | float, width: Tensor | None, bend: Tensor | 
     for octave in range(OCTAVES):
         directions = octave_waves(octave, q.device, q.dtype)
         waves = (torch.tensordot(directions[:, :3], q, 1) + directions[:, 3:]).sin()
-        value = waves.sum(0) * math.sqrt(2 / _WAVES)
+        value = waves.sum(0) * math.sqrt(2 / WAVES_PER_OCTAVE)
         fade = 1.0 if width is None else torch.exp(-0.5 * (width * (scale * 1.15)) ** 2)
         total = total + amplitude * fade * value
         power = power + amplitude * amplitude
@@ -175,18 +107,6 @@ def noise(q: Tensor, gain: Tensor | float, width: Tensor | None, bend: Tensor | 
         bent = torch.stack([waves[1], waves[2], waves[0]])
         q, scale = 2.03 * q + bend * bent, scale * 2.03
     return total / torch.as_tensor(power).sqrt()
-
-
-def octave_waves(octave: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Wave vectors and phases [waves, 4] of one octave: spread over the half sphere, other ones in every octave."""
-    index = torch.arange(_WAVES, dtype=torch.float64) + 0.5
-    azimuth = 2.399963 * (index + 1.7 * octave) + 0.9 * octave  # the golden angle
-    height = 1 - index / _WAVES
-    ring = (1 - height * height).sqrt()
-    length = 0.8 + 0.5 * ((index * 0.618 + 0.37 * octave) % 1)
-    phase = 12.9898 * (index + _WAVES * octave)
-    vectors = torch.stack([ring * azimuth.cos(), ring * azimuth.sin(), height], -1) * length[:, None]
-    return torch.cat([vectors, phase[:, None]], -1).to(device=device, dtype=dtype)
 
 
 def cell_random(cell: Tensor, salt: Tensor | int) -> Tensor:
@@ -201,25 +121,25 @@ def cell_random(cell: Tensor, salt: Tensor | int) -> Tensor:
     return (state & 0xFFFFFF).to(torch.float32) / 2**24
 
 
-def _waves(points: _Points) -> Tensor:
+def _waves(points: TexturePoints) -> Tensor:
     waves = points.q.sin()
     value = torch.where(points.product > 0.5, 3 * waves[0] * waves[1] * waves[2], (waves * points.weight).sum(0))
     return torch.lerp(points.color_a, points.color_b, torch.sigmoid(points.sharpness * value))
 
 
-def _noise(points: _Points) -> Tensor:
+def _noise(points: TexturePoints) -> Tensor:
     gain, bend, _ = points.weight
     return points.mix(noise(points.q, gain, points.width(), bend))
 
 
-def _color(points: _Points) -> Tensor:
+def _color(points: TexturePoints) -> Tensor:
     gain, bend, _ = points.weight
     shares = [noise(points.q + 40.0 * channel, gain, points.width(), bend) for channel in range(3)]
     share = torch.sigmoid(torch.stack(shares) * points.sharpness)
     return torch.lerp(points.color_a, points.color_b, share)
 
 
-def _worley(points: _Points) -> Tensor:
+def _worley(points: TexturePoints) -> Tensor:
     """Distances to the nearest and second nearest of one random point a cell (Worley 1996), over 2^3 cells nearby."""
     q = points.q / (2 * math.pi)
     base = (q - 0.5).floor()
@@ -239,13 +159,13 @@ def _worley(points: _Points) -> Tensor:
     return points.mix(torch.lerp(tint, border, points.weight[0]), 0.25 * tint, _fade(points, 1.0))
 
 
-def _fade(points: _Points, periods: float) -> Tensor | float:
+def _fade(points: TexturePoints, periods: float) -> Tensor | float:
     """1 where cells of so many periods are larger than the footprint, falling to 0 where they are smaller than it."""
     width = points.width()
     return 1.0 if width is None else (1.5 - width / (math.pi * periods)).clamp(0, 1)
 
 
-def _wood(points: _Points) -> Tensor:
+def _wood(points: TexturePoints) -> Tensor:
     x, y, z = points.q
     slow = None if (width := points.width()) is None else 0.5 * width
     bent = noise(torch.stack([0.5 * x, 0.5 * y, 0.1 * z]), 0.5, slow)
@@ -253,14 +173,14 @@ def _wood(points: _Points) -> Tensor:
     return points.mix(rings / math.pi - 1, fade=_fade(points, 1.0))
 
 
-def _marble(points: _Points) -> Tensor:
+def _marble(points: TexturePoints) -> Tensor:
     width = points.width()
     bent = noise(0.7 * points.q, 0.55, None if width is None else 0.7 * width)
     value = 1 - 2 * (points.q[0] + points.weight[0] * bent).sin().abs()
     return points.mix(value, fade=_fade(points, 0.5), share=0.34)
 
 
-def _bricks(points: _Points) -> Tensor:
+def _bricks(points: TexturePoints) -> Tensor:
     shift, joint, tints = points.weight
     u, v, side = points.on_surface()
     row = v.floor()
@@ -272,7 +192,7 @@ def _bricks(points: _Points) -> Tensor:
     return points.mix(value.clamp(-3, 3), tint, _fade(points, 1.0), (1 - joint).square())
 
 
-def _glyphs(points: _Points) -> Tensor:
+def _glyphs(points: TexturePoints) -> Tensor:
     u, v, side = points.on_surface()
     cell = torch.stack([u.floor(), v.floor(), side.to(u)])
     letter = (cell_random(cell, 5) * 90).floor().to(u)  # an alphabet, not a new sign every time
@@ -285,11 +205,11 @@ def _glyphs(points: _Points) -> Tensor:
     return points.mix(ink, fade=_fade(points, 1 / 8), share=0.5 * 35 / 63)
 
 
-def _gradient(points: _Points) -> Tensor:
+def _gradient(points: TexturePoints) -> Tensor:
     return points.mix(points.q[0] / math.pi)
 
 
-def _road(points: _Points) -> Tensor:
+def _road(points: TexturePoints) -> Tensor:
     dash, lanes, line = points.weight
     along, across = points.q[0] / (2 * math.pi), points.q[1] / (2 * math.pi)
     nearest = across.round()
@@ -301,7 +221,7 @@ def _road(points: _Points) -> Tensor:
     return points.mix(paint, fade=_fade(points, 0.04), share=share)
 
 
-def _speckle(points: _Points) -> Tensor:
+def _speckle(points: TexturePoints) -> Tensor:
     q = points.q / (2 * math.pi)
     cell = q.floor()
     radius = 0.2 + 0.25 * cell_random(cell, 2).to(q)
@@ -312,13 +232,13 @@ def _speckle(points: _Points) -> Tensor:
     return points.mix(value.clamp(-1, 1), fade=_fade(points, 0.6), share=0.2 * points.weight[0])
 
 
-def _plain(points: _Points) -> Tensor:
+def _plain(points: TexturePoints) -> Tensor:
     if bool((points.grain > 0).any()):
         return points.mix(torch.zeros_like(points.q[0]))
     return points.color_a
 
 
-_PATTERNS: dict[Pattern, Callable[[_Points], Tensor]] = {
+_PATTERNS: dict[Pattern, Callable[[TexturePoints], Tensor]] = {
     Pattern.WAVES: _waves,
     Pattern.NOISE: _noise,
     Pattern.COLOR: _color,

@@ -9,15 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldgen.scenes.rendering.shapes import unit_normal
-from worldgen.scenes.rendering.textures import evaluate
-from worldgen.scenes.rendering.tracing import Hits, Solids, trace
+from worldgen.scenes.rendering.constants import NEAREST_LAMP_M, SHADOW_BIAS
+from worldgen.scenes.rendering.solids import Hits, Solids
+from worldgen.scenes.rendering.torch.shapes import unit_normal
+from worldgen.scenes.rendering.torch.textures import evaluate
+from worldgen.scenes.rendering.tracing import trace
 from worldgen.scenes.scene import Scene
-
-SHADOW_BIAS = 1e-3  # metres, and share of a lamp's distance, by which shadow rays keep off surfaces
-NEAREST_LAMP_M = 0.2  # nearer than that a lamp gets no brighter
-GRAZING = 1e-2  # sine of the least angle to the image plane at which a point still has a pixel position
-UNSEEN = 1e-3  # share of the distance by which a point may be missed and still count as seen
 
 
 @dataclass(frozen=True)
