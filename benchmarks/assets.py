@@ -24,10 +24,10 @@ from geometry.interop.open3d import fuse_tsdf_open3d
 from geometry.io.assets.gltf import write_glb
 from geometry.io.files import write_file
 from geometry.io.images import write_png
-from geometry.mesh.meshes import Mesh, largest_components, surface_points
+from geometry.mesh.meshes import Mesh, TexturedMesh, largest_components, surface_points
 from geometry.mesh.rasterizing import render_mesh
 from geometry.mesh.simplifying import simplify
-from geometry.mesh.texturing import TexturedMesh, bake, render_textured, unwrap
+from geometry.mesh.texturing import bake, render_textured, unwrap
 from geometry.mesh.tsdf import fuse_tsdf
 from geometry.points.neighbors import nearest_neighbors
 from geometry.rotation.transforms import look_at

@@ -39,8 +39,7 @@ from geometry.io.exr import write_exr
 from geometry.io.images import write_depth_png, write_png
 from geometry.io.trajectories.pose_files import write_kitti, write_tum
 from geometry.io.video import write_mp4
-from geometry.mesh.meshes import Mesh
-from geometry.mesh.texturing import TexturedMesh
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.points.pointclouds import PointCloud
 from geometry.rotation.transforms import rigid, rotation_about
 

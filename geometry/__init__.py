@@ -57,11 +57,11 @@ from geometry.image.resampling import resample, resampling_map, undistort
 from geometry.image.soft_warping import soft_forward_warp
 from geometry.image.structural_similarity import ssim
 from geometry.image.warping import backward_visible, backward_warp, fill_nearest, forward_warp
-from geometry.mesh.meshes import Mesh, largest_components, surface_points, vertex_normals
+from geometry.mesh.meshes import Mesh, TexturedMesh, largest_components, surface_points, vertex_normals
 from geometry.mesh.rasterizing import Raster, interpolate, rasterize, render_mesh, shade
 from geometry.mesh.simplifying import simplify
 from geometry.mesh.soft_rasterizing import soft_render_mesh, soft_silhouette
-from geometry.mesh.texturing import TexturedMesh, bake, render_textured, unwrap
+from geometry.mesh.texturing import bake, render_textured, unwrap
 from geometry.mesh.tsdf import fuse_tsdf
 from geometry.points.fusion import fuse_points
 from geometry.points.neighbors import (

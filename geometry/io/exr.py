@@ -38,7 +38,7 @@ def write_exr(
     channels: dict[str, np.ndarray] = {}
     if rgb is not None:
         if not bool(rgb.isfinite().all()):
-            raise InputError(f"{path}: image with NaN or infinite values; expected finite ones")
+            raise InputError(f"{path}: image with NaN or Inf; expected finite values")
         light = linear_from_srgb(rgb.detach().cpu().float())
         channels |= {name: layer.contiguous().numpy() for name, layer in zip("RGB", light)}
     if depth is not None:
@@ -87,7 +87,7 @@ def read_exr(
     rgb = srgb_from_linear(torch.stack(tensors[:3])) if colors else None
     depth = tensors[-1][None] if "Z" in layers else None
     if rgb is not None and not bool(rgb.isfinite().all()):
-        raise InputError(f"{path}: colors with NaN or infinity; expected finite ones")
+        raise InputError(f"{path}: colors with NaN or Inf; expected finite numbers")
     if depth is not None and not bool((depth >= 0).all()):
         raise InputError(f"{path}: depth with negative numbers or NaN; expected metres, 0 = unknown, inf = sky")
     return rgb, depth

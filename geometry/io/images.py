@@ -126,7 +126,7 @@ def write_png(path: Path | str, rgb: Float[torch.Tensor, "3 h w"]) -> None:
     """
     path = Path(path)
     if not bool(rgb.isfinite().all()):
-        raise InputError(f"{path}: image with NaN or infinite values; expected 0..1")
+        raise InputError(f"{path}: image with NaN or Inf; expected 0..1")
     write_file(path, encode_png(rgb))
 
 
@@ -135,7 +135,7 @@ def encode_png(rgb: Float[torch.Tensor, "3 h w"]) -> bytes:
     from PIL import Image
 
     if not bool(rgb.isfinite().all()):
-        raise InputError("image with NaN or infinite values; expected 0..1")
+        raise InputError("image with NaN or Inf; expected 0..1")
     pixels = (rgb.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).movedim(0, -1).numpy()
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")

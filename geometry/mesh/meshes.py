@@ -1,4 +1,4 @@
-"""Triangle meshes."""
+"""Triangle meshes as values, plain and textured, and what follows from their triangles alone."""
 
 from dataclasses import dataclass, replace
 
@@ -13,9 +13,13 @@ from geometry.similarity import Similarity
 class Mesh:
     """Triangles in the world, counter-clockwise seen from outside.
 
-    vertices  [v, 3] metres
-    faces     [t, 3] indices of vertices
-    colors   [v, 3] sRGB in 0..1, or None
+    Attributes:
+        vertices: [v, 3] metres.
+        faces: [t, 3] indices of vertices.
+        colors: [v, 3] sRGB in 0..1, or None.
+
+    Raises:
+        InputError: shapes disagree, or faces name vertices that do not exist.
     """
 
     vertices: Float[torch.Tensor, "v 3"]
@@ -44,10 +48,53 @@ class Mesh:
         return replace(self, vertices=self.vertices.double())
 
 
-def vertex_normals(mesh: Mesh) -> Float[torch.Tensor, "v 3"]:
-    """Unit outward normals: the mean of the faces around each vertex, weighted by area.
+@dataclass(frozen=True)
+class TexturedMesh:
+    """A mesh whose colors are in an image; colors of its vertices do not count.
 
-    A vertex without a face of positive area gets (0, 0, 1).
+    Positions in the texture are (u, v) in 0..1 from its upper left corner, u to the right and v down, so that texel
+    (row, column) has its center at ((column + 0.5) / width, (row + 0.5) / height), as in our images and in glTF.
+
+    Attributes:
+        mesh: each vertex is there once for every position it has in the texture: twice and more along seams.
+        uv: [v, 2] positions in the texture.
+        texture: [3, h, w] sRGB in 0..1.
+
+    Raises:
+        InputError: shapes disagree, or positions are outside the texture.
+    """
+
+    mesh: Mesh
+    uv: Float[torch.Tensor, "v 2"]
+    texture: Float[torch.Tensor, "3 h w"]
+
+    def __post_init__(self) -> None:
+        uv, texture = tuple(self.uv.shape), tuple(self.texture.shape)
+        if uv != (len(self.mesh.vertices), 2) or len(texture) != 3 or texture[0] != 3 or min(texture) < 1:
+            raise InputError(
+                f"textured mesh: {len(self.mesh.vertices)} vertices, uv {uv}, texture {texture}; "
+                "expected [v, 3], [v, 2] and [3, h, w]"
+            )
+        if not bool(((self.uv >= 0) & (self.uv <= 1)).all()):
+            raise InputError("textured mesh: positions outside the texture or NaN; expected u and v in 0..1")
+
+    def transformed(self, new_from_old: Similarity) -> "TexturedMesh":
+        """The textured mesh in the new world."""
+        return replace(self, mesh=self.mesh.transformed(new_from_old))
+
+    def with_float64_positions(self) -> "TexturedMesh":
+        """The same textured mesh with its vertices in float64."""
+        return replace(self, mesh=self.mesh.with_float64_positions())
+
+
+def vertex_normals(mesh: Mesh) -> Float[torch.Tensor, "v 3"]:
+    """Normals at the vertices: the mean of the faces around each one, weighted by area.
+
+    Args:
+        mesh: v vertices.
+
+    Returns:
+        Unit vectors that point outward; (0, 0, 1) at vertices without a face of positive area.
     """
     a, b, c = mesh.vertices.double()[mesh.faces].unbind(1)
     twice_area = torch.linalg.cross(b - a, c - a)
@@ -59,7 +106,7 @@ def vertex_normals(mesh: Mesh) -> Float[torch.Tensor, "v 3"]:
 
 
 def components(mesh: Mesh) -> Int[torch.Tensor, "v"]:
-    """For every vertex the lowest index of a vertex it is connected to by edges: one label per connected piece.
+    """For every vertex the lowest index of a vertex it is connected to by edges: one label per connected component.
 
     Each label moves to its neighbors' minimum, then jumps to its own label's label, until nothing changes.
     """
@@ -75,9 +122,15 @@ def components(mesh: Mesh) -> Int[torch.Tensor, "v"]:
 
 
 def largest_components(mesh: Mesh, min_fraction: float = 0.05) -> Mesh:
-    """The mesh without its small floating pieces and without vertices that no face uses.
+    """Remove small floating pieces of a mesh, and vertices that no face uses.
 
-    Kept are connected pieces with at least `min_fraction` of the largest piece's number of faces; 1 keeps the largest.
+    Args:
+        mesh: any mesh.
+        min_fraction: components with at least this share of the largest one's number of faces are kept; 1 keeps the
+            largest.
+
+    Returns:
+        The mesh of the components that are kept.
     """
     if not len(mesh.faces):
         return Mesh(mesh.vertices[:0], mesh.faces, None if mesh.colors is None else mesh.colors[:0])
@@ -89,9 +142,18 @@ def largest_components(mesh: Mesh, min_fraction: float = 0.05) -> Mesh:
 
 
 def surface_points(mesh: Mesh, count: int, seed: int = 0) -> Float[torch.Tensor, "count 3"]:
-    """Points spread evenly over a mesh's surface, at random: a face by its area, then uniformly in it. float64.
+    """Draw points uniformly from the surface of a mesh: a face by its area, then a point in it.
 
-    Raises InputError for a mesh without area.
+    Args:
+        mesh: a mesh of positive area.
+        count: number of points.
+        seed: of the random numbers.
+
+    Returns:
+        Points in the world, metres, float64.
+
+    Raises:
+        InputError: a mesh without area.
     """
     a, b, c = mesh.vertices.double()[mesh.faces].unbind(1)
     area = torch.linalg.cross(b - a, c - a).norm(dim=-1).cumsum(0)

@@ -1,10 +1,10 @@
-"""Meshes as cameras see them: a z-buffer in plain torch, exact to rounding and differentiable.
+"""Rasterizing meshes: a z-buffer in plain torch, exact to rounding and differentiable.
 
 A pixel's ray d (z = 1) meets the plane of the corners a, b, c where d is a mix of them, whose weights are proportional
 to d . (b x c), d . (c x a), d . (a x b) (homogeneous rasterization, Olano and Greer 1997). They have one sign exactly
 inside the triangle, also where corners lie behind the camera, so nothing needs clipping; and they are the barycentric
 weights of the point in space, perspective included. Work goes by fragments, the pixels in each triangle's box on the
-screen, so many at a time: memory does not grow with how large triangles are.
+screen, in chunks: RAM does not grow with the size of triangles.
 """
 
 from collections.abc import Iterator
@@ -28,11 +28,13 @@ Fragments = Iterator[tuple[torch.Tensor, torch.Tensor]]  # triangles and flat pi
 
 @dataclass(frozen=True)
 class Raster:
-    """What each pixel's ray meets first, at the pixel's center.
+    """What the ray through each pixel's center meets first.
 
-    depth    [*b, 1, h, w] z in metres, inf where it meets nothing
-    face     [*b, 1, h, w] index of the triangle, -1 where it meets nothing
-    weights  [*b, 3, h, w] barycentric, of the triangle's corners in their order, perspective-correct; 0 at nothing
+    Attributes:
+        depth: [*b, 1, h, w] z in metres, inf where it meets nothing.
+        face: [*b, 1, h, w] index of the triangle, -1 where it meets nothing.
+        weights: [*b, 3, h, w] barycentric weights of the triangle's corners in their order, perspective-correct; 0
+            where it meets nothing.
     """
 
     depth: Float[torch.Tensor, "*b 1 h w"]
@@ -41,13 +43,22 @@ class Raster:
 
 
 def rasterize(mesh: Mesh, cameras: Cameras, near_m: float = 0.01) -> Raster:
-    """The nearest triangle of every pixel of every camera, seen from either side, no nearer than z = `near_m` metres.
+    """Find the nearest triangle of every pixel of every camera, seen from either side.
 
     Depth and weights are differentiable in the vertices and the cameras; which triangle is nearest is not, so outlines
     have no gradient (`geometry.mesh.soft_rasterizing` has). Computed in float64, returned in the cameras' float type.
     Of triangles that are equally near, the first counts; no ray passes between two that share an edge.
 
-    Raises InputError for lenses other than pinholes, vertices that are not finite, and a near plane not before it.
+    Args:
+        mesh: the mesh.
+        cameras: pinhole cameras of batch shape b.
+        near_m: z in metres of the near plane; nothing nearer is seen.
+
+    Returns:
+        Depth, triangle and weights of every pixel.
+
+    Raises:
+        InputError: a lens other than a pinhole, vertices with NaN or Inf, or a near plane at 0 or behind the camera.
     """
     check_mesh("rasterizing", mesh, cameras, near_m)
     flat, (height, width) = cameras.reshape(cameras.shape.numel()).to(torch.float64), cameras.hw
@@ -72,7 +83,16 @@ def rasterize(mesh: Mesh, cameras: Cameras, near_m: float = 0.01) -> Raster:
 
 
 def interpolate(raster: Raster, mesh: Mesh, attributes: Float[torch.Tensor, "v c"]) -> Float[torch.Tensor, "*b c h w"]:
-    """Values given at the mesh's vertices, at every pixel of its raster; 0 where there is no surface."""
+    """Interpolate values given at a mesh's vertices.
+
+    Args:
+        raster: of b cameras, from `rasterize`.
+        mesh: the mesh that was rasterized.
+        attributes: c values at each vertex.
+
+    Returns:
+        The values at every pixel; 0 where there is no surface.
+    """
     at_corners = attributes.to(raster.weights)[mesh.faces.to(raster.face.device)[raster.face.clamp_min(0)]]
     return torch.einsum("...khw,...hwkc->...chw", raster.weights, at_corners[..., 0, :, :, :, :])
 
@@ -80,9 +100,18 @@ def interpolate(raster: Raster, mesh: Mesh, attributes: Float[torch.Tensor, "v c
 def shade(
     raster: Raster, mesh: Mesh, background: Float[torch.Tensor, "3"] | None = None
 ) -> Float[torch.Tensor, "*b 3 h w"]:
-    """The mesh's own colors, sRGB in 0..1, unlit, before a background (sRGB, black by default).
+    """Color the pixels of a raster by the mesh's own colors, unlit and mixed in linear light, as viewers of our GLB do.
 
-    Colors are mixed in linear light, as viewers of our GLB files do. Raises InputError for a mesh without colors.
+    Args:
+        raster: of b cameras, from `rasterize`.
+        mesh: the mesh that was rasterized, with colors.
+        background: its sRGB; black by default.
+
+    Returns:
+        Images, sRGB in 0..1.
+
+    Raises:
+        InputError: a mesh without colors.
     """
     light = interpolate(raster, mesh, linear_from_srgb(colored("shading", mesh)))
     behind = light.new_zeros(3) if background is None else background.to(light)
@@ -92,24 +121,37 @@ def shade(
 def render_mesh(
     mesh: Mesh, cameras: Cameras, background: Float[torch.Tensor, "3"] | None = None, near_m: float = 0.01
 ) -> tuple[Float[torch.Tensor, "*b 3 h w"], Float[torch.Tensor, "*b 1 h w"]]:
-    """Images (`shade`) and z-depth in metres, inf at the background, of a mesh with colors (`rasterize`)."""
+    """Render a mesh with colors: `rasterize` and `shade`.
+
+    Args:
+        mesh: a mesh with colors.
+        cameras: pinhole cameras of batch shape b.
+        background: its sRGB; black by default.
+        near_m: z in metres of the near plane.
+
+    Returns:
+        Images [*b, 3, h, w], sRGB in 0..1, and depth [*b, 1, h, w], z in metres, inf at the background.
+
+    Raises:
+        InputError: as `rasterize` and `shade` raise it.
+    """
     raster = rasterize(mesh, cameras, near_m)
     return shade(raster, mesh, background), raster.depth
 
 
 def check_mesh(what: str, mesh: Mesh, cameras: Cameras, near_m: float) -> None:
-    """Raise InputError, naming what was asked for, unless cameras and mesh can be rasterized."""
+    """Raise InputError, beginning with `what`, unless cameras and mesh can be rasterized."""
     cameras.check_pinhole(what)
     if not near_m > 0:
         raise InputError(f"{what}: near plane at {near_m} m; expected more than 0")
     if not bool(mesh.vertices.isfinite().all()):
-        raise InputError(f"{what}: vertices with NaN or infinite numbers; expected finite ones")
+        raise InputError(f"{what}: vertices with NaN or Inf; expected finite numbers")
 
 
 def colored(what: str, mesh: Mesh) -> Float[torch.Tensor, "v 3"]:
-    """The colors of a mesh. Raises InputError, naming what was asked for, if it has none."""
+    """The colors of a mesh. Raises InputError, beginning with `what`, if it has none."""
     if mesh.colors is None:
-        raise InputError(f"{what}: a mesh without colors; expected one color a vertex")
+        raise InputError(f"{what}: a mesh without colors; expected one for each vertex")
     return mesh.colors
 
 
@@ -154,7 +196,7 @@ def _nearest_faces(
     hw: tuple[int, int],
     near: float,
 ) -> Int[torch.Tensor, "p"]:
-    """The triangle (corners in camera axes) that each pixel's ray meets first, -1 where none."""
+    """The triangle (corners in camera axes) that each pixel's ray meets first, -1 where there is none."""
     planes, none = _edge_planes(corners), len(corners)
     nearest = torch.full_like(rays[:, 0], torch.inf)
     face = torch.full_like(nearest, none, dtype=torch.long)
@@ -175,7 +217,7 @@ def _boxes(
 ) -> tuple[Float[torch.Tensor, "t 2"], Float[torch.Tensor, "t 2"]]:
     """Lowest and highest pixel position (u, v) of the part of each triangle beyond the near plane; inf, -inf if none.
 
-    That part's corners are the triangle's own and those where its edges pass through the near plane.
+    The corners of that part are the triangle's own and those where its edges cross the near plane.
     """
     ends = corners.roll(-1, 1)
     beyond = corners[..., 2] >= near

@@ -1,4 +1,4 @@
-"""Meshes of fewer triangles, by quadric error metrics (Garland and Heckbert 1997)."""
+"""Simplifying meshes by quadric error metrics (Garland and Heckbert 1997)."""
 
 import numpy as np
 import torch
@@ -10,17 +10,24 @@ from geometry.optional import from_extra, load_optional
 
 
 def simplify(mesh: Mesh, faces: int) -> Mesh:
-    """The mesh with edges collapsed, the least harmful first, until at most about `faces` triangles are left.
+    """Collapse edges, the least harmful first, by the library fast-simplification (the `[mesh]` extra).
 
-    Each vertex takes the mean color, in linear light, of all the vertices that were merged into it. A mesh with no
-    more faces than asked for comes back as it is. By the library fast-simplification.
+    Each vertex takes the mean color, in linear light, of all vertices that were merged into it.
 
-    Raises InputError for fewer than 4 faces, vertices that are not finite, and where the library is missing.
+    Args:
+        mesh: any mesh.
+        faces: about the number of triangles to leave, 4 or more.
+
+    Returns:
+        The simplified mesh; the mesh itself where it has no more faces than that.
+
+    Raises:
+        InputError: fewer than 4 faces, vertices with NaN or Inf, or the library is missing.
     """
     if faces < 4:
         raise InputError(f"simplifying to {faces} faces; expected at least 4")
     if not bool(mesh.vertices.isfinite().all()):
-        raise InputError("simplifying: vertices with NaN or infinite numbers; expected finite ones")
+        raise InputError("simplifying: vertices with NaN or Inf; expected finite numbers")
     if len(mesh.faces) <= faces:
         return mesh
     library = load_optional("fast_simplification", "fast_simplification", from_extra("mesh"))

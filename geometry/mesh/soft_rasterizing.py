@@ -1,4 +1,4 @@
-"""Soft images of meshes, whose outlines have gradients too: SoftRas (Liu et al. 2019, "Soft Rasterizer").
+"""Soft rasterizing, in which outlines have gradients too: SoftRas (Liu et al. 2019, "Soft Rasterizer").
 
 Triangle j covers pixel i with D = sigmoid(+-d^2 / sigma) (eq. 1): d is the distance on the screen from the pixel's
 center to the triangle's edges, in units in which the image's shorter side is 2 long, + inside and - outside. A
@@ -26,28 +26,36 @@ from geometry.mesh.rasterizing import Fragments, check_mesh, colored, fragments
 from geometry.rotation.transforms import transform_points
 from geometry.shapes import Float, Int
 
-_REACH = math.log(1e6)  # d^2 / sigma from which on a triangle counts as not there
+_REACH = math.log(1e6)  # of d^2 / sigma; where it is more, a triangle counts as not there
 
 
 def soft_silhouette(
     mesh: Mesh, cameras: Cameras, sigma: float = 1e-4, near_m: float = 0.01
 ) -> Float[torch.Tensor, "*b 1 h w"]:
-    """How much of each pixel the mesh covers, 0..1, differentiable in the vertices and the cameras.
+    """How much of each pixel a mesh covers, differentiable in the vertices and the cameras (eq. 4).
 
-    sigma  softness, an area where the image's shorter side is 2 long: outlines are about sqrt(sigma) wide
+    With gradients 16 bytes are kept for each pixel that a triangle may cover.
 
-    Triangles that reach nearer than z = `near_m` metres are left out whole. With gradients 16 bytes are kept for each
-    pixel that a triangle may cover. Raises InputError as `geometry.rasterize` does, and for a sigma that is not
-    positive.
+    Args:
+        mesh: the mesh.
+        cameras: pinhole cameras of batch shape b.
+        sigma: softness, an area where the image's shorter side is 2 long: outlines are about sqrt(sigma) wide.
+        near_m: z in metres of the near plane; triangles that reach nearer are left out whole.
+
+    Returns:
+        Coverage in 0..1.
+
+    Raises:
+        InputError: as `rasterize` raises it, or a sigma that is not positive.
     """
     _check("soft silhouette", mesh, cameras, near_m, sigma)
     silhouettes = [cameras.K.new_zeros(0, cameras.hw[0] * cameras.hw[1], dtype=torch.float64)]
     for screen in _screens(mesh, cameras, near_m):
-        bare = torch.zeros_like(screen.pixels[:, 0])  # log of prod (1 - D)
+        uncovered = torch.zeros_like(screen.pixels[:, 0])  # log of prod (1 - D)
         for triangle, pixel in screen.fragments(sigma):
-            part = _forgetful(_log_bare, screen, triangle, pixel, sigma)
-            bare = bare.index_add(0, pixel, part)
-        silhouettes.append(-torch.expm1(bare)[None])
+            part = _checkpointed(_log_uncovered, screen, triangle, pixel, sigma)
+            uncovered = uncovered.index_add(0, pixel, part)
+        silhouettes.append(-torch.expm1(uncovered)[None])
     return torch.cat(silhouettes).to(cameras.K.dtype).reshape(*cameras.shape, 1, *cameras.hw)
 
 
@@ -59,28 +67,38 @@ def soft_render_mesh(
     background: Float[torch.Tensor, "3"] | None = None,
     near_m: float = 0.01,
 ) -> Float[torch.Tensor, "*b 3 h w"]:
-    """Soft images, sRGB in 0..1, unlit, before a background (sRGB, black by default), of a mesh with colors.
+    """Render a mesh with colors softly, unlit: differentiable in vertices, colors and cameras (eq. 3).
 
-    gamma  how far apart in inverse depth (1 = the nearest vertex's) surfaces must be for the nearer one to hide the
-           other; the nearer one's color then fills its whole reach, a few times sqrt(sigma)
+    Args:
+        mesh: a mesh with colors; they are mixed in linear light.
+        cameras: pinhole cameras of batch shape b.
+        sigma: softness of outlines, as for `soft_silhouette`.
+        gamma: how far apart in inverse depth (1 = the nearest vertex's) surfaces must be for the nearer one to hide the
+            other; the nearer one's color then fills its whole reach, a few times sqrt(sigma).
+        background: its sRGB; black by default.
+        near_m: z in metres of the near plane; triangles that reach nearer are left out whole.
 
-    Differentiable in vertices, colors and cameras; colors are mixed in linear light. The rest as `soft_silhouette`.
-    Raises InputError also for a mesh without colors, and for a gamma that is not positive.
+    Returns:
+        Images, sRGB in 0..1.
+
+    Raises:
+        InputError: as `soft_silhouette` raises it, a mesh without colors, or a gamma that is not positive.
     """
     _check("soft rendering", mesh, cameras, near_m, sigma, gamma)
     colors = linear_from_srgb(colored("soft rendering", mesh)).to(cameras.K.device, torch.float64)
     behind = torch.zeros_like(colors[0]) if background is None else linear_from_srgb(background.to(colors))
     lights = [colors.new_zeros(0, cameras.hw[0] * cameras.hw[1], 3)]
     for screen in _screens(mesh, cameras, near_m):
-        bare, total = torch.zeros_like(screen.pixels[:, 0]), torch.zeros_like(screen.pixels[:, 0])
-        light, peak = torch.zeros_like(behind).repeat(len(bare), 1), torch.full_like(bare, -torch.inf)
+        uncovered, total = torch.zeros_like(screen.pixels[:, 0]), torch.zeros_like(screen.pixels[:, 0])
+        light, peak = torch.zeros_like(behind).repeat(len(uncovered), 1), torch.full_like(uncovered, -torch.inf)
         with torch.no_grad():  # the largest exponent is taken out of eq. 3, above and below
             for triangle, pixel in screen.fragments(sigma):
                 peak = peak.scatter_reduce(0, pixel, _exponent(screen, triangle, pixel, sigma, gamma)[0], "amax")
         for triangle, pixel in screen.fragments(sigma):
-            part = _forgetful(_weighted, screen, colors, peak, triangle, pixel, sigma, gamma)
-            bare, total, light = (sum_.index_add(0, pixel, one) for sum_, one in zip((bare, total, light), part))
-        alpha = -torch.expm1(bare)[:, None]
+            part = _checkpointed(_weighted, screen, colors, peak, triangle, pixel, sigma, gamma)
+            sums = zip((uncovered, total, light), part)
+            uncovered, total, light = (before.index_add(0, pixel, more) for before, more in sums)
+        alpha = -torch.expm1(uncovered)[:, None]
         mean = light / torch.where(total > 0, total, torch.ones_like(total))[:, None]
         lights.append((alpha * mean + (1 - alpha) * behind)[None])
     rgb = srgb_from_linear(torch.cat(lights)).to(cameras.K.dtype)
@@ -132,9 +150,9 @@ def _screens(mesh: Mesh, cameras: Cameras, near_m: float) -> Iterator[_Screen]:
 def _cover(
     screen: _Screen, triangle: Int[torch.Tensor, "n"], pixel: Int[torch.Tensor, "n"]
 ) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n 3"]]:
-    """Squared distances to the triangles' edges, negative outside, and where in them the pixels lie.
+    """Squared distances to the triangles' edges, negative outside, and screen weights of the corners.
 
-    The latter are screen weights of the corners: of the pixel's center inside, of the nearest edge point outside.
+    The weights are those of the pixel's center inside a triangle, and of the nearest point of its edges outside.
     """
     start = screen.corners[triangle]
     edge, aside = start.roll(-1, 1) - start, screen.pixels[pixel][:, None] - start
@@ -149,14 +167,16 @@ def _cover(
     return torch.where(inside, square, -square), torch.where(inside[:, None], within, beside)
 
 
-def _forgetful(function: Callable[..., Any], *arguments: Any) -> Any:
-    """A function's result whose intermediate values are computed again for the gradient rather than kept."""
+def _checkpointed(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a function whose intermediate values are computed again for the gradient, not kept."""
     if not torch.is_grad_enabled():
         return function(*arguments)
     return checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False)
 
 
-def _log_bare(screen: _Screen, triangle: torch.Tensor, pixel: torch.Tensor, sigma: float) -> Float[torch.Tensor, "n"]:
+def _log_uncovered(
+    screen: _Screen, triangle: torch.Tensor, pixel: torch.Tensor, sigma: float
+) -> Float[torch.Tensor, "n"]:
     """log(1 - D), with D of eq. 1."""
     return torch.nn.functional.logsigmoid(-_cover(screen, triangle, pixel)[0] / sigma)
 

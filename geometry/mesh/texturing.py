@@ -1,11 +1,4 @@
-"""Textured meshes: unwrapped, painted from posed images, and rendered.
-
-A texture's pixels are called texels. Positions in it are (u, v) in 0..1 from its upper left corner, u to the right and
-v down, so that texel (row, column) has its center at ((column + 0.5) / width, (row + 0.5) / height), as in our images
-and in glTF.
-"""
-
-from dataclasses import dataclass, replace
+"""Textured meshes: unwrapped, baked from posed images, and rendered. Pixels of a texture are called texels."""
 
 import numpy as np
 import torch
@@ -18,60 +11,36 @@ from geometry.image.checks import check_colors
 from geometry.image.depth import depth_edges
 from geometry.image.sampling import sample_across, sample_at
 from geometry.image.warping import fill_nearest
-from geometry.mesh.meshes import Mesh
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.mesh.rasterizing import Raster, interpolate, rasterize
 from geometry.optional import from_extra, load_optional
 from geometry.points.pointclouds import GRAY
 from geometry.rotation.transforms import transform_points
 from geometry.shapes import Bool, Float, Int
-from geometry.similarity import Similarity
 
 _EDGE_RATIO = 0.05  # jumps of the mesh's depth, relative to it, beside which images mix two surfaces
 _EDGE_PX = 1  # how far such a mixture reaches
 _EDGE_WEIGHT = 1e-4  # of a mixed pixel: it counts only where nothing better is seen
-_HIDDEN = 0.01  # how much further than the mesh's own depth, relative to it, a point is hidden
-_SLANT = 0.05  # and at most so much further where it is slanted
+_HIDDEN = 0.01  # a point this much farther than the mesh's own depth, relative to it, is hidden
+_SLANT = 0.05  # the most that a slant of the surface adds to that
 _SHARPNESS = 3  # power of the weights: 0 is the mean of all cameras, infinity takes the best one alone
 
 
-@dataclass(frozen=True)
-class TexturedMesh:
-    """A mesh whose colors are in an image. Colors of the mesh's vertices do not count.
-
-    mesh     its vertices are there once for every position they have in the texture: twice and more along seams
-    uv       [v, 2] positions in the texture, 0..1 from its upper left corner
-    texture  [3, h, w] sRGB in 0..1
-    """
-
-    mesh: Mesh
-    uv: Float[torch.Tensor, "v 2"]
-    texture: Float[torch.Tensor, "3 h w"]
-
-    def __post_init__(self) -> None:
-        uv, texture = tuple(self.uv.shape), tuple(self.texture.shape)
-        if uv != (len(self.mesh.vertices), 2) or len(texture) != 3 or texture[0] != 3 or min(texture) < 1:
-            raise InputError(
-                f"textured mesh: {len(self.mesh.vertices)} vertices, uv {uv}, texture {texture}; "
-                "expected [v, 3], [v, 2] and [3, h, w]"
-            )
-        if not bool(((self.uv >= 0) & (self.uv <= 1)).all()):
-            raise InputError("textured mesh: positions outside the texture or NaN; expected u and v in 0..1")
-
-    def transformed(self, new_from_old: Similarity) -> "TexturedMesh":
-        """The textured mesh in the new world."""
-        return replace(self, mesh=self.mesh.transformed(new_from_old))
-
-    def with_float64_positions(self) -> "TexturedMesh":
-        """The same textured mesh with its vertices in float64."""
-        return replace(self, mesh=self.mesh.with_float64_positions())
-
-
 def unwrap(mesh: Mesh, size_px: int = 1024, padding_px: int = 3) -> TexturedMesh:
-    """The mesh cut into charts that lie side by side in a gray texture of about `size_px` squared, by xatlas.
+    """Cut a mesh into charts that lie side by side in a texture, by xatlas (the `[mesh]` extra).
 
-    Faces keep their order. The time grows faster than the number of faces (20,000: seconds): `simplify` first.
-    Raises InputError for a mesh without faces or with vertices that are not finite, for fewer than 16 texels, and where
-    xatlas is missing.
+    The time grows faster than the number of faces (20,000: seconds): `simplify` first.
+
+    Args:
+        mesh: the mesh; its colors are dropped.
+        size_px: about the height and width of the texture.
+        padding_px: texels between charts.
+
+    Returns:
+        The mesh with its faces in the same order, and a gray texture.
+
+    Raises:
+        InputError: no faces, vertices with NaN or Inf, numbers out of range, no area, or xatlas is missing.
     """
     if not len(mesh.faces) or not bool(mesh.vertices.isfinite().all()):
         raise InputError(f"unwrapping {len(mesh.faces)} faces; expected at least one, and finite vertices")
@@ -95,17 +64,25 @@ def unwrap(mesh: Mesh, size_px: int = 1024, padding_px: int = 3) -> TexturedMesh
 
 
 def bake(textured: TexturedMesh, rgb: Float[torch.Tensor, "f 3 h w"], cameras: Cameras) -> TexturedMesh:
-    """The mesh with its texture painted from posed images (sRGB in 0..1) of pinhole cameras [f].
+    """Paint the texture of a mesh from posed images.
 
-    Each texel's surface point is looked up, bilinearly, in the images that see it by the mesh's own depth, and the
-    colors are averaged in linear light. A camera's weight is the number of its pixels that a square metre of the
-    surface fills there, which is large for cameras that see it squarely and closely (the projected area, by which
-    Allène et al. 2008 choose views; Buehler et al. 2001 blend by angle and resolution), to the third power, so that the
-    best cameras decide and none takes over abruptly. Pixels beside a jump in depth mix two surfaces and count only
-    where no others see the point. Unseen texels take the colors that spread to them over the surface, and texels
-    between the charts those of the nearest chart, so that no sampling, bilinear or coarser, bleeds.
+    Each texel's surface point is looked up bilinearly in the images that see it, by the mesh's own depth, and colors
+    are averaged in linear light. A camera's weight is the number of its pixels that a square metre of the surface fills
+    there (the projected area, by which Allène et al. 2008 choose views; Buehler et al. 2001 blend by angle and
+    resolution), to the third power, so that the best cameras decide and none takes over abruptly. Pixels beside a jump
+    in depth mix two surfaces and count only where no others see the point. Unseen texels take colors that spread over
+    the surface, texels between charts those of the nearest chart, so that no sampling bleeds.
 
-    Raises InputError when shapes disagree, no texel is seen, and as `rasterize` does.
+    Args:
+        textured: the mesh, as `unwrap` gives it.
+        rgb: f images, sRGB in 0..1.
+        cameras: their pinhole cameras, of batch shape [f].
+
+    Returns:
+        The same mesh with the painted texture.
+
+    Raises:
+        InputError: shapes disagree, no texel is seen, or as `rasterize` raises it.
     """
     if rgb.shape != (*cameras.shape, 3, *cameras.hw) or len(cameras.shape) != 1:
         raise InputError(
@@ -138,11 +115,22 @@ def bake(textured: TexturedMesh, rgb: Float[torch.Tensor, "f 3 h w"], cameras: C
 def render_textured(
     textured: TexturedMesh, cameras: Cameras, background: Float[torch.Tensor, "3"] | None = None, near_m: float = 0.01
 ) -> tuple[Float[torch.Tensor, "*b 3 h w"], Float[torch.Tensor, "*b 1 h w"]]:
-    """Images, sRGB in 0..1 before a background (black by default), and z-depth in metres, inf at the background.
+    """Render a textured mesh, unlit: the nearest surface of every pixel, with its texture.
 
-    Texels are interpolated bilinearly in linear light, as viewers of our GLB files do; at the texture's border the last
-    texel goes on. Exact at pixel centers, not prefiltered: a texture much finer than the pixels aliases.
-    Raises InputError as `rasterize` does.
+    Texels are interpolated bilinearly in linear light, as viewers of our GLB files do; the texture's border is repeated
+    beyond it. Exact at pixel centers, not prefiltered: a texture much finer than the pixels aliases.
+
+    Args:
+        textured: the mesh.
+        cameras: pinhole cameras of batch shape b.
+        background: its sRGB; black by default.
+        near_m: z in metres of the near plane.
+
+    Returns:
+        Images [*b, 3, h, w], sRGB in 0..1, and depth [*b, 1, h, w], z in metres, inf at the background.
+
+    Raises:
+        InputError: as `rasterize` raises it.
     """
     raster = rasterize(textured.mesh, cameras, near_m)
     uv = interpolate(raster, textured.mesh, textured.uv)

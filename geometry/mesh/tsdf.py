@@ -1,10 +1,10 @@
-"""A surface from posed depth: fusion of truncated signed distances (Curless and Levoy 1996).
+"""A surface from posed depth by fusion of truncated signed distances (TSDF; Curless and Levoy 1996).
 
 Voxel (i, j, k) has its center at lower + (i + 0.5, j + 0.5, k + 0.5) * voxel. Each voxel keeps the mean, over the
-cameras that see it, of the signed distance along the viewing ray to the depth of the pixel its center falls in. It is
-positive in front of the surface, in units of the truncation, cut off at 1; voxels further behind a surface than the
-truncation are not seen. The surface is the zero level between voxels that all were seen (marching cubes, Lewiner et al.
-2003).
+cameras that see it, of the signed distance along the viewing ray to the depth of the pixel its center falls in. The
+distance is positive in front of the surface, in units of the truncation, and cut off at 1; a camera does not see voxels
+that lie farther behind a surface than the truncation. The surface is the zero level between voxels that all were seen
+(marching cubes, Lewiner et al. 2003).
 """
 
 import math
@@ -32,16 +32,23 @@ def fuse_tsdf(
     bounds: Float[torch.Tensor, "2 3"] | None = None,
     max_voxels: int = 2**27,
 ) -> Mesh:
-    """The colored surface seen in depth maps (metres; 0 = unknown, inf = sky, which is seen to be empty).
+    """Fuse posed depth maps to a colored surface. The same input gives the same mesh.
 
-    voxel_m       side of a voxel in metres: details smaller than two of them are lost
-    truncation_m  how far around a depth it counts, in metres; 4 voxels by default. Should exceed the depth's noise and
-                  be less than half of the thinnest part
-    bounds        lowest and highest corner of the box to reconstruct; by default all known depth
-    max_voxels    limit of the box's number of voxels (about 6 bytes each)
+    Args:
+        rgb: f images, sRGB in 0..1.
+        depth: their depth in metres; 0 = unknown, inf = sky, which is seen to be empty.
+        cameras: their cameras, of batch shape [f].
+        voxel_m: side of a voxel in metres: details smaller than two voxels are lost.
+        truncation_m: how far around a depth it counts, in metres; 4 voxels by default. It should exceed the depth's
+            noise and be less than half of the thinnest part.
+        bounds: lowest and highest corner of the box to reconstruct; by default all known depth.
+        max_voxels: limit of the box's number of voxels (about 6 bytes each).
 
-    Colors are means over the cameras that saw the surface, interpolated trilinearly. The same input gives the same
-    mesh. Raises InputError when shapes disagree, nothing is known, no surface is in the box, or the box is too large.
+    Returns:
+        The mesh; its colors are means over the cameras that saw the surface, interpolated trilinearly.
+
+    Raises:
+        InputError: shapes disagree, no depth is known, no surface is in the box, or the box is too large.
     """
     check_frames("fusion", rgb, depth, cameras)
     truncation = 4 * voxel_m if truncation_m is None else truncation_m
@@ -134,7 +141,7 @@ def _centers(index: Int[torch.Tensor, "n"], voxel: float, dims: tuple[int, int, 
 
 
 def _seen(camera: Cameras, points: Float[torch.Tensor, "3 n"]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """u, v and depth of points in one camera: `project`, but a coordinate at a time, which is sooner for many."""
+    """u, v and depth of points in one camera: `project`, but a coordinate at a time, which is faster for many."""
     if camera.lens is not None:
         uv, z = project(camera, points.T)
         return uv[:, 0], uv[:, 1], z

@@ -17,8 +17,7 @@ from geometry.conventions import gltf_from_world, linear_from_srgb
 from geometry.errors import InputError
 from geometry.io.files import write_file
 from geometry.io.images import encode_png
-from geometry.mesh.meshes import Mesh, vertex_normals
-from geometry.mesh.texturing import TexturedMesh
+from geometry.mesh.meshes import Mesh, TexturedMesh, vertex_normals
 from geometry.points.pointclouds import PointCloud
 from geometry.shapes import Float
 from geometry.similarity import Similarity
@@ -103,7 +102,7 @@ def write_moving_glb(path: Path | str, meshes: Sequence[MovingMesh], extras: dic
         place = moving.position.detach().cpu().float()
         turn = torch.nn.functional.normalize(moving.rotation.detach().cpu().float(), dim=-1).roll(-1, -1)  # to xyzw
         if not bool(place.isfinite().all() & turn.isfinite().all()):
-            raise InputError(f"{path}: poses of {moving.name!r} with NaN or infinite numbers; expected finite float32")
+            raise InputError(f"{path}: poses of {moving.name!r} with NaN or Inf; expected finite float32")
         entry = {"name": moving.name, "mesh": node - 1, "translation": place[0].tolist(), "rotation": turn[0].tolist()}
         nodes.append(entry)
         if len(moving.time_s) == 1:
@@ -127,7 +126,7 @@ def _primitive(
     if not len(points) or (mesh is not None and not len(mesh.faces)):
         raise InputError(f"{path}: nothing to write; expected at least one point or triangle")
     if not bool(points.isfinite().all()):
-        raise InputError(f"{path}: positions with NaN or infinite numbers; expected finite float32")
+        raise InputError(f"{path}: positions with NaN or Inf; expected finite float32")
     position = turn(points).contiguous().numpy()
     bounds = {"min": position.min(0).tolist(), "max": position.max(0).tolist()}
     attributes = {"POSITION": buffer.add(position, _FLOAT, "VEC3", _VERTICES, **bounds)}

@@ -17,8 +17,7 @@ from geometry.errors import InputError
 from geometry.io.entries import number, shown
 from geometry.io.files import read_file
 from geometry.io.images import decode_texture
-from geometry.mesh.meshes import Mesh
-from geometry.mesh.texturing import TexturedMesh
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.points.pointclouds import GRAY, PointCloud
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz
 from geometry.rotation.transforms import transform_points
@@ -180,7 +179,7 @@ class _Reader:
         count = len(points)
         world = world_from_gltf(transform_points(place, points.double())).float()
         if not bool(world.isfinite().all()):
-            raise InputError("positions with NaN or infinite numbers; expected finite ones")
+            raise InputError("positions with NaN or Inf; expected finite numbers")
         texture, factor = self.material(primitive)
         light = uv = faces = None
         if "COLOR_0" in attributes:

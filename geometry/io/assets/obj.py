@@ -15,8 +15,7 @@ from geometry.conventions import gltf_from_world, world_from_gltf
 from geometry.errors import InputError
 from geometry.io.files import read_file, write_file
 from geometry.io.images import decode_texture, encode_png
-from geometry.mesh.meshes import Mesh
-from geometry.mesh.texturing import TexturedMesh
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.shapes import Float
 from geometry.similarity import Similarity
 
@@ -32,7 +31,7 @@ def write_obj(
 
     The world to store it in becomes a comment, and `read_obj` undoes it.
 
-    Raises InputError for an empty mesh, positions or colors with NaN or infinity, names with spaces (which readers
+    Raises InputError for an empty mesh, positions or colors with NaN or Inf, names with spaces (which readers
     take for several), and directions up other than "y" and "z".
     """
     path = Path(path)
@@ -46,7 +45,7 @@ def write_obj(
         raise InputError(f"{path}: nothing to write; expected at least one triangle")
     values = points if colors is None else torch.cat([points, colors.detach().cpu().double().clamp(0, 1)], -1)
     if not bool(values.isfinite().all()):
-        raise InputError(f"{path}: positions or colors with NaN or infinite numbers; expected finite ones")
+        raise InputError(f"{path}: positions or colors with NaN or Inf; expected finite numbers")
     lines = [f"# worldgen: right-handed, {up} up, metres; colours sRGB"]
     lines += [] if stored_from_user is None else [f"# {stored_from_user.to_line()}"]
     corner = "{0}"
@@ -135,7 +134,7 @@ def _table(path: Path, what: str, rows: list[bytes], widths: tuple[int, ...]) ->
     except ValueError as error:
         raise InputError(f"{path}: {what} that are no numbers; expected numbers") from error
     if not (np.abs(table) < 1e30).all():
-        raise InputError(f"{path}: {what} with NaN or infinite numbers; expected finite ones")
+        raise InputError(f"{path}: {what} with NaN or Inf; expected finite numbers")
     return table
 
 

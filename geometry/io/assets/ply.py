@@ -44,7 +44,7 @@ def write_ply(
         shape, comments = stored_from_user.apply(shape), (*comments, stored_from_user.to_line())
     points = (shape.points if isinstance(shape, PointCloud) else shape.vertices).detach().cpu().float().numpy()
     if not np.isfinite(points).all():
-        raise InputError(f"{path}: positions with NaN or infinite numbers; expected finite float32")
+        raise InputError(f"{path}: positions with NaN or Inf; expected finite float32")
     if bad := [line for line in comments if not line.isascii() or not line.isprintable()]:
         raise InputError(f"{path}: comment {bad[0]!r}; expected one line of ASCII")
     header = ["ply", "format binary_little_endian 1.0", "comment generator worldgen"]
@@ -117,7 +117,7 @@ def _vectors(path: Path, vertices: np.ndarray, names: Iterable[str], what: str) 
     """Three properties of the vertices as float32 [n, 3]."""
     vectors = torch.from_numpy(np.stack([vertices[name].astype(np.float32) for name in names], -1))
     if not bool(vectors.isfinite().all()):
-        raise InputError(f"{path}: {what} with NaN or infinite numbers; expected finite ones")
+        raise InputError(f"{path}: {what} with NaN or Inf; expected finite numbers")
     return vectors
 
 

@@ -87,7 +87,7 @@ def _check_format(path: Path, frame: str | None) -> None:
 def _check(path: Path, splats: Splats) -> None:
     for name, values in vars(splats).items():
         if not bool(values.isfinite().all()):
-            raise InputError(f"{path}: {name} with NaN or infinite numbers; expected finite ones")
+            raise InputError(f"{path}: {name} with NaN or Inf; expected finite numbers")
     if bool((splats.scales < 0).any()):
         raise InputError(f"{path}: scales of {float(splats.scales.min()):g} m; expected 0 or more")
     length = splats.quaternions_wxyz.norm(dim=-1)

@@ -22,8 +22,7 @@ from geometry.gaussians.splats import Splats
 from geometry.io.assets.gltf import MovingMesh
 from geometry.io.files import replacing, write_file
 from geometry.io.images import encode_png
-from geometry.mesh.meshes import Mesh, vertex_normals
-from geometry.mesh.texturing import TexturedMesh
+from geometry.mesh.meshes import Mesh, TexturedMesh, vertex_normals
 from geometry.optional import from_extra, load_optional
 from geometry.points.pointclouds import PointCloud
 from geometry.shapes import Float
@@ -190,7 +189,7 @@ def _move(pxr: "_Pxr", stage: Any, at: str, moving: MovingMesh, fps: float, wher
     place = moving.position.detach().double().cpu()
     turn = torch.nn.functional.normalize(moving.rotation.detach().double().cpu(), dim=-1)
     if not bool(place.isfinite().all() & turn.isfinite().all() & moving.time_s.isfinite().all()):
-        raise InputError(f"{where}: poses with NaN or infinite numbers; expected finite ones")
+        raise InputError(f"{where}: poses with NaN or Inf; expected finite numbers")
     translate = prim.AddTranslateOp(pxr.UsdGeom.XformOp.PrecisionDouble)
     orient = prim.AddOrientOp(pxr.UsdGeom.XformOp.PrecisionDouble)
     codes = [fps * time for time in moving.time_s.double().tolist()]
@@ -226,7 +225,7 @@ def _splats(pxr: "_Pxr", stage: Any, at: str, splats: Splats, where: str) -> Non
     prim = pxr.UsdVol.ParticleField3DGaussianSplat.Define(stage, at)
     quaternions = torch.nn.functional.normalize(splats.quaternions_wxyz.detach().float().cpu(), dim=-1)
     if not bool(quaternions.isfinite().all() & splats.opacities.isfinite().all()):
-        raise InputError(f"{where}: NaN or infinite numbers; expected finite ones")
+        raise InputError(f"{where}: NaN or Inf; expected finite numbers")
     prim.CreatePositionsAttr(pxr.vectors(splats.means, where))
     prim.CreateOrientationsAttr([pxr.Gf.Quatf(*wxyz) for wxyz in quaternions.tolist()])
     prim.CreateScalesAttr(pxr.vectors(splats.scales, where))
@@ -243,7 +242,7 @@ def _cameras(pxr: "_Pxr", stage: Any, at: str, cameras: Cameras, fps: float, whe
     check_unskewed(where, cameras)
     flat = cameras.reshape(cameras.shape.numel()).to(torch.float64).to("cpu")
     if not len(flat) or not bool(flat.world_from_camera.isfinite().all() & flat.K.isfinite().all()):
-        raise InputError(f"{where}: no cameras, or ones with NaN or infinite numbers; expected finite ones")
+        raise InputError(f"{where}: no cameras, or ones with NaN or Inf; expected finite numbers")
     of_view = {int(view): (flat.view == view).nonzero()[:, 0].tolist() for view in flat.view.unique()}
     codes: list[float] = []
     if any(flat.time_s[rows].unique().numel() < len(rows) for rows in of_view.values()):
@@ -284,5 +283,5 @@ class _Pxr:
     def vectors(self, values: Float[torch.Tensor, "n 3"], where: str) -> Any:
         """Vectors as USD keeps them. Raises InputError for NaN and infinity."""
         if not bool(values.isfinite().all()):
-            raise InputError(f"{where}: NaN or infinite numbers; expected finite float32")
+            raise InputError(f"{where}: NaN or Inf; expected finite float32")
         return self.Vt.Vec3fArray.FromNumpy(values.detach().float().cpu().contiguous().numpy())

@@ -121,7 +121,7 @@ def read_colmap(folder: Path | str, image_folder: Path | None = None, need_image
     observed = [torch.tensor([row_of.get(int(p), -1) for p in images[i].points], dtype=torch.long) for i in order]
     values = np.array(list(points.values()), np.float64).reshape(-1, 6)
     if not np.isfinite(values).all():
-        raise InputError(f"{paths['points3D']}: points with NaN or infinity; expected finite numbers")
+        raise InputError(f"{paths['points3D']}: points with NaN or Inf; expected finite numbers")
     positions, moved = torch.from_numpy(values[:, :3].copy()), similarity_of(folder)
     if moved is not None:
         positions, frames = moved.inverse().points(positions), [frame.moved(moved.inverse()) for frame in frames]
@@ -250,7 +250,7 @@ def _text_images(data: bytes) -> dict[int, _Image]:
             raise InputError(f"line {line[:60]!r}; expected 10 entries an image")
         features = np.array(next(lines, "").split(), np.float64).reshape(-1, 3)
         if not np.isfinite(features).all():
-            raise InputError(f"features of {row[9][:60]!r} with NaN or infinity; expected finite numbers")
+            raise InputError(f"features of {row[9][:60]!r} with NaN or Inf; expected finite numbers")
         pose = [float(value) for value in row[1:8]]
         images[int(row[0])] = _Image(pose[:4], pose[4:], int(row[8]), row[9], features[:, :2], features[:, 2])
     return images

@@ -116,7 +116,7 @@ def write_colmap_rig(
     if len(images) != frames or any(len(row) != count for row in images):
         raise InputError(f"{folder}: {len(images)} rows of names for {frames} poses of {count} cameras; expected all")
     if not bool(world_from_rig.isfinite().all()):
-        raise InputError(f"{folder}: poses with NaN or infinite numbers; expected finite ones")
+        raise InputError(f"{folder}: poses with NaN or Inf; expected finite numbers")
     path = world_from_rig.double().cpu()
     cameras = rig.cameras(path, torch.arange(frames).double())
     order = torch.arange(frames * count).view(frames, count).T.flatten()  # one camera's images after another's

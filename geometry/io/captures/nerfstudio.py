@@ -102,7 +102,7 @@ def write_transforms(
     cameras = (cameras if stored_from_user is None else stored_from_user.apply(cameras)).to("cpu")
     poses, K = opencv_from_opengl(cameras.world_from_camera), cameras.K
     if not bool(poses.isfinite().all() and K.isfinite().all()):
-        raise InputError(f"{path}: cameras with NaN or infinite numbers; expected finite ones")
+        raise InputError(f"{path}: cameras with NaN or Inf; expected finite numbers")
     if bool((K[:, 0, 1] != 0).any()):
         raise InputError(f"{path}: cameras with skew; expected K[0, 1] = 0, which is all the format can hold")
 

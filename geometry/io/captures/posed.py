@@ -44,7 +44,7 @@ class Lidar:
         except Exception as error:  # a broken file can raise nearly anything
             raise InputError(f"{self.path}: no LiDAR sweep; expected float32 rows of {self.columns}") from error
         if not bool(points.isfinite().all()):
-            raise InputError(f"{self.path}: LiDAR points with NaN or infinity; expected finite ones")
+            raise InputError(f"{self.path}: LiDAR points with NaN or Inf; expected finite numbers")
         return points
 
 

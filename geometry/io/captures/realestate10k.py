@@ -95,7 +95,7 @@ def write_realestate10k(path: Path | str, cameras: Cameras, url: str = "") -> No
         raise InputError(f"{path}: URL {url[:60]!r}; expected one word or nothing")
     rows = cameras_to_realestate10k(cameras)
     if not bool(rows.isfinite().all()):
-        raise InputError(f"{path}: cameras with NaN or infinite numbers; expected finite ones")
+        raise InputError(f"{path}: cameras with NaN or Inf; expected finite numbers")
     lines = [" ".join([str(time), *(f"{value:.17g}" for value in row)]) for time, row in zip(times, rows.tolist())]
     write_file(path, ("\n".join([url, *lines]) + "\n").encode())
 

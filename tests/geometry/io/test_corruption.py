@@ -25,8 +25,7 @@ from geometry.io.captures.posed import PosedImages
 from geometry.io.captures.realestate10k import read_realestate10k
 from geometry.io.images import image_hw, read_depth_png, read_exif_fov, read_image, write_depth_png, write_png
 from geometry.io.video import read_mp4, write_mp4
-from geometry.mesh.meshes import Mesh
-from geometry.mesh.texturing import TexturedMesh
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.trajectory.paths import orbit
 from tests.geometry.io.captures.made import HW, write_colmap, write_dgp, write_nuscenes, write_realestate10k
 

@@ -16,8 +16,7 @@ from geometry.gaussians.splats import Splats
 from geometry.io.assets.point_sequence import PointSequence
 from geometry.io.captures.posed import PosedImage, PosedImages
 from geometry.io.formats import FORMATS, Format, Kind, captures_of, listed, read, read_cameras, write, write_cameras
-from geometry.mesh.meshes import Mesh
-from geometry.mesh.texturing import TexturedMesh
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.points.pointclouds import PointCloud
 from tests.geometry.gaussians.test_splats import some_splats
 from tests.geometry.io.assets.test_gltf import card, cloud, color_bars, house

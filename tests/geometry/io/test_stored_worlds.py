@@ -16,8 +16,7 @@ from geometry.io.assets.obj import read_obj, write_obj
 from geometry.io.assets.ply import read_ply, write_ply
 from geometry.io.assets.splats import read_splats, write_splats
 from geometry.io.assets.usd import write_usd
-from geometry.mesh.meshes import Mesh
-from geometry.mesh.texturing import TexturedMesh
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.points.pointclouds import PointCloud
 from geometry.rotation.transforms import rotation_about
 from geometry.similarity import Similarity

@@ -9,9 +9,9 @@ import trimesh
 
 from geometry.camera.cameras import Cameras
 from geometry.conventions import linear_from_srgb, srgb_from_linear
-from geometry.mesh.meshes import Mesh
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.mesh.rasterizing import rasterize, render_mesh
-from geometry.mesh.texturing import TexturedMesh, bake, render_textured, unwrap
+from geometry.mesh.texturing import bake, render_textured, unwrap
 from geometry.points.pointclouds import GRAY
 from geometry.rotation.transforms import look_at
 from geometry.trajectory.paths import orbit

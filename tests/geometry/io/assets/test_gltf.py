@@ -18,8 +18,7 @@ from trimesh.visual import ColorVisuals
 
 from geometry.conventions import gltf_from_world, linear_from_srgb
 from geometry.io.assets.gltf import write_glb
-from geometry.mesh.meshes import Mesh
-from geometry.mesh.texturing import TexturedMesh
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.points.pointclouds import PointCloud
 
 VALIDATE = """

@@ -14,8 +14,7 @@ from geometry.conventions import linear_from_srgb, world_from_gltf
 from geometry.io.assets.gltf import MovingMesh, write_glb, write_moving_glb
 from geometry.io.assets.gltf_reader import read_glb
 from geometry.io.images import encode_png
-from geometry.mesh.meshes import Mesh
-from geometry.mesh.texturing import TexturedMesh
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.points.pointclouds import PointCloud
 from tests.geometry.io.assets.test_gltf import card, cloud, color_bars, house, parsed
 

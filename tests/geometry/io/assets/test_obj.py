@@ -11,8 +11,7 @@ from trimesh.visual import ColorVisuals
 
 from geometry.conventions import gltf_from_world, world_from_gltf
 from geometry.io.assets.obj import read_obj, write_obj
-from geometry.mesh.meshes import Mesh
-from geometry.mesh.texturing import TexturedMesh
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from tests.geometry.io.assets.test_gltf import card, color_bars, house
 
 
@@ -116,7 +115,7 @@ BAD = {
     "f 1 2 x": "'x'",
     "f" + " 1" * 65: "65 corners",
     "v nan 0 0": "NaN",
-    "v 1e300 0 0": "infinite",
+    "v 1e300 0 0": "Inf",
     "v 0 0 one": "no numbers",
     "v 0 0": "several kinds",
 }
