@@ -1,5 +1,6 @@
 """What every test shares: checked shapes, a fixed seed, one thread, and the reference data."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ settings.load_profile("tests")
 
 # The tensors here are small: a second thread costs more than it brings, and sums depend on how they are shared.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # or commands would choose their own number
 
 
 @pytest.fixture(autouse=True)

@@ -21,14 +21,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> None:
+    from worldgen.runtime import threads
+
     if len(arguments) > 1 and arguments[0] == "train" and not any(a.startswith("-") for a in arguments):
         # Training machines often have torch and little else: this path does without a command-line library.
         from worldgen.training.engine.run import train
 
+        threads.use()
         return train(Path(arguments[1]), tuple(arguments[2:]))
     from worldgen.commands import parse
 
-    return parse(arguments).run()
+    command = parse(arguments)
+    threads.use()
+    return command.run()
 
 
 if __name__ == "__main__":

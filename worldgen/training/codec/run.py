@@ -12,7 +12,7 @@ from worldgen.models.codec.vae import ConvVAE
 from worldgen.runtime.config import load
 from worldgen.scenes.families.family import FAMILIES
 from worldgen.training.codec.trainer import CodecRun, CodecTrainer
-from worldgen.training.engine.run import Interrupts, make_output, run_to_end, write_config
+from worldgen.training.engine.run import Interrupts, make_output, place, run_to_end, write_config
 
 
 def train_codec(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
@@ -37,7 +37,7 @@ def train_codec(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
         trainer = CodecTrainer(config)
         write_config(config, config.output)
         size = sum(parameter.numel() for parameter in trainer.vae.parameters()) / 1e6
-        print(f"codec: {size:.2f}M parameters on {trainer.device}, step {trainer.step}", flush=True)
+        print(f"codec: {size:.2f}M parameters on {place(trainer.device)}, step {trainer.step}", flush=True)
         run_to_end(trainer, config.train, config.output, partial(_write_sheet, config), interrupts)
         save_codec(trainer.averaged(), config.output / "codec", half=True)
         print(f"done: {config.output / 'codec'}", flush=True)

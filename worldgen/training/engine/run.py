@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from safetensors import SafetensorError
 
 from geometry.errors import InputError
@@ -46,7 +47,8 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
         trainer = (Trainer if config.distill is None else StudentTrainer)(config, ranks)
         if ranks.main:
             write_config(config, config.output)
-            where = f"{ranks.device}" + (f" x {ranks.world_size} ({ranks.parallel})" if ranks.world_size > 1 else "")
+            where = place(ranks.device)
+            where += f" x {ranks.world_size} ({ranks.parallel})" if ranks.world_size > 1 else ""
             print(f"{config.model.name}: {_size(trainer):.2f}M parameters on {where}, step {trainer.step}", flush=True)
         run_to_end(trainer, config.train, config.output, write_sheet, interrupts)
         averaged = trainer.averaged()
@@ -54,6 +56,12 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
             with written(config.output):
                 trainer.keep(averaged, config.output / "model")
             print(f"done: {config.output / 'model'}", flush=True)
+
+
+def place(device: torch.device) -> str:
+    """A device in words. On a CPU with the number of threads, on which the last bits of a result depend."""
+    threads = torch.get_num_threads()
+    return f"{device} ({threads} thread{'s' if threads > 1 else ''})" if device.type == "cpu" else f"{device}"
 
 
 def make_output(folder: Path) -> None:
