@@ -8,8 +8,11 @@ import tyro
 
 @dataclass(frozen=True)
 class Average:
-    """Make the model of a run with its weights averaged over a length chosen now; compare some by `worldgen evaluate
-    orbit --models FOLDER FOLDER`."""
+    """Make the model of a run with its weights averaged over a length chosen now.
+
+    Compare several by `worldgen evaluate orbit --models FOLDER FOLDER`.
+    In Python: worldgen.training.engine.averages.average
+    """
 
     run_folder: tyro.conf.Positional[Path]
     """Output folder of a run with train.averages."""
@@ -19,7 +22,7 @@ class Average:
     """New folder for the model."""
 
     def run(self) -> None:
-        """Average, save, and say where."""
+        """Average, save, and print the output folder."""
         from worldgen.training.engine.averages import average
 
         print(average(self.run_folder, self.length, self.output))

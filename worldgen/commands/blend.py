@@ -8,8 +8,11 @@ import tyro
 
 @dataclass(frozen=True)
 class Blend:
-    """Make a model between two of one network, such as one and what it became by training on; compare some by `worldgen
-    evaluate orbit --models FOLDER FOLDER`."""
+    """Make a model between two of the same network, such as one and what training on turned it into.
+
+    Compare several by `worldgen evaluate orbit --models FOLDER FOLDER`.
+    In Python: worldgen.training.blending.blend
+    """
 
     first: tyro.conf.Positional[str]
     """Name of embedded weights, or a folder."""
@@ -21,7 +24,7 @@ class Blend:
     """Of the second; 0 = the first, 1 = the second."""
 
     def run(self) -> None:
-        """Blend, save, and say where."""
+        """Blend, save, and print the output folder."""
         from worldgen.training.blending import blend
 
         print(blend(self.first, self.second, self.share, self.output))

@@ -13,13 +13,16 @@ _READ, _WRITTEN = listed("cameras"), listed("cameras", written=True)
 
 @dataclass(frozen=True)
 class Show:
-    """Draw cameras from above and from the side, say where they look, and what is suspicious about them."""
+    """Draw cameras from above and from the side, say where they look, and what is suspicious about them.
+
+    In Python: geometry.describe
+    """
 
     file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help=f"{_READ}.")]
     output: Path | None = None
     """PNG to draw to (default: say in words only)."""
     every: int = 0
-    """Describe every so manyth camera (default: about ten)."""
+    """Describe every Nth camera (default: about ten in all)."""
 
     def run(self) -> None:
         """Read, describe, draw."""
@@ -39,7 +42,10 @@ class Show:
 
 @dataclass(frozen=True)
 class Convert:
-    """Convert cameras between file formats, chosen by the files' names."""
+    """Convert cameras between file formats, chosen by the files' names.
+
+    In Python: geometry.io.formats.read_cameras and write_cameras
+    """
 
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help=f"{_READ}.")]
     target: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help=f"{_WRITTEN}.")]

@@ -12,7 +12,10 @@ from worldgen.data.curation import Curation
 
 @dataclass(frozen=True)
 class Curate:
-    """Judge captures of posed images and videos, keep the good clips as shards, say what was dropped and why."""
+    """Filter captures of posed images and videos: keep good clips as shards, report what was dropped and why.
+
+    In Python: worldgen.data.curation.curate
+    """
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
     """Files and folders: transforms.json, COLMAP, nuScenes, DDAD, RealEstate10K texts with videos."""
@@ -21,7 +24,7 @@ class Curate:
     curation: Annotated[Curation, tyro.conf.arg(name="")] = field(default_factory=Curation)
 
     def run(self) -> None:
-        """Curate, and say what came of it."""
+        """Curate, and print a summary."""
         from worldgen.data.curation import curate
 
         with ProgressBar() as bar:

@@ -12,7 +12,7 @@ from worldgen.commands.progress import ProgressBar
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What every evaluation is told."""
+    """Options of every evaluation."""
 
     output: Path
     """New folder for report.json, report.md and contact sheets."""
@@ -49,26 +49,29 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class SceneEvaluationOptions(EvaluationOptions):
-    """What evaluations on scenes with exact truth are told besides."""
+    """Further options of evaluations on scenes with exact truth."""
 
     scenes: int | None = None
-    """Use only the first so many scenes, for a quick look."""
+    """Use only the first N scenes, for a quick look."""
     consistency: tyro.conf.FlagCreatePairsOff[bool] = False
     """Also measure whether new views agree with each other."""
     pose_scenes: int = 0
-    """Also recover the new views' poses, in so many scenes: about a second and a half a view."""
+    """Also recover the poses of the new views in the first N scenes: about 1.5 s a view."""
 
 
 @dataclass(frozen=True)
 class EvaluateOrbit(SceneEvaluationOptions):
-    """New views from 1, 2 and 4 images of held-out tabletops."""
+    """New views from 1, 2 and 4 images of held-out tabletops.
+
+    In Python: worldgen.evaluation.sets.orbit.evaluate_orbit
+    """
 
     config: Path = Path("configs/evaluate_orbit.yaml")
     """The held-out set; figures compare on the same set only."""
     sampled: tuple[str, ...] = ("medium",)
     """Spreads to draw full samples on, which is nearly all the work; one network call is evaluated on all."""
     loop_scenes: int = 0
-    """Also go once round so many scenes from one image."""
+    """Also measure loop closure in the first N scenes: once round from one image."""
 
     def run(self) -> None:
         """Evaluate, write the report and print its tables."""
@@ -88,7 +91,10 @@ class EvaluateOrbit(SceneEvaluationOptions):
 
 @dataclass(frozen=True)
 class EvaluateFamilies(SceneEvaluationOptions):
-    """New views of held-out scenes of every family, moving ones included."""
+    """New views of held-out scenes of every family, moving ones included.
+
+    In Python: worldgen.evaluation.sets.families.evaluate_families
+    """
 
     config: Path = Path("configs/evaluate_families.yaml")
     """The held-out sets; figures compare on the same sets only."""
@@ -113,7 +119,10 @@ class EvaluateFamilies(SceneEvaluationOptions):
 
 @dataclass(frozen=True)
 class EvaluateCaptures(EvaluationOptions):
-    """Held-out views of real captures. Mind their licences before you pass sheets on."""
+    """Held-out views of real captures. Mind their licences before you pass sheets on.
+
+    In Python: worldgen.evaluation.sets.captures.evaluate_captures
+    """
 
     sources: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Files and folders: transforms.json, COLMAP, nuScenes, DDAD, RealEstate10K texts with videos."""
@@ -143,7 +152,7 @@ class EvaluateCaptures(EvaluationOptions):
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure models on what they have never seen, beside baselines."""
+    """Evaluate models on held-out data, beside baselines."""
 
     what: tyro.conf.OmitSubcommandPrefixes[
         Annotated[EvaluateOrbit, tyro.conf.subcommand("orbit")]
@@ -152,5 +161,5 @@ class Evaluate:
     ]
 
     def run(self) -> None:
-        """Run the evaluation asked for."""
+        """Run the chosen evaluation."""
         self.what.run()

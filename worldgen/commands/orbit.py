@@ -12,7 +12,10 @@ from worldgen.sampling.solvers import SOLVERS
 
 @dataclass(frozen=True)
 class Orbit:
-    """Generate the orbit around what one image, or several with cameras, show; lift and export it."""
+    """Generate the orbit around what one image, or several with cameras, show; lift and export it.
+
+    In Python: worldgen.orbit (worldgen/pipelines/orbit.py)
+    """
 
     images: tyro.conf.Positional[tuple[Path, ...]]
     """One image, or several that --cameras names."""
@@ -25,7 +28,7 @@ class Orbit:
     elevation_deg: float = 25.0
     """Degrees above the horizon a single image was taken from."""
     radius: float | None = None
-    """Distance from a single image to what it shows, in metres (default: as the model sees it, not metric)."""
+    """Distance from a single image to what it shows, in metres (default: predicted by the model, not metric)."""
     fov_deg: float | None = None
     """Field of view of a single image over its shorter side (default: EXIF, else 55)."""
     views: Path | None = None
@@ -49,7 +52,7 @@ class Orbit:
     """Replace the output folder."""
 
     def run(self) -> None:
-        """Check, generate, save, and say where."""
+        """Check, generate, save, and print the output folder."""
         from worldgen.evaluation.held_out import scored
         from worldgen.models.world_model import WorldModel, pick_device
         from worldgen.pipelines.orbit import orbit

@@ -7,7 +7,10 @@ from worldgen.commands.options import RunOptions
 
 @dataclass(frozen=True)
 class Plan(RunOptions):
-    """Say what a training run costs, before anything of it is allocated: parameters, memory, FLOPs, time."""
+    """Say what a training run costs, before anything of it is allocated: parameters, memory, FLOPs, time.
+
+    In Python: worldgen.training.planning.describe
+    """
 
     device: str = "cpu"
     """What the run is planned for; the time is estimated where it is here."""

@@ -12,7 +12,10 @@ from worldgen.scenes.families.family import FAMILIES
 
 @dataclass(frozen=True)
 class Scenes:
-    """Render procedural scenes to look at: contact sheets, videos with depth, and the scenes as animated GLB."""
+    """Render procedural scenes to look at: contact sheets, videos with depth, and the scenes as animated GLB.
+
+    In Python: worldgen.scenes.gallery.gallery
+    """
 
     output: Path
     """New folder for the results."""
@@ -26,7 +29,7 @@ class Scenes:
     """Replace the output folder."""
 
     def run(self) -> None:
-        """Render, save, and say where."""
+        """Render, save, and print the output folder."""
         from worldgen.scenes.gallery import gallery
 
         families = list(self.families) or list(FAMILIES)

@@ -7,7 +7,10 @@ from worldgen.commands.options import RunOptions
 
 @dataclass(frozen=True)
 class Train(RunOptions):
-    """Train a model; continues from the run's own checkpoint."""
+    """Train a model; continues from the run's own checkpoint.
+
+    In Python: worldgen.training.engine.run.train
+    """
 
     def run(self) -> None:
         """Train to the end, or to the first interrupt."""

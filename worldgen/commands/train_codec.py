@@ -7,7 +7,10 @@ from worldgen.commands.options import RunOptions
 
 @dataclass(frozen=True)
 class TrainCodec(RunOptions):
-    """Train a codec of images or videos with depth (configs/vae.yaml); continues from the run's own checkpoint."""
+    """Train a codec of images or videos with depth (configs/vae.yaml); continues from the run's own checkpoint.
+
+    In Python: worldgen.training.codec.run.train_codec
+    """
 
     def run(self) -> None:
         """Train to the end, or to the first interrupt."""
