@@ -1,4 +1,4 @@
-"""gsplat's CUDA rasterizer behind our signatures."""
+"""gsplat's CUDA rasterizer behind our signature."""
 
 import importlib
 from typing import Any
@@ -14,10 +14,18 @@ from geometry.shapes import Float
 
 
 def rasterize_gsplat(splats: Splats, cameras: Cameras, antialiased: bool) -> Float[torch.Tensor, "b 5 h w"]:
-    """Red, green, blue, depth and 1 of each camera, each weighted by what is seen of them
-    (`geometry.gaussians.splatting`).
+    """Blend Gaussians by gsplat, as `geometry.gaussians.splatting.blend` does.
 
-    Raises InputError where gsplat or its kernels are missing, and unless all is float32 on CUDA.
+    Args:
+        splats: Gaussians in float32 on CUDA.
+        cameras: pinhole cameras of batch shape [b].
+        antialiased: Gaussians smaller than a pixel fade instead of growing.
+
+    Returns:
+        Red, green, blue, depth and 1, each the sum over Gaussians weighted by how much of them is seen.
+
+    Raises:
+        InputError: gsplat or its kernels are missing, or the Gaussians are not float32 on CUDA.
     """
     rasterization = _rasterization()
     if splats.means.device.type != "cuda" or splats.means.dtype != torch.float32:

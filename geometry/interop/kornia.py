@@ -6,12 +6,22 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.camera.conversion import cameras_from, cameras_to
-from geometry.interop import one_size
+from geometry.interop.sizes import one_size
 from geometry.rotation.transforms import rigid
 
 
 def to_kornia_cameras(cameras: Cameras) -> Any:
-    """kornia's `PinholeCamera`, its one batch axis ours flattened. Raises InputError for lenses."""
+    """Convert cameras to kornia's `PinholeCamera`.
+
+    Args:
+        cameras: pinhole cameras of batch shape b.
+
+    Returns:
+        A `PinholeCamera` whose one batch axis is b flattened.
+
+    Raises:
+        InputError: a lens other than a pinhole.
+    """
     from kornia.geometry.camera import PinholeCamera
 
     cameras.check_pinhole("kornia's cameras")
@@ -22,6 +32,16 @@ def to_kornia_cameras(cameras: Cameras) -> Any:
 
 
 def from_kornia_cameras(camera: Any) -> Cameras:
-    """Cameras [n] of a `PinholeCamera`. Raises InputError for images of several sizes, and for poses not rigid."""
+    """Convert cameras from kornia's `PinholeCamera`.
+
+    Args:
+        camera: a `PinholeCamera` of n cameras.
+
+    Returns:
+        Cameras of batch shape [n].
+
+    Raises:
+        InputError: images of several sizes, or poses that are not rigid.
+    """
     sizes = zip(camera.height.tolist(), camera.width.tolist())
     return cameras_from("kornia", camera.extrinsics, camera.intrinsics[:, :3, :3], one_size("kornia's cameras", sizes))

@@ -1,4 +1,4 @@
-"""Meshes, point clouds and cameras to and from Open3D, its fusion behind our signature, and its ICP."""
+"""Meshes, point clouds and cameras to and from Open3D; its fusion behind our signature, and its ICP."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.conversion import cameras_from, check_unskewed
 from geometry.errors import InputError
 from geometry.image.checks import check_frames
-from geometry.interop import one_size
+from geometry.interop.sizes import one_size
 from geometry.mesh.meshes import Mesh
 from geometry.mesh.tsdf import voxel_grid
 from geometry.optional import from_extra, load_optional
@@ -30,10 +30,24 @@ def fuse_tsdf_open3d(
     bounds: Float[torch.Tensor, "2 3"] | None = None,
     max_voxels: int = 2**27,
 ) -> Mesh:
-    """`geometry.mesh.tsdf.fuse_tsdf` by Open3D's uniform volume, whose box is a cube; the mesh is cut to the bounds.
+    """Fuse posed depth maps as `geometry.mesh.tsdf.fuse_tsdf` does, by Open3D's uniform volume.
 
-    Colors pass through 8 bits. Raises InputError as `fuse_tsdf` does, for cameras that are no pinholes, and where
-    Open3D is missing or cannot be loaded.
+    The volume is a cube, and the mesh is cut to the bounds. Colors pass through 8 bits.
+
+    Args:
+        rgb: f images, sRGB in 0..1.
+        depth: their depth in metres; 0 = unknown, inf = sky.
+        cameras: their pinhole cameras, of batch shape [f].
+        voxel_m: side of a voxel in metres.
+        truncation_m: how far around a depth it counts, in metres; 4 voxels by default.
+        bounds: lowest and highest corner of the box to reconstruct; by default all known depth.
+        max_voxels: limit of the cube's number of voxels.
+
+    Returns:
+        The colored mesh.
+
+    Raises:
+        InputError: as `fuse_tsdf` raises it, a lens other than a pinhole, or Open3D cannot be loaded.
     """
     o3d = _open3d()
     check_frames("fusion", rgb, depth, cameras)
@@ -52,6 +66,22 @@ def fuse_tsdf_open3d(
         color_type=o3d.pipelines.integration.TSDFVolumeColorType.RGB8,
         origin=lower.cpu().numpy(),
     )
+    _integrate(o3d, volume, rgb, depth, cameras)
+    mesh = volume.extract_triangle_mesh()
+    upper = lower.cpu().numpy() + np.array(dims) * voxel_m
+    mesh = mesh.crop(o3d.geometry.AxisAlignedBoundingBox(lower.cpu().numpy(), upper))
+    if not len(mesh.triangles):
+        raise InputError("fusion: no surface between seen voxels of the box; expected depth inside it")
+    found = from_open3d_mesh(mesh)
+    assert found.colors is not None
+    device = cameras.K.device
+    return Mesh(found.vertices.to(cameras.K), found.faces.to(device), found.colors.to(device).float())
+
+
+def _integrate(
+    o3d: Any, volume: Any, rgb: Float[torch.Tensor, "f 3 h w"], depth: Float[torch.Tensor, "f 1 h w"], cameras: Cameras
+) -> None:
+    """Add images with depth to a volume of Open3D."""
     colors = (rgb.clamp(0, 1) * 255).round().to(torch.uint8).movedim(1, -1).cpu().contiguous().numpy()
     metres = torch.where(depth > 0, depth, torch.zeros_like(depth)).clamp_max(_SKY_M)[:, 0].float().cpu().numpy()
     # Open3D's integration rounds to the nearest pixel index: its pixel centers are whole numbers.
@@ -64,19 +94,10 @@ def fuse_tsdf_open3d(
             convert_rgb_to_intensity=False,
         )
         volume.integrate(image, camera.intrinsic, camera.extrinsic)
-    mesh = volume.extract_triangle_mesh()
-    upper = lower.cpu().numpy() + np.array(dims) * voxel_m
-    mesh = mesh.crop(o3d.geometry.AxisAlignedBoundingBox(lower.cpu().numpy(), upper))
-    if not len(mesh.triangles):
-        raise InputError("fusion: no surface between seen voxels of the box; expected depth inside it")
-    found = from_open3d_mesh(mesh)
-    assert found.colors is not None
-    device = cameras.K.device
-    return Mesh(found.vertices.to(cameras.K), found.faces.to(device), found.colors.to(device).float())
 
 
 def to_open3d_mesh(mesh: Mesh) -> Any:
-    """Open3D's `TriangleMesh`."""
+    """Convert a mesh to Open3D's `TriangleMesh`; its colors become those of vertices."""
     o3d = _open3d()
     made = o3d.geometry.TriangleMesh(
         o3d.utility.Vector3dVector(_doubles(mesh.vertices)), o3d.utility.Vector3iVector(mesh.faces.int().cpu().numpy())
@@ -87,13 +108,13 @@ def to_open3d_mesh(mesh: Mesh) -> Any:
 
 
 def from_open3d_mesh(mesh: Any) -> Mesh:
-    """A `TriangleMesh`, in float64."""
+    """Convert a mesh from Open3D's `TriangleMesh`, in float64; without colors where it has none."""
     colors = _tensor(mesh.vertex_colors) if mesh.has_vertex_colors() else None
     return Mesh(_tensor(mesh.vertices), _tensor(mesh.triangles).long(), colors)
 
 
 def to_open3d_points(cloud: PointCloud) -> Any:
-    """Open3D's `PointCloud`."""
+    """Convert a point cloud, with its normals if any, to Open3D's `PointCloud`."""
     o3d = _open3d()
     made = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(_doubles(cloud.points)))
     made.colors = o3d.utility.Vector3dVector(_doubles(cloud.colors))
@@ -103,7 +124,7 @@ def to_open3d_points(cloud: PointCloud) -> Any:
 
 
 def from_open3d_points(cloud: Any) -> PointCloud:
-    """An Open3D `PointCloud`, in float64; gray where it has no colors."""
+    """Convert a point cloud from Open3D's `PointCloud`, in float64; gray where it has no colors."""
     points = _tensor(cloud.points)
     colors = _tensor(cloud.colors) if cloud.has_colors() else torch.full_like(points, GRAY)
     return PointCloud(points, colors, _tensor(cloud.normals) if cloud.has_normals() else None)
@@ -111,11 +132,12 @@ def from_open3d_points(cloud: Any) -> PointCloud:
 
 @dataclass(frozen=True)
 class Registration:
-    """How one point cloud lies on another.
+    """How one point cloud is aligned to another.
 
-    target_from_source  [4, 4] rigid, float64
-    fitness             share of the source's points that have one of the target's within the distance asked for
-    rmse_m              root mean square distance of those points to theirs, metres
+    Attributes:
+        target_from_source: [4, 4] rigid, float64.
+        fitness: share of the source's points that have one of the target's within the maximum distance.
+        rmse_m: root mean square distance of those points, metres.
     """
 
     target_from_source: Float[torch.Tensor, "4 4"]
@@ -131,15 +153,23 @@ def icp_open3d(
     to_planes: bool = False,
     iterations: int = 50,
 ) -> Registration:
-    """The rigid motion of a point cloud onto another by iterated closest points (Besl and McKay 1992), by Open3D.
+    """Align a point cloud to another by iterated closest points (ICP; Besl and McKay 1992), by Open3D.
 
-    max_distance_m      points further than this from the other cloud do not count
-    target_from_source  where to start (default: no motion); only what is nearly right gets better
-    to_planes           bring points onto the planes of the target's normals rather than onto its points (Chen and
-                        Medioni 1992), which converges faster on smooth surfaces
+    Args:
+        source: the points to move.
+        target: the points to move them to.
+        max_distance_m: points farther than this from the other cloud do not count.
+        target_from_source: where to start (default: no motion); only what is nearly right gets better.
+        to_planes: minimize distances to the planes of the target's normals instead of to its points (Chen and Medioni
+            1992), which converges faster on smooth surfaces.
+        iterations: at most this many.
 
-    Raises InputError for empty clouds, a distance that is not positive, a target without the normals it needs, and
-    where Open3D is missing or cannot be loaded.
+    Returns:
+        The rigid motion, and how well it fits.
+
+    Raises:
+        InputError: an empty cloud, a distance that is not positive, a target without the normals it needs, or Open3D
+            cannot be loaded.
     """
     o3d = _open3d()
     if not len(source) or not len(target) or not max_distance_m > 0:
@@ -163,12 +193,18 @@ def icp_open3d(
 
 
 def to_open3d_cameras(cameras: Cameras, pixel_center: float = 0.5) -> list[Any]:
-    """Open3D's `PinholeCameraParameters`, one for each of our cameras.
+    """Convert cameras to Open3D's `PinholeCameraParameters`.
 
-    pixel_center  the coordinate of the first pixel's center, on which Open3D does not agree with itself: 0.5 for its
-                  ray casting, 0 for its fusion and its points from depth
+    Args:
+        cameras: pinhole cameras of any batch shape.
+        pixel_center: the coordinate of the first pixel's center, on which Open3D does not agree with itself: 0.5 for
+            its ray casting, 0 for its fusion and its points from depth.
 
-    Raises InputError for skewed pixels and lenses, which it has no place for.
+    Returns:
+        One for each camera.
+
+    Raises:
+        InputError: skewed pixels or a lens, which the format cannot hold, or Open3D cannot be loaded.
     """
     o3d = _open3d()
     check_unskewed("Open3D's cameras", cameras)
@@ -185,7 +221,18 @@ def to_open3d_cameras(cameras: Cameras, pixel_center: float = 0.5) -> list[Any]:
 
 
 def from_open3d_cameras(cameras: Sequence[Any], pixel_center: float = 0.5) -> Cameras:
-    """Cameras [n], in float64; the inverse of `to_open3d_cameras`. Raises InputError for none, and several sizes."""
+    """Convert cameras from Open3D's `PinholeCameraParameters`; the inverse of `to_open3d_cameras`.
+
+    Args:
+        cameras: n of them.
+        pixel_center: the coordinate of the first pixel's center.
+
+    Returns:
+        Cameras of batch shape [n], float64.
+
+    Raises:
+        InputError: no cameras, or images of several sizes.
+    """
     lenses = [camera.intrinsic for camera in cameras]
     hw = one_size("Open3D's cameras", ((lens.height, lens.width) for lens in lenses))
     K = torch.stack([_tensor(lens.intrinsic_matrix) for lens in lenses])

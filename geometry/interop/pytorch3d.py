@@ -11,7 +11,7 @@ import torch
 from geometry.camera.cameras import Cameras
 from geometry.camera.conversion import cameras_from_pytorch3d, cameras_to_pytorch3d
 from geometry.errors import InputError
-from geometry.interop import one_size
+from geometry.interop.sizes import one_size
 from geometry.mesh.meshes import Mesh
 from geometry.mesh.rasterizing import Raster, check_mesh
 from geometry.optional import load_optional
@@ -19,9 +19,16 @@ from geometry.points.pointclouds import GRAY, PointCloud
 
 
 def to_pytorch3d_cameras(cameras: Cameras) -> Any:
-    """PyTorch3D's `PerspectiveCameras` in NDC, their one batch axis ours flattened; they know their images' size.
+    """Convert cameras to PyTorch3D's `PerspectiveCameras`, in NDC.
 
-    Raises InputError for skewed pixels and lenses, which they have no place for.
+    Args:
+        cameras: pinhole cameras of batch shape b.
+
+    Returns:
+        `PerspectiveCameras` that know their images' size; their one batch axis is b flattened.
+
+    Raises:
+        InputError: skewed pixels or a lens, which the class cannot hold, or PyTorch3D is missing.
     """
     renderer = _pytorch3d("renderer")
     flat = cameras.reshape(cameras.shape.numel())
@@ -31,12 +38,18 @@ def to_pytorch3d_cameras(cameras: Cameras) -> Any:
 
 
 def from_pytorch3d_cameras(cameras: Any, hw: tuple[int, int] | None = None) -> Cameras:
-    """Cameras [n] of `PerspectiveCameras`, in NDC or in pixels.
+    """Convert cameras from PyTorch3D's `PerspectiveCameras`, in NDC or in pixels.
 
-    hw  height and width of the images; only needed where the cameras do not know it
+    Args:
+        cameras: n of them.
+        hw: height and width of the images; needed only where the cameras do not know it.
 
-    Raises InputError for other cameras, those made of a matrix K, images of unknown or several sizes, and poses that
-    are not rigid.
+    Returns:
+        Cameras of batch shape [n].
+
+    Raises:
+        InputError: another class, cameras made of a matrix K, images of unknown or several sizes, or poses that are
+            not rigid.
     """
     if getattr(cameras, "K", None) is not None or not hasattr(cameras, "principal_point"):
         raise InputError(f"{type(cameras).__name__}; expected PerspectiveCameras with focal_length and principal_point")
@@ -51,9 +64,10 @@ def from_pytorch3d_cameras(cameras: Any, hw: tuple[int, int] | None = None) -> C
 
 
 def to_pytorch3d_meshes(meshes: Sequence[Mesh]) -> Any:
-    """PyTorch3D's `Meshes`, colored by `TexturesVertex` where all of ours have colors.
+    """Convert meshes to PyTorch3D's `Meshes`, with `TexturesVertex` where they have colors.
 
-    Raises InputError where some have and some do not.
+    Raises:
+        InputError: some meshes have colors and some have not, or PyTorch3D is missing.
     """
     colors = [mesh.colors.float() for mesh in meshes if mesh.colors is not None]
     if colors and len(colors) < len(meshes):
@@ -66,7 +80,11 @@ def to_pytorch3d_meshes(meshes: Sequence[Mesh]) -> Any:
 
 
 def from_pytorch3d_meshes(meshes: Any) -> list[Mesh]:
-    """Our meshes of `Meshes`. Raises InputError for textures other than colors of vertices."""
+    """Convert meshes from PyTorch3D's `Meshes`.
+
+    Raises:
+        InputError: textures other than colors of vertices.
+    """
     textures = meshes.textures
     if textures is None:
         return [Mesh(*pair) for pair in zip(meshes.verts_list(), meshes.faces_list())]
@@ -77,7 +95,11 @@ def from_pytorch3d_meshes(meshes: Any) -> list[Mesh]:
 
 
 def to_pytorch3d_points(clouds: Sequence[PointCloud]) -> Any:
-    """PyTorch3D's `Pointclouds`, our colors as their features. Raises InputError if only some have normals."""
+    """Convert point clouds to PyTorch3D's `Pointclouds`, whose features are the colors.
+
+    Raises:
+        InputError: some clouds have normals and some have not, or PyTorch3D is missing.
+    """
     normals = [cloud.normals.float() for cloud in clouds if cloud.normals is not None]
     if normals and len(normals) < len(clouds):
         raise InputError(f"{len(normals)} of {len(clouds)} point clouds with normals; expected all or none")
@@ -89,7 +111,7 @@ def to_pytorch3d_points(clouds: Sequence[PointCloud]) -> Any:
 
 
 def from_pytorch3d_points(clouds: Any) -> list[PointCloud]:
-    """Our point clouds of `Pointclouds` whose features are colors, or that have none: then gray."""
+    """Convert point clouds from PyTorch3D's `Pointclouds`, whose features are colors; gray without features."""
     points = clouds.points_list()
     colors = clouds.features_list() or [torch.full_like(part, GRAY) for part in points]
     normals = clouds.normals_list() or [None] * len(points)
@@ -97,10 +119,20 @@ def from_pytorch3d_points(clouds: Any) -> list[PointCloud]:
 
 
 def rasterize_pytorch3d(mesh: Mesh, cameras: Cameras, near_m: float = 0.01) -> Raster:
-    """`geometry.rasterize` by PyTorch3D, in single precision: the same but for pixels on an edge.
+    """Rasterize a mesh by PyTorch3D, in single precision: what `geometry.rasterize` gives but for pixels on an edge.
 
-    Every triangle is tried at every pixel (`bin_size` 0): its bins drop triangles where they overflow.
-    Raises InputError as `rasterize` does, for skewed pixels, and where PyTorch3D is missing.
+    Every triangle is tried at every pixel (`bin_size` 0), since PyTorch3D's bins drop triangles where they overflow.
+
+    Args:
+        mesh: the mesh.
+        cameras: pinhole cameras of batch shape b.
+        near_m: z in metres of the near plane.
+
+    Returns:
+        Depth, triangle and weights of every pixel.
+
+    Raises:
+        InputError: as `rasterize` raises it, skewed pixels, or PyTorch3D is missing.
     """
     renderer = _pytorch3d("renderer")
     check_mesh("rasterizing by PyTorch3D", mesh, cameras, near_m)

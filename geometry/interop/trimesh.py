@@ -1,4 +1,4 @@
-"""Meshes, point clouds and cameras to and from trimesh. Its colors are 8-bit sRGB with opacity, which is dropped."""
+"""Meshes, point clouds and cameras to and from trimesh, whose colors are 8-bit sRGB with opacity; that is dropped."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,14 +8,14 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.camera.conversion import cameras_from, cameras_to, check_plain
-from geometry.interop import one_size
+from geometry.interop.sizes import one_size
 from geometry.mesh.meshes import Mesh
 from geometry.points.pointclouds import GRAY, PointCloud
 from geometry.shapes import Float
 
 
 def to_trimesh_mesh(mesh: Mesh) -> Any:
-    """trimesh's `Trimesh` with the same vertices and faces, none merged."""
+    """Convert a mesh to trimesh's `Trimesh` with the same vertices and faces; none are merged."""
     import trimesh
 
     return trimesh.Trimesh(
@@ -27,29 +27,36 @@ def to_trimesh_mesh(mesh: Mesh) -> Any:
 
 
 def from_trimesh_mesh(mesh: Any) -> Mesh:
-    """A `Trimesh`, in float64; colors of faces and textures become their vertices'."""
+    """Convert a mesh from trimesh's `Trimesh`, in float64; colors of faces and textures become those of vertices."""
     visual = mesh.visual.to_color() if mesh.visual.kind == "texture" else mesh.visual
     colors = None if visual.kind is None else _colors(visual.vertex_colors)
     return Mesh(_doubles(mesh.vertices), torch.from_numpy(np.array(mesh.faces, np.int64)), colors)
 
 
 def to_trimesh_points(cloud: PointCloud) -> Any:
-    """trimesh's `PointCloud`."""
+    """Convert a point cloud to trimesh's `PointCloud`."""
     import trimesh
 
     return trimesh.PointCloud(cloud.points.detach().double().cpu().numpy(), _bytes(cloud.colors))
 
 
 def from_trimesh_points(cloud: Any) -> PointCloud:
-    """A trimesh `PointCloud`, in float64; gray where it has no colors."""
+    """Convert a point cloud from trimesh's `PointCloud`, in float64; gray where it has no colors."""
     points = _doubles(cloud.vertices)
     return PointCloud(points, torch.full_like(points, GRAY) if not len(cloud.colors) else _colors(cloud.colors))
 
 
 def to_trimesh_cameras(cameras: Cameras) -> list[tuple[Any, np.ndarray]]:
-    """A trimesh `Camera` and its pose for each of our cameras, as a `Scene` takes them: camera, camera_transform.
+    """Convert cameras to trimesh's `Camera`s with their poses.
 
-    Raises InputError for what trimesh's cameras have no place for: lenses, skew, a principal point off the middle.
+    Args:
+        cameras: cameras of any batch shape.
+
+    Returns:
+        One pair for each camera, as a `Scene` takes them: camera, camera_transform.
+
+    Raises:
+        InputError: what trimesh's cameras cannot hold: lenses, skew, a principal point off the middle.
     """
     from trimesh.scene import Camera
 
@@ -62,7 +69,17 @@ def to_trimesh_cameras(cameras: Cameras) -> list[tuple[Any, np.ndarray]]:
 
 
 def from_trimesh_cameras(cameras: Sequence[tuple[Any, np.ndarray]]) -> Cameras:
-    """Cameras [n], in float64, of trimesh `Camera`s with their poses. Raises InputError for none, and several sizes."""
+    """Convert cameras from trimesh's `Camera`s with their poses.
+
+    Args:
+        cameras: n pairs of a `Camera` and its pose [4, 4].
+
+    Returns:
+        Cameras of batch shape [n], float64.
+
+    Raises:
+        InputError: no cameras, or images of several sizes.
+    """
     hw = one_size("trimesh's cameras", ((camera.resolution[1], camera.resolution[0]) for camera, _ in cameras))
     poses = torch.stack([_doubles(pose) for _, pose in cameras])
     return cameras_from("opengl", poses, torch.stack([_doubles(camera.K) for camera, _ in cameras]), hw)
