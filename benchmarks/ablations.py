@@ -27,6 +27,7 @@ from worldgen.evaluation.baselines import row_mean
 from worldgen.evaluation.metrics.image import depth_errors, psnr
 from worldgen.evaluation.metrics.intervals import interval
 from worldgen.evaluation.sets.orbit import OrbitEvaluation, orbit_set
+from worldgen.models.network.dit import DiTConfig
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import ONE_CALL, generate_views
 from worldgen.runtime.config import load
@@ -69,7 +70,9 @@ def held_out(run: RunConfig, scenes: int) -> OrbitEvaluation:
 def train_arm(config: Path, output: Path, arm: str, length: tuple[str, ...] = ()) -> None:
     """Train an arm to its end, unless it is there."""
     if not (folder(output, arm) / "model" / "config.json").exists():
-        changes = arms(len(load(RunConfig, config).model.network.attention))[arm]
+        network = load(RunConfig, config).model.network
+        assert isinstance(network, DiTConfig), f"ablations of a {type(network).__name__}"
+        changes = arms(len(network.attention))[arm]
         # The base is without alignment, which is an arm, also where the configuration has it on.
         train(config, (f"output={folder(output, arm)}", "train.alignment_weight=0", *changes, *length))
 

@@ -56,8 +56,7 @@ def utilization(config: RunConfig, device: str, repeats: int = 10) -> str:
 
 def _training(config: RunConfig, device: torch.device, half: bool, compiled: bool) -> Callable[[], object]:
     """A training step on the largest clips of the last stage, without drawing them."""
-    model = WorldModel.create(config.model).training(True).to(device)
-    model.network.checkpointing = config.train.checkpointing
+    model = WorldModel.create(config.model, checkpointing=config.train.checkpointing).training(True).to(device)
     _compile(model, compiled)
     optimizers = build_optimizers(model.parameters(), config.train)
     stage = config.stages[-1]

@@ -21,7 +21,7 @@ from benchmarks.timing import Result, compare, table
 from geometry.camera.cameras import Cameras
 from geometry.io.files import write_file
 from worldgen.core.conditioning import Conditioning
-from worldgen.models.network.attention import positions
+from worldgen.models.network.attention import token_positions
 from worldgen.models.network.dit import Block, DiTConfig, MultiViewDiT
 from worldgen.runtime.config import load
 from worldgen.sampling import Euler, Flow, Guidance, Levels, guide, sample
@@ -62,7 +62,7 @@ def block(cameras: bool, text: bool, dtype: torch.dtype) -> Callable[[], Tensor]
     module = started(Block(chosen, "full")).to(dtype)
     x = torch.randn(1, FRAMES, SIDE * SIDE, WIDTH).to(dtype)
     modulation, rays = torch.randn(1, FRAMES, 6, WIDTH).to(dtype), torch.randn(1, FRAMES, SIDE * SIDE, 6).to(dtype)
-    where = positions(shown(), (SIDE, SIDE), WIDTH // HEADS, cameras)
+    where = token_positions(shown(), (SIDE, SIDE), WIDTH // HEADS, cameras)
     words = (torch.randn(1, 1, WIDTH).to(dtype), torch.ones(1, 1, dtype=torch.bool)) if text else None
     return lambda: module(x, modulation, rays, where, None, words)[0]
 

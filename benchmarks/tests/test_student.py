@@ -41,7 +41,7 @@ def test_every_contestant_is_set_beside_the_full_sample(tmp_path: Path, monkeypa
 
 def test_a_student_s_own_steps_are_what_it_is_compared_in() -> None:
     few, full = WorldModel.load("tiny"), WorldModel.load("tiny")
-    few.config = replace(few.config, sampling=SamplingDefaults(3, 1.0))
+    few = replace(few, config=replace(few.config, sampling=SamplingDefaults(3, 1.0)))
     found = student.contestants(few, full)
     assert [model is few for model, _ in found.values()] == [False, True, False, False, False]
     asked = [(how.steps, how.guidance) for _, how in found.values()]

@@ -10,7 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from geometry.errors import InputError
 from tests.models.tiny import awake, posed, shown, tiny_model
-from worldgen.models.world_model import ModelConfig, WorldModel
+from worldgen.models.config import ModelConfig
+from worldgen.models.world_model import WorldModel
 from worldgen.runtime.config import build, plain
 from worldgen.runtime.precision import computes_half
 

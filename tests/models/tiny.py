@@ -1,5 +1,7 @@
 """The smallest model with every part, awake (no weight is zero), and something to show it."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 
@@ -7,8 +9,8 @@ from geometry.camera.cameras import Cameras
 from geometry.rotation.transforms import look_at
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.codec.pixel import PixelCodec
-from worldgen.models.network.dit import DiTConfig, MultiViewDiT
-from worldgen.models.world_model import ModelConfig
+from worldgen.models.config import ModelConfig
+from worldgen.models.network.dit import DiTConfig
 
 BLOCK = 4
 CHANNELS = {"rgb": 3 * BLOCK**2, "depth": BLOCK**2}
@@ -26,7 +28,10 @@ def tiny_model() -> ModelConfig:
     return ModelConfig("tiny test", 16, 3, PixelCodec(BLOCK), network=tiny_config())
 
 
-def awake(network: MultiViewDiT, std: float = 0.2) -> MultiViewDiT:
+N = TypeVar("N", bound=nn.Module)
+
+
+def awake(network: N, std: float = 0.2) -> N:
     """The network with normal numbers in all its weights, also those that start at 0."""
     for parameter in network.parameters():
         nn.init.normal_(parameter, std=std)

@@ -9,7 +9,8 @@ import torch
 from geometry.errors import InputError
 from tests.models.tiny import awake, tiny_model
 from worldgen.cli import main
-from worldgen.models.world_model import ModelConfig, WorldModel
+from worldgen.models.config import ModelConfig
+from worldgen.models.world_model import WorldModel
 from worldgen.training.blending import blend
 
 

@@ -35,8 +35,8 @@ def status(key):
 
 torch.set_num_threads(1)
 config = load(RunConfig, Path(sys.argv[1]), tuple(sys.argv[2:]))
-planned, model = plan(config), WorldModel.create(config.model).training(True)
-model.network.checkpointing = config.train.checkpointing
+planned = plan(config)
+model = WorldModel.create(config.model, checkpointing=config.train.checkpointing).training(True)
 stage = config.stages[-1]
 x, level, conditioning = shown(config.model, stage.batch, max(stage.frames), stage.size_px)
 small = shown(config.model, 1, 1, stage.size_px)

@@ -1,21 +1,23 @@
-"""Students: a model in a few numbers, as a change of low rank to the model it was distilled from."""
+"""Students: a model of few sampling steps, stored as a change of low rank to the model it was distilled from."""
 
 import json
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TypeVar
 
 import torch
+from torch import Tensor, nn
 
 from geometry.errors import InputError
 from geometry.io.files import write_file
 from worldgen.models.lora import LowRank
 from worldgen.models.weights import read_weights, write_weights
-from worldgen.runtime.config import build, plain
+from worldgen.runtime.config import plain
 from worldgen.sampling.defaults import SamplingDefaults
 
-if TYPE_CHECKING:
-    from worldgen.models.world_model import WorldModel
+N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -44,34 +46,25 @@ def save_student(config: StudentConfig, change: LowRank, folder: Path) -> None:
     write_file(folder / "config.json", (json.dumps(plain(config), indent=2) + "\n").encode())
 
 
-def load_student(folder: Path, facts: dict[str, Any]) -> "WorldModel":
-    """The model whose base has the change added. Raises InputError for a base of other weights, or a change of another
-    network."""
-    from worldgen.models.world_model import WorldModel
+def load_change(config: StudentConfig, folder: Path, state: Mapping[str, Tensor]) -> tuple[LowRank, str]:
+    """The change in a student's folder to the tensors of its base's network, and the sha256 of its files.
 
-    config = build(StudentConfig, facts, f"{folder}/config.json")
+    Raises InputError for a change to another network.
+    """
+    stored, digest = read_weights(folder)
+    change = LowRank(state, config.rank)
     try:
-        base = WorldModel.load(config.base if config.base in WorldModel.names() else folder / config.base)
-    except RecursionError as error:
-        raise InputError(
-            f"{folder} is a student of itself by way of {config.base!r}; expected another model"
-        ) from error
-    if base.weights_sha256 != config.base_sha256:
-        raise InputError(
-            f"{folder} changes weights {config.base_sha256[:12]} of {config.base!r}, whose weights here are "
-            f"{base.weights_sha256[:12]}; expected the same"
-        )
-    state, digest = read_weights(folder)
-    network = base.network.state_dict()
-    change = LowRank(network, config.rank)
-    try:
-        change.load_state_dict({name: value.float() for name, value in state.items()})
+        change.load_state_dict({name: value.float() for name, value in stored.items()})
     except RuntimeError as error:
         raise InputError(
             f"{folder}: a change that does not fit {config.base!r} ({str(error).splitlines()[-1].strip()})"
         ) from error
-    with torch.no_grad():
-        base.network.load_state_dict(change.changed(network))
-    base.config = replace(base.config, name=config.name, sampling=config.sampling)
-    base.weights_sha256 = digest
-    return base
+    return change, digest
+
+
+@torch.no_grad()
+def apply_change(network: N, change: LowRank) -> N:
+    """A copy of a network with a change added to its matrices."""
+    changed = deepcopy(network)
+    changed.load_state_dict(change.changed(network.state_dict()))
+    return changed

@@ -17,7 +17,8 @@ from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.codec.files import load_codec
-from worldgen.models.world_model import ModelConfig, WorldModel
+from worldgen.models.config import ModelConfig
+from worldgen.models.world_model import WorldModel
 from worldgen.runtime.config import to_yaml
 from worldgen.runtime.precision import computes_half
 from worldgen.training.config.run import RunConfig
@@ -89,8 +90,7 @@ def plan(config: RunConfig, device: str = "cpu") -> Plan:
     weights = config.model.codec_weights
     codec = None if weights is None else load_codec(weights)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device(device):
-        model = WorldModel.create(config.model, codec).training(True)
-        model.network.checkpointing = config.train.checkpointing
+        model = WorldModel.create(config.model, codec, checkpointing=config.train.checkpointing).training(True)
         parameters = [parameter for _, parameter in model.parameters()]
         state = sum(p.numel() * p.element_size() for p in parameters)
         momentum = {"muon": 1, "adamw": 2}

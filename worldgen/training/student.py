@@ -6,12 +6,11 @@ from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from geometry.errors import InputError
 from worldgen.models.lora import LowRank
-from worldgen.models.students import StudentConfig, save_student
+from worldgen.models.students import StudentConfig, apply_change, save_student
 from worldgen.models.world_model import WorldModel
 from worldgen.sampling.defaults import SamplingDefaults
 from worldgen.training.engine.trainer import Trainer
@@ -25,7 +24,7 @@ class StudentTrainer(Trainer):
     def _fresh_model(self) -> WorldModel:
         config = self.config
         assert config.train.start_from is not None and config.distill is not None
-        teacher = WorldModel.load(config.train.start_from)
+        teacher = WorldModel.load(config.train.start_from, context=self.ranks.context)
         shape = ("size_px", "frames", "codec", "codec_weights", "text", "network", "process")
         wrong = [name for name in shape if getattr(teacher.config, name) != getattr(config.model, name)]
         if wrong:
@@ -63,11 +62,10 @@ class StudentTrainer(Trainer):
     def averaged(self) -> WorldModel:
         """The teacher with the averaged change."""
         assert self.config.distill is not None
-        model, change = deepcopy(self.model).to("cpu"), self._averaged_change()
-        with torch.no_grad():
-            model.network.load_state_dict(change.changed(model.network.state_dict()))
-        model.config = replace(model.config, sampling=SamplingDefaults(self.config.distill.steps, 1.0))
-        return model.training(False).to(self.device if self.ranks.main else "cpu")
+        model = deepcopy(self.model).to("cpu")
+        config = replace(model.config, sampling=SamplingDefaults(self.config.distill.steps, 1.0))
+        averaged = replace(model, config=config, network=apply_change(model.network, self._averaged_change()))
+        return averaged.training(False).to(self.device if self.ranks.main else "cpu")
 
     def keep(self, averaged: WorldModel, folder: Path) -> None:
         """Write the averaged change."""

@@ -10,7 +10,7 @@ from geometry.errors import InputError
 from geometry.rotation.transforms import rigid, rotation_about
 from tests.models.tiny import CHANNELS, awake, posed, shown, tiny_config
 from worldgen.core.conditioning import Conditioning
-from worldgen.models.network.attention import MultiViewAttention, positions
+from worldgen.models.network.attention import MultiViewAttention, token_positions
 from worldgen.models.network.dit import DiTConfig, MultiViewDiT, level_waves
 
 
@@ -40,7 +40,7 @@ def test_every_block_of_a_fresh_network_is_the_identity() -> None:
     fresh, conditioning, x = MultiViewDiT(tiny_config()), posed(2, 3), torch.randn(2, 3, 16, 32)
     hidden = torch.randn(2, 3, 16)
     modulation = fresh.modulate(hidden).unflatten(-1, (6, 32))
-    where = positions(conditioning, (4, 4), 16, projective=True)
+    where = token_positions(conditioning, (4, 4), 16, projective=True)
     for block in fresh.blocks:
         assert torch.equal(block(x, modulation, torch.randn(2, 3, 16, 6), where)[0], x)
 
@@ -71,7 +71,7 @@ def test_attention_between_cameras_is_the_same_wherever_the_world_stands() -> No
     motion = rigid(rotation_about(torch.tensor([0.2, -1.0, 0.4]), torch.tensor(2.0)), torch.tensor([1.0, -2.0, 0.5]))
     moved = replace(conditioning, cameras=conditioning.cameras.moved(motion))
     out, again, other = (
-        attention(tokens, positions(seen, (4, 4), 32, projective=True))[0]
+        attention(tokens, token_positions(seen, (4, 4), 32, projective=True))[0]
         for seen in (conditioning, moved, with_frame_moved(conditioning, 1))
     )
     assert (again - out).abs().max() < 1e-5 < 1e-3 < (other - out).abs().max()
@@ -178,6 +178,19 @@ def test_a_modality_added_to_a_checkpoint_leaves_every_old_output_bit(modalities
     said = dict(zip(modalities, out.split([channels[name] for name in modalities], 2)))
     assert torch.equal(torch.cat([said["rgb"], said["depth"]], 2), old(x, level, conditioning))
     assert torch.equal(said["layout"], torch.zeros(2, 3, 5, 4, 4))
+
+
+def test_a_tap_returns_the_tokens_that_leave_its_block_and_changes_no_output() -> None:
+    model, (x, level), conditioning = network(attention=("full", "frame", "full")), shown(2, 3), posed(2, 3)
+    out = model(x, level, conditioning)
+    tapped = [model(x, level, conditioning, tap=block) for block in range(3)]
+    assert all(torch.equal(estimate, out) for estimate, _ in tapped)
+    inputs = []
+    hook = model.blocks[2].register_forward_pre_hook(lambda module, arguments: inputs.append(arguments[0]))
+    model(x, level, conditioning)
+    hook.remove()
+    assert torch.equal(tapped[1][1], inputs[0]) and tapped[0][1].shape == (2, 3, 16, 32)
+    assert not torch.equal(tapped[1][1], tapped[2][1])
 
 
 def test_levels_a_hundredth_apart_look_different() -> None:

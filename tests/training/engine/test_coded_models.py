@@ -17,7 +17,8 @@ from worldgen.core.normalization import Normalization, scene_scale_from_cameras
 from worldgen.models.codec.files import load_codec, save_codec
 from worldgen.models.codec.pixel import PixelCodec
 from worldgen.models.codec.vae import ConvVAE
-from worldgen.models.world_model import ModelConfig, WorldModel
+from worldgen.models.config import ModelConfig
+from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling, generate_views
 from worldgen.runtime.config import build, plain
 from worldgen.training.config.run import RunConfig

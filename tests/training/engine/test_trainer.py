@@ -252,7 +252,7 @@ def test_a_run_adds_parts_to_the_model_it_starts_from(run_of, tmp_path: Path) ->
     model.save(tmp_path / "start")
     config = run_of(start_from=str(tmp_path / "start"))
     grown = whole_model(config).model
-    grown = replace(grown, network=replace(grown.network, attention=model.config.network.attention))
+    grown = replace(grown, network=replace(grown.network, attention=tiny_config().attention))
     trainer = Trainer(replace(config, model=grown))
     for name, value in model.network.state_dict().items():
         assert torch.equal(trainer.model.state()[name], value), name

@@ -53,7 +53,7 @@ def replaying(model: WorldModel, estimate: Callable[[Tensor], Tensor]) -> WorldM
     """The model with a denoiser that returns what it is given, as a function of x."""
 
     class Replaying(WorldModel):
-        def denoiser(self):
+        def denoiser(self, network=None):
             return FunctionDenoiser.like(super().denoiser(), lambda x, level, conditioning: estimate(x))
 
     return Replaying(model.config, model.network)

@@ -1,11 +1,12 @@
-"""Multi-view attention: every token of every frame, told apart by cameras, place in the image, and time.
+"""Multi-view attention: every token of every frame, told apart by its camera, its place in the image and its time.
 
 Half of each head is transformed by its frame's camera so that attention depends on relative projective geometry only
-(PRoPE; Li et al. 2025, "Cameras as Relative Positional Encoding", eq. 8-10); the other half turns by the token's x, y
-and time (rotary position, Su et al. 2021).
+(PRoPE; Li et al. 2025, "Cameras as Relative Positional Encoding", eq. 8-10); the other half is rotated by the token's
+x, y and time (rotary position, Su et al. 2021).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,13 +18,16 @@ from geometry.shapes import Bool, Float
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.context_parallel import Context
 
+KeysValues = tuple[Tensor, Tensor]  # [b, heads, k, d] each
+Text = tuple[Float[Tensor, "b t e"], Bool[Tensor, "b t"]]  # tokens, and which of them are not padding
+
 
 @dataclass(frozen=True)
 class Positions:
     """Where tokens are, for heads of d channels: the first half projective, the second rotary.
 
     project   [b, f, d/2, d/2] block-diagonal copies of each frame's 4x4 projection (identity where a clip's cameras are
-              unknown); None = the first half says nothing of positions
+              unknown); None = the first half encodes no position
     inverse   its inverse
     cosine, sine  [b, f, n, d/4] of the rotary angles
     """
@@ -33,8 +37,13 @@ class Positions:
     cosine: Tensor
     sine: Tensor
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Positions":
+        """A function of every tensor."""
+        project, inverse = (None if t is None else function(t) for t in (self.project, self.inverse))
+        return Positions(project, inverse, function(self.cosine), function(self.sine))
 
-def positions(conditioning: Conditioning, hw: tuple[int, int], head_width: int, projective: bool) -> Positions:
+
+def token_positions(conditioning: Conditioning, hw: tuple[int, int], head_width: int, projective: bool) -> Positions:
     """The positions of an h x w grid of tokens in every frame."""
     cameras = conditioning.cameras
     half = head_width // 2
@@ -75,21 +84,21 @@ def _rotary_angles(time_s: Float[Tensor, "b f"], hw: tuple[int, int], pairs: int
 
 
 def _projected(x: Tensor, matrix: Tensor) -> Tensor:
-    """Channels [b, f, n, heads, d] multiplied by a matrix [b, f, d, d] a frame."""
+    """Channels [b, f, n, heads, d] multiplied by one matrix [b, f, d, d] per frame."""
     return (x.flatten(2, 3) @ matrix.to(x.dtype).transpose(-1, -2)).view(x.shape)
 
 
-def _placed(x: Tensor, matrix: Tensor | None, where: Positions) -> Tensor:
-    """Head channels [b, f, n, heads, d]: the first half multiplied by a matrix a frame, the second rotated."""
-    cosine, sine = where.cosine[:, :, :, None].to(x.dtype), where.sine[:, :, :, None].to(x.dtype)
+def _encoded(x: Tensor, matrix: Tensor | None, positions: Positions) -> Tensor:
+    """Head channels [b, f, n, heads, d]: the first half multiplied by one matrix per frame, the second rotated."""
+    cosine, sine = positions.cosine[:, :, :, None].to(x.dtype), positions.sine[:, :, :, None].to(x.dtype)
     first, a, b = x.split([x.shape[-1] // 2, x.shape[-1] // 4, x.shape[-1] // 4], -1)
     first = first if matrix is None else _projected(first, matrix)
-    turned = torch.addcmul(a * cosine, b, sine, value=-1), torch.addcmul(a * sine, b, cosine)
-    return torch.cat([first, *turned], -1)
+    rotated = torch.addcmul(a * cosine, b, sine, value=-1), torch.addcmul(a * sine, b, cosine)
+    return torch.cat([first, *rotated], -1)
 
 
 def _half_projected(x: Tensor, matrix: Tensor | None) -> Tensor:
-    """Head channels [b, f, n, heads, d] whose first half is multiplied by a matrix a frame."""
+    """Head channels [b, f, n, heads, d] whose first half is multiplied by one matrix per frame."""
     if matrix is None:
         return x
     first, second = x.chunk(2, -1)
@@ -104,15 +113,14 @@ def _normed(x: Tensor, norm: nn.RMSNorm) -> Tensor:
 class MultiViewAttention(nn.Module):
     """Self-attention over tokens [b, f, n, width]: within each frame, or across the frames of a clip.
 
-    text_width  width of text tokens, 0 = none. They are attended to by the same queries with keys and values of their
-                own (Ye et al. 2023, "IP-Adapter", eq. 5); their values start at zero, so text can be added later.
-    context     other processes have the other frames, which are seen as well; None = all frames are here
+    text_width  width of text tokens, 0 = none. The same queries attend to them with keys and values of their own
+                (Ye et al. 2023, "IP-Adapter", eq. 5); their values start at zero, so text can be added later.
+    context     other processes have the other frames, which are attended to as well; None = all frames are here
     """
 
-    def __init__(self, width: int, heads: int, within: bool, text_width: int = 0):
+    def __init__(self, width: int, heads: int, within: bool, text_width: int = 0, context: Context | None = None):
         super().__init__()
-        self.heads, self.within = heads, within
-        self.context: Context | None = None
+        self.heads, self.within, self.context = heads, within, context
         self.query = nn.Linear(width, width, bias=False)
         self.key = nn.Linear(width, width, bias=False)
         self.value = nn.Linear(width, width, bias=False)
@@ -127,24 +135,24 @@ class MultiViewAttention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "b f n c"],
-        where: Positions,
-        seen: Bool[Tensor, "b 1 q k"] | None = None,
-        text: tuple[Float[Tensor, "b t e"], Bool[Tensor, "b t"]] | None = None,
-        past: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Float[Tensor, "b f n c"], tuple[Tensor, Tensor] | None]:
-        """Attend; what a value says is carried from its own camera into the asking one.
+        positions: Positions,
+        mask: Bool[Tensor, "b 1 q k"] | None = None,
+        text: Text | None = None,
+        past: KeysValues | None = None,
+    ) -> tuple[Float[Tensor, "b f n c"], KeysValues | None]:
+        """Attend; values are carried from their own camera into the query's.
 
-        seen  which of the (earlier and present) tokens each sees, None = all; within frames it does not matter
+        mask  which of the (earlier and present) tokens each attends to, None = all; without effect within frames
         past  keys and values [b, heads, k, d] of finished frames, which come before the present ones
 
         Also returns the keys and values of all frames, for a next call's `past`; None within frames.
         """
         split = "b f n (h d) -> b f n h d"
         v = rearrange(self.value(x), split, h=self.heads)
-        asked = _normed(rearrange(self.query(x), split, h=self.heads), self.query_norm)
+        query = _normed(rearrange(self.query(x), split, h=self.heads), self.query_norm)
         k = _normed(rearrange(self.key(x), split, h=self.heads), self.key_norm)
-        q = _placed(asked, None if where.project is None else where.project.transpose(-1, -2), where)
-        k, v = _placed(k, where.inverse, where), _half_projected(v, where.inverse)
+        q = _encoded(query, None if positions.project is None else positions.project.transpose(-1, -2), positions)
+        k, v = _encoded(k, positions.inverse, positions), _half_projected(v, positions.inverse)
         kept = None
         if self.within:
             q, k, v = (rearrange(t, "b f n h d -> (b f) h n d") for t in (q, k, v))
@@ -157,22 +165,22 @@ class MultiViewAttention(nn.Module):
             if past is not None:
                 k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
             kept = (k, v)
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
             out = rearrange(out, "b h (f n) d -> b f n h d", f=x.shape[1])
-        out = _half_projected(out, where.project)
+        out = _half_projected(out, positions.project)
         if text is not None and self.text_key is not None:
-            out = out + self._read(asked, *text)
+            out = out + self._attend_to_text(query, *text)
         return self.out(out.flatten(-2)), kept
 
-    def _read(self, asked: Tensor, text: Tensor, mask: Tensor) -> Tensor:
-        """What the text says to every token; nothing where a clip's text is dropped."""
+    def _attend_to_text(self, query: Tensor, text: Tensor, mask: Tensor) -> Tensor:
+        """What the text adds to every token; nothing where a clip's text is dropped."""
         assert self.text_key is not None and self.text_value is not None
-        frames, text = asked.shape[1], text.to(asked.dtype)
+        frames, text = query.shape[1], text.to(query.dtype)
         split = "b t (h d) -> b h t d"
-        k = _normed(rearrange(self.text_key(text), split, h=self.heads), self.key_norm).to(asked.dtype)
-        v = rearrange(self.text_value(text), split, h=self.heads).to(asked.dtype)
-        meant = mask.any(-1)[:, None]
-        v = torch.where(meant[..., None, None], v, 0.0)
-        q = rearrange(asked, "b f n h d -> b h (f n) d")
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=(mask | ~meant)[:, None, None])
+        k = _normed(rearrange(self.text_key(text), split, h=self.heads), self.key_norm).to(query.dtype)
+        v = rearrange(self.text_value(text), split, h=self.heads).to(query.dtype)
+        given = mask.any(-1)[:, None]
+        v = torch.where(given[..., None, None], v, 0.0)
+        q = rearrange(query, "b f n h d -> b h (f n) d")
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=(mask | ~given)[:, None, None])
         return rearrange(out, "b h (f n) d -> b f n h d", f=frames)

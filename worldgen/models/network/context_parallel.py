@@ -20,6 +20,10 @@ class Context:
 
     group: dist.ProcessGroup
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Context":
+        """Itself: a copied network shares frames with the same processes."""
+        return self
+
     @property
     def size(self) -> int:
         """Processes in the group."""

@@ -5,7 +5,7 @@ Conditions say what is expected and are negated, so that NaN is refused too.
 
 from collections.abc import Iterator, Sequence
 
-from worldgen.models.world_model import ModelConfig
+from worldgen.models.config import ModelConfig
 from worldgen.runtime.precision import PRECISIONS
 from worldgen.scenes.families.family import FAMILIES
 from worldgen.training.config.data import DataConfig

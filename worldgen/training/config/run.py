@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 from geometry.errors import InputError
-from worldgen.models.world_model import ModelConfig
+from worldgen.models.config import ModelConfig
 from worldgen.training.config import checks
 from worldgen.training.config.data import DataConfig
 from worldgen.training.config.objectives import DistillConfig, RewardConfig

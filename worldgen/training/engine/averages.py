@@ -14,7 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from geometry.errors import InputError
-from worldgen.models.world_model import ModelConfig, WorldModel
+from worldgen.models.config import ModelConfig
+from worldgen.models.world_model import WorldModel
 from worldgen.runtime.atomic_dir import atomic_dir, check_output
 from worldgen.runtime.config import build, upgraded
 from worldgen.training.engine.checkpoint import Checkpoint

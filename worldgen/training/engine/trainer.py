@@ -4,6 +4,7 @@ On several processes each computes its share of the batch; the result is the sam
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -39,6 +40,8 @@ class Trainer(Resumable):
         self.batches = Batches(config, self.device, *self.ranks.share)
         self._check_shares()
         self.model = self._fresh_model()
+        if self.model.vae is not None:
+            self.model.vae.to(self.device)
         self.terms: dict[str, Term] = build_terms(self.model, config)
         objective = Objective(self.model, self.terms, config.train.precision)
         self.objective = self.ranks.wrap(objective, list(self.model.network.blocks))
@@ -67,8 +70,6 @@ class Trainer(Resumable):
 
     def _fresh_model(self) -> WorldModel:
         model = self._start_model()
-        model.network.checkpointing = self.config.train.checkpointing
-        model.network.share_frames(self.ranks.context)
         if self.config.train.compile:
             for block in model.network.blocks:
                 block.compile()
@@ -76,11 +77,12 @@ class Trainer(Resumable):
 
     def _start_model(self) -> WorldModel:
         """The model before its first step."""
-        config = self.config
+        config, checkpointing, context = self.config, self.config.train.checkpointing, self.ranks.context
         if config.train.start_from is None:
             with fresh_weights(config.train.seed):
-                return WorldModel.create(config.model)
-        return WorldModel.load(config.train.start_from).grown(config.model).training(True)
+                return WorldModel.create(config.model, checkpointing=checkpointing, context=context)
+        start = WorldModel.load(config.train.start_from)
+        return start.grown(config.model, checkpointing=checkpointing, context=context).training(True)
 
     @property
     def beside(self) -> dict[str, Term]:
@@ -106,7 +108,7 @@ class Trainer(Resumable):
     def averaged(self) -> WorldModel:
         """The model with averaged weights, whole: the one to evaluate and keep. On the main rank's device; the others'
         is on the CPU."""
-        model = WorldModel.create(self.config.model, self.model.vae)
+        model = WorldModel.create(self.config.model, deepcopy(self.model.vae))
         model.load_state({name: whole(value).cpu() for name, value in self.ema.items()})
         return model.training(False).to(self.device if self.ranks.main else "cpu")
 

@@ -17,7 +17,7 @@ from geometry.shapes import Bool, Float
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import Normalization
 from worldgen.models.network.context_parallel import Context
-from worldgen.models.network.dit import MultiViewDiT
+from worldgen.models.network.protocol import Network
 from worldgen.training.objectives.term import Progress, Term, TrainingStep
 
 
@@ -78,7 +78,7 @@ class Alignment(Term):
     until   share of the run
     """
 
-    def __init__(self, network: MultiViewDiT, weight: float, until: float):
+    def __init__(self, network: Network, weight: float, until: float):
         super().__init__()
         width = network.config.width
         self.weight, self.until, self.block = weight, until, len(network.blocks) // 2

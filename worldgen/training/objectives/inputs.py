@@ -49,9 +49,13 @@ def predict(model: WorldModel, inputs: NetworkInputs, tap: int | None = None) ->
     if tap is None:
         return Prediction(model.denoiser()(inputs.x, inputs.level, inputs.conditioning))
     tokens: list[Tensor] = []
-    model.network.listener = lambda block, leaving: tokens.append(leaving) if block == tap else None
-    estimate = model.denoiser()(inputs.x, inputs.level, inputs.conditioning)
-    model.network.listener = None
+
+    def tapped(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        estimate, leaving = model.network(x, level, conditioning, tap=tap)
+        tokens.append(leaving)
+        return estimate
+
+    estimate = model.denoiser(tapped)(inputs.x, inputs.level, inputs.conditioning)
     return Prediction(estimate, tokens[0])
 
 

@@ -1,0 +1,27 @@
+"""The table of networks a model can have, by the tag `backbone` of its config."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worldgen.models.network.dit import DiTConfig, MultiViewDiT, grow
+from worldgen.models.network.protocol import Network
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A kind of network.
+
+    config  type of its config: a frozen dataclass that satisfies `worldgen.models.network.protocol.NetworkConfig`
+    build   (config, checkpointing, context) -> a network with fresh weights (torch's global generator). checkpointing
+            recomputes activations in the backward pass; context is this process's place among those that share a clip's
+            frames (`worldgen.models.network.context_parallel.Context`), None = it has all of them
+    grow    (network, config, checkpointing, context) -> the network with inputs and outputs added, for training on;
+            None = it cannot
+    """
+
+    config: type
+    build: Callable[..., Network]
+    grow: Callable[..., Network] | None = None
+
+
+BACKBONES: dict[str, Backbone] = {"dit": Backbone(DiTConfig, MultiViewDiT, grow)}
