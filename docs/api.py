@@ -80,17 +80,19 @@ def process_docstring(_app: object, _what: str, _name: str, _obj: object, _optio
 def readable(lines: Iterable[str]) -> list[str]:
     """Aligned lines (`name   what it is`) as lists; stars of shapes (`[*b, 3]`) and bars (`|x|`) are no markup."""
     result: list[str] = []
+    in_list = False
     for line in lines:
         parts = re.split(r"(`+[^`]*`+)", line)
         line = "".join(part if part[:1] == "`" else re.sub(_MARKUP, r"\\\g<0>", part) for part in parts)
         entry = re.fullmatch(r"(\w[\w.]*(?:, \w+)*) {2,}(\S.*)", line)
-        in_list = bool(result) and result[-1].startswith(("- ``", "  "))
         if entry:
-            result += [""] if result and result[-1] and not in_list else []
+            result += [] if in_list else [""]
             result.append(f"- ``{entry[1]}``: {entry[2]}")
+            in_list = True
         elif in_list and line.startswith("  "):
             result.append(f"  {line.strip()}")
         else:
             result += [""] if in_list and line else []
             result.append(line)
+            in_list = False
     return result

@@ -3,7 +3,7 @@
 python examples/02_own_images.py CAPTURE [OUTPUT] [STEPS]
 
 CAPTURE is a folder with transforms.json, a COLMAP model or another format `worldgen curate` finds, of 13 images or
-more. Every fifth is held out. 400 steps take a few minutes on a CPU; calling it again goes on where it was.
+more. Every fifth is held out. 400 steps take a few minutes on a CPU; calling it again resumes where it was.
 """
 
 import sys

@@ -9,10 +9,13 @@ from PIL import Image
 
 from geometry.camera.cameras import Cameras
 from geometry.io.captures.nerfstudio import write_transforms
+from geometry.io.formats import FORMATS
 from geometry.io.images import write_png
 from geometry.trajectory.paths import orbit
 from tests.docs.snippets import Snippet, check, commands, execute, run, snippets
-from worldgen.scenes.families.family import draw
+from worldgen.commands import COMMANDS
+from worldgen.sampling.solvers import SOLVERS
+from worldgen.scenes.families.family import FAMILIES, draw
 from worldgen.scenes.rendering.renderer import render
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +47,12 @@ def folder(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     for path in (*material.iterdir(), ROOT / "configs", ROOT / "examples"):
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
+    tables = (SOLVERS, FORMATS, FAMILIES, COMMANDS)
+    before = [dict(table) for table in tables]
     yield tmp_path
+    for table, entries in zip(tables, before):  # what a page adds is its own
+        table.clear()
+        table.update(entries)
 
 
 def name_of(page: Path) -> str:

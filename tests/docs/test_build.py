@@ -1,0 +1,18 @@
+"""The site builds."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning_and_has_every_page(root: Path, tmp_path: Path) -> None:
+    for library in ("sphinx", "furo", "myst_parser"):
+        pytest.importorskip(library, reason="needs the [docs] extra")
+    command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "docs", str(tmp_path)]
+    built = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    pages = [path.relative_to(root / "docs").with_suffix(".html") for path in (root / "docs").rglob("*.md")]
+    assert [page for page in pages if "_build" not in page.parts and not (tmp_path / page).exists()] == []
