@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 
 project = html_title = "worldgen"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated/tables"]  # tables are included in pages
 myst_enable_extensions = ["attrs_block"]
 myst_heading_anchors = 3
 nitpicky = True  # a broken link in a page is an error ...

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Table
-from docs import api
+from docs import api, tables
 
 FOLDERS = ("geometry", "worldgen", "examples", "benchmarks", "configs")
 
@@ -17,6 +17,7 @@ def write(root: Path, folder: Path) -> None:
     pages = {f"results/{path.stem}": results_page(json.loads(path.read_text("utf-8"))) for path in result_files(root)}
     pages |= {f"models/{card.parent.name}": card.read_text("utf-8") for card in model_cards(root)}
     pages |= {f"api/{package}": page for package, page in api.pages().items()}
+    pages |= {f"tables/{name}": table for name, table in tables.tables().items()}
     pages["tree"] = tree_page(tree(root))
     for name, text in pages.items():
         path = folder / f"{name}.md"

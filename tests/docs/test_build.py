@@ -14,5 +14,6 @@ def test_the_site_builds_without_a_warning_and_has_every_page(root: Path, tmp_pa
     command = [sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "docs", str(tmp_path)]
     built = subprocess.run(command, cwd=root, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
-    pages = [path.relative_to(root / "docs").with_suffix(".html") for path in (root / "docs").rglob("*.md")]
-    assert [page for page in pages if "_build" not in page.parts and not (tmp_path / page).exists()] == []
+    pages = [path.relative_to(root / "docs") for path in (root / "docs").rglob("*.md") if "_build" not in path.parts]
+    pages = [page.with_suffix(".html") for page in pages if page.parts[:2] != ("_generated", "tables")]
+    assert [page for page in pages if not (tmp_path / page).exists()] == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from geometry.camera.cameras import Cameras
 from geometry.io.captures.nerfstudio import write_transforms
 from geometry.io.formats import FORMATS
 from geometry.io.images import write_png
+from geometry.trajectory.moves import MOVES
 from geometry.trajectory.paths import orbit
 from tests.docs.snippets import Snippet, check, commands, execute, run, snippets
 from worldgen.commands import COMMANDS
@@ -47,7 +49,7 @@ def folder(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     for path in (*material.iterdir(), ROOT / "configs", ROOT / "examples"):
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
-    tables = (SOLVERS, FORMATS, FAMILIES, COMMANDS)
+    tables: list[dict[str, Any]] = [SOLVERS, FORMATS, FAMILIES, COMMANDS, MOVES]
     before = [dict(table) for table in tables]
     yield tmp_path
     for table, entries in zip(tables, before):  # what a page adds is its own
