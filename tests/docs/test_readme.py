@@ -24,3 +24,10 @@ def test_every_path_that_the_readme_names_exists(root: Path) -> None:
     for path in re.findall(r"`((?:worldgen|geometry|docs|configs|examples)/[\w./]+)`", text):
         assert path == "docs/_build/html" or (root / path).exists(), path
     assert {"worldgen/sampling/sampler.py", "worldgen/pipelines/generation.py"} <= set(tree(root))
+
+
+def test_every_page_that_a_source_file_names_exists(root: Path) -> None:
+    for folder in ("geometry", "worldgen", "benchmarks", "examples", "configs", "tests"):
+        for path in [*(root / folder).rglob("*.py"), *(root / folder).rglob("*.yaml")]:
+            for page in re.findall(r"\bdocs/[\w./-]+\.(?:md|json|png)\b", path.read_text("utf-8")):
+                assert (root / page).exists(), f"{path.relative_to(root)}: {page}"

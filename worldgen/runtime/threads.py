@@ -2,7 +2,7 @@
 
 Operations on the CPU end in a barrier where all threads wait for the slowest. Where other processes use the cores, one
 thread is often waiting for a core, and all others for that one: with as many threads as cores a step can take several
-times as long as with a single thread (docs/RESULTS.md). So the number is that of the cores which are free.
+times as long as with a single thread (docs/concepts/precision.md). So the number is that of the cores which are free.
 
 Results are the same bytes at the same number of threads only. The number is chosen once, by the command line alone; the
 Python API leaves torch as its caller set it.
