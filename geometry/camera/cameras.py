@@ -15,15 +15,16 @@ from geometry.similarity import Similarity
 
 @dataclass(frozen=True)
 class Cameras:
-    """Posed cameras of one image size, with any batch shape b (conventions: `geometry/conventions.py`).
+    """Posed cameras of one image size, with any batch shape b (conventions: `geometry.conventions`).
 
-    world_from_camera  [*b, 4, 4] rigid, OpenCV axes, metres
-    K                  [*b, 3, 3] intrinsics in pixels, pixel centers at +0.5
-    hw                 height and width in pixels
-    view               [*b] which physical camera (default 0)
-    time_s             [*b] seconds (default 0)
-    lens               of batch shape b, between directions and the plane that K takes to pixels
-                       (`geometry.camera.lenses`); None = all are pinholes
+    Attributes:
+        world_from_camera: Rigid motions [*b, 4, 4], OpenCV axes, metres.
+        K: Intrinsics [*b, 3, 3] in pixels, pixel centers at +0.5.
+        hw: Height and width of the images in pixels.
+        view: Which physical camera each is [*b] (default 0).
+        time_s: When each image is taken [*b], seconds (default 0).
+        lens: Lenses of batch shape b, between directions and the plane that K takes to pixels
+            (`geometry.camera.lenses`); None if all are pinholes.
     """
 
     world_from_camera: Float[torch.Tensor, "*b 4 4"]
@@ -59,10 +60,17 @@ class Cameras:
         hw: tuple[int, int],
         lens: Lens | None = None,
     ) -> "Cameras":
-        """Cameras with square pixels and a centered principal point; `fov_deg` spans the shorter side, in degrees.
+        """Cameras with square pixels and a centered principal point.
 
-        (A panorama of h x 2h spans 180.) Raises InputError for a field of view outside (0, 180), or, with a lens,
-        beyond what it shows.
+        Args:
+            world_from_camera: Rigid motions [*b, 4, 4], metres.
+            fov_deg: The field of view along the shorter side in degrees, one for all or one each [*b]. (A panorama of
+                h x 2h has 180.)
+            hw: Height and width of the images in pixels.
+            lens: Lenses of batch shape b; None for pinholes.
+
+        Raises:
+            InputError: If the field of view is not between 0 and 180 or, with a lens, more than the lens shows.
         """
         fov = torch.as_tensor(fov_deg, dtype=world_from_camera.dtype, device=world_from_camera.device)
         half = torch.deg2rad(fov) / 2
@@ -88,17 +96,17 @@ class Cameras:
 
     @property
     def camera_from_world(self) -> Float[torch.Tensor, "*b 4 4"]:
-        """World points to camera points (what OpenCV calls extrinsics)."""
+        """Takes world points to camera points [*b, 4, 4]: what OpenCV calls extrinsics."""
         return invert_rigid(self.world_from_camera)
 
     @property
     def centers(self) -> Float[torch.Tensor, "*b 3"]:
-        """Camera centers in the world, metres."""
+        """Camera centers in the world [*b, 3], metres."""
         return self.world_from_camera[..., :3, 3]
 
     @property
     def forward(self) -> Float[torch.Tensor, "*b 3"]:
-        """Unit optical axes in the world."""
+        """Optical axes in the world [*b, 3], of unit length."""
         return self.world_from_camera[..., :3, 2]
 
     def __len__(self) -> int:
@@ -140,7 +148,7 @@ class Cameras:
         )
 
     def resized(self, hw: tuple[int, int]) -> "Cameras":
-        """The cameras of the same images resampled to another size: K scales per axis, exactly."""
+        """The cameras of the same images resampled to another size: K scales along each axis, exactly."""
         K = self.K.clone()
         K[..., 0, :] *= hw[1] / self.hw[1]
         K[..., 1, :] *= hw[0] / self.hw[0]
@@ -154,7 +162,7 @@ class Cameras:
         return replace(self, K=K, hw=hw)
 
     def moved(self, new_from_world: Float[torch.Tensor, "*#b 4 4"]) -> "Cameras":
-        """The same cameras expressed in another world frame (a rigid motion)."""
+        """The same cameras in another world frame, by a rigid motion."""
         return replace(self, world_from_camera=new_from_world @ self.world_from_camera)
 
     def scaled(self, factor: float | Float[torch.Tensor, "*#b"]) -> "Cameras":
@@ -177,7 +185,7 @@ class Cameras:
 
     @staticmethod
     def cat(parts: Sequence["Cameras"]) -> "Cameras":
-        """Join along the last batch axis. Raises InputError when image sizes differ."""
+        """The cameras of all parts, joined along the last batch axis. Raises InputError if image sizes differ."""
         sizes = {part.hw for part in parts}
         if len(sizes) != 1:
             raise InputError(f"cameras of sizes {sorted(sizes)} joined; expected one size")
@@ -193,11 +201,11 @@ class Cameras:
         )
 
     def pinholes(self) -> "Cameras":
-        """Pinhole cameras of the same poses and K: what a lens shows near its axis."""
+        """Pinhole cameras of the same poses and K, as the lenses are near their axes."""
         return replace(self, lens=None)
 
     def check_pinhole(self, what: str) -> None:
-        """Raise InputError, naming what was asked for, unless all cameras are pinholes."""
+        """Raises InputError, naming what needs it, unless all cameras are pinholes."""
         if self.lens is not None and bool((self.lens.kind != LensKind.PINHOLE).any()):
             kinds = [LensKind(kind).name for kind in self.lens.kind.unique().tolist()]
             raise InputError(f"{what}: lenses {', '.join(kinds)}; expected pinhole cameras (`geometry.undistort`)")

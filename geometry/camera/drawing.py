@@ -1,4 +1,4 @@
-"""Cameras and their path, drawn from above and from the side."""
+"""Cameras and their path as a drawing, from above and from the side."""
 
 import math
 
@@ -16,18 +16,24 @@ _MARGIN, _FRUSTA = 40, 24
 def draw_cameras(
     cameras: Cameras, points: Float[torch.Tensor, "n 3"] | None = None, side_px: int = 480
 ) -> Float[torch.Tensor, "3 h w"]:
-    """Two images side by side, at one scale: from above (x to the right, y up) and from the side (the horizontal
-    direction the path extends in most, z up).
+    """A drawing of cameras from above (x to the right, y up) and, beside it at the same scale, from the side (z up).
 
-    cameras  any batch shape, in their order; blue is the first, red the last. At most 24 of them get a pyramid of what
-             they see, a line shows the path
-    points   of the scene, drawn in gray
+    The side view has the horizontal direction in which the path extends most to its right. A line shows the path, from
+    blue (first) to red (last), with the viewing pyramids of at most 24 cameras, over a grid with its step in metres.
 
-    A grid with its step in metres is behind. Raises InputError for no cameras, or numbers that are not finite.
+    Args:
+        cameras: Cameras of any batch shape, in their order.
+        points: Points of the scene [n, 3] in metres, drawn in gray.
+        side_px: Height of the drawing in pixels, half of its width.
+
+    Returns:
+        The drawing [3, side_px, 2 * side_px], sRGB in 0..1.
+
+    Raises:
+        InputError: If there are no cameras, or one has NaN or Inf.
     """
     flat = cameras.reshape(-1).to(torch.float64).to("cpu")
-    everything = flat.world_from_camera
-    if len(flat) == 0 or not bool(everything.isfinite().all()) or not bool(flat.K.isfinite().all()):
+    if len(flat) == 0 or not bool(flat.world_from_camera.isfinite().all()) or not bool(flat.K.isfinite().all()):
         raise InputError(f"{len(flat)} cameras to draw; expected at least one, all of finite numbers")
     from PIL import Image, ImageDraw
 
@@ -37,13 +43,7 @@ def draw_cameras(
     size = (0.08 if len(flat) > 1 else 0.3) * max(extent, 1e-6) if extent > 0 else 1.0
     corners = _pyramids(flat, size)
     around = torch.cat([around, corners.flatten(0, 1)])
-    spread = (centers - centers.mean(0))[:, :2]
-    heading = torch.linalg.svd(spread).Vh[0] if float(spread.abs().max()) > 0 else torch.tensor([1.0, 0.0]).double()
-    heading = heading * torch.sign(heading[heading.abs().argmax()])
-    views = (
-        ("from above", torch.tensor([[1.0, 0, 0], [0, 1, 0]]).double()),
-        ("from the side", torch.tensor([[float(heading[0]), float(heading[1]), 0], [0, 0, 1.0]]).double()),
-    )
+    views = _views(centers)
     reach = max(float((around @ axes.T).amax(0).sub((around @ axes.T).amin(0)).max()) for _, axes in views)
     scale = (side_px - 2 * _MARGIN) / max(reach, 1e-9)
     paper = Image.new("RGB", (2 * side_px, side_px), _PAPER)
@@ -67,8 +67,19 @@ def draw_cameras(
     return data.permute(2, 0, 1).float() / 255
 
 
+def _views(centers: torch.Tensor) -> tuple[tuple[str, torch.Tensor], ...]:
+    """The title of each part of the drawing, and the world directions [2, 3] that point right and up in it."""
+    spread = (centers - centers.mean(0))[:, :2]
+    heading = torch.linalg.svd(spread).Vh[0] if float(spread.abs().max()) > 0 else torch.tensor([1.0, 0.0]).double()
+    heading = heading * torch.sign(heading[heading.abs().argmax()])
+    return (
+        ("from above", torch.tensor([[1.0, 0, 0], [0, 1, 0]]).double()),
+        ("from the side", torch.tensor([[float(heading[0]), float(heading[1]), 0], [0, 0, 1.0]]).double()),
+    )
+
+
 def _pyramids(cameras: Cameras, size: float) -> torch.Tensor:
-    """The corners [n, 4, 3] of what each camera sees at a distance, in order round the image."""
+    """The corners [n, 4, 3] of each camera's viewing pyramid at a distance, in order round the image."""
     height, width = cameras.hw
     uv = torch.tensor([[[0, 0], [width, 0]], [[width, height], [0, height]]], dtype=torch.float64)
     ray = camera_directions(cameras, uv).flatten(-3, -2)
@@ -77,7 +88,7 @@ def _pyramids(cameras: Cameras, size: float) -> torch.Tensor:
 
 
 def _grid(pen: "object", left: int, side: int, middle: torch.Tensor, scale: float) -> float:
-    """Lines at round numbers of metres; returns their step."""
+    """Draws lines at round numbers of metres; returns their step."""
     rough = 60 / scale
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * n for n in (1, 2, 5, 10) if power * n >= rough)
@@ -94,7 +105,7 @@ def _grid(pen: "object", left: int, side: int, middle: torch.Tensor, scale: floa
 
 
 def _path(pen: "object", place: "object", cameras: Cameras, corners: torch.Tensor) -> None:
-    """The line of the centers, and some of the pyramids, from blue to red."""
+    """Draws the line of the centers, and some of the pyramids, from blue to red."""
     count = len(cameras)
     at = place(cameras.centers)  # type: ignore[operator]
     for n in range(count - 1):

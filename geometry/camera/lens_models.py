@@ -1,10 +1,10 @@
 """Lens models as pure functions between directions and the plane that K takes to pixels.
 
-All take m cameras with n values each, coefficients [m, 8] and reaches [m] (`geometry.camera.lenses.Lens`), and give the
-result with whether the lens has it at all. Radial inverses cannot miss: the curve rises up to the lens's reach, so
-Newton's steps converge in an interval that is halved where they do not shrink by half (Press et al. 2007, section 9.4).
-Decentring is undone by damped Newton steps from there. Gradients come from one more Newton step off the detached root
-(the implicit function theorem), so first derivatives are exact, and second ones are not to be had.
+All take n values for each of m cameras, coefficients [m, 8] and reaches [m] (`geometry.camera.lenses.Lens`), and return
+the result and whether the lens has it at all. Radial inverses always converge: the curve rises up to the lens's reach,
+so Newton's steps are kept in an interval that is halved where they do not shrink by half (Press et al. 2007, section
+9.4). Decentering is undone by damped Newton steps from there. Gradients come from one more Newton step from the
+detached root (the implicit function theorem): first derivatives are exact, second ones are not available.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 
 from geometry.shapes import Bool, Float
 
-_STEPS = 30  # at most; a handful where the lens is not about to end
+_STEPS = 30  # at most; about five away from the lens's reach
 _Curve = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]  # x -> value, slope
 _Result = tuple[Float[torch.Tensor, "m n c"], Bool[torch.Tensor, "m n"]]
 Model = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], _Result]  # values, coefficients, reach
@@ -23,13 +23,17 @@ Model = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], _Result]  # values,
 def distort(
     xy: Float[torch.Tensor, "*b n 2"], coefficients: Float[torch.Tensor, "*b k"]
 ) -> Float[torch.Tensor, "*b n 2"]:
-    """Where a lens puts points of the plane z = 1 (pinhole position x/z, y/z, no units).
-
-    coefficients  k1 k2 p1 p2 k3 k4 k5 k6 or the first of them: radial and tangential (Brown 1966) with the rational
-                  radial part of OpenCV, in OpenCV's order
+    """Where OpenCV's lens model takes points of the plane z = 1: radial and tangential distortion (Brown 1966).
 
     With r^2 = x^2 + y^2 and s = (1 + k1 r^2 + k2 r^4 + k3 r^6) / (1 + k4 r^2 + k5 r^4 + k6 r^6):
     x' = s x + 2 p1 x y + p2 (r^2 + 2 x^2),  y' = s y + p1 (r^2 + 2 y^2) + 2 p2 x y.
+
+    Args:
+        xy: Pinhole positions (x/z, y/z) [*b, n, 2], without a unit.
+        coefficients: k1 k2 p1 p2 k3 k4 k5 k6 or the first of them [*b, k], in OpenCV's order.
+
+    Returns:
+        Distorted positions [*b, n, 2], which K takes to pixels.
     """
     coefficients = torch.nn.functional.pad(coefficients, (0, 8 - coefficients.shape[-1]))
     p1, p2 = coefficients[..., 2, None], coefficients[..., 3, None]
@@ -54,13 +58,13 @@ def _radial(r2: torch.Tensor, coefficients: torch.Tensor) -> tuple[torch.Tensor,
 
 
 def pinhole_plane(points: torch.Tensor, coefficients: torch.Tensor, reach: torch.Tensor) -> _Result:
-    """x/z, y/z of points, which a pinhole has in front of it."""
+    """x/z, y/z of points; a pinhole shows those in front of it."""
     z = points[..., 2:]
     return points[..., :2] / torch.where(z.abs() < 1e-12, torch.full_like(z, 1e-12), z), z[..., 0] > 0
 
 
 def pinhole_directions(plane: torch.Tensor, coefficients: torch.Tensor, reach: torch.Tensor) -> _Result:
-    """The directions (x, y, 1), all of which a pinhole has."""
+    """The directions (x, y, 1); a pinhole shows all of them."""
     return _ahead(plane), torch.ones_like(plane[..., 0], dtype=torch.bool)
 
 
@@ -134,7 +138,7 @@ def _determinant(jacobian: torch.Tensor) -> torch.Tensor:
 
 
 def _solved(jacobian: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """The vectors that symmetric 2x2 matrices take to those on the right; something finite where there is none."""
+    """The vectors that symmetric 2x2 matrices take to those on the right; finite numbers where there is none."""
     a, b, c = jacobian.unbind(-1)
     determinant = _determinant(jacobian)
     inverse = 1 / torch.where(determinant.abs() < 1e-12, torch.full_like(determinant, 1e-12), determinant)
@@ -151,12 +155,12 @@ def fisheye_powers(coefficients: Float[torch.Tensor, "m 8"]) -> Float[torch.Tens
 
 
 def f_theta_powers(coefficients: Float[torch.Tensor, "m 8"]) -> Float[torch.Tensor, "m 9"]:
-    """k2 ... k9 of theta + k2 theta^2 + ... + k9 theta^9 likewise."""
+    """k2 ... k9 of theta + k2 theta^2 + ... + k9 theta^9 as a polynomial's coefficients of theta^1 ... theta^9."""
     return torch.cat([torch.ones_like(coefficients[:, :1]), coefficients], -1)
 
 
 def radial_plane(points: torch.Tensor, powers: torch.Tensor, reach: torch.Tensor) -> _Result:
-    """Points at an angle theta to the axis, at the radius that a polynomial of theta gives, in their own meridian."""
+    """Points to the radius that a polynomial gives of their angle theta to the axis, each in its own meridian."""
     x, y, z = points.unbind(-1)
     across = _length(x, y)
     theta = torch.atan2(across, z)
@@ -166,7 +170,7 @@ def radial_plane(points: torch.Tensor, powers: torch.Tensor, reach: torch.Tensor
 
 
 def radial_directions(plane: torch.Tensor, powers: torch.Tensor, reach: torch.Tensor) -> _Result:
-    """The inverse, of unit length; beyond the lens's reach the directions at its edge."""
+    """The inverse of `radial_plane`, of unit length; beyond the lens's reach the directions at its edge."""
     radius = _length(*plane.unbind(-1))
     with torch.no_grad():
         theta = _inverse(lambda angle: _polynomial(angle, powers), radius, reach[:, None])
@@ -190,14 +194,14 @@ def _polynomial(x: torch.Tensor, powers: torch.Tensor) -> tuple[torch.Tensor, to
 def panorama_plane(points: torch.Tensor, coefficients: torch.Tensor, reach: torch.Tensor) -> _Result:
     """Longitude (0 ahead, growing to the right) and latitude (growing downwards) of points, radians."""
     x, y, z = points.unbind(-1)
-    upright = (x.detach().abs() + z.detach().abs()) == 0  # at a pole any longitude will do
+    upright = (x.detach().abs() + z.detach().abs()) == 0  # at a pole any longitude is right
     longitude = torch.atan2(x, torch.where(upright, torch.ones_like(z), z))
     seen = points.detach().abs().amax(-1) > 0
     return torch.stack([longitude, torch.atan2(y, _length(x, z))], -1), seen
 
 
 def panorama_directions(plane: torch.Tensor, coefficients: torch.Tensor, reach: torch.Tensor) -> _Result:
-    """The inverse, of unit length: once round and from pole to pole."""
+    """The inverse of `panorama_plane`, of unit length, for longitudes in -pi..pi and latitudes in -pi/2..pi/2."""
     longitude, latitude = plane.unbind(-1)
     once = math.pi * (1 + 4 * torch.finfo(plane.dtype).eps)
     seen = (longitude.abs() <= once) & (latitude.abs() <= once / 2)
@@ -229,8 +233,8 @@ def radial_reach(powers: Float[torch.Tensor, "m 9"]) -> Float[torch.Tensor, "m"]
 def _first_root(polynomial: torch.Tensor) -> torch.Tensor:
     """The least positive root of polynomials 1 + a x + b x^2 ...; inf where there is none.
 
-    The roots are the inverse eigenvalues of the companion matrix, which this order of coefficients makes well-behaved
-    however many of the last ones are 0.
+    The roots are the inverse eigenvalues of the companion matrix, which is well-behaved in this order of coefficients
+    even if the last ones are 0.
     """
     count = polynomial.shape[-1] - 1
     companion = torch.zeros(len(polynomial), count, count, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""`Lens`: how cameras bend rays, as a frozen batch, so that pinholes and fisheyes may stand in one batch.
+"""`Lens`: how cameras bend rays, as a frozen batch, so that pinholes and fisheyes can be in one batch.
 
 A lens stands between directions in camera axes and the plane that K takes to pixels:
 
@@ -6,13 +6,14 @@ PINHOLE          x' = x/z, y' = y/z
 OPENCV           that, distorted: k1 k2 p1 p2 k3 k4 k5 k6 (`geometry.camera.lens_models.distort`), as in OpenCV
 FISHEYE          radius theta (1 + k1 theta^2 + k2 theta^4 + k3 theta^6 + k4 theta^8) of the angle theta to the axis
                  (Kannala and Brandt 2006), as in OpenCV's fisheye module and COLMAP's OPENCV_FISHEYE
-F_THETA          radius theta + k2 theta^2 + ... + k9 theta^9: what NVIDIA's rigs call f-theta, K being the pixels a
-                 radian on the axis. A polynomial in pixels c1 theta + c2 theta^2 + ... has fx = fy = c1, k2 = c2 / c1
+F_THETA          radius theta + k2 theta^2 + ... + k9 theta^9: what NVIDIA's rigs call f-theta, with the pixels per
+                 radian on the axis in K. A polynomial in pixels c1 theta + c2 theta^2 + ... has fx = fy = c1 and
+                 k2 = c2 / c1
 EQUIRECTANGULAR  longitude and latitude in radians: a whole panorama of h x 2h has fx = fy = h / pi
 
-Near the axis all but the last are the pinhole of the same K. Perspective lenses (the first two) have directions with
-z = 1 and z-depth; the others, which see beyond 90 degrees where z means nothing, have directions of unit length, and
-their depth is the distance along the ray.
+Near the axis all but the last equal the pinhole of the same K. Perspective lenses (the first two) have directions with
+z = 1 and z-depth. The others show directions beyond 90 degrees, where z means nothing: their directions have unit
+length, and their depth is the distance along the ray.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ COEFFICIENTS = 8
 
 
 class LensKind(IntEnum):
-    """The models of lenses (see the module)."""
+    """The lens models (`geometry.camera.lenses`)."""
 
     PINHOLE = 0
     OPENCV = 1
@@ -44,12 +45,14 @@ _MOST = {LensKind.PINHOLE: 0, LensKind.OPENCV: 8, LensKind.FISHEYE: 4, LensKind.
 
 @dataclass(frozen=True)
 class Lens:
-    """Lenses of any batch shape b, one a camera.
+    """Lenses of any batch shape b, one per camera.
 
-    kind          [*b] `LensKind`
-    coefficients  [*b, 8] in the order the module gives, zeros where a kind has fewer
-    reach         [*b] how far from the axis the lens shows anything: the radius on z = 1 for perspective lenses, else
-                  the angle in radians. By default up to where the model folds over or ends
+    Attributes:
+        kind: `LensKind` [*b].
+        coefficients: Numbers of the model [*b, 8], in the order of `geometry.camera.lenses`, zeros where a kind has
+            fewer.
+        reach: How far from the axis the lens shows anything [*b]: the radius on z = 1 for perspective lenses, the angle
+            in radians for the others. By default up to where the model folds over or ends.
     """
 
     kind: Int[torch.Tensor, "*b"]
@@ -67,9 +70,14 @@ class Lens:
 
     @staticmethod
     def of(kind: LensKind, coefficients: Float[torch.Tensor, "*b k"]) -> "Lens":
-        """Lenses of one kind; coefficients left out at the end are 0.
+        """Lenses of one kind.
 
-        Raises InputError for more coefficients than the kind has, or ones that are not finite.
+        Args:
+            kind: The model.
+            coefficients: Its numbers [*b, k]; those left out at the end are 0.
+
+        Raises:
+            InputError: If there are more coefficients than the kind has, or one is NaN or Inf.
         """
         if coefficients.shape[-1] > _MOST[kind]:
             raise InputError(f"{kind.name} lens of {coefficients.shape[-1]} coefficients; expected up to {_MOST[kind]}")
@@ -85,16 +93,20 @@ class Lens:
 
     @property
     def perspective(self) -> Bool[torch.Tensor, "*b"]:
-        """Which lenses have z-depth; the others' depth is the distance along the ray."""
+        """Whether each has z-depth [*b]; the others' depth is the distance along the ray."""
         return self.kind <= LensKind.OPENCV
 
     def project(
         self, points: Float[torch.Tensor, "*b n 3"]
     ) -> tuple[Float[torch.Tensor, "*b n 2"], Float[torch.Tensor, "*b n"]]:
-        """Points in camera axes on the plane of K, and their depth.
+        """Points in camera axes to the plane of K.
 
-        The depth is not positive where the lens does not show the point, whose place then means nothing: behind a
-        perspective lens, or beyond the lens's reach, where the depth has its sign changed.
+        Args:
+            points: Points [*b, n, 3] in metres.
+
+        Returns:
+            Positions on the plane [*b, n, 2], and depth [*b, n] in metres. Where the lens does not show the point
+            (behind a perspective lens, or beyond its reach) the depth is not positive and the position means nothing.
         """
         plane, seen = self._by_kind(_PLANES, points)
         depth = torch.where(self.perspective[..., None], points[..., 2], points.norm(dim=-1))
@@ -103,9 +115,14 @@ class Lens:
     def directions(
         self, plane: Float[torch.Tensor, "*b n 2"]
     ) -> tuple[Float[torch.Tensor, "*b n 3"], Bool[torch.Tensor, "*b n"]]:
-        """The directions in camera axes of points on the plane of K, and whether the lens shows anything there.
+        """Directions in camera axes of points on the plane of K.
 
-        Where it does not, the direction is one at the lens's edge.
+        Args:
+            plane: Positions on the plane [*b, n, 2].
+
+        Returns:
+            Directions [*b, n, 3], and whether the lens shows anything there [*b, n]. Where it does not, the direction
+            is one at the lens's edge.
         """
         return self._by_kind(_DIRECTIONS, plane)
 
@@ -130,7 +147,7 @@ class Lens:
         return Lens(kind, torch.cat([part.coefficients for part in parts], -2), reach)
 
     def _map(self, function: Callable[[torch.Tensor, tuple[int, ...]], torch.Tensor]) -> "Lens":
-        """A function of each field and the shape it has after the batch axes."""
+        """Lenses whose fields are a function of each field and the shape it has after the batch axes."""
         return Lens(function(self.kind, ()), function(self.coefficients, (COEFFICIENTS,)), function(self.reach, ()))
 
     def _whole_reach(self) -> torch.Tensor:
@@ -142,7 +159,7 @@ class Lens:
         return reach.reshape(self.shape)
 
     def _by_kind(self, functions: dict[LensKind, models.Model], values: torch.Tensor) -> Any:
-        """What each kind's function says of values [*b, n, c], and its mask [*b, n]."""
+        """The result of each lens's function for values [*b, n, c], and its mask [*b, n]."""
         kind, flat = self.kind.flatten(), values.reshape(self.shape.numel(), *values.shape[-2:])
         coefficients, reach = self.coefficients.reshape(-1, COEFFICIENTS), self.reach.flatten()
         kinds = kind.unique().tolist() or [LensKind.PINHOLE]

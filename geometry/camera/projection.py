@@ -11,11 +11,18 @@ from geometry.shapes import Float
 def project(
     cameras: Cameras, points: Float[torch.Tensor, "*b n 3"]
 ) -> tuple[Float[torch.Tensor, "*b n 2"], Float[torch.Tensor, "*b n"]]:
-    """World points to pixel positions (u, v) and depth in metres, each camera with its own n points.
+    """World points to pixel positions and depth.
 
-    Depth is z for perspective lenses and the distance for the others (`geometry.camera.lenses`). Points that the camera
-    does not show have a depth of 0 or less and positions without meaning: those at or behind a perspective lens, those
-    beyond any lens's reach. Test the depth.
+    Points that a camera does not show have a depth of 0 or less and positions without meaning: those at or behind a
+    perspective lens, those beyond any lens's reach. Test the depth.
+
+    Args:
+        cameras: Cameras of any batch shape b, with any lens.
+        points: World points [*b, n, 3] in metres, n for each camera.
+
+    Returns:
+        Pixel positions (u, v) [*b, n, 2], and depth [*b, n] in metres: z for perspective lenses, the distance for the
+        others (`geometry.camera.lenses`).
     """
     return pixels_of(cameras, transform_points(cameras.camera_from_world, points))
 
@@ -35,15 +42,21 @@ def pixels_of(
 
 
 def unproject(cameras: Cameras, depth: Float[torch.Tensor, "*b 1 h w"]) -> Float[torch.Tensor, "*b h w 3"]:
-    """World points of every pixel from its depth in metres (of `project`'s kind), in the cameras' float type.
+    """World points of every pixel from its depth.
 
-    Sky (inf) gives non-finite points: mask it out.
+    Args:
+        cameras: Cameras of any batch shape b, with any lens.
+        depth: Depth [*b, 1, h, w] in metres, of the kind `project` returns. Sky (inf) gives non-finite points: mask it
+            out.
+
+    Returns:
+        World points [*b, h, w, 3] in metres, in the cameras' float type.
     """
     if cameras.lens is None:
         rays, center = pixel_map(world_from_pixel(cameras), cameras.hw), cameras.centers[..., None, None]
         depth = depth.to(rays.dtype)
         needed = torch.is_grad_enabled() and (rays.requires_grad or depth.requires_grad or center.requires_grad)
-        # In place where nothing has to be kept: half of the time goes into getting memory.
+        # In place where nothing has to be kept for gradients: half of the time goes into allocating memory.
         return torch.addcmul(center, rays, depth, out=None if needed else rays).movedim(-3, -1)
     uv = pixel_centers(cameras.hw, depth.device, cameras.K.dtype)
     in_camera = camera_directions(cameras, uv) * depth.movedim(-3, -1).to(cameras.K.dtype)

@@ -1,4 +1,6 @@
-"""Viewing rays and the Plücker embedding."""
+"""Viewing rays, the Plücker embedding, and fields of view."""
+
+import math
 
 import torch
 
@@ -20,11 +22,10 @@ def pixel_centers(
 
 
 def camera_directions(cameras: Cameras, uv: Float[torch.Tensor, "*c h w 2"]) -> Float[torch.Tensor, "*b h w 3"]:
-    """Ray directions in camera axes for grids of pixel positions, one a camera or one shared by all (any K with skew).
+    """Ray directions in camera axes for grids of pixel positions, one grid per camera or one for all (K may have skew).
 
     With z = 1 for perspective lenses and of unit length for the others, so that a direction times the pixel's depth is
-    its point (`geometry.camera.lenses`). Positions at which a lens shows nothing get a direction at its edge
-    (`lens_mask`).
+    its point (`geometry.camera.lenses`). Where a lens shows nothing, the direction is one at its edge (`lens_mask`).
     """
     directions = _on_plane(cameras.K, uv)
     if cameras.lens is not None:
@@ -33,7 +34,14 @@ def camera_directions(cameras: Cameras, uv: Float[torch.Tensor, "*c h w 2"]) -> 
 
 
 def lens_mask(cameras: Cameras) -> Bool[torch.Tensor, "*b 1 h w"]:
-    """Which pixels the lenses show anything at: all of a pinhole's."""
+    """The pixels at which the lenses show anything: all of a pinhole's.
+
+    Args:
+        cameras: Cameras of any batch shape b.
+
+    Returns:
+        A mask [*b, 1, h, w].
+    """
     if cameras.lens is None:
         return torch.ones(*cameras.shape, 1, *cameras.hw, dtype=torch.bool, device=cameras.K.device)
     plane = _on_plane(cameras.K, pixel_centers(cameras.hw, cameras.K.device, cameras.K.dtype))
@@ -47,7 +55,14 @@ def _on_plane(K: torch.Tensor, uv: torch.Tensor) -> torch.Tensor:
 
 
 def ray_map(cameras: Cameras) -> tuple[Float[torch.Tensor, "*b h w 3"], Float[torch.Tensor, "*b h w 3"]]:
-    """Origins and unit directions of every pixel's ray in the world."""
+    """Origins and directions of every pixel's ray.
+
+    Args:
+        cameras: Cameras of any batch shape b, with any lens.
+
+    Returns:
+        Origins [*b, h, w, 3] in metres and directions [*b, h, w, 3] of unit length, both in the world.
+    """
     uv = pixel_centers(cameras.hw, cameras.K.device, cameras.K.dtype)
     directions = camera_directions(cameras, uv).flatten(-3, -2)
     directions = directions @ cameras.world_from_camera[..., :3, :3].transpose(-1, -2)
@@ -56,7 +71,7 @@ def ray_map(cameras: Cameras) -> tuple[Float[torch.Tensor, "*b h w 3"], Float[to
 
 
 def pixel_map(matrix: Float[torch.Tensor, "*b n 3"], hw: tuple[int, int]) -> Float[torch.Tensor, "*b n h w"]:
-    """matrix @ (u, v, 1) of every pixel center: what depends on rows and what on columns, added once."""
+    """matrix @ (u, v, 1) of every pixel center, from one part per row and one per column."""
     row, column = (torch.arange(side, device=matrix.device, dtype=matrix.dtype) + 0.5 for side in hw)
     across = matrix[..., 0, None] * column
     down = matrix[..., 1, None] * row + matrix[..., 2, None]
@@ -69,9 +84,15 @@ def world_from_pixel(cameras: Cameras) -> Float[torch.Tensor, "*b 3 3"]:
 
 
 def plucker(cameras: Cameras) -> Float[torch.Tensor, "*b 6 h w"]:
-    """Plücker embedding (d, o x d), d of unit length, of every pixel's ray, for any lens.
+    """Plücker embedding (d, o x d), d of unit length, of every pixel's ray (Sitzmann et al. 2021, eq. 1).
 
-    The moment o x d does not change when o slides along the ray (Sitzmann et al. 2021, eq. 1).
+    The moment o x d does not change when o slides along the ray.
+
+    Args:
+        cameras: Cameras of any batch shape b, with any lens.
+
+    Returns:
+        Directions and moments (metres) [*b, 6, h, w].
     """
     if cameras.lens is not None:
         return plucker_of(*ray_map(cameras))
@@ -86,8 +107,32 @@ def plucker(cameras: Cameras) -> Float[torch.Tensor, "*b 6 h w"]:
 def plucker_of(
     origins: Float[torch.Tensor, "*b h w 3"], directions: Float[torch.Tensor, "*b h w 3"]
 ) -> Float[torch.Tensor, "*b 6 h w"]:
-    """Plücker embedding (d, o x d) of rays with unit directions d (Sitzmann et al. 2021, eq. 1).
+    """Plücker embedding (d, o x d) of given rays (Sitzmann et al. 2021, eq. 1).
 
-    The moment o x d does not change when o slides along the ray.
+    Args:
+        origins: Any point of each ray [*b, h, w, 3], metres.
+        directions: Directions d of unit length [*b, h, w, 3].
+
+    Returns:
+        Directions and moments (metres) [*b, 6, h, w].
     """
     return torch.cat([directions, torch.linalg.cross(origins, directions)], -1).movedim(-1, -3)
+
+
+def fov_deg(cameras: Cameras) -> Float[torch.Tensor, "*b 2"]:
+    """Fields of view through the principal point's row and column.
+
+    Args:
+        cameras: Cameras of any batch shape b, with any lens.
+
+    Returns:
+        Horizontal and vertical angles [*b, 2] in degrees; they may be more than 180.
+    """
+    cx, cy = cameras.K[..., 0, 2], cameras.K[..., 1, 2]
+    width, height = torch.full_like(cx, cameras.hw[1]), torch.full_like(cx, cameras.hw[0])
+    ends = torch.stack([torch.stack([0 * cx, cy, width, cy], -1), torch.stack([cx, 0 * cy, cx, height], -1)], -2)
+    rays = camera_directions(cameras, ends.unflatten(-1, (2, 2)))  # [*b, axis, end, 3]
+    # An end each side of the principal point: two angles to the axis, which together may be more than 180 degrees.
+    aside = torch.stack([rays[..., 0, :, 0], rays[..., 1, :, 1]], -2)
+    angles = torch.atan2(aside, rays[..., 2]) * (180 / math.pi)
+    return angles[..., 1] - angles[..., 0]

@@ -1,4 +1,4 @@
-"""Rigs: cameras fixed to one body, by name."""
+"""Rigs: cameras fixed to one body, each with a name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +17,13 @@ from geometry.shapes import Float
 class RigCamera:
     """One camera of a rig.
 
-    rig_from_camera  [4, 4] rigid: OpenCV axes to the rig's (for vehicles x forward, y left, z up)
-    K                [3, 3] intrinsics in pixels
-    hw               height and width
-    lens             of batch shape []; None for a pinhole
-    time_offset_s    how much later than the rig's own time it takes its images
+    Attributes:
+        name: Its name.
+        rig_from_camera: A rigid motion [4, 4], metres: OpenCV axes to the rig's (for vehicles x forward, y left, z up).
+        K: Intrinsics [3, 3] in pixels.
+        hw: Height and width of its images in pixels.
+        lens: A lens of batch shape []; None for a pinhole.
+        time_offset_s: How many seconds after the rig's own time it takes its images.
     """
 
     name: str
@@ -34,7 +36,11 @@ class RigCamera:
 
 @dataclass(frozen=True)
 class Rig:
-    """Cameras that move together, in their order: camera n of the rig is `view` n of its `Cameras`."""
+    """Cameras that move together: camera n of the rig is `view` n of its `Cameras`.
+
+    Attributes:
+        members: The cameras, in order, each with a name of its own.
+    """
 
     members: tuple[RigCamera, ...]
 
@@ -44,18 +50,18 @@ class Rig:
             raise InputError(f"a rig of cameras {names}; expected at least one, each with a name of its own")
 
     def __getitem__(self, name: str) -> RigCamera:
-        """The camera of a name. Raises InputError for one that is not there."""
+        """The camera with a name. Raises InputError for an unknown name."""
         for camera in self.members:
             if camera.name == name:
                 return camera
         raise InputError(f"camera {name!r}; expected one of {', '.join(c.name for c in self.members)}")
 
     def only(self, names: Sequence[str]) -> "Rig":
-        """The rig with some of its cameras, in the order of their names here."""
+        """A rig of some of its cameras, in the order of the names given."""
         return Rig(tuple(self[name] for name in names))
 
     def resized(self, hw: tuple[int, int]) -> "Rig":
-        """The rig with all images resampled to one size; intrinsics follow exactly."""
+        """The rig with all images resampled to one size; intrinsics scale exactly."""
         members = []
         for member in self.members:
             one = Cameras(member.rig_from_camera, member.K, member.hw, lens=member.lens).resized(hw)
@@ -68,13 +74,22 @@ class Rig:
         time_s: Float[torch.Tensor, "f"],
         names: Sequence[str] | None = None,
     ) -> Cameras:
-        """Cameras [f * c], all of a moment together, at the times their images are taken.
+        """The rig's cameras along a path, at the times their images are taken.
 
-        world_from_rig, time_s  the rig's path; a camera with a time offset is where the rig is then: between the path's
-                                poses it turns and moves evenly, and beyond its ends goes on as it did
+        A camera with a time offset is where the rig is at that time: between the path's poses it turns and moves
+        evenly, and beyond its ends it continues as at the end (`poses_at`).
 
-        Raises InputError for images of several sizes (`resized` makes them one), times that do not rise, and time
-        offsets with a path of one pose.
+        Args:
+            world_from_rig: Poses of the rig [f, 4, 4], metres.
+            time_s: Their times [f] in seconds, rising.
+            names: The cameras wanted, in this order; all of them by default.
+
+        Returns:
+            Cameras [f * c], those of one pose side by side.
+
+        Raises:
+            InputError: If images have several sizes (`resized` makes them one), times do not rise, or a camera has a
+                time offset and the path only one pose.
         """
         rig = self if names is None else self.only(names)
         sizes = {member.hw for member in rig.members}
@@ -103,7 +118,7 @@ class Rig:
 def poses_at(
     path: Float[torch.Tensor, "f 4 4"], time_s: Float[torch.Tensor, "f"], when: Float[torch.Tensor, "n"]
 ) -> Float[torch.Tensor, "n 4 4"]:
-    """Poses of a path at other times: turning (slerp) and moving evenly between its own, and on like that beyond them.
+    """Poses of a path at other times: slerp and linear interpolation between its poses, extrapolated beyond its ends.
 
     Raises InputError for a path of one pose.
     """

@@ -1,6 +1,6 @@
 """Rolling shutter: rays and projection of cameras that move while their rows are read out.
 
-The pose of `Cameras` is that of the middle of the exposure; row by row (or column by column) the camera is elsewhere.
+The pose of `Cameras` is that of the middle of the readout; each row (or column) is read from another pose.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,11 @@ _ROUNDS = 12
 class RollingShutter:
     """How cameras of batch shape b move during their readout.
 
-    velocity   [*b, 3] of the center, in the world, m/s
-    turning    [*b, 3] angular velocity in the world, rad/s: the axis times the speed
-    readout_s  [*b] seconds from one edge of the image to the other (0 = all at once)
-    first      the side of the image that is read first
+    Attributes:
+        velocity: Velocity of the center in the world [*b, 3], m/s.
+        turning: Angular velocity in the world [*b, 3], rad/s: the axis times the speed.
+        readout_s: Seconds from one edge of the image to the other [*b]; 0 is a global shutter.
+        first: The side of the image that is read first.
     """
 
     velocity: Float[torch.Tensor, "*b 3"]
@@ -43,7 +44,7 @@ class RollingShutter:
             )
 
     def times(self, uv: Float[torch.Tensor, "*c n 2"], hw: tuple[int, int]) -> Float[torch.Tensor, "*b n"]:
-        """When pixel positions are read, in seconds from the middle of the readout."""
+        """When pixel positions are read [*b, n], in seconds from the middle of the readout."""
         axis, side = (1, hw[0]) if self.first in ("top", "bottom") else (0, hw[1])
         share = uv[..., axis] / side - 0.5
         return self.readout_s[..., None] * (share if self.first in ("top", "left") else -share)
@@ -51,7 +52,7 @@ class RollingShutter:
     def turned(
         self, vectors: Float[torch.Tensor, "*b n 3"], time_s: Float[torch.Tensor, "*b n"]
     ) -> Float[torch.Tensor, "*b n 3"]:
-        """World vectors turned as far as the cameras have by then (Rodrigues' formula)."""
+        """World vectors turned as far as the cameras have turned at given times (Rodrigues' formula)."""
         rotation = self.turning[..., None, :] * time_s[..., None]
         square = (rotation * rotation).sum(-1, keepdim=True)
         angle = (square + torch.finfo(square.dtype).tiny ** 0.75).sqrt()
@@ -63,8 +64,17 @@ class RollingShutter:
 def rolling_ray_map(
     cameras: Cameras, shutter: RollingShutter
 ) -> tuple[Float[torch.Tensor, "*b h w 3"], Float[torch.Tensor, "*b h w 3"]]:
-    """Origins and unit directions of every pixel's ray in the world, each from where the camera was when its row was
-    read; `geometry.camera.rays.plucker_of` makes Plücker rays of them."""
+    """Origins and directions of every pixel's ray, each from where the camera is when its row is read.
+
+    `geometry.plucker_of` makes Plücker rays of them.
+
+    Args:
+        cameras: Cameras of any batch shape b, with any lens, at the middle of their readout.
+        shutter: How they move during it.
+
+    Returns:
+        Origins [*b, h, w, 3] in metres and directions [*b, h, w, 3] of unit length, both in the world.
+    """
     uv = pixel_centers(cameras.hw, cameras.K.device, cameras.K.dtype)
     time_s = shutter.times(uv.flatten(0, 1).expand(*cameras.shape, -1, -1), cameras.hw)
     directions = camera_directions(cameras, uv).flatten(-3, -2) @ cameras.world_from_camera[..., :3, :3].mT
@@ -76,11 +86,19 @@ def rolling_ray_map(
 def rolling_project(
     cameras: Cameras, shutter: RollingShutter, points: Float[torch.Tensor, "*b n 3"]
 ) -> tuple[Float[torch.Tensor, "*b n 2"], Float[torch.Tensor, "*b n"]]:
-    """As `geometry.camera.projection.project`: where still points are when the row they are on is read.
+    """`geometry.project` of still points, each at the time at which its row is read.
 
-    By fixed-point iteration: a point's row says when it is read, which says where it is. Each round leaves the share of
-    the error by which the point's row moves in the time that the readout takes from one row to the next, so it
-    converges where an image moves less than a row for each row read, as all usable ones do.
+    By fixed-point iteration: a point's row gives the time, which gives the row. Each round multiplies the error by the
+    rows that the point moves while one row is read, so it converges where that is less than one, as in all usable
+    images.
+
+    Args:
+        cameras: Cameras of any batch shape b, with any lens, at the middle of their readout.
+        shutter: How they move during it.
+        points: World points [*b, n, 3] in metres.
+
+    Returns:
+        Pixel positions [*b, n, 2] and depth [*b, n] in metres, as `geometry.project`.
     """
     time_s = torch.zeros_like(points[..., 0])
     rotation = cameras.world_from_camera[..., :3, :3]  # row vectors times it are turned into the camera

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.camera.conversion import cameras_from, check_unskewed
+from geometry.camera.checks import check_unskewed
+from geometry.camera.conversion import cameras_from
 from geometry.errors import InputError
 from geometry.image.checks import check_frames
 from geometry.interop.sizes import one_size

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.camera.conversion import cameras_from_pytorch3d, cameras_to_pytorch3d
+from geometry.camera.tool_parameters import cameras_from_pytorch3d, cameras_to_pytorch3d
 from geometry.errors import InputError
 from geometry.interop.sizes import one_size
 from geometry.mesh.meshes import Mesh

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.camera.conversion import cameras_from, cameras_to, check_plain
+from geometry.camera.checks import check_centered
+from geometry.camera.conversion import cameras_from, cameras_to
 from geometry.interop.sizes import one_size
 from geometry.mesh.meshes import Mesh
 from geometry.points.pointclouds import GRAY, PointCloud
@@ -60,7 +61,7 @@ def to_trimesh_cameras(cameras: Cameras) -> list[tuple[Any, np.ndarray]]:
     """
     from trimesh.scene import Camera
 
-    check_plain("trimesh's cameras", cameras)
+    check_centered("trimesh's cameras", cameras)
     poses, K = cameras_to("opengl", cameras.reshape(cameras.shape.numel()))
     size = (cameras.hw[1], cameras.hw[0])
     focal = torch.stack([K[:, 0, 0], K[:, 1, 1]], -1).detach().double().cpu().numpy()

@@ -5,7 +5,8 @@ import math
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.camera.conversion import check_rigid, fov_deg
+from geometry.camera.checks import check_rigid
+from geometry.camera.rays import fov_deg
 from geometry.errors import InputError
 from geometry.trajectory.paths import nearest_point_to_axes
 

@@ -18,7 +18,7 @@ from geometry.trajectory.camera_state import CameraState
 from geometry.trajectory.moves import Move, check_positive
 
 # How a move's speed changes: from the share of its time that has passed to the share of the move that is done.
-PROFILES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+SPEED_PROFILES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "even": lambda t: t,
     "smooth": lambda t: t * t * (3 - 2 * t),
     "speed_up": lambda t: t * t,
@@ -33,7 +33,7 @@ class Shot:
     Attributes:
         start: The first camera's `world_from_camera` [4, 4], float64.
         fov_deg: Its field of view along the shorter side, degrees.
-        parts: The moves, each with its seconds and the name of its speed profile (`PROFILES`).
+        parts: The moves, each with its seconds and the name of its speed profile (`SPEED_PROFILES`).
     """
 
     start: Float[torch.Tensor, "4 4"]
@@ -61,14 +61,14 @@ class Shot:
         Args:
             move: What the camera does (`geometry.trajectory.moves`).
             seconds: How long it takes.
-            profile: How its speed changes, a name in `PROFILES`.
+            profile: How its speed changes, a name in `SPEED_PROFILES`.
 
         Raises:
             InputError: If the time is not positive or the profile not known.
         """
         check_positive(seconds, "seconds of a move")
-        if profile not in PROFILES:
-            raise InputError(f"speed profile {profile!r}; expected one of {', '.join(PROFILES)}")
+        if profile not in SPEED_PROFILES:
+            raise InputError(f"speed profile {profile!r}; expected one of {', '.join(SPEED_PROFILES)}")
         return replace(self, parts=(*self.parts, (move, float(seconds), profile)))
 
     def hold(self, seconds: float) -> "Shot":
@@ -90,11 +90,11 @@ class Shot:
         begun = 0.0
         for move, seconds, profile in self.parts:
             during = (time >= begun).nonzero().squeeze(-1)
-            share = PROFILES[profile](((time[during] - begun) / seconds).clamp(0, 1))
+            share = SPEED_PROFILES[profile](((time[during] - begun) / seconds).clamp(0, 1))
             begin = CameraState(first.pose.expand(len(during), -1, -1), first.zoom.expand(len(during)))
             here = move.apply(begin, share)
             pose[during], scale[during] = here.pose, here.zoom
-            first = move.apply(first, PROFILES[profile](torch.ones_like(first.zoom)))
+            first = move.apply(first, SPEED_PROFILES[profile](torch.ones_like(first.zoom)))
             begun += seconds
         return CameraState(pose, scale)
 

@@ -40,7 +40,7 @@ ELSEWHERE = {
 }
 # Masks, words, integers and meshes cut from grids.
 NOT_DIFFERENTIABLE = {
-    "backward_visible", "describe", "epipolar_mask", "estimate_normals", "fit_splats",
+    "backward_visible", "describe", "draw_cameras", "epipolar_mask", "estimate_normals", "fit_splats",
     "forward_backward_visible", "fuse_tsdf", "largest_components", "lens_mask", "lint", "nearest_neighbors",
     "radius_outliers", "simplify", "statistical_outliers", "surface_points", "unwrap",
 }  # fmt: skip
@@ -136,7 +136,14 @@ def resampled(image, wxyz, other, center, lens) -> Any:
     return geometry.resample(image, source, target)[0], geometry.resampling_map(source, target)[0]
 
 
+def agreeing(b: tuple[int, ...]) -> Case:
+    """In colors alone: what differences of depth are relative to carries no gradient."""
+    inverse, cameras = 1 / depths((*b, 3)), seen(*camera(*b, 3))
+    return lambda rgb: geometry.agreement(rgb, inverse, cameras), (uniform(*b, 3, 3, *HW),)
+
+
 BATCHED: dict[str, Callable[[tuple[int, ...]], Case]] = {
+    "agreement": lambda b: agreeing(b),
     "Cameras": of_cameras(
         lambda c: (c.resized((6, 4)), c.cropped(1, -1, (2, 2)), c.scaled(2.5), c.camera_from_world, c.forward)
     ),
@@ -224,6 +231,7 @@ BATCHED: dict[str, Callable[[tuple[int, ...]], Case]] = {
     "rigid": lambda b: (geometry.rigid, (normal(*b, 3, 3), normal(*b, 3))),
     "rolling_ray_map": lambda b: (shuttered, (*camera(*b), normal(*b, 3), normal(*b, 3), 0.1 * uniform(*b))),
     "rotation_about": lambda b: (geometry.rotation_about, (normal(*b, 3), normal(*b))),
+    "sample_at": lambda b: (geometry.sample_at, (uniform(*b, 2, *HW), pixels(b))),
     "sampson_distance": lambda b: (geometry.sampson_distance, (normal(*b, 3, 3), pixels(b), pixels(b))),
     "scene_flow_from_flow_and_depths": of_two(
         lambda c, d, flow, here, there: geometry.scene_flow_from_flow_and_depths(flow, here, there, c, d),

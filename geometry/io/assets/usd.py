@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.camera.conversion import check_unskewed
+from geometry.camera.checks import check_unskewed
 from geometry.conventions import linear_from_srgb, opencv_from_opengl
 from geometry.errors import InputError
 from geometry.gaussians.harmonics import degree_of

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.camera.conversion import cameras_to_colmap
 from geometry.camera.rigs import Rig, RigCamera
+from geometry.camera.tool_parameters import cameras_to_colmap
 from geometry.errors import InputError
 from geometry.io.captures.colmap import Bytes, parsed, pose_of, read_colmap, rows_of, similarity_of, suffix_of, tables
 from geometry.io.captures.colmap_writer import colmap_model, line_of, write_colmap

@@ -11,8 +11,8 @@ from types import MappingProxyType
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.camera.conversion import cameras_to_colmap
 from geometry.camera.lenses import LensKind
+from geometry.camera.tool_parameters import cameras_to_colmap
 from geometry.errors import InputError
 from geometry.io.captures.colmap import SIMILARITY, ColmapModel
 from geometry.io.captures.posed import PosedImage, PosedImages

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.camera.conversion import cameras_to_realestate10k, check_unskewed
+from geometry.camera.checks import check_unskewed
+from geometry.camera.tool_parameters import cameras_to_realestate10k
 from geometry.errors import InputError
 from geometry.io.captures.posed import PosedImage, PosedImages
 from geometry.io.entries import rigid_rows

@@ -26,7 +26,7 @@ from geometry.errors import InputError
 from geometry.io.files import check_file
 from geometry.rotation.transforms import look_at
 from geometry.trajectory.moves import MOVES, Move, Quantity
-from geometry.trajectory.shots import PROFILES, Shot
+from geometry.trajectory.shots import SPEED_PROFILES, Shot
 
 _UNITS = {
     "length": {"m": 1.0, "cm": 0.01, "mm": 0.001, "km": 1000.0},
@@ -227,8 +227,8 @@ class _Script:
             self.wrong(value.line, f"{', '.join(parts) or 'nothing'}", "a move and for, as {dolly: 1 m, for: 2 s}")
         seconds = self.duration(parts["for"], "for")
         profile = parts["speed"].content if "speed" in parts else "even"
-        if profile not in PROFILES:
-            self.wrong(parts["speed"].line, f"speed {_short(parts['speed'])}", f"one of {', '.join(PROFILES)}")
+        if profile not in SPEED_PROFILES:
+            self.wrong(parts["speed"].line, f"speed {_short(parts['speed'])}", f"one of {', '.join(SPEED_PROFILES)}")
         whole = self.move(names[0], parts[names[0]], seconds)
         for name in names[1:]:
             whole = whole & self.move(name, parts[name], seconds)

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.camera.conversion import cameras_from, check_rigid
+from geometry.camera.checks import check_rigid
+from geometry.camera.conversion import cameras_from
 from geometry.camera.lenses import COEFFICIENTS, Lens, LensKind
 from geometry.errors import InputError
 from geometry.io.entries import entry, number, rigid_rows, shown

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.camera.conversion import fov_deg
 from geometry.camera.lenses import Lens, LensKind
+from geometry.camera.rays import fov_deg
 from geometry.conventions import opencv_from_opengl
 from geometry.rotation.transforms import look_at, rigid, rotation_about
 from geometry.trajectory.checks import describe, lint
@@ -71,7 +71,7 @@ def _negative(K: torch.Tensor) -> None:
         (lambda c: replace(c, world_from_camera=opencv_from_opengl(c.world_from_camera)), "OpenGL axes"),
         (lambda c: replace(c, world_from_camera=c.world_from_camera * torch.tensor([-1.0, 1, 1, 1])), "determinant -1"),
         (lambda c: c.scaled(1.0).moved(torch.diag(torch.tensor([2.0, 2, 2, 1]).double())), "a scale"),
-        (lambda c: replace(c, world_from_camera=c.world_from_camera * torch.nan), "not finite"),
+        (lambda c: replace(c, world_from_camera=c.world_from_camera * torch.nan), "NaN or Inf"),
     ],
 )
 def test_what_is_spoilt_is_found_and_nothing_else(spoil: Callable[[Cameras], Cameras], said: str) -> None:

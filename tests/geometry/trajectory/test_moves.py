@@ -11,7 +11,7 @@ from geometry.rotation.transforms import look_at
 from geometry.trajectory import moves
 from geometry.trajectory.camera_state import CameraState
 from geometry.trajectory.moves import MOVES, Move, MoveSpec
-from geometry.trajectory.shots import PROFILES, Shot
+from geometry.trajectory.shots import SPEED_PROFILES, Shot
 
 EYE, TARGET = (0.5, -3.0, 1.5), (0.5, 1.0, 1.5)  # looks along +y, right is +x, level
 SHARE = torch.linspace(0, 1, 21, dtype=torch.float64)
@@ -191,9 +191,9 @@ def test_a_hand_shakes_as_much_as_it_is_told_and_the_same_for_the_same_seed() ->
     assert near(one[-1], EYE)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", SPEED_PROFILES)
 def test_a_speed_profile_goes_once_from_beginning_to_end(profile: str) -> None:
-    at = PROFILES[profile](SHARE)
+    at = SPEED_PROFILES[profile](SHARE)
     assert float(at[0]) == 0 and float(at[-1]) == 1 and bool((at.diff() > 0).all())
 
 
