@@ -32,7 +32,7 @@ from worldgen.evaluation.metrics.image import depth_errors, psnr
 from worldgen.evaluation.metrics.intervals import interval, paired_difference, share_of_way
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling, Wrap, generate_views
-from worldgen.runtime.atomic_dir import atomic_dir
+from worldgen.runtime.atomic_dir import new_folder
 from worldgen.runtime.contact_sheet import grid
 from worldgen.runtime.rng import Stream, stream
 from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
@@ -227,7 +227,7 @@ def main() -> int:
     print(report)
     print(f"\n{time.process_time() - began:.0f} s of CPU")
     if a.output:
-        with atomic_dir(a.output) as folder:
+        with new_folder(a.output) as folder:
             (folder / "tables.md").write_text(report + "\n", encoding="utf-8")
             for sheet, names in (
                 ("camera_scale.png", [_scaled(scale) for scale in SCALES]),

@@ -32,7 +32,7 @@ from worldgen.evaluation.metrics.intervals import interval, paired_difference
 from worldgen.evaluation.sets.orbit import OrbitEvaluation, orbit_set
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling, generate_views
-from worldgen.runtime.atomic_dir import atomic_dir, check_output
+from worldgen.runtime.atomic_dir import check_output, new_folder
 from worldgen.runtime.config import load
 from worldgen.runtime.contact_sheet import grid
 
@@ -135,7 +135,7 @@ def main() -> int:
             [*truth.rgb[b], *(image for name in (first, student, few) for image in made[name].clip.rgb[b])]
             for b in range(min(SHOWN, len(truth.rgb)))
         ]
-        with atomic_dir(arguments.output, overwrite=False) as folder:
+        with new_folder(arguments.output, overwrite=False) as folder:
             (folder / "report.md").write_text(text + "\n", encoding="utf-8")
             write_png(folder / "sheet.png", grid(rows))
     except InputError as error:

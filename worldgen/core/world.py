@@ -15,7 +15,7 @@ from geometry.io.video import write_mp4
 from geometry.mesh.meshes import Mesh
 from geometry.points.pointclouds import PointCloud
 from worldgen.core.clip import Clip
-from worldgen.runtime.atomic_dir import atomic_dir
+from worldgen.runtime.atomic_dir import new_folder
 from worldgen.runtime.contact_sheet import depth_image, grid
 from worldgen.runtime.manifest import write_json
 
@@ -64,7 +64,7 @@ class World:
         with held-out images held_out/*.png (rendered) and held_out.png (rendered above truth).
         Raises InputError when the folder exists (unless `overwrite`) or can't be written.
         """
-        with atomic_dir(Path(folder), overwrite) as out:
+        with new_folder(Path(folder), overwrite) as out:
             unit = depth_unit(torch.cat([self.clip.depth, self.given.depth]))
             frames = _write_frames(out, "frames", "depth", self.clip, unit)
             given = _write_frames(out, "given", "given_depth", self.given, unit)

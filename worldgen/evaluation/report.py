@@ -10,7 +10,7 @@ from geometry.io.images import write_png
 from worldgen.evaluation.comparison import COMPARED
 from worldgen.evaluation.metrics.image import FAR_M
 from worldgen.evaluation.metrics.intervals import RESAMPLES
-from worldgen.runtime.atomic_dir import atomic_dir
+from worldgen.runtime.atomic_dir import new_folder
 
 _COLUMNS = {
     "psnr": ("PSNR dB", 2),
@@ -34,7 +34,7 @@ def write_report(output: Path, report: dict[str, Any], timings: dict[str, Any], 
 
     Raises InputError when the folder exists or cannot be written.
     """
-    with atomic_dir(output) as folder:
+    with new_folder(output) as folder:
         for name, data in (("report.json", report), ("timings.json", timings)):
             text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
             (folder / name).write_text(text + "\n", encoding="utf-8")

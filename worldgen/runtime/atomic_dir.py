@@ -1,4 +1,4 @@
-"""Output folders that are either whole or not there."""
+"""Output folders that are either complete or not there."""
 
 import os
 import shutil
@@ -11,19 +11,30 @@ from geometry.errors import InputError
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Raise InputError early when the folder could not be written in the end."""
+    """Raise InputError early where a folder could not be written at the end."""
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists; expected a new folder, or --overwrite")
     if path.exists() and not path.is_dir():
-        raise InputError(f"{path} is no folder; expected a new folder")
+        raise InputError(f"{path} is not a directory; expected a new folder")
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise InputError(f"{path} can't be made: {parent} is no folder one can write to")
+        raise InputError(f"{path} can't be made: {parent} is not a directory one can write to")
 
 
 @contextmanager
-def atomic_dir(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """A folder beside `path` to fill, moved into its place when all went well and removed otherwise."""
+def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder to fill; it takes the place of `path` when the block succeeds and is removed otherwise.
+
+    Args:
+        path: Where the folder goes. Folders above it are made.
+        overwrite: Replace a folder that is there.
+
+    Yields:
+        The temporary folder, beside `path`.
+
+    Raises:
+        InputError: A folder that exists (without `overwrite`), or a place where none can be written.
+    """
     check_output(path, overwrite)
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)

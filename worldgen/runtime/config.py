@@ -186,7 +186,11 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 def plain(value: Any) -> Any:
     """A dataclass as plain data that YAML and JSON can hold.
 
-    A field made by `newer` is left out where it has its default.
+    Args:
+        value: A dataclass, or what its fields hold: tuples, mappings, paths, numbers, words.
+
+    Returns:
+        Mappings, lists, numbers and strings; without fields made by `newer` that have their default.
     """
     if is_dataclass(value) and not isinstance(value, type):
         pairs = ((field, getattr(value, field.name)) for field in dataclasses.fields(value))
@@ -199,7 +203,14 @@ def plain(value: Any) -> Any:
 
 
 def to_yaml(value: Any) -> str:
-    """A configuration in full, every default included, as the text of a file that `load` reads as the same again."""
+    """A configuration in full.
+
+    Args:
+        value: A configuration, a dataclass.
+
+    Returns:
+        The text of a YAML file with all values, defaults included, which `load` reads as the same again.
+    """
     return yaml.safe_dump(plain(value), sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
 
 

@@ -11,16 +11,22 @@ _SKY, _UNKNOWN, _PAPER = (0.80, 0.82, 0.86), (0.45, 0.45, 0.45), 1.0
 
 
 def grid(rows: list[list[Tensor]], enlarge: int = 2, gap: int = 4) -> Float[Tensor, "3 height width"]:
-    """Rows of rgb images [3, h, w] of one size as one image, on white; shorter rows end in white.
+    """Rows of rgb images as one image, on white; shorter rows end in white.
 
-    enlarge  each pixel becomes so many squared
-    gap      white pixels between images
+    Args:
+        rows: Images [3, h, w] in 0..1, all of one size.
+        enlarge: Side of the square that each pixel becomes, in pixels.
+        gap: White pixels between images.
 
-    Raises InputError for images of different sizes, or none.
+    Returns:
+        The sheet, on the CPU.
+
+    Raises:
+        InputError: Images of different sizes, or none.
     """
     shapes = {tuple(image.shape) for row in rows for image in row}
     if len(shapes) != 1:
-        raise InputError(f"sheet of images of shapes {sorted(shapes)}; expected one shape [3, h, w]")
+        raise InputError(f"a sheet of images of shapes {sorted(shapes)}; expected one shape [3, h, w]")
     _, height, width = shapes.pop()
     down, across = enlarge * height + gap, enlarge * width + gap
     columns = max(len(row) for row in rows)
@@ -33,9 +39,18 @@ def grid(rows: list[list[Tensor]], enlarge: int = 2, gap: int = 4) -> Float[Tens
 
 
 def depth_image(depth: Float[Tensor, "1 h w"], near: float, far: float) -> Float[Tensor, "3 h w"]:
-    """Z-depth in metres as an image: bright at `near` and dark at `far`, even steps in inverse depth.
+    """Depth as an image: bright at `near` and dark at `far`, in even steps of inverse depth.
 
-    Sky (inf) is pale gray, unknown depth (0) dark gray. Raises InputError unless 0 < near < far.
+    Args:
+        depth: Z-depth in metres. Sky (inf) becomes pale gray, unknown depth (0) dark gray.
+        near: Metres.
+        far: Metres.
+
+    Returns:
+        Colors in 0..1.
+
+    Raises:
+        InputError: Unless 0 < near < far.
     """
     if not 0 < near < far:
         raise InputError(f"depth shown from {near} to {far} m; expected 0 < near < far")

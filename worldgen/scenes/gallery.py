@@ -8,7 +8,7 @@ import torch
 
 from geometry.errors import InputError
 from geometry.io.images import write_png
-from worldgen.runtime.atomic_dir import atomic_dir
+from worldgen.runtime.atomic_dir import new_folder
 from worldgen.runtime.contact_sheet import grid
 from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.export import write_clip_mp4, write_scene_glb
@@ -39,7 +39,7 @@ def gallery(
     if size_px < 2 or frames < 2:
         raise InputError(f"{frames} frames of {size_px} px; expected at least 2 of each")
     facts = {}
-    with atomic_dir(output, overwrite) as folder:
+    with new_folder(output, overwrite) as folder:
         for done, name in enumerate(families):
             on_step(done, len(families))
             facts[name] = _family(name, folder / name, seed, size_px, frames)

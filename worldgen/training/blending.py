@@ -10,7 +10,7 @@ import torch
 
 from geometry.errors import InputError
 from worldgen.models.world_model import WorldModel
-from worldgen.runtime.atomic_dir import atomic_dir, check_output
+from worldgen.runtime.atomic_dir import check_output, new_folder
 
 
 def blend(first: str | Path, second: str | Path, share: float, output: Path) -> str:
@@ -32,6 +32,6 @@ def blend(first: str | Path, second: str | Path, share: float, output: Path) -> 
             raise InputError(f"{second} has {name} {others}; expected that of {first}, {own}")
     state, end = model.state(), other.state()
     model.load_state({name: torch.lerp(value, end[name], share) for name, value in state.items()})
-    with atomic_dir(output) as folder:
+    with new_folder(output) as folder:
         model.save(folder, int8=True)
     return f"{1 - share:g} of {first} and {share:g} of {second}: {output}"

@@ -16,7 +16,7 @@ from torch import Tensor
 from geometry.errors import InputError
 from worldgen.models.config import ModelConfig
 from worldgen.models.world_model import WorldModel
-from worldgen.runtime.atomic_dir import atomic_dir, check_output
+from worldgen.runtime.atomic_dir import check_output, new_folder
 from worldgen.runtime.config import build, upgraded
 from worldgen.training.engine.checkpoint import Checkpoint
 
@@ -143,7 +143,7 @@ def average(run: Path, length: float, output: Path) -> str:
     error = snapshots.combined(length)[1]
     model = WorldModel.create(build(ModelConfig, upgraded(snapshots.run["model"]), f"{run / _FOLDER}: model"))
     model.load_state(snapshots.average(length))
-    with atomic_dir(output) as folder:
+    with new_folder(output) as folder:
         model.save(folder, int8=True)
     return (
         f"average of length {length} at step {snapshots.step} from {snapshots.count} snapshots, its profile "
