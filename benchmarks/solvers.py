@@ -14,13 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from geometry.io.images import write_png
 from worldgen.sampling.levels import Levels
-from worldgen.sampling.oracles import Gaussian, blank
+from worldgen.sampling.oracles import Gaussian, convergence_order
 from worldgen.sampling.process import EDM, VP, Flow, Process
-from worldgen.sampling.sampler import begin, sample
 from worldgen.sampling.solvers import DPM2M, Euler, Heun, Solver, UniPC
 
 FRAMES, MODALITIES = 4, {"rgb": 2, "depth": 1}
@@ -52,54 +50,6 @@ MODES: dict[str, Callable[[int], Levels]] = {
     "stabilized history": lambda steps: Levels.stabilized(KNOWN, steps),
 }
 _INKS = ((0.10, 0.30, 0.55), (0.85, 0.40, 0.10), (0.15, 0.60, 0.35), (0.55, 0.20, 0.55))
-
-
-def on_log_snr(levels: Levels, steps: int, process: Process) -> Levels:
-    """Levels of so many even steps on the even grid of log-SNR instead; what is given stays so."""
-    grid = process.level_of(torch.logspace(math.log10(49), -math.log10(49), steps + 1, dtype=torch.float64))
-    moving, matrix = ~levels.still, levels.matrix.double()
-    at = (steps * (1 - matrix / matrix[0][moving].max())).round().clamp(0, steps).long()
-    return Levels(torch.where(moving, grid[at], matrix), partial=True)
-
-
-def law_error(gaussian: Gaussian, levels: Levels, solver: Solver) -> float:
-    """The largest error of mean or covariance in the last row, from the exact law in the first.
-
-    Given columns are somewhat off their mean in it; what stands between clean and unknown is a part of the law.
-    """
-    given = gaussian.spread((levels.still & (levels.matrix[0] == 0))[None].double()).squeeze(0) > 0
-    at_first, at_last = (_given(*gaussian.law(levels.matrix[row]), given, gaussian.mean) for row in (0, -1))
-    points = torch.cat([at_first[0][None], at_first[0] + _root(at_first[1], given).T])
-    x = gaussian.framed(points)
-    start = begin(gaussian, x, levels, solver)
-    *_, last = sample(gaussian, x, x, levels, blank(len(x), gaussian.frames), solver, state=start)
-    out = last.x.flatten(1)
-    matrix = (out[1:] - out[0]).T
-    errors = ((out[0] - at_last[0]).abs(), (matrix @ matrix.T - at_last[1]).abs().flatten())
-    return float(torch.cat(errors).max())
-
-
-def _given(mean: Tensor, covariance: Tensor, given: Tensor, center: Tensor) -> tuple[Tensor, Tensor]:
-    """The law where the given numbers are known to be 0.3 above their mean."""
-    free, out, inner = ~given, mean.clone(), torch.zeros_like(covariance)
-    gain = covariance[free][:, given] @ torch.linalg.inv(covariance[given][:, given])
-    out[given] = center[given] + 0.3
-    out[free] = mean[free] + gain @ (out - mean)[given]
-    inner[free.nonzero(), free.nonzero().T] = covariance[free][:, free] - gain @ covariance[given][:, free]
-    return out, inner
-
-
-def _root(covariance: Tensor, given: Tensor) -> Tensor:
-    power, directions = torch.linalg.eigh(covariance)
-    root = directions * power.clamp_min(0).sqrt()
-    root[given] = 0
-    return root
-
-
-def order(gaussian: Gaussian, mode: str, solver: Solver, steps: Sequence[int]) -> tuple[list[float], float]:
-    """The errors with so many steps a ramp, and the slope between the last two."""
-    errors = [law_error(gaussian, on_log_snr(MODES[mode](n), n, gaussian.process), solver) for n in steps]
-    return errors, math.log(errors[-2] / errors[-1]) / math.log(steps[-1] / steps[-2])
 
 
 def plot(curves: dict[str, dict[str, list[float]]], steps: Sequence[int], path: Path) -> None:
@@ -152,7 +102,7 @@ def main() -> int:
     for mode, name in cases:
         gaussian, cells, lines = Gaussian.random(FRAMES, MODALITIES, PROCESSES[name]), [], {}
         for solver, (made, promised) in ORDERS.items():
-            lines[solver], found = order(gaussian, mode, made, arguments.steps)
+            lines[solver], found = convergence_order(gaussian, MODES[mode], made, arguments.steps)
             missed += found < 0.75 * promised
             cells.append(f"{lines[solver][-1]:.1e}, {found:.2f}")
         curves[mode if name == "flow" else f"{mode}, {name}"] = lines

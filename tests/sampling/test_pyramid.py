@@ -145,4 +145,4 @@ def test_a_pyramid_of_another_process_than_the_denoiser_s_is_refused() -> None:
 def test_a_stage_is_sampled_as_any_levels_are() -> None:
     stage = Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (4, 4), (2,), (), Flow()).stages[0]
     assert torch.equal(stage.levels.matrix, Levels.full_sequence(1, 1, 2).matrix) and stage.hw == (4, 4)
-    assert Euler().memory == 0
+    assert Euler().history == 0

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from benchmarks.solvers import FRAMES, KNOWN, MODALITIES, MODES
 from geometry.errors import InputError
+from tests.sampling.modes import FRAMES, KNOWN, MODALITIES, MODES
 from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
 from worldgen.sampling.guidance import Guidance, guide

@@ -3,7 +3,8 @@
 Whatever is sampled with one of them can be compared with the law it should have.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,10 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.shapes import Float
 from worldgen.core.conditioning import Conditioning
+from worldgen.sampling.levels import Levels
 from worldgen.sampling.process import Process, per_channel
+from worldgen.sampling.sampler import begin, sample
+from worldgen.sampling.solvers.base import Solver
 
 
 @dataclass(frozen=True)
@@ -144,3 +148,56 @@ def blank(batch: int, frames: int) -> Conditioning:
     """Conditioning that says nothing, for denoisers that do not look at it."""
     pose = torch.eye(4).expand(batch, frames, 4, 4)
     return Conditioning.of(Cameras.from_fov(pose, 60.0, (1, 1))).without_cameras()
+
+
+def on_log_snr(levels: Levels, steps: int, process: Process) -> Levels:
+    """Levels of N even steps a column on the even grid of log-SNR instead; what is given stays so."""
+    grid = process.level_of(torch.logspace(math.log10(49), -math.log10(49), steps + 1, dtype=torch.float64))
+    moving, matrix = ~levels.still, levels.matrix.double()
+    at = (steps * (1 - matrix / matrix[0][moving].max())).round().clamp(0, steps).long()
+    return Levels(torch.where(moving, grid[at], matrix), partial=True)
+
+
+def law_error(gaussian: Gaussian, levels: Levels, solver: Solver) -> float:
+    """The largest error of mean or covariance in the last row, from the exact law in the first.
+
+    Given columns are somewhat off their mean in it; what stands between clean and unknown is a part of the law.
+    """
+    given = gaussian.spread((levels.still & (levels.matrix[0] == 0))[None].double()).squeeze(0) > 0
+    at_first, at_last = (_given(*gaussian.law(levels.matrix[row]), given, gaussian.mean) for row in (0, -1))
+    points = torch.cat([at_first[0][None], at_first[0] + _root(at_first[1], given).T])
+    x = gaussian.framed(points)
+    start = begin(gaussian, x, levels, solver)
+    *_, last = sample(gaussian, x, x, levels, blank(len(x), gaussian.frames), solver, state=start)
+    out = last.x.flatten(1)
+    matrix = (out[1:] - out[0]).T
+    errors = ((out[0] - at_last[0]).abs(), (matrix @ matrix.T - at_last[1]).abs().flatten())
+    return float(torch.cat(errors).max())
+
+
+def _given(mean: Tensor, covariance: Tensor, given: Tensor, center: Tensor) -> tuple[Tensor, Tensor]:
+    """The law where the given numbers are known to be 0.3 above their mean."""
+    free, out, inner = ~given, mean.clone(), torch.zeros_like(covariance)
+    gain = covariance[free][:, given] @ torch.linalg.inv(covariance[given][:, given])
+    out[given] = center[given] + 0.3
+    out[free] = mean[free] + gain @ (out - mean)[given]
+    inner[free.nonzero(), free.nonzero().T] = covariance[free][:, free] - gain @ covariance[given][:, free]
+    return out, inner
+
+
+def _root(covariance: Tensor, given: Tensor) -> Tensor:
+    power, directions = torch.linalg.eigh(covariance)
+    root = directions * power.clamp_min(0).sqrt()
+    root[given] = 0
+    return root
+
+
+def convergence_order(
+    gaussian: Gaussian, mode: Callable[[int], Levels], solver: Solver, steps: Sequence[int]
+) -> tuple[list[float], float]:
+    """How fast a solver comes to the exact law: its errors with these numbers of steps, and the slope of the last two.
+
+    mode  levels of a number of even steps a column
+    """
+    errors = [law_error(gaussian, on_log_snr(mode(n), n, gaussian.process), solver) for n in steps]
+    return errors, math.log(errors[-2] / errors[-1]) / math.log(steps[-1] / steps[-2])

@@ -18,7 +18,7 @@ from worldgen.sampling.noise import KeyedNoise
 from worldgen.sampling.process import Process, per_channel
 from worldgen.sampling.sampler import State, begin, sample
 from worldgen.sampling.schedules import uniform
-from worldgen.sampling.solvers import Solver
+from worldgen.sampling.solvers.base import Solver
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path as FilePath
 from typing import NamedTuple
 
@@ -20,28 +21,30 @@ from worldgen.sampling.denoiser import Denoiser, channels_of
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
 from worldgen.sampling.process import Process, per_channel
-from worldgen.sampling.solvers import Solver
-from worldgen.sampling.solvers.table import Steps
+from worldgen.sampling.solvers.base import Solver, TableSolver
+from worldgen.sampling.solvers.matrix_moves import MatrixMoves
+from worldgen.sampling.solvers.reference import ReferenceSteps
+from worldgen.sampling.solvers.table import CoefficientTable
 from worldgen.sampling.windows import Window, windowed_denoiser
 
 
 class State(NamedTuple):
     """After a step: x [b, f, c, h, w] at the levels of `row`, and the clean estimate that step was made with.
 
-    memory  what the solver's next steps need
-    run     which matrix, solver and process it belongs to
+    history  what the solver's next steps need
+    run      which matrix, solver and process it belongs to
     """
 
     row: int
     x: Tensor
     x0: Tensor
-    memory: tuple[Tensor, ...] = ()
+    history: tuple[Tensor, ...] = ()
     run: str = ""
 
     def save(self, path: FilePath | str) -> None:
         """Write it as safetensors, to go on from later (`sample(..., state=State.load(path))`), bit for bit."""
-        tensors = {"x": self.x, "x0": self.x0} | {f"memory.{n}": value for n, value in enumerate(self.memory)}
-        facts = {"state": json.dumps({"row": self.row, "memory": len(self.memory), "run": self.run})}
+        tensors = {"x": self.x, "x0": self.x0} | {f"history.{n}": value for n, value in enumerate(self.history)}
+        facts = {"state": json.dumps({"row": self.row, "history": len(self.history), "run": self.run})}
         # Two names may share one tensor, which safetensors does not allow.
         own = {name: value.cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
         write_file(FilePath(path), save(own, facts))
@@ -53,8 +56,8 @@ class State(NamedTuple):
             with safe_open(str(path), "pt") as file:
                 facts = json.loads((file.metadata() or {})["state"])
                 x, x0 = (file.get_tensor(name).to(device) for name in ("x", "x0"))
-                memory = tuple(file.get_tensor(f"memory.{n}").to(device) for n in range(facts["memory"]))
-                return State(facts["row"], x, x0, memory, facts["run"])
+                history = tuple(file.get_tensor(f"history.{n}").to(device) for n in range(facts["history"]))
+                return State(facts["row"], x, x0, history, facts["run"])
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             raise InputError(f"{path}: {type(error).__name__}; expected a state of the sampler") from error
 
@@ -145,7 +148,7 @@ def _check(denoiser: Denoiser, levels: Levels, x: Tensor) -> None:
 
 
 def _begin(x: Tensor, matrix: Tensor, solver: Solver, process: Process) -> State:
-    return State(0, x, x, (x,) * solver.memory, _run_name(solver, process, matrix))
+    return State(0, x, x, (x,) * solver.history, _run_name(solver, process, matrix))
 
 
 def _run_name(solver: Solver, process: Process, matrix: Tensor) -> str:
@@ -170,32 +173,32 @@ def _follow(
         raise InputError(f"a state in row {state.row} of another run; expected the same levels, solver and process")
     if solver.stochastic and fresh is None:
         raise InputError(f"{solver} takes fresh noise; expected `fresh`, such as KeyedNoise(...)")
-    steps = Steps.of(solver, process, matrix, channels, state.x)
-    look = windowed_denoiser(denoiser, matrix, conditioning, window)
+    moves = MatrixMoves.of(process, matrix)
+    if isinstance(solver, TableSolver):
+        steps = CoefficientTable.of(solver, moves, channels, state.x)
+    else:
+        steps = ReferenceSteps(solver, moves, channels)
+    denoise = windowed_denoiser(denoiser, matrix, conditioning, window)
     levels = matrix.to(state.x).expand(state.x.shape[0], *matrix.shape).unbind(1)
-    history = (matrix == matrix[0]).all(0) & (matrix[0] > 0) & (matrix[0] < 1)
-    shown = per_channel(history.to(state.x), channels) > 0 if known is not None and bool(history.any()) else None
+    constant = (matrix == matrix[0]).all(0) & (matrix[0] > 0) & (matrix[0] < 1)
+    shown = per_channel(constant.to(state.x), channels) > 0 if known is not None and bool(constant.any()) else None
     draw = (fresh.fresh if isinstance(fresh, KeyedNoise) else fresh) if solver.stochastic else None
 
-    def loop(x: Tensor, memory: tuple[Tensor, ...]) -> Iterator[State]:
+    def loop(x: Tensor, history: tuple[Tensor, ...]) -> Iterator[State]:
         """At the end, columns that stood between 0 and 1 are returned as they are known."""
-        whole, step, corrects, run = steps.whole, solver.step, solver.corrects, state.run
-        noise, last = None, len(levels) - 2
+        whole, corrects, run, noise, last = steps.whole, solver.corrects, state.run, None, len(levels) - 2
+        made = partial(tuple.__new__, State)  # State(...) takes a tenth of a small step longer
         for row in range(state.row, last + 1):
-            x0 = look(x, levels[row], row)
-            c, moving = whole[row] or steps.of_row(row)
+            x0 = denoise(x, levels[row], row)
             if draw is not None:
-                noise = draw(steps.counts(row)).to(x)
-            remembered, y = step(memory, x, x0, noise, c)
-            if moving is not None:
-                y = torch.where(moving, y, x)
-                remembered = tuple(torch.where(moving, new, old) for new, old in zip(remembered, memory))
-            if corrects and steps.goes_on[row]:
-                better = solver.correct(x, x0, y, look(y, levels[row + 1], row), c)
-                y = better if moving is None else torch.where(moving, better, x)
+                noise = draw(moves.counts(row)).to(x)
+            step = whole[row] or steps.row(row)
+            history, y = step.step(history, x, x0, noise)
+            if corrects and moves.unended[row]:
+                y = step.correct(x, x0, y, denoise(y, levels[row + 1], row))
             if row == last and shown is not None:
                 y = torch.where(shown, known, y)  # type: ignore[arg-type] - known is there where anything is shown
-            x, memory = y, remembered
-            yield State(row + 1, x, x0, memory, run)
+            yield made((row + 1, y, x0, history, run))
+            x = y
 
-    return loop(state.x, state.memory)
+    return loop(state.x, state.history)

@@ -90,8 +90,9 @@ def optimized(steps: int, process: Process, variances: Float[Tensor, "n"], order
     """
     from scipy.optimize import minimize
 
-    from worldgen.sampling.solvers import DPM2M, Euler
-    from worldgen.sampling.solvers.column import Path
+    from worldgen.sampling.solvers.column_levels import ColumnLevels
+    from worldgen.sampling.solvers.dpm2m import DPM2M
+    from worldgen.sampling.solvers.first_order import Euler
 
     if order not in (1, 2) or not len(variances) or not bool((variances > 0).all()):
         raise InputError(f"variances {variances.tolist()} and order {order}; expected more than 0, and 1 or 2")
@@ -103,9 +104,9 @@ def optimized(steps: int, process: Process, variances: Float[Tensor, "n"], order
         return np.concatenate([[1.0], 1 - np.cumsum(shares / shares.sum())[:-1], [0.0]])
 
     def error(logits: np.ndarray) -> float:
-        path = Path.of(process, schedule(logits))
-        terms = solver.coefficients(path)
-        alpha, sigma = path.alpha[:-1], path.sigma[:-1]
+        column = ColumnLevels.of(process, schedule(logits))
+        terms = solver.coefficients(column)
+        alpha, sigma = column.alpha[:-1], column.sigma[:-1]
         gain = alpha[:, None] * power / (alpha[:, None] ** 2 * power + sigma[:, None] ** 2)
         x, before = np.full_like(power, sigma[0]), np.zeros_like(power)
         for row in range(steps):

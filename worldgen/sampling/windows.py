@@ -9,7 +9,7 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.core.conditioning import Conditioning
-from worldgen.sampling.denoiser import CachingDenoiser, Denoiser, of_frames
+from worldgen.sampling.denoiser import CachingDenoiser, Denoiser, as_function, caches, of_frames
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,13 @@ Look = Callable[[Tensor, Tensor, int], Tensor]
 
 def windowed_denoiser(denoiser: Denoiser, matrix: Tensor, conditioning: Conditioning, window: Window | None) -> Look:
     """The denoiser as it is called in each row of a matrix of levels [rows, f, m]."""
-    if isinstance(denoiser, CachingDenoiser):
+    if caches(denoiser):
         if window is not None:
             raise InputError("a window with a denoiser that remembers; expected one of them")
         return _remembering(denoiser, matrix, conditioning)
     if window is None:
-        return lambda x, level, row: denoiser(x, level, conditioning)
+        call = as_function(denoiser)
+        return lambda x, level, row: call(x, level, conditioning)
     if len(window.closeness) != matrix.shape[1]:
         raise InputError(f"a window over {len(window.closeness)} frames; expected {matrix.shape[1]}, as the levels")
     rows = _Rows.of(matrix)

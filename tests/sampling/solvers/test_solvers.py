@@ -5,17 +5,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.solvers import FRAMES, MODALITIES, MODES, ORDERS, PROCESSES, on_log_snr, order
 from geometry.errors import InputError
+from tests.sampling.modes import FRAMES, MODALITIES, MODES, ORDERS, PROCESSES
 from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
-from worldgen.sampling.oracles import Gaussian, Mixture, blank
+from worldgen.sampling.oracles import Gaussian, Mixture, blank, convergence_order, on_log_snr
 from worldgen.sampling.process import EDM, VP, Flow, Process
 from worldgen.sampling.sampler import begin, invert, reflow_pairs, sample
 from worldgen.sampling.solvers import DDIM, DDPM, DPM2M, SOLVERS, Consistency, Euler, Heun, Solver, UniPC
-from worldgen.sampling.solvers.column import Path
+from worldgen.sampling.solvers.column_levels import ColumnLevels
 
 CHANNELS = tuple(MODALITIES.values())
 N = FRAMES * sum(CHANNELS)
@@ -36,7 +36,7 @@ def ended(denoiser: Denoiser, noise: Tensor, levels: Levels, solver: Solver, **r
 @pytest.mark.parametrize("name", ORDERS)
 def test_the_sampled_law_converges_to_the_exact_one_at_the_solver_s_order(name: str, mode: str) -> None:
     solver, promised = ORDERS[name]
-    errors, found = order(oracle(), mode, solver, (16, 32))
+    errors, found = convergence_order(oracle(), MODES[mode], solver, (16, 32))
     assert errors[-1] < (0.1 if promised == 1 else 0.02)
     assert found > 0.8 * promised
 
@@ -45,7 +45,7 @@ def test_the_sampled_law_converges_to_the_exact_one_at_the_solver_s_order(name: 
 @pytest.mark.parametrize("name", ORDERS)
 def test_any_solver_goes_with_any_process(name: str, process: str) -> None:
     solver, promised = ORDERS[name]
-    _, found = order(oracle(PROCESSES[process]), "rolling", solver, (16, 32))
+    _, found = convergence_order(oracle(PROCESSES[process]), MODES["rolling"], solver, (16, 32))
     assert found > 0.75 * promised
 
 
@@ -171,11 +171,11 @@ def test_a_column_that_waits_keeps_its_own_past() -> None:
         assert torch.allclose(paused, plain, atol=1e-12), solver
 
 
-def test_a_path_knows_where_it_was_moves_ago() -> None:
-    path = Path.of(Flow(), np.array([1.0, 0.8, 0.5, 0.0]))
-    assert len(path) == 3
-    assert path.earlier(1)[0][1:] == pytest.approx([0.0, 0.2]) and np.isnan(path.earlier(1)[0][0])
-    assert path.earlier(2)[0][2] == 0 and np.isnan(path.earlier(5)[0]).all()
+def test_a_column_knows_where_it_was_moves_ago() -> None:
+    column = ColumnLevels.of(Flow(), np.array([1.0, 0.8, 0.5, 0.0]))
+    assert len(column) == 3
+    assert column.earlier(1)[0][1:] == pytest.approx([0.0, 0.2]) and np.isnan(column.earlier(1)[0][0])
+    assert column.earlier(2)[0][2] == 0 and np.isnan(column.earlier(5)[0]).all()
 
 
 @pytest.mark.parametrize("wrong", [lambda: DDIM(1.5), lambda: DDPM(variance="huge"), lambda: UniPC(4)])

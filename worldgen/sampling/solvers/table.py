@@ -1,89 +1,82 @@
-"""A solver's coefficients, row by row, as they are needed in a step."""
+"""Rows of steps by a table of coefficients, worked out before the first one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from geometry.shapes import Float
-from worldgen.sampling.process import Process
-from worldgen.sampling.solvers import Solver
-from worldgen.sampling.solvers.base import Coefficient
-from worldgen.sampling.solvers.column import Path
+from worldgen.sampling.solvers.base import Coefficient, History, TableSolver
+from worldgen.sampling.solvers.matrix_moves import MatrixMoves
+
+
+class TableRow(NamedTuple):
+    """The step of one row, for all columns together.
+
+    c       coefficients: numbers where all columns make the same move, else tensors [f, c, 1, 1]
+    moving  which columns move, [f, c, 1, 1]; None = all
+    """
+
+    solver: TableSolver
+    c: Sequence[Coefficient]
+    moving: Tensor | None
+
+    def step(self, history: History, x: Tensor, x0: Tensor, noise: Tensor | None) -> tuple[History, Tensor]:
+        """The next history, and x in the next row; columns that wait keep theirs."""
+        solver, c, moving = self
+        new, y = solver.step(history, x, x0, noise, c)
+        if moving is None:
+            return new, y
+        return tuple(torch.where(moving, after, now) for after, now in zip(new, history)), torch.where(moving, y, x)
+
+    def correct(self, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
+        """x in the next row, from the estimate y0 at the first guess y."""
+        better = self.solver.correct(x, x0, y, y0, self.c)
+        return better if self.moving is None else torch.where(self.moving, better, x)
 
 
 @dataclass(frozen=True)
-class Steps:
-    """All that a matrix of levels means for a solver, worked out before the first step.
+class CoefficientTable:
+    """All that a matrix of levels means for a solver.
 
-    A column's k-th move is the same whatever the row it is made in, and most columns come down one ramp: so there are
-    coefficients for each move of each different ramp, and for each cell of the matrix the number of its move.
+    A column's k-th move is the same whatever the row it is made in, and most columns come down through the same levels:
+    so there are coefficients for each move of each different column, and for each cell of the matrix the number of its
+    move.
 
     table    [moves + 1, terms] in x's type and on its device, zeros behind the last
     move     [rows - 1, f, m] which of them each column makes; -1 = it waits
-    done     [rows - 1, f, m] how often it moved before
-    whole    of each row where all columns make the same move, what `of_row` answers; else None
-    goes_on  of each row whether a column that moves has not reached level 0 then
+    whole    the steps of rows where all columns make the same move; None for others
     channel  [c] the modality of each channel
     """
 
+    solver: TableSolver
     table: Tensor
     move: np.ndarray
-    done: np.ndarray
-    whole: tuple[tuple[tuple[float, ...], None] | None, ...]
-    goes_on: tuple[bool, ...]
+    whole: tuple[TableRow | None, ...]
     channel: Tensor
 
     @staticmethod
-    def of(
-        solver: Solver, process: Process, matrix: Float[Tensor, "r f m"], channels: tuple[int, ...], like: Tensor
-    ) -> "Steps":
-        """Those of a matrix, for frames like these."""
-        level = matrix.detach().double().cpu().numpy()
-        moving = level[1:] != level[:-1]
-        count = np.cumsum(moving, 0, dtype=np.int32)
-        columns, moves = level.reshape(len(level), -1), moving.reshape(len(moving), -1)
-        schedules: dict[bytes, int] = {}
-        terms: list[np.ndarray] = []
-        first = np.empty(columns.shape[1], dtype=np.int32)
-        for n in range(columns.shape[1]):
-            if n and np.array_equal(columns[:, n], columns[:, n - 1]):
-                first[n] = first[n - 1]
-                continue
-            schedule = np.concatenate([columns[:1, n], columns[1:, n][moves[:, n]]])
-            key = schedule.tobytes()
-            if key not in schedules:
-                schedules[key] = sum(map(len, terms))
-                terms.append(solver.coefficients(Path.of(process, schedule)).T)
-                assert np.isfinite(terms[-1]).all(), f"{solver}: coefficients that are no numbers"
-            first[n] = schedules[key]
-        done = count - moving
-        move = np.where(moving, first.reshape(moving.shape[1:]) + done, -1)
+    def of(solver: TableSolver, moves: MatrixMoves, channels: tuple[int, ...], like: Tensor) -> "CoefficientTable":
+        """That of a matrix, for frames like these."""
+        terms = [solver.coefficients(column).T for column in moves.columns]
+        assert all(np.isfinite(part).all() for part in terms), f"{solver}: coefficients that are NaN or Inf"
+        first = np.cumsum([0, *map(len, terms)])[moves.column]
+        move = np.where(moves.moving, first + moves.done, -1)
         flat = move.reshape(len(move), -1)
         whole = np.where((flat == flat[:, :1]).all(1), flat[:, 0], -1).tolist()
-        goes_on = np.any(moving & (level[1:] > 0), axis=(1, 2))
         table = np.concatenate([*terms, np.zeros((1, terms[0].shape[1]))])
-        numbers = [(tuple(row), None) for row in table.tolist()]
-        return Steps(
+        rows = [TableRow(solver, numbers, None) for numbers in table.tolist()]
+        return CoefficientTable(
+            solver,
             torch.from_numpy(table).to(like),
             move,
-            done,
-            tuple(numbers[move] if move >= 0 else None for move in whole),
-            tuple(goes_on.tolist()),
+            tuple(rows[move] if move >= 0 else None for move in whole),
             torch.repeat_interleave(torch.tensor(channels)).to(like.device),
         )
 
-    def of_row(self, row: int) -> tuple[Sequence[Coefficient], Tensor | None]:
-        """The coefficients, as numbers with None where all columns make the same move; else as tensors [f, c, 1, 1],
-        with which columns move [f, c, 1, 1]."""
-        whole = self.whole[row]
-        if whole is not None:
-            return whole
+    def row(self, row: int) -> TableRow:
+        """The step of a row that is not in `whole`."""
         move = torch.from_numpy(self.move[row]).to(self.channel.device)[:, self.channel]
-        return self.table[move][..., None, None].unbind(2), (move >= 0)[..., None, None]
-
-    def counts(self, row: int) -> np.ndarray:
-        """[f, m] how often each column will have moved after a row; -1 where it does not move in it."""
-        return np.where(self.move[row] >= 0, self.done[row] + 1, -1)
+        return TableRow(self.solver, self.table[move][..., None, None].unbind(2), (move >= 0)[..., None, None])
