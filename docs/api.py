@@ -82,8 +82,11 @@ def readable(lines: Iterable[str]) -> list[str]:
     result: list[str] = []
     in_list = False
     for line in lines:
-        parts = re.split(r"(`+[^`]*`+)", line)
-        line = "".join(part if part[:1] == "`" else re.sub(_MARKUP, r"\\\g<0>", part) for part in parts)
+        text, *rest = re.split(r"(`+[^`]*`+)", line)
+        line = re.sub(_MARKUP, r"\\\g<0>", text)
+        for code, text in zip(rest[::2], rest[1::2]):
+            plural = "\\ " if text[:1].isalnum() else ""  # a letter right behind backticks needs an escaped space
+            line += code + plural + re.sub(_MARKUP, r"\\\g<0>", text)
         entry = re.fullmatch(r"(\w[\w.]*(?:, \w+)*) {2,}(\S.*)", line)
         if entry:
             result += [] if in_list else [""]
