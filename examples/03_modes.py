@@ -16,8 +16,6 @@ from geometry.image.warping import fill_nearest, forward_warp
 from geometry.io.images import write_png
 from geometry.trajectory.paths import orbit
 from worldgen.core.clip import Clip
-from worldgen.core.conditioning import Conditioning
-from worldgen.core.normalization import Normalization, scene_scale
 from worldgen.evaluation.metrics.image import depth_errors, psnr
 from worldgen.pipelines.generation import generate
 from worldgen.runtime.contact_sheet import depth_image, grid
@@ -83,21 +81,21 @@ def modes(truth: Clip, steps: int) -> dict[str, tuple[Clip, Levels]]:
 
 def pyramid(model: worldgen.WorldModel, truth: Clip, steps: int) -> tuple[Pyramid, torch.Tensor]:
     """The first image is given; the first steps are made at half the size."""
-    normalization = Normalization.of(truth.cameras, scene_scale(truth))
-    images = [torch.nn.functional.avg_pool2d(truth.rgb[0], 2)[None], truth.rgb]
-    known = [model.codec.encode({"rgb": rgb}) for rgb in images]
+    rgb, depth = (torch.nn.functional.avg_pool2d(x[0], 2)[None] for x in (truth.rgb, truth.depth))
+    small = Clip(rgb, depth, truth.cameras.resized((rgb.shape[-2], rgb.shape[-1])))
+    encoded = [model.encode(clip) for clip in (small, truth)]
+    known, (_, conditioning, normalization) = [part.latent for part in encoded], encoded[1]
     sizes = [(latent.shape[-2], latent.shape[-1]) for latent in known]
     keyed = [KeyedNoise(0, (0,), tuple(range(len(truth))), model.channels, hw) for hw in sizes]
     noise = [part.fresh(np.full((len(truth), 2), stage)) for stage, part in enumerate(keyed)]
     given = torch.zeros(len(truth), 2, dtype=torch.bool)
     given[0, 0] = True
     stages = Pyramid.of(given, sizes[1], (1 + steps // 4, steps - steps // 4), (0.7,), model.config.process)
-    conditioning = Conditioning.of(normalization.normalize(truth.cameras))
     with torch.inference_mode():
         *_, (_, last) = sample_pyramid(
             model.denoiser(), known, noise, stages, conditioning, SOLVERS["euler"], model.codec.block
         )
-    return stages, model.codec.decode(last.x.clone())["rgb"][0].clamp(0, 1)
+    return stages, model.decode(last.x.clone(), normalization, truth.cameras).rgb[0]
 
 
 def warped(truth: Clip) -> Clip:

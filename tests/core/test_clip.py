@@ -18,7 +18,7 @@ def clip_of(batch: tuple[int, ...], **other: torch.Tensor) -> Clip:
         "depth": torch.rand(*batch, 1, *hw),
         "instances": torch.zeros(*batch, 1, *hw, dtype=torch.long),
     }
-    return Clip(cameras=Cameras.from_fov(pose, 50.0, hw), **{**parts, **other})
+    return Clip.of_maps({**parts, **other}, Cameras.from_fov(pose, 50.0, hw))
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,12 @@ def test_one_clip_of_a_batch_is_the_whole_of_it() -> None:
     assert torch.equal(one.rgb, batch.rgb[1]) and torch.equal(one.depth, batch.depth[1])
     assert torch.equal(one.cameras.world_from_camera, batch.cameras.world_from_camera[1])
     assert one.instances is not None and one.instances.shape == (3, 1, 4, 6)
+
+
+def test_further_maps_go_with_their_frames_and_have_the_clip_s_size() -> None:
+    heat = torch.rand(2, 3, 2, 4, 6)
+    clip = clip_of((2, 3), heat=heat)
+    assert torch.equal(clip.maps()["heat"], heat) and torch.equal(clip[1].frames([2]).maps()["heat"], heat[1, [2]])
+    assert clip.with_maps({"layout": torch.zeros(2, 3, 3, 4, 6)}).layout is not None
+    with pytest.raises(InputError, match="clip: heat"):
+        clip.with_maps({"heat": heat[:1]})

@@ -12,7 +12,7 @@ KNOWN_CYCLES = [
     ["worldgen.data.curation", "worldgen.data.curation_report"],
 ]  # fmt: skip
 KNOWN_UPWARD = [
-    "worldgen.sampling.energies -> worldgen.models.codec.pixel",
+    "worldgen.sampling.energies -> worldgen.models.codec.protocol",
 ]
 
 

@@ -31,9 +31,10 @@ class EvaluationOptions:
     def _run(self, evaluate: Callable[..., object]) -> None:
         """Load the models, evaluate, and print the report's tables."""
         from geometry.errors import InputError
-        from worldgen.models.world_model import WorldModel, pick_device
+        from worldgen.models.world_model import WorldModel
         from worldgen.pipelines.novel_views import Sampling
         from worldgen.runtime.atomic_dir import check_output
+        from worldgen.runtime.devices import pick_device
 
         check_output(self.output, overwrite=False)
         names = [Path(name).name for name in self.models]

@@ -54,9 +54,10 @@ class Orbit:
     def run(self) -> None:
         """Check, generate, save, and print the output folder."""
         from worldgen.evaluation.held_out import scored
-        from worldgen.models.world_model import WorldModel, pick_device
+        from worldgen.models.world_model import WorldModel
         from worldgen.pipelines.orbit import orbit
         from worldgen.runtime.atomic_dir import check_output
+        from worldgen.runtime.devices import pick_device
 
         check_output(self.output, self.overwrite)
         model = WorldModel.load(self.model, pick_device(self.device), self.precision)

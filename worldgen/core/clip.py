@@ -1,7 +1,7 @@
 """`Clip`: posed, timed frames with color and depth."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -30,6 +30,8 @@ class Clip:
     scene_flow  [*b, f, 3, h, w] metres that the point moves in the world until then; 0 in the last frame
     visibility  [*b, f, 1, h, w] whether the next frame shows it; False in the last frame
     layout      [*b, f, 3, h, w] in 0..1: what the scenario says is there
+    others      further maps [*b, f, _, h, w] by name, such as those of modalities that are added
+                (`worldgen.core.modalities`)
     """
 
     rgb: Float[torch.Tensor, "*b f 3 h w"]
@@ -42,6 +44,7 @@ class Clip:
     scene_flow: Float[torch.Tensor, "*b f 3 h w"] | None = None
     visibility: Bool[torch.Tensor, "*b f 1 h w"] | None = None
     layout: Float[torch.Tensor, "*b f 3 h w"] | None = None
+    others: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         batch, hw = self.rgb.shape[:-3], self.rgb.shape[-2:]
@@ -51,8 +54,14 @@ class Clip:
                 f"{tuple(self.cameras.shape)} of size {self.cameras.hw}; expected one batch shape and one image size"
             )
         for name, value in self.maps().items():
-            if value.shape != (*batch, CHANNELS[name], *hw):
+            channels = CHANNELS[name] if name in CHANNELS else value.shape[-3]
+            if value.shape != (*batch, channels, *hw):
                 raise InputError(f"clip: {name} {tuple(value.shape)}; expected one batch shape and one image size")
+
+    @staticmethod
+    def of_maps(maps: Mapping[str, torch.Tensor], cameras: Cameras) -> "Clip":
+        """The clip of maps by name, rgb and depth among them, as `maps` returns them."""
+        return Clip(maps["rgb"], maps["depth"], cameras).with_maps(maps)
 
     def __len__(self) -> int:
         """The number of frames."""
@@ -60,7 +69,13 @@ class Clip:
 
     def maps(self) -> dict[str, torch.Tensor]:
         """Everything known about the pixels, by name."""
-        return {name: value for name in CHANNELS if (value := getattr(self, name)) is not None}
+        return {name: value for name in CHANNELS if (value := getattr(self, name)) is not None} | dict(self.others)
+
+    def with_maps(self, maps: Mapping[str, torch.Tensor]) -> "Clip":
+        """The clip with some maps added or replaced, by name."""
+        own = {name: value for name, value in maps.items() if name in CHANNELS}
+        others = {name: value for name, value in maps.items() if name not in CHANNELS}
+        return replace(self, others={**self.others, **others}, **own)  # type: ignore[arg-type]
 
     def frames(self, index: Any) -> "Clip":
         """The clip of the chosen frames (a slice, a list or a mask over the frame axis).
@@ -86,4 +101,6 @@ class Clip:
         return self._map(lambda tensor: tensor.to(device), self.cameras.to(device))
 
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor], cameras: Cameras) -> "Clip":
-        return replace(self, cameras=cameras, **{name: function(value) for name, value in self.maps().items()})
+        maps = {name: function(value) for name, value in self.maps().items()}
+        own = {name: maps.pop(name) for name in CHANNELS if name in maps}
+        return replace(self, cameras=cameras, others=maps, **own)  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
-"""`Conditioning`: what the network may see besides the frames themselves; every field can be dropped."""
+"""`Conditioning`: what a network is given besides the frames themselves; every field can be dropped."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,21 +10,36 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Bool, Float, Int
+from worldgen.core.normalization import Normalization
+
+
+@dataclass(frozen=True)
+class MemoryRender:
+    """What the 3D memory of a world shows from the cameras of clips.
+
+    rgb      [*b, f, 3, h, w] in 0..1
+    depth    [*b, f, 1, h, w] metres along the optical axis; 0 = unknown
+    visible  [*b, f, 1, h, w] how much of each pixel it knows, 0..1
+    """
+
+    rgb: Float[Tensor, "*b f 3 h w"]
+    depth: Float[Tensor, "*b f 1 h w"]
+    visible: Float[Tensor, "*b f 1 h w"]
 
 
 @dataclass(frozen=True)
 class Conditioning:
     """What is known about b clips of f frames.
 
-    cameras        batch shape [b, f], in the network's normalization: relative to the first frame's camera, lengths
-                   divided by the scene scale (`worldgen.core.normalization`)
+    cameras        batch shape [b, f], normalized: relative to the first frame's camera, lengths divided by the scene
+                   scale (`worldgen.core.normalization`)
     cameras_known  [b] False drops a clip's cameras: null rays and no projective attention
-    order          [b, f] a frame sees those whose number is not above its own; None = all see all. 0, 1, 2, ... is
-                   causal frame by frame, 0, 0, 0, 1, 1, 1 chunk by chunk
-    memory         [b, f, c, h, w] latent of what the 3D memory shows from each camera: rgb, depth signal, visibility
+    order          [b, f] a frame attends to those whose number is not above its own; None = all attend to all.
+                   0, 1, 2, ... is causal frame by frame, 0, 0, 0, 1, 1, 1 chunk by chunk
+    memory         [b, f, c, h, w] latent of a render of the 3D memory from each camera: rgb, depth signal, visibility
                    (`worldgen.models.codec.pixel`); zeros, or None, where it shows nothing
     text           [b, t, e] tokens of a text encoder; None = no text
-    text_mask      [b, t] which of them are meant; a clip without any has its text dropped
+    text_mask      [b, t] which of them are not padding; a clip without any has its text dropped
     """
 
     cameras: Cameras
@@ -51,11 +67,11 @@ class Conditioning:
 
     @staticmethod
     def of(cameras: Cameras) -> "Conditioning":
-        """Conditioning on known cameras [b, f] in the network's normalization."""
+        """Conditioning on known, normalized cameras [b, f]."""
         return Conditioning(cameras, torch.ones(cameras.shape[0], dtype=torch.bool, device=cameras.K.device))
 
     def causal(self, chunk: int = 1) -> "Conditioning":
-        """The same where frames see those of their own chunk and of earlier ones only."""
+        """The same where frames attend to those of their own chunk and of earlier ones only."""
         batch, frames = self.cameras.shape
         order = torch.arange(frames, device=self.cameras.K.device) // chunk
         return replace(self, order=order.expand(batch, frames))
@@ -92,6 +108,19 @@ class Conditioning:
             torch.cat([part.cameras_known for part in parts]),
             *(_cat_known(name, parts) for name in ("order", "memory", "text", "text_mask")),
         )
+
+
+class Encoded(NamedTuple):
+    """Clips as a denoiser takes them (`worldgen.models.world_model.WorldModel.encode`).
+
+    latent         [b, f, c, h, w] latent frames
+    conditioning   what else is known of them
+    normalization  to the frame and units of the conditioning's cameras
+    """
+
+    latent: Float[Tensor, "b f c h w"]
+    conditioning: Conditioning
+    normalization: Normalization
 
 
 def _cat_clips(parts: Sequence[Cameras]) -> Cameras:

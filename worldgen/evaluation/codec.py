@@ -10,7 +10,7 @@ from geometry.shapes import Float
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import Normalization, scene_scale
 from worldgen.evaluation.metrics.image import depth_errors, psnr, ssim
-from worldgen.models.codec.pixel import Codec
+from worldgen.models.codec.protocol import Codec
 from worldgen.runtime.contact_sheet import depth_image, grid
 from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.families.family import draw

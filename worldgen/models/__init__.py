@@ -1,6 +1,7 @@
 """Networks and codecs. They know nothing of files, configurations of runs, or noise (adapters to diffusers do)."""
 
-from worldgen.models.codec.pixel import Codec, PixelCodec
+from worldgen.models.codec.pixel import PixelCodec
+from worldgen.models.codec.protocol import Codec
 from worldgen.models.network.dit import Cache, DiTConfig, MultiViewDiT, grow
 from worldgen.models.text import HubEncoder, TextConfig, TextEncoder, WordEncoder
 

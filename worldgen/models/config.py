@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from geometry.errors import InputError
-from worldgen.models.codec.pixel import Codec, PixelCodec
+from worldgen.models.codec.pixel import PixelCodec
+from worldgen.models.codec.protocol import Codec
 from worldgen.models.network.backbones import BACKBONES
 from worldgen.models.network.dit import DiTConfig
 from worldgen.models.network.protocol import NetworkConfig

@@ -1,7 +1,7 @@
 """`WorldModel`: a codec and a network with their configuration, loaded and saved as safetensors and JSON."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,11 +12,16 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.io.files import write_file
-from worldgen.core.conditioning import Conditioning
+from geometry.shapes import Float, Int
+from worldgen.core.clip import Clip
+from worldgen.core.conditioning import Conditioning, Encoded, MemoryRender
+from worldgen.core.modalities import MODALITIES, maps_of, signals_of
+from worldgen.core.normalization import Normalization, scene_scale
 from worldgen.models.codec.files import codec_names, load_codec, save_codec
-from worldgen.models.codec.pixel import Codec
+from worldgen.models.codec.protocol import Codec
 from worldgen.models.codec.vae import ConvVAE
 from worldgen.models.config import ModelConfig
 from worldgen.models.network.backbones import BACKBONES
@@ -160,9 +165,14 @@ class WorldModel:
         return self
 
     @property
+    def modalities(self) -> dict[str, int]:
+        """Latent channels of each modality by name, in the order of the denoiser's columns."""
+        return self.config.network.modalities
+
+    @property
     def channels(self) -> tuple[int, ...]:
         """Latent channels of each modality, in order."""
-        return tuple(self.config.network.modalities.values())
+        return tuple(self.modalities.values())
 
     @property
     def device(self) -> torch.device:
@@ -175,6 +185,83 @@ class WorldModel:
             if module is not None:
                 module.to(device)
         return self
+
+    def encode(
+        self,
+        clip: Clip,
+        scale: Float[Tensor, "b"] | None = None,
+        *,
+        prompt: str | Sequence[str] | None = None,
+        memory: MemoryRender | None = None,
+        order: Int[Tensor, "b f"] | None = None,
+    ) -> Encoded:
+        """Clips as the denoiser takes them: what sampling starts from, and what it is conditioned on.
+
+        Args:
+            clip: Clips [b, f] on the model's device. What is unknown (depth 0, layout NaN or None) counts as far away
+                and as black where it has to be noised.
+            scale: The scene scale, metres (default: `worldgen.core.normalization.scene_scale`).
+            prompt: One caption, or one per clip.
+            memory: What the 3D memory of the world shows from the clips' cameras.
+            order: Which frames each attends to (`Conditioning.order`).
+
+        Returns:
+            The latent frames, the conditioning, and the normalization that leads back.
+
+        Raises:
+            InputError: For a size that does not fit, a prompt or memory that the model has no input for, or another
+                number of prompts than clips.
+        """
+        normalization = Normalization.of(clip.cameras, scene_scale(clip) if scale is None else scale)
+        signals, _ = signals_of(clip, normalization, self.modalities)
+        conditioning = self.condition(clip.cameras, normalization, prompt=prompt, memory=memory, order=order)
+        return Encoded(self.codec.encode(signals), conditioning, normalization)
+
+    def condition(
+        self,
+        cameras: Cameras,
+        normalization: Normalization,
+        *,
+        prompt: str | Sequence[str] | None = None,
+        memory: MemoryRender | None = None,
+        order: Int[Tensor, "b f"] | None = None,
+    ) -> Conditioning:
+        """The conditioning on cameras [b, f] and more; arguments and errors as of `encode`."""
+        conditioning = replace(Conditioning.of(normalization.normalize(cameras)), order=order)
+        if prompt is not None:
+            prompts = [prompt] * cameras.shape[0] if isinstance(prompt, str) else list(prompt)
+            if self.text is None or len(prompts) != cameras.shape[0]:
+                raise InputError(
+                    f"{len(prompts)} prompts for {cameras.shape[0]} clips of {self.config.name!r}, whose text is "
+                    f"{self.config.text.kind!r}; expected one, or one per clip, and a model that takes text"
+                )
+            tokens, mask = self.text.encode(prompts)
+            conditioning = replace(conditioning, text=tokens.to(self.device), text_mask=mask.to(self.device))
+        if memory is not None:
+            if not self.config.network.memory_channels:
+                raise InputError(f"a memory for {self.config.name!r}; expected a model with network.memory_channels")
+            signal = normalization.signal_from_depth(torch.where(memory.depth > 0, memory.depth, torch.inf))
+            latent = self.config.codec.encode_memory(memory.rgb, signal, memory.visible)
+            conditioning = replace(conditioning, memory=latent)
+        return conditioning
+
+    def decode(
+        self, latent: Float[Tensor, "b f c y x"], normalization: Normalization, cameras: Cameras, clamp: bool = True
+    ) -> Clip:
+        """Latent frames as clips, with a map for every modality of the model.
+
+        Args:
+            latent: As `encode` makes them.
+            normalization: As `encode` returns it.
+            cameras: Of the clips [b, f], in the caller's frame and units.
+            clamp: Keep colors, and other maps of that range, in 0..1.
+
+        Returns:
+            Clips [b, f].
+        """
+        maps = maps_of(self.codec.decode(latent), normalization)
+        limited = {name: part.clamp(0, 1) if clamp and MODALITIES[name].unit else part for name, part in maps.items()}
+        return Clip.of_maps(limited, cameras)
 
     @property
     def computes_in(self) -> str:
@@ -191,7 +278,7 @@ class WorldModel:
             The denoiser of the model's process.
         """
         network = self.network if network is None else network
-        denoise = self.config.process.precondition(network, self.config.network.modalities)
+        denoise = self.config.process.precondition(network, self.modalities)
         if self.computes_in == "fp32":
             return denoise
 
@@ -299,20 +386,3 @@ def _load_student(folder: Path, facts: dict[str, Any], checkpointing: bool, cont
         network=apply_change(base.network, change),
         weights_sha256=digest,
     )
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of a name as the command line takes it.
-
-    Args:
-        name: What torch calls it; "auto" is a GPU where there is one.
-
-    Raises:
-        InputError: For a device torch does not know or have.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        return torch.zeros(0, device=name).device
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name!r}: {str(error).splitlines()[-1].strip()}") from error

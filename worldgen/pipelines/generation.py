@@ -1,15 +1,16 @@
-"""Any mode: a clip of what is known, and a matrix of levels that says how the rest comes into being."""
+"""Any mode: a clip of what is known, and a matrix of levels that says how the rest is generated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from geometry.errors import InputError
-from geometry.shapes import Float
+from geometry.shapes import Float, Int
 from worldgen.core.clip import Clip
-from worldgen.core.conditioning import Conditioning
-from worldgen.core.normalization import Normalization, scene_scale
+from worldgen.core.conditioning import Conditioning, MemoryRender
+from worldgen.core.modalities import MODALITIES, signals_of
+from worldgen.core.normalization import Normalization
 from worldgen.core.view_distance import overlap
 from worldgen.models.world_model import WorldModel
 from worldgen.sampling.denoiser import Denoiser
@@ -20,7 +21,7 @@ from worldgen.sampling.sampler import State, sample
 from worldgen.sampling.solvers import SOLVERS
 from worldgen.sampling.windows import Window, nearness
 
-# The guided denoiser and what it is told, to the one that is sampled from.
+# The guided denoiser and its conditioning -> the denoiser that is sampled from.
 Wrap = Callable[[Denoiser, Conditioning], Denoiser]
 _PLAIN = Guidance()
 
@@ -30,6 +31,9 @@ def generate(
     clip: Clip,
     levels: Levels,
     *,
+    prompt: str | Sequence[str] | None = None,
+    memory: MemoryRender | None = None,
+    order: Int[Tensor, "b f"] | None = None,
     scale: Float[Tensor, "b"] | None = None,
     solver: str = "euler",
     guidance: Guidance = _PLAIN,
@@ -40,38 +44,42 @@ def generate(
     wrap: Wrap | None = None,
     on_step: Callable[[State], None] | None = None,
 ) -> Clip:
-    """The clip [b, f] with all that the levels bring into being; what is given comes back as it was.
+    """Generate whatever the levels bring down to 0.
 
-    clip       images and depth of the columns that are given, or start below level 1; the others may hold anything.
-               Depth that is not known (0) counts as far away where it has to be noised
-    levels     [rows, f, modalities] in the model's order of modalities
-    scale      [b] metres a network unit (default: from the cameras; `worldgen.core.normalization`)
-    frame_ids, clip_ids  numbers of the frames and of the clips, which key their noise (default 0, 1, ...)
-    window     default, for more frames than the model was trained for: frames near in time that see the same
-    wrap       a last say in the denoiser, such as `guide_by_energy`
-    on_step    called with every state
+    Args:
+        model: The model.
+        clip: Clips [b, f]: the maps of the columns that are given, or start below level 1; the others may hold
+            anything. Depth that is not known (0) counts as far away where it has to be noised.
+        levels: [rows, f, modalities], columns in the model's order of modalities.
+        prompt, memory, order: As of `WorldModel.encode`.
+        scale: [b] metres per unit of the network (default: from the cameras; `worldgen.core.normalization`).
+        solver: A key of `worldgen.sampling.SOLVERS`.
+        guidance: A scale for each thing that can be left out.
+        seed: Of the noise.
+        frame_ids, clip_ids: Numbers of the frames and of the clips, which key their noise (default 0, 1, ...).
+        window: Which frames are shown together (default, for more than the model was trained for: those near in time
+            and with the same view).
+        wrap: Puts something around the guided denoiser, such as `guide_by_energy`.
+        on_step: Called with every state of the sampler.
 
-    Depth is 0 where its level never leaves 1. Raises InputError for levels, sizes or options that do not fit.
+    Returns:
+        Clips [b, f] with every modality of the model. What is given comes back as it was; depth is 0 and other maps
+        but rgb are NaN where their level never leaves 1.
+
+    Raises:
+        InputError: For levels, sizes or options that do not fit.
     """
     if solver not in SOLVERS:
         raise InputError(f"solver {solver!r}; expected one of {', '.join(SOLVERS)}")
     _check(model, clip, levels, scale, frame_ids, clip_ids)
     (batch, frames), device = clip.cameras.shape, model.device
-    clip = clip.to(device)
-    normalization = Normalization.of(clip.cameras, scene_scale(clip) if scale is None else scale.to(device))
-    conditioning = Conditioning.of(normalization.normalize(clip.cameras))
-    signals = {
-        "rgb": clip.rgb,
-        "depth": normalization.signal_from_depth(torch.where(clip.depth > 0, clip.depth, torch.inf)),
-    }
-    known = model.codec.encode(signals | ({} if clip.layout is None else {"layout": clip.layout}))
+    clip, scale = clip.to(device), None if scale is None else scale.to(device)
+    known, conditioning, normalization = model.encode(clip, scale, prompt=prompt, memory=memory, order=order)
     numbers = [tuple(range(n) if ids is None else ids) for n, ids in ((batch, clip_ids), (frames, frame_ids))]
     noise = KeyedNoise(seed, numbers[0], numbers[1], model.channels, (known.shape[-2], known.shape[-1]))
     start = noise.start().to(device)
     if window is None and frames > model.config.frames:
-        cameras = conditioning.cameras[0]
-        closeness = overlap(cameras) + nearness(torch.arange(frames).to(cameras.K))
-        window = Window(model.config.frames, closeness)
+        window = _window(conditioning, model.config.frames)
     denoiser = guide(model.denoiser(), guidance, start)
     denoiser = denoiser if wrap is None else wrap(denoiser, conditioning)
     x = known
@@ -80,7 +88,8 @@ def generate(
             x = state.x
             if on_step is not None:
                 on_step(state)
-    return _answer(model, clip, levels, normalization, x.clone())
+    made = model.decode(x.clone(), normalization, clip.cameras)
+    return _with_given(model, clip, levels, normalization, made)
 
 
 def _check(
@@ -94,7 +103,7 @@ def _check(
     if len(clip.cameras.shape) != 2:
         raise InputError(f"a clip of cameras {tuple(clip.cameras.shape)}; expected [b, f], a batch of clips")
     batch, frames = clip.cameras.shape
-    modalities = list(model.config.network.modalities)
+    modalities = list(model.modalities)
     for name, ids, count in (("frame_ids", frame_ids, frames), ("clip_ids", clip_ids, batch)):
         if ids is not None and len(ids) != count:
             raise InputError(f"{len(ids)} {name}; expected {count}")
@@ -107,13 +116,24 @@ def _check(
         )
 
 
-def _answer(model: WorldModel, clip: Clip, levels: Levels, normalization: Normalization, x: Tensor) -> Clip:
-    """What was generated, and the caller's own pixels where they were given."""
-    out = model.codec.decode(x)
-    rgb, depth = out["rgb"].clamp(0, 1), normalization.depth_from_signal(out["depth"])
+def _window(conditioning: Conditioning, limit: int) -> Window:
+    """At most `limit` frames together, those near in time and with the same view."""
+    cameras = conditioning.cameras[0]
+    return Window(limit, overlap(cameras) + nearness(torch.arange(len(cameras)).to(cameras.K)))
+
+
+def _with_given(model: WorldModel, clip: Clip, levels: Levels, normalization: Normalization, made: Clip) -> Clip:
+    """What was generated, with the caller's own pixels where they were given, and nothing where nothing came about."""
     given = levels.still & (levels.matrix[0] < 1)
-    unknown = levels.still & (levels.matrix[0] == 1)
-    given, unknown = (part[..., None, None, None].to(rgb.device) for part in (given, unknown))
-    depth = torch.where(unknown[:, 1], 0.0, depth)
-    depth = torch.where(given[:, 1] & (clip.depth > 0), clip.depth, depth)
-    return Clip(torch.where(given[:, 0], clip.rgb, rgb), depth, clip.cameras)
+    never = levels.still & (levels.matrix[0] == 1)
+    given, never = (part[..., None, None, None].to(made.rgb.device) for part in (given, never))
+    _, known = signals_of(clip, normalization, model.modalities)
+    own, maps = clip.maps(), made.maps()
+    for index, name in enumerate(model.modalities):
+        unknown = MODALITIES[name].unknown
+        if unknown is not None:
+            maps[name] = torch.where(never[:, index], unknown, maps[name])
+        if name in own:
+            there = given[:, index] & known[name] if name in known else given[:, index]
+            maps[name] = torch.where(there, own[name], maps[name])
+    return Clip.of_maps(maps, clip.cameras)

@@ -10,6 +10,7 @@ from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.core.clip import Clip
+from worldgen.core.modalities import column
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.generation import Wrap, generate
 from worldgen.sampling.defaults import SamplingDefaults
@@ -57,16 +58,25 @@ def generate_views(
     guidance: Guidance | None = None,
     wrap: Wrap | None = None,
 ) -> Clip:
-    """The known frames [b, k], unchanged, followed by what the targets' cameras [b, t] see.
+    """Generate the views of some cameras from known frames, in one call of the sampler.
 
-    known      its depth is given to the model where the whole frame's is known (> 0); else it is estimated too
-    scale      [b] metres a network unit: the scene scale (`worldgen.core.normalization`)
-    frame_ids  numbers of all k + t frames, which key their noise (default 0, 1, ...)
-    on_step    called after every sampling step
-    guidance   every scale (default: `sampling.guidance` for the given images, 1 for the rest)
-    wrap       puts something around the guided denoiser, such as `guide_by_energy`
+    Args:
+        model: The model.
+        known: Known frames [b, k]. Their depth is given to the model where all of a frame's is known (> 0); else it is
+            estimated too.
+        targets: Cameras [b, t] of the new views.
+        scale: [b] the scene scale, metres per unit of the network (`worldgen.core.normalization`).
+        sampling: Steps, solver, guidance towards the given images, and seed.
+        frame_ids: Numbers of all k + t frames, which key their noise (default 0, 1, ...).
+        on_step: Called after every sampling step.
+        guidance: Every scale (default: `sampling.guidance` for the given images, 1 for the rest).
+        wrap: Puts something around the guided denoiser, such as `guide_by_energy`.
 
-    Raises InputError for no known frame, more frames than the model was trained for, or another image size.
+    Returns:
+        Clips [b, k + t]: the known frames, unchanged where they were known, then the new views, with depth.
+
+    Raises:
+        InputError: For no known frame, more frames than the model was trained for, or another image size.
     """
     count, new = known.cameras.shape[1], targets.shape[1]
     frames, hw = count + new, known.cameras.hw
@@ -78,9 +88,9 @@ def generate_views(
     pad = (0, 0, 0, 0, 0, 0, 0, new)
     rgb, depth = (torch.nn.functional.pad(part, pad) for part in (known.rgb, known.depth))
     clip = Clip(rgb, depth, Cameras.cat([known.cameras, targets])).to(model.device)
-    given = torch.zeros(frames, len(model.channels), dtype=torch.bool)
-    given[:count, 0] = True
-    given[:, 1] = (depth > 0).flatten(2).all(-1).all(0).cpu()
+    given = torch.zeros(frames, len(model.modalities), dtype=torch.bool)
+    given[:count, column(model.modalities, "rgb")] = True
+    given[:, column(model.modalities, "depth")] = (depth > 0).flatten(2).all(-1).all(0).cpu()
     made = generate(
         model,
         clip,

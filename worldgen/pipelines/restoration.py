@@ -10,8 +10,8 @@ from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Bool, Float
 from worldgen.core.clip import Clip
-from worldgen.core.conditioning import Conditioning
-from worldgen.core.normalization import Normalization, require_scene_scale
+from worldgen.core.modalities import channels_of, column
+from worldgen.core.normalization import require_scene_scale
 from worldgen.models.codec.pixel import PixelCodec
 from worldgen.models.world_model import WorldModel
 from worldgen.sampling.denoiser import Denoiser
@@ -145,23 +145,23 @@ def _sampled(
 ) -> tuple[Float[Tensor, "f 3 h w"], Float[Tensor, "f 1 h w"]]:
     """Colors (not clamped) and depth, from a guess whose frames are at the levels `first`: noise is added to those at
     1, and what is between has its own."""
-    device, channels = model.device, model.channels
+    device, modalities = model.device, model.modalities
     scale = require_scene_scale(cameras) if scale is None else scale
     if not 0 < scale < float("inf"):
         raise InputError(f"a scene scale of {scale} metres; expected more than 0")
-    cameras = cameras.to(device)[None]
-    normalization = Normalization.of(cameras, torch.full((1,), float(scale), device=device))
-    signal = model.codec.encode({"rgb": guess[None], "depth": torch.zeros_like(guess[None, :, :1])})
-    noise = keyed_noise(how.seed, list(range(len(guess))), channels, (signal.shape[-2], signal.shape[-1]))
-    noise[:, (first > 0) & (first < 1), : channels[0]] = 0
-    top = torch.cat([first[:, None], torch.ones(len(first), len(channels) - 1)], 1)
+    start = Clip(guess, torch.zeros_like(guess[:, :1]), cameras.to(device))
+    batch = Clip(start.rgb[None], start.depth[None], start.cameras[None])
+    signal, conditioning, normalization = model.encode(batch, torch.full((1,), float(scale), device=device))
+    noise = keyed_noise(how.seed, list(range(len(guess))), model.channels, (signal.shape[-2], signal.shape[-1]))
+    noise[:, (first > 0) & (first < 1), channels_of(modalities, "rgb")] = 0
+    top = torch.ones(len(first), len(modalities))
+    top[:, column(modalities, "rgb")] = first
     levels = Levels(torch.linspace(1, 0, how.steps + 1)[:, None, None] * top)
-    conditioning = Conditioning.of(normalization.normalize(cameras))
     x = signal
     with torch.inference_mode():
         for state in sample(denoiser, signal, noise.to(device), levels, conditioning, Euler()):
             x = state.x
             if on_step is not None:
                 on_step()
-    signals = model.codec.decode(x.clone())
-    return signals["rgb"][0], normalization.depth_from_signal(signals["depth"])[0]
+    made = model.decode(x.clone(), normalization, batch.cameras, clamp=False)
+    return made.rgb[0], made.depth[0]

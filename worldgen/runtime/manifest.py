@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from worldgen.runtime.config import plain
+from worldgen.runtime.config import as_first_stored, plain
 
 
 def provenance() -> dict[str, Any]:
@@ -22,7 +22,7 @@ def provenance() -> dict[str, Any]:
 
 def model_identity(name: str, config: Any, weights_sha256: str) -> dict[str, str]:
     """Which model: its name, and digests of its configuration (a dataclass) and of its weights."""
-    text = json.dumps(plain(config), sort_keys=True).encode()
+    text = json.dumps(as_first_stored(plain(config)), sort_keys=True).encode()
     return {
         "name": name,
         "config_sha256": hashlib.sha256(text).hexdigest(),

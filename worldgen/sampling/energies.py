@@ -18,7 +18,7 @@ from geometry.image.flow import warp_by_flow
 from geometry.image.multiview import COLOR_TOLERANCE, agreement
 from geometry.image.warping import forward_warp
 from geometry.shapes import Bool, Float, Int
-from worldgen.models.codec.pixel import Codec
+from worldgen.models.codec.protocol import Codec
 
 Energy = Callable[[Float[Tensor, "b f c y x"]], Float[Tensor, "b"]]
 

@@ -249,7 +249,7 @@ def consistent(
     """The denoiser whose estimates have this measurement.
 
     measured        of images in 0..1; the same for every sample where the batch is one of samples
-    decode, encode  between latent frames and {"rgb": images in 0..1, ...} (`worldgen.models.codec.pixel.Codec`)
+    decode, encode  between latent frames and {"rgb": images in 0..1, ...} (`worldgen.models.codec.protocol.Codec`)
     """
 
     def estimate(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:

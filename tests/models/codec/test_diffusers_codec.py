@@ -64,7 +64,7 @@ def test_a_round_trip_keeps_the_shapes_of_frames(make: Callable[[], nn.Module], 
     assert latent.shape == (*batch, 2, sum(codec.modalities().values()), 2, 2)
     shapes = {name: x.shape for name, x in signals.items()}
     assert {name: x.shape for name, x in codec.decode(latent).items()} == shapes
-    assert codec.encode_known(torch.ones_like(signals["depth"])).shape == latent.shape
+    assert codec.encode_known({"depth": torch.ones_like(signals["depth"])}).shape == latent.shape
 
 
 @pytest.mark.parametrize(("make", "block", "group"), [(kl, 2, 1), (wan, 8, 4), (ltx, 32, 8), (hunyuan, 8, 4)])

@@ -5,7 +5,9 @@ import torch
 from torch import Tensor
 
 from geometry.errors import InputError
+from worldgen.core.modalities import MODALITIES, Modality
 from worldgen.models.codec.pixel import PixelCodec
+from worldgen.runtime.config import plain
 
 
 def images(batch: tuple[int, ...], hw: tuple[int, int]) -> dict[str, Tensor]:
@@ -51,7 +53,7 @@ def test_the_known_map_marks_the_numbers_of_unknown_depth_alone() -> None:
     known = torch.ones(1, 2, 1, 8, 8)
     known[0, 1, 0, 2, 3] = 0
     codec = PixelCodec(4, layout=True)
-    numbers = codec.encode_known(known)
+    numbers = codec.encode_known({"depth": known})
     assert numbers.shape == (1, 2, 7 * 16, 2, 2) and int((numbers == 0).sum()) == 1
     depth = codec.encode({"rgb": torch.zeros(1, 2, 3, 8, 8), "depth": 1 - known})
     assert bool(((depth[:, :, 48:64] > 0) == (numbers[:, :, 48:64] == 0)).all())
@@ -72,3 +74,15 @@ def test_a_memory_that_shows_nothing_is_exactly_zero_and_one_that_does_says_what
 def test_sides_that_are_no_multiple_of_the_block_are_refused(hw: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="multiples of 8"):
         PixelCodec(8).encode({"rgb": torch.rand(1, 3, *hw), "depth": torch.rand(1, 1, *hw)})
+
+
+def test_a_modality_can_be_added_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"codec.extra \['heat'\]; expected each once, of rgb, depth, layout"):
+        PixelCodec(4, extra=("heat",))
+    monkeypatch.setitem(MODALITIES, "heat", Modality.of_map("heat", 2, unit=True))
+    codec, signals = PixelCodec(4, extra=("heat",)), images((2,), (8, 8)) | {"heat": torch.rand(2, 2, 8, 8)}
+    assert codec.modalities() == {"rgb": 48, "depth": 16, "heat": 32}
+    latent = codec.encode(signals)
+    assert torch.equal(latent[:, :64], PixelCodec(4).encode(signals))
+    assert torch.allclose(codec.decode(latent)["heat"], signals["heat"], atol=1e-6)
+    assert plain(PixelCodec(4)) == {"block": 4, "layout": False} and plain(codec)["extra"] == ["heat"]

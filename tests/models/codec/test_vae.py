@@ -6,8 +6,9 @@ from torch import Tensor, nn
 
 from geometry.errors import InputError
 from worldgen.models.codec.causal_layers import Past
-from worldgen.models.codec.pixel import Codec, PixelCodec
+from worldgen.models.codec.pixel import PixelCodec
 from worldgen.models.codec.principal_components import patch_components, start_from_components
+from worldgen.models.codec.protocol import Codec
 from worldgen.models.codec.vae import BranchConfig, ConvVAE, ConvVAEConfig
 
 
@@ -197,7 +198,7 @@ def test_latents_are_normalized_and_come_back() -> None:
 def test_depth_latents_are_known_where_all_pixels_of_all_their_frames_are(group: int) -> None:
     vae, known = vae_of(group), torch.ones(1, 1 + 2 * group, 1, 8, 12)
     known[0, group, 0, 3, 4] = 0  # the last frame of the second latent frame, block (0, 1)
-    latents = vae.encode_known(known)
+    latents = vae.encode_known({"depth": known})
     assert latents.shape == vae.encode(video(1 + 2 * group, (8, 12), (1,))).shape
     unknown = torch.zeros_like(latents, dtype=torch.bool)
     unknown[0, 1, 3:, 0, 1] = True

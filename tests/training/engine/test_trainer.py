@@ -17,8 +17,9 @@ from geometry.errors import InputError
 from tests.models.tiny import BLOCK, awake, tiny_config, tiny_model
 from worldgen.models.codec.pixel import PixelCodec
 from worldgen.models.text import TextConfig
-from worldgen.models.world_model import WorldModel, pick_device
+from worldgen.models.world_model import WorldModel
 from worldgen.runtime.config import plain
+from worldgen.runtime.devices import pick_device
 from worldgen.training.config.run import RunConfig
 from worldgen.training.config.tasks import PATTERNS, TaskConfig
 from worldgen.training.config.train import TrainingStage

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from geometry.errors import InputError
 from geometry.shapes import Float
-from worldgen.models.codec.pixel import whole_blocks
+from worldgen.models.codec.protocol import whole_blocks
 from worldgen.models.diffusers_hub import load_module
 
 # Classes whose encoder takes the first frame alone and then whole groups, or no time at all; and how to tell their
@@ -21,7 +21,7 @@ _AT_ONCE = 8  # images an image autoencoder is given together
 
 
 class DiffusersCodec(nn.Module):
-    """`worldgen.models.codec.pixel.Codec` over AutoencoderKL (frame by frame) or AutoencoderKLWan, -LTXVideo,
+    """`worldgen.models.codec.protocol.Codec` over AutoencoderKL (frame by frame) or AutoencoderKLWan, -LTXVideo,
     -HunyuanVideo.
 
     Depth goes through the same autoencoder as a gray image: its signal -1..2 scaled to -1..1 in three equal channels,
@@ -95,9 +95,9 @@ class DiffusersCodec(nn.Module):
         rgb, gray = (self._decode(part) for part in latent.split(self.channels, -3))
         return {"rgb": (rgb + 1) / 2, "depth": (3 * gray.mean(-3, keepdim=True) + 1) / 2}
 
-    def encode_known(self, depth_known: Float[Tensor, "*b f 1 h w"]) -> Float[Tensor, "*b g c y x"]:
-        """Which latents are known, where all but some pixels' depth is (`worldgen.models.codec.pixel.whole_blocks`)."""
-        return whole_blocks(self, depth_known)
+    def encode_known(self, known: Mapping[str, Float[Tensor, "*b f 1 h w"]]) -> Float[Tensor, "*b g c y x"]:
+        """Which latents are known (`worldgen.models.codec.protocol.whole_blocks`)."""
+        return whole_blocks(self, known)
 
     def _encode(self, images: Tensor) -> Tensor:
         """Frames [*b, f, 3, h, w] in -1..1 to normalized latents."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Float, Int
-from worldgen.models.codec.pixel import Codec
+from worldgen.models.codec.protocol import Codec
 
 
 @dataclass(frozen=True)

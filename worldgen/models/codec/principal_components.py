@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from geometry.shapes import Float
+from worldgen.core.modalities import MODALITIES
 from worldgen.models.codec.causal_layers import FrameConv, Past
 from worldgen.models.codec.vae import ConvVAE, Decoder, Encoder, fold
 
@@ -41,7 +42,7 @@ def start_from_components(vae: ConvVAE, videos: list[dict[str, Tensor]]) -> None
     videos  signals [b, f, ...] of videos, as in training
     """
     for name in vae.modalities():
-        images = [2 * video[name] - 1 if name == "rgb" else video[name] for video in videos]
+        images = [MODALITIES[name].signed(video[name]) for video in videos]
         encoder, decoder = vae.encoders[name], vae.decoders[name]
         assert isinstance(encoder, Encoder) and isinstance(decoder, Decoder)
         _start(encoder, decoder, images)

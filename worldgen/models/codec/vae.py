@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from geometry.errors import InputError
 from geometry.shapes import Float
+from worldgen.core.modalities import MODALITIES
 from worldgen.models.codec.causal_layers import FrameConv, MergeFrames, Past, ResBlock, SplitFrames
-from worldgen.models.codec.pixel import whole_blocks
+from worldgen.models.codec.protocol import whole_blocks
 
 TAPS = 3  # frames a temporal convolution sees, where frames are merged
 
@@ -134,9 +135,10 @@ class ConvVAE(nn.Module):
     def __init__(self, config: ConvVAEConfig):
         super().__init__()
         self.config = config
-        sizes = {"rgb": (3, config.rgb), "depth": (1, config.depth)}
-        self.encoders = nn.ModuleDict({name: Encoder(c, config, branch) for name, (c, branch) in sizes.items()})
-        self.decoders = nn.ModuleDict({name: Decoder(c, config, branch) for name, (c, branch) in sizes.items()})
+        branches = {"rgb": config.rgb, "depth": config.depth}
+        sizes = {name: MODALITIES[name].channels for name in branches}
+        self.encoders = nn.ModuleDict({name: Encoder(sizes[name], config, one) for name, one in branches.items()})
+        self.decoders = nn.ModuleDict({name: Decoder(sizes[name], config, one) for name, one in branches.items()})
         channels = sum(self.modalities().values())
         self.register_buffer("latent_mean", torch.zeros(channels))
         self.register_buffer("latent_std", torch.ones(channels))
@@ -165,8 +167,7 @@ class ConvVAE(nn.Module):
     ) -> tuple[Float[Tensor, "b g c y x"], Float[Tensor, "b g c y x"]]:
         """Means and log variances of the latents as the encoders give them, not normalized."""
         past = Past() if past is None else past
-        images = {"rgb": 2 * signals["rgb"] - 1, "depth": signals["depth"]}
-        parts = [encoder(images[name], past) for name, encoder in self.encoders.items()]
+        parts = [encoder(MODALITIES[name].signed(signals[name]), past) for name, encoder in self.encoders.items()]
         mean, log_variance = (torch.cat(part, 2) for part in zip(*parts))
         return mean, log_variance
 
@@ -174,8 +175,8 @@ class ConvVAE(nn.Module):
         """rgb and depth signal of latents that are not normalized."""
         past = Past() if past is None else past
         parts = latent.split(list(self.modalities().values()), 2)
-        rgb, depth = (decoder(part, past) for part, decoder in zip(parts, self.decoders.values()))
-        return {"rgb": (rgb + 1) / 2, "depth": depth}
+        decoders = zip(self.decoders.items(), parts)
+        return {name: MODALITIES[name].unsigned(decoder(part, past)) for (name, decoder), part in decoders}
 
     def encode(
         self, signals: Mapping[str, Float[Tensor, "*b f _ h w"]], past: Past | None = None
@@ -202,9 +203,9 @@ class ConvVAE(nn.Module):
         flat = latent.reshape(-1, *latent.shape[-4:]) * self._of("latent_std") + self._of("latent_mean")
         return {name: x.reshape(*batch, *x.shape[1:]) for name, x in self.reconstruct(flat, past).items()}
 
-    def encode_known(self, depth_known: Float[Tensor, "*b f 1 h w"]) -> Float[Tensor, "*b g c y x"]:
-        """Which latents are known, where all but some pixels' depth is (`worldgen.models.codec.pixel.whole_blocks`)."""
-        return whole_blocks(self, depth_known)
+    def encode_known(self, known: Mapping[str, Float[Tensor, "*b f 1 h w"]]) -> Float[Tensor, "*b g c y x"]:
+        """Which latents are known (`worldgen.models.codec.protocol.whole_blocks`)."""
+        return whole_blocks(self, known)
 
     def decode_tiled(
         self, latent: Float[Tensor, "*b g c y x"], tile: int = 32, chunk: int = 4, halo: int | None = None
@@ -223,7 +224,7 @@ class ConvVAE(nn.Module):
         count, side = 1 + (frames - 1) * self.group, self.block
         outputs = {
             name: latent.new_empty(*latent.shape[:-4], count, c, rows * side, columns * side, dtype=torch.float32)
-            for name, c in (("rgb", 3), ("depth", 1))
+            for name, c in ((name, MODALITIES[name].channels) for name in self.modalities())
         }
         for top in range(0, rows, tile):
             for left in range(0, columns, tile):

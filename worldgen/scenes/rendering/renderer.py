@@ -69,7 +69,7 @@ def render(
         shown = lens_mask(cameras)
         nothing = {"instances": -1, "classes": -1}
         images = {name: torch.where(shown, x, x.new_tensor(nothing.get(name, 0))) for name, x in images.items()}
-    return Clip(images.pop("rgb"), images.pop("depth"), cameras, **images)
+    return Clip.of_maps(images, cameras)
 
 
 def _check(scene: Scene, cameras: Cameras, supersample: int, truths: Sequence[str]) -> None:

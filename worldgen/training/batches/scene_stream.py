@@ -20,7 +20,7 @@ from worldgen.scenes.cameras.sampling import Shot, views
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
 from worldgen.scenes.families.family import draw
 from worldgen.scenes.layout import layout
-from worldgen.scenes.rendering.renderer import render
+from worldgen.scenes.rendering.renderer import TRUTHS, render
 from worldgen.training.config.run import RunConfig
 from worldgen.training.config.train import TrainingStage
 
@@ -126,10 +126,12 @@ class SceneStream:
         cameras = with_lenses(cameras, data.seed, numbers, data.lenses)
         scene, cameras = scene.to(self.device), cameras.to(self.device)
         captions = scene.captions or ("",) * len(numbers)
-        with_layout = self.config.model.codec.layout
-        clip = render(scene, cameras, data.supersample, ("classes",) if with_layout else ())
-        drawn = layout(scene, cameras, clip.classes) if with_layout else None
-        return Clip(clip.rgb, clip.depth, clip.cameras, layout=drawn), captions
+        codec = self.config.model.codec
+        wanted = {name for name in codec.extra if name in TRUTHS} | ({"classes"} if codec.layout else set())
+        clip = render(scene, cameras, data.supersample, tuple(sorted(wanted)))
+        drawn = layout(scene, cameras, clip.classes) if codec.layout else None
+        maps = {name: value for name, value in clip.maps().items() if name in codec.extra}
+        return Clip(clip.rgb, clip.depth, clip.cameras, layout=drawn).with_maps(maps), captions
 
 
 def _address(stage: int, block: int, turn: int = 0) -> int:
@@ -142,13 +144,13 @@ def _joined(clips: list[Clip]) -> Clip:
     frames = clips[0].cameras.shape[1]
     cameras = Cameras.cat([clip.cameras.reshape(clip.cameras.shape.numel()) for clip in clips])
     maps = {name: torch.cat([clip.maps()[name] for clip in clips]) for name in clips[0].maps()}
-    return Clip(cameras=cameras.reshape(cameras.shape[0] // frames, frames), **maps)
+    return Clip.of_maps(maps, cameras.reshape(cameras.shape[0] // frames, frames))
 
 
 def _replaced(clips: Clip, row: int, clip: Clip) -> Clip:
     """A batch with one clip exchanged; a layout that the new one lacks is unknown (NaN)."""
     missing = {n: torch.full_like(v[row], torch.nan) for n, v in clips.maps().items() if n not in clip.maps()}
-    whole = Clip(cameras=clip.cameras, **(clip.maps() | missing))
+    whole = Clip.of_maps(clip.maps() | missing, clip.cameras)
     return _joined([clips[:row], whole[None], clips[row + 1 :]])
 
 

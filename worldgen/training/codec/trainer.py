@@ -15,7 +15,7 @@ from worldgen.core.normalization import Normalization, scene_scale
 from worldgen.models.codec.principal_components import start_from_components
 from worldgen.models.codec.vae import ConvVAE, ConvVAEConfig
 from worldgen.models.config import ModelConfig
-from worldgen.models.world_model import pick_device
+from worldgen.runtime.devices import pick_device
 from worldgen.runtime.precision import computes_half
 from worldgen.runtime.rng import Stream, fresh_weights, stream
 from worldgen.training.batches.scene_stream import SceneStream

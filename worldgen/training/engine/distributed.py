@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from geometry.errors import InputError
 from worldgen.models.network.context_parallel import Context
-from worldgen.models.world_model import pick_device
+from worldgen.runtime.devices import pick_device
 from worldgen.training.config.train import TrainConfig
 
 _ENVIRONMENT = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from geometry.errors import InputError
-from worldgen.models.world_model import WorldModel, pick_device
+from worldgen.models.world_model import WorldModel
+from worldgen.runtime.devices import pick_device
 from worldgen.runtime.rng import fresh_weights
 from worldgen.training.batches.batch import Batches
 from worldgen.training.config.run import RunConfig

@@ -1,6 +1,5 @@
 """A batch as the network is given it, and what the network predicts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -8,7 +7,8 @@ from torch import Tensor
 
 from geometry.shapes import Float
 from worldgen.core.clip import Clip
-from worldgen.core.conditioning import Conditioning
+from worldgen.core.conditioning import Conditioning, MemoryRender
+from worldgen.core.modalities import signals_of
 from worldgen.core.normalization import Normalization
 from worldgen.models.world_model import WorldModel
 from worldgen.sampling.process import per_channel
@@ -67,48 +67,28 @@ def encode(
 
     Depth that is not known everywhere and layouts that are not known are at level 1 where they were to be given.
     """
-    codec = model.codec
-    depth_known = (clip.depth > 0).to(clip.rgb)
-    signals = {
-        "rgb": clip.rgb,
-        "depth": normalization.signal_from_depth(torch.where(clip.depth > 0, clip.depth, torch.inf)),
-    }
-    known = codec.encode_known(depth_known)
-    level = level.clone()
-    whole = {"depth": depth_known.flatten(2).amin(-1) > 0}
-    if "layout" in codec.modalities():
-        layout = torch.full_like(clip.rgb, torch.nan) if clip.layout is None else clip.layout
-        whole["layout"] = layout.isfinite().flatten(2).all(-1)
-        signals["layout"] = layout.nan_to_num()
-        parts = known.split(list(model.channels), 2)
-        there = whole["layout"][..., None, None, None].to(known)
-        known = torch.cat([p * there if n == "layout" else p for n, p in zip(codec.modalities(), parts)], 2)
-    for index, name in enumerate(codec.modalities()):
-        if name in whole:
-            level[..., index] = torch.where(whole[name] | (level[..., index] > 0), level[..., index], 1.0)
-    return codec.encode(signals), known, level
+    signals, known = signals_of(clip, normalization, model.modalities)
+    latent, level = model.codec.encode(signals), level.clone()
+    for index, name in enumerate(model.modalities):
+        if name in known:
+            whole = known[name].flatten(2).all(-1)
+            level[..., index] = torch.where(whole | (level[..., index] > 0), level[..., index], 1.0)
+    return latent, model.codec.encode_known({name: mask.to(latent) for name, mask in known.items()}), level
 
 
 def condition(model: WorldModel, batch: Batch, normalization: Normalization) -> Conditioning:
     """What the network is shown beside the frames."""
-    tasks, clip = batch.tasks, batch.clip
-    order = tasks.order if bool((tasks.order > 0).any()) else None
-    conditioning = replace(
-        Conditioning.of(normalization.normalize(clip.cameras)), cameras_known=tasks.cameras_known, order=order
-    )
-    if model.text is not None:
-        tokens, mask = read(model, batch.captions)
-        conditioning = replace(conditioning, text=tokens, text_mask=mask & tasks.text_known[:, None])
+    tasks, memory = batch.tasks, None
     if batch.memory is not None and model.config.network.memory_channels:
         rgb, depth, visible = batch.memory
-        visible = visible * tasks.memory[:, None, None, None, None]
-        signal = normalization.signal_from_depth(torch.where(depth > 0, depth, torch.inf))
-        conditioning = replace(conditioning, memory=model.config.codec.encode_memory(rgb, signal, visible))
-    return conditioning
-
-
-def read(model: WorldModel, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Text tokens and their mask on the model's device."""
-    assert model.text is not None
-    tokens, mask = model.text.encode(captions)
-    return tokens.to(model.device), mask.to(model.device)
+        memory = MemoryRender(rgb, depth, visible * tasks.memory[:, None, None, None, None])
+    conditioning = model.condition(
+        batch.clip.cameras,
+        normalization,
+        prompt=None if model.text is None else batch.captions,
+        memory=memory,
+        order=tasks.order if bool((tasks.order > 0).any()) else None,
+    )
+    mask = conditioning.text_mask
+    text_mask = None if mask is None else mask & tasks.text_known[:, None]
+    return replace(conditioning, cameras_known=tasks.cameras_known, text_mask=text_mask)

@@ -15,14 +15,13 @@ from torch import Tensor
 
 from geometry.image.multiview import agreement
 from geometry.shapes import Float
-from worldgen.core.conditioning import Conditioning
+from worldgen.core.modalities import column
 from worldgen.models.world_model import WorldModel
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import Euler
 from worldgen.training.batches.batch import Batch
 from worldgen.training.config.objectives import RewardConfig
-from worldgen.training.objectives.inputs import encode
 from worldgen.training.objectives.term import Term, TrainingStep
 
 
@@ -47,14 +46,12 @@ def sampled_reward(model: WorldModel, batch: Batch, config: RewardConfig) -> Flo
     known, no depth, no text and no memory.
     """
     clip, noise = batch.clip, batch.noise
-    normalization = batch.normalization()
-    cameras = normalization.normalize(clip.cameras)
-    known = torch.zeros(len(clip), len(model.channels), dtype=torch.bool)
-    known[: config.given, list(model.config.network.modalities).index("rgb")] = True
+    known = torch.zeros(len(clip), len(model.modalities), dtype=torch.bool)
+    known[: config.given, column(model.modalities, "rgb")] = True
     levels = Levels.given(known, config.steps)
-    first = levels.matrix[0].to(noise).expand(len(noise), -1, -1)
-    signal, _, _ = encode(model, clip, normalization, first)
-    states = sample(model.denoiser(), signal, noise, levels, Conditioning.of(cameras), Euler())
+    with torch.no_grad():
+        signal, conditioning, _ = model.encode(clip, batch.normalization().scale)
+    states = sample(model.denoiser(), signal, noise, levels, conditioning, Euler())
     x = noise
     with torch.no_grad():
         for _ in range(config.steps - config.last):
@@ -64,4 +61,4 @@ def sampled_reward(model: WorldModel, batch: Batch, config: RewardConfig) -> Flo
     images = model.codec.decode(x.float())
     rgb = torch.cat([clip.rgb[:, : config.given], images["rgb"][:, config.given :]], 1)
     # The signal is scale / depth - 1. With a gradient through how depths agree, depth got worse (docs/results).
-    return agreement(rgb, images["depth"] + 1, cameras, hold_depths=True)
+    return agreement(rgb, images["depth"] + 1, conditioning.cameras, hold_depths=True)
