@@ -1,6 +1,7 @@
 """Clips to what a denoiser takes, and back; every input of a model reaches it through the public functions."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -33,10 +34,8 @@ def model() -> WorldModel:
 @pytest.fixture(scope="module")
 def clip() -> Clip:
     """Two clips of three frames, everything known."""
-    cameras = posed(2, 3).cameras
-    return Clip(
-        torch.rand(2, 3, 3, 16, 16), 1 + torch.rand(2, 3, 1, 16, 16), cameras, layout=torch.rand(2, 3, 3, 16, 16)
-    )
+    rgb, layout = torch.rand(2, 2, 3, 3, 16, 16)
+    return Clip(rgb, 1 + torch.rand(2, 3, 1, 16, 16), posed(2, 3).cameras, layout=layout)
 
 
 def given(**columns: int) -> Levels:
@@ -77,7 +76,8 @@ def test_prompt_memory_and_order_each_change_what_is_generated(model: WorldModel
     memory = MemoryRender(clip.rgb, clip.depth, torch.ones_like(clip.depth))
     order = torch.arange(3).expand(2, 3)
     plain = generate(model, clip, given(rgb=1)).rgb
-    for options in ({"prompt": "a red ball"}, {"memory": memory}, {"order": order}):
+    changes: list[dict[str, Any]] = [{"prompt": "a red ball"}, {"memory": memory}, {"order": order}]
+    for options in changes:
         made = generate(model, clip, given(rgb=1), **options).rgb
         assert not torch.allclose(made[:, 1:], plain[:, 1:], atol=1e-3), options
     blind = MemoryRender(clip.rgb, clip.depth, torch.zeros_like(clip.depth))
@@ -105,7 +105,7 @@ def test_inputs_that_a_model_lacks_are_refused_in_one_line(clip: Clip) -> None:
     bare = WorldModel.create(ModelConfig("bare", 16, 3, PixelCodec(BLOCK), network=tiny_config()))
     with pytest.raises(InputError, match="1 prompts for 2 clips of 'bare', whose text is 'none'"):
         bare.encode(clip, prompt=["a ball"])
-    with pytest.raises(InputError, match="a memory for 'bare'; expected a model with network.memory_channels"):
+    with pytest.raises(InputError, match=r"a memory for 'bare'; expected a model with network.memory_channels"):
         bare.encode(clip, memory=MemoryRender(clip.rgb, clip.depth, torch.ones_like(clip.depth)))
 
 

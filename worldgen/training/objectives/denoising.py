@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from worldgen.core.modalities import MODALITIES
 from worldgen.models.world_model import WorldModel
 from worldgen.sampling.process import per_channel
 from worldgen.training.config.train import TrainConfig
@@ -22,8 +23,8 @@ class SquaredError:
 
     def __init__(self, modalities: Mapping[str, int], config: TrainConfig):
         self.modalities, self.config = modalities, config
-        known = {"depth": config.depth_weight, "layout": config.layout_weight}
-        self.weights = {name: known.get(name, 1.0) for name in modalities}
+        own = {"depth": config.depth_weight, "layout": config.layout_weight}
+        self.weights = {name: own[name] if name in own else MODALITIES[name].loss_weight for name in modalities}
 
     def __call__(self, error: Tensor, inputs: NetworkInputs) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighed sum, and the error of each modality."""
