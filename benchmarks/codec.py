@@ -23,8 +23,8 @@ from worldgen.evaluation.metrics.intervals import interval
 from worldgen.models.codec.files import load_codec
 from worldgen.models.codec.principal_components import Method, patch_components
 from worldgen.models.codec.vae import ConvVAE
-from worldgen.scenes.cameras.sampling import Shot, views
-from worldgen.scenes.families.family import FAMILIES, draw
+from worldgen.scenes.cameras.sampling import ClipSpec
+from worldgen.scenes.families.family import FAMILIES, draw, views
 from worldgen.scenes.rendering.renderer import render
 
 _COLUMNS = {"psnr": ("PSNR dB", 2), "ssim": ("SSIM", 4), "abs_rel": ("AbsRel", 4), "delta": ("δ < 1.25", 4)}
@@ -55,7 +55,7 @@ def training_videos(family: str, count: int, frames: int, fps: float, size_px: i
     """Scenes of the training series, recorded as the held-out ones are."""
     numbers = list(range(count))
     scene = draw(family, 0, numbers, False)
-    clip = render(scene, views(family, scene, 0, numbers, False, Shot(frames, fps, (size_px, size_px))))
+    clip = render(scene, views(family, scene, 0, numbers, False, ClipSpec(frames, fps, (size_px, size_px))))
     return Video(clip, Normalization.of(clip.cameras, scene_scale(clip)))
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.io.images import read_image, write_png
-from worldgen.scenes.cameras.sampling import Shot, views
-from worldgen.scenes.families.family import FAMILIES, draw
+from worldgen.scenes.cameras.sampling import ClipSpec
+from worldgen.scenes.families.family import FAMILIES, draw, views
 from worldgen.scenes.rendering.renderer import render
 
 SIZE = 96
@@ -78,7 +78,7 @@ def rendered(family: str, count: int, seed: int = 0) -> Tensor:
     for start in range(0, count // 2, 8):
         indices = list(range(start, min(start + 8, count // 2)))
         scene = draw(family, seed, indices, True)
-        clip = render(scene, views(family, scene, seed, indices, True, Shot(2, 1.0, (SIZE, SIZE))))
+        clip = render(scene, views(family, scene, seed, indices, True, ClipSpec(2, 1.0, (SIZE, SIZE))))
         rows.append(statistics(clip.rgb.flatten(0, 1), clip.depth.flatten(0, 1)))
     return torch.cat(rows)
 

@@ -7,7 +7,7 @@ from geometry.io.formats import FORMATS, Format
 from geometry.trajectory.moves import MOVES, MoveSpec
 from worldgen.commands import COMMANDS
 from worldgen.sampling.solvers import SOLVERS
-from worldgen.scenes.families.family import FAMILIES
+from worldgen.scenes.families.family import FAMILIES, Family
 
 
 def tables() -> dict[str, str]:
@@ -16,13 +16,13 @@ def tables() -> dict[str, str]:
     solvers = [(f"`{name}`", said(type(solver))) for name, solver in SOLVERS.items()]
     formats = [_format(row) for row in FORMATS.values()]
     commands = [(f"`{name}`", said(command)) for name, command in COMMANDS.items()]
-    families = [(f"`{name}`", said(family)) for name, family in FAMILIES.items()]
+    families = [_family(name, family) for name, family in FAMILIES.items()]
     return {
         "moves": _table(("move", "measures", "further arguments", "what it does"), moves),
         "solvers": _table(("solver", "what it is"), solvers),
         "formats": _table(("format", "holds", "read", "written", "needs"), formats),
         "commands": _table(("command", "what it does"), commands),
-        "families": _table(("family", "what it shows"), families),
+        "families": _table(("family", "what it shows", "things move", "needs"), families),
     }
 
 
@@ -39,6 +39,10 @@ def _move(name: str, move: MoveSpec) -> tuple[str, ...]:
 def _format(row: Format) -> tuple[str, ...]:
     read, written = ("yes" if way else "" for way in (row.reader or row.captures, row.writer))
     return row.help, ", ".join(row.holds), read, written, f"`[{row.extra}]`" if row.extra else ""
+
+
+def _family(name: str, family: Family) -> tuple[str, ...]:
+    return f"`{name}`", family.summary, "yes" if family.moves else "", "`[fast]`" if family.needs_numba else ""
 
 
 def _table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

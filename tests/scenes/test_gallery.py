@@ -11,12 +11,12 @@ from benchmarks.variety import NAMES, statistics
 from geometry.errors import InputError
 from geometry.io.images import read_image
 from geometry.io.video import read_mp4
-from worldgen.scenes.gallery import gallery
+from worldgen.scenes.gallery import write_gallery
 
 
 def test_a_gallery_has_a_sheet_a_video_and_a_glb_of_every_family_asked_for(tmp_path: Path) -> None:
     done: list[tuple[int, int]] = []
-    gallery(["physics", "room"], tmp_path / "out", size_px=16, frames=3, on_step=lambda *step: done.append(step))
+    write_gallery(["physics", "room"], tmp_path / "out", size_px=16, frames=3, on_step=lambda *step: done.append(step))
     assert done == [(0, 2), (1, 2), (2, 2)]
     facts = json.loads((tmp_path / "out" / "scenes.json").read_text())
     assert facts["physics"]["moving"] and not facts["room"]["moving"] and len(facts["room"]["captions"]) == 6
@@ -30,9 +30,9 @@ def test_a_gallery_has_a_sheet_a_video_and_a_glb_of_every_family_asked_for(tmp_p
 
 def test_a_gallery_that_can_t_be_made_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="castle"):
-        gallery(["castle"], tmp_path / "out")
+        write_gallery(["castle"], tmp_path / "out")
     with pytest.raises(InputError, match="at least 2"):
-        gallery(["room"], tmp_path / "out", frames=1)
+        write_gallery(["room"], tmp_path / "out", frames=1)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -10,7 +10,7 @@ from geometry.errors import InputError
 from geometry.rotation.transforms import look_at, rotation_about
 from tests.scenes.rendering.test_truths import flying, moving
 from worldgen.scenes.classes import SemanticClass, class_colors
-from worldgen.scenes.layout import Boxes, boxes_of, draw_layout, layout
+from worldgen.scenes.layout import Boxes, boxes_of, draw_layout, scene_layout
 
 UP = torch.tensor([0.0, 0.0, 1.0])
 
@@ -100,7 +100,7 @@ def test_the_boxes_of_a_scene_hold_their_things_and_move_with_them() -> None:
         assert torch.allclose(found.rotation[0, :, n + 1], rotation[0, :, n], atol=1e-5)
         assert torch.allclose(found.size[0, :, n + 1], scene.size[0, n].expand(3, 3), atol=1e-4)
     assert found.semantic[0, 0] == -1  # the ground has none
-    image = layout(scene, cameras)
+    image = scene_layout(scene, cameras)
     assert image.shape == (1, 3, 3, 40, 56) and bool(((image >= 0) & (image <= 1)).all())
     assert not torch.equal(image[:, 0], image[:, 2])
 

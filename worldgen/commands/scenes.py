@@ -7,19 +7,19 @@ from typing import Annotated
 import tyro
 
 from worldgen.commands.progress import ProgressBar
-from worldgen.scenes.families.family import FAMILIES
+from worldgen.scenes.families.family import FAMILIES, listed
 
 
 @dataclass(frozen=True)
 class Scenes:
     """Render procedural scenes to look at: contact sheets, videos with depth, and the scenes as animated GLB.
 
-    In Python: worldgen.scenes.gallery.gallery
+    In Python: worldgen.scenes.gallery.write_gallery
     """
 
     output: Path
     """New folder for the results."""
-    families: Annotated[tuple[str, ...], tyro.conf.arg(help=f"Some of {', '.join(FAMILIES)} (default: all).")] = ()
+    families: Annotated[tuple[str, ...], tyro.conf.arg(help=f"Some of {listed()}; default: all.")] = ()
     seed: int = 0
     size_px: int = 128
     """Side of the frames."""
@@ -30,9 +30,9 @@ class Scenes:
 
     def run(self) -> None:
         """Render, save, and print the output folder."""
-        from worldgen.scenes.gallery import gallery
+        from worldgen.scenes.gallery import write_gallery
 
         families = list(self.families) or list(FAMILIES)
         with ProgressBar() as bar:
-            gallery(families, self.output, self.seed, self.size_px, self.frames, self.overwrite, bar.at)
+            write_gallery(families, self.output, self.seed, self.size_px, self.frames, self.overwrite, bar.at)
         print(f"{', '.join(families)}: {self.output}")

@@ -12,8 +12,8 @@ from worldgen.core.normalization import Normalization, scene_scale
 from worldgen.evaluation.metrics.image import depth_errors, psnr, ssim
 from worldgen.models.codec.protocol import Codec
 from worldgen.runtime.contact_sheet import depth_image, grid
-from worldgen.scenes.cameras.sampling import Shot, views
-from worldgen.scenes.families.family import draw
+from worldgen.scenes.cameras.sampling import ClipSpec
+from worldgen.scenes.families.family import draw, views
 from worldgen.scenes.rendering.renderer import render
 
 _SEARCHED = 16  # scenes looked through per video wanted
@@ -38,7 +38,7 @@ def held_out_videos(family: str, count: int, frames: int, fps: float, size_px: i
     Raises InputError when there are too few among the first of the series.
     """
     found: list[int] = []
-    shot = Shot(frames, fps, (size_px, size_px))
+    shot = ClipSpec(frames, fps, (size_px, size_px))
     for index in range(_SEARCHED * count):
         if len(found) == count:
             break

@@ -35,7 +35,7 @@ def color_names(colors: Tensor) -> list[str]:
     return [names[n] for n in nearest.tolist()]
 
 
-def captions(scene: Scene, settings: Sequence[str]) -> tuple[str, ...]:
+def scene_captions(scene: Scene, settings: Sequence[str]) -> tuple[str, ...]:
     """One sentence a scene: what is there, with colors and counts, and where ("in a room at night")."""
     return tuple(_caption(scene, b, setting) for b, setting in enumerate(settings))
 

@@ -1,4 +1,4 @@
-"""`worldgen scenes`: a folder to look at, for every family a contact sheet, a video with depth and a GLB."""
+"""`worldgen scenes`: a folder with a contact sheet, a video with depth and a GLB of every family."""
 
 import json
 from collections.abc import Callable
@@ -10,15 +10,15 @@ from geometry.errors import InputError
 from geometry.io.images import write_png
 from worldgen.runtime.atomic_dir import new_folder
 from worldgen.runtime.contact_sheet import grid
-from worldgen.scenes.cameras.sampling import Shot, views
+from worldgen.scenes.cameras.sampling import ClipSpec
 from worldgen.scenes.export import write_clip_mp4, write_scene_glb
-from worldgen.scenes.families.family import FAMILIES, draw
+from worldgen.scenes.families.family import FAMILIES, draw, find_family, views
 from worldgen.scenes.rendering.renderer import render
 
 _ROWS, _COLUMNS = 6, 6
 
 
-def gallery(
+def write_gallery(
     families: list[str],
     output: Path,
     seed: int = 0,
@@ -29,10 +29,22 @@ def gallery(
 ) -> None:
     """Render held-out scenes of some families into a new folder.
 
-    FAMILY/sheet.png  six scenes, six frames each;  FAMILY/clip.mp4  the first scene's video, color beside depth;
-    FAMILY/scene.glb  that scene's exact geometry with its motion;  scenes.json  captions and counts
-    on_step           called with how many of the families are done
-    Raises InputError for families that do not exist, sizes or lengths below 2, or a folder that is there already.
+    FAMILY/sheet.png  six scenes, six frames each
+    FAMILY/clip.mp4   a video of the first scene, color beside depth
+    FAMILY/scene.glb  that scene's exact geometry with its motion
+    scenes.json       captions and counts
+
+    Args:
+        families: Keys of `worldgen.scenes.families.family.FAMILIES`.
+        output: The folder.
+        seed: Of the series of scenes.
+        size_px: Side of the frames.
+        frames: Length of the videos.
+        overwrite: Replace the folder if it exists.
+        on_step: Called with how many of the families are done, and how many there are.
+
+    Raises:
+        InputError: No such family, a size or length below 2, or the folder exists.
     """
     if unknown := [name for name in families if name not in FAMILIES]:
         raise InputError(f"scene families {unknown}; expected some of {', '.join(FAMILIES)}")
@@ -51,13 +63,12 @@ def _family(name: str, folder: Path, seed: int, size_px: int, frames: int) -> di
     folder.mkdir()
     indices = list(range(_ROWS))
     scene = draw(name, seed, indices, True)
-    clip = render(scene, views(name, scene, seed, indices, True, Shot(_COLUMNS, 3.0, (size_px, size_px))))
+    clip = render(scene, views(name, scene, seed, indices, True, ClipSpec(_COLUMNS, 3.0, (size_px, size_px))))
     write_png(folder / "sheet.png", grid([list(row) for row in clip.rgb], enlarge=1))
-    # The video goes through the two to four seconds of motion that scenes have.
-    shot = Shot(frames, frames / 2.0, (size_px, size_px))
+    spec = ClipSpec(frames, frames / find_family(name).video_s, (size_px, size_px))
     first = scene[:1]
-    video = render(first, views(name, first, seed, [0], True, shot))[0]
-    write_clip_mp4(folder / "clip.mp4", video, fps=min(30.0, shot.fps), scale=max(1, 256 // size_px))
+    video = render(first, views(name, first, seed, [0], True, spec))[0]
+    write_clip_mp4(folder / "clip.mp4", video, fps=min(30.0, spec.fps), scale=max(1, 256 // size_px))
     write_scene_glb(folder / "scene.glb", first)
     primitives = (scene.kind >= 0).sum(1)
     return {

@@ -76,7 +76,7 @@ def boxes_of(scene: Scene, time_s: Float[Tensor, "b f"]) -> Boxes:
     )
 
 
-def layout(
+def scene_layout(
     scene: Scene, cameras: Cameras, classes: Int[Tensor, "b f 1 h w"] | None = None
 ) -> Float[Tensor, "b f 3 h w"]:
     """The layout map of a scene from cameras [b, f], each at its own time.

@@ -24,7 +24,7 @@ from worldgen.core.clip import Clip
 def street() -> Clip:
     """A drive through moving traffic, in double precision (so not by numba, which would have to be compiled first)."""
     scene = scenes.draw("street", seed=0, indices=[0])
-    shot = scenes.Shot(frames=3, fps=8.0, hw=(24, 32))
+    shot = scenes.ClipSpec(frames=3, fps=8.0, hw=(24, 32))
     cameras = scenes.views("street", scene, 0, [0], False, shot).to(torch.float64)
     return scenes.render(scene.to(torch.float64), cameras, 1, ("flow", "scene_flow", "visibility"))
 

@@ -15,7 +15,7 @@ from geometry.rotation.transforms import look_at
 from tests.scenes.truth import scene_of
 from worldgen.scenes.cameras.random_lenses import bulged, fisheye, with_lenses
 from worldgen.scenes.families.family import draw
-from worldgen.scenes.layout import layout
+from worldgen.scenes.layout import scene_layout
 from worldgen.scenes.rendering.renderer import render
 from worldgen.scenes.shapes import Shape
 from worldgen.training.objectives.consistency import disagreement
@@ -124,8 +124,8 @@ def test_a_layout_through_a_lens_shows_boxes_where_the_things_are() -> None:
     pose = look_at(torch.tensor([0.0, 0.0, 2.5]), torch.tensor([10.0, 0.0, 1.0]))[None, None]
     lens = Lens.of(LensKind.FISHEYE, torch.zeros(1, 1, 1))
     cameras = Cameras.from_fov(pose, 120.0, (64, 96), lens)
-    plain = layout(scene, cameras)
-    pinhole = layout(scene, Cameras.from_fov(pose, 90.0, (64, 64)))
+    plain = scene_layout(scene, cameras)
+    pinhole = scene_layout(scene, Cameras.from_fov(pose, 90.0, (64, 64)))
     again, known = resample(plain, cameras, Cameras.from_fov(pose, 90.0, (64, 64)))
     error, other = (float((image - pinhole).abs().mean()) for image in (again, again.flip(-1)))
     assert bool(known.all()) and error < 0.04 and error < 0.4 * other

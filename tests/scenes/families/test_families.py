@@ -4,13 +4,15 @@ import pytest
 import torch
 
 from geometry.errors import InputError
-from worldgen.scenes.cameras.sampling import Shot, clear_of, views
-from worldgen.scenes.families.family import FAMILIES, draw
+from worldgen.scenes.cameras.sampling import ClipSpec, arc, clear_of
+from worldgen.scenes.cameras.viewpoints import arcs
+from worldgen.scenes.families.builder import Builder, plain
+from worldgen.scenes.families.family import FAMILIES, Family, draw, find_family, listed, views
 from worldgen.scenes.rendering.renderer import TRUTHS, render
-from worldgen.scenes.scene import Scene
+from worldgen.scenes.scene import Scene, stack
 from worldgen.scenes.shapes import Shape
 
-SHOT = Shot(4, 4.0, (20, 24))
+CLIP = ClipSpec(4, 4.0, (20, 24))
 
 
 def numbers(scene: Scene) -> torch.Tensor:
@@ -35,8 +37,8 @@ def test_a_scene_is_a_function_of_its_seed_and_number_whatever_the_batch_and_ord
         assert moments <= together.motion.time_s.shape[1]
         if moments == together.motion.time_s.shape[1]:
             assert torch.allclose(numbers(alone), own, rtol=0, atol=1e-6)
-        cameras = views(family, alone, 3, [index], False, SHOT)
-        again = views(family, together, 3, [7, 0, 12], False, SHOT)[row : row + 1]
+        cameras = views(family, alone, 3, [index], False, CLIP)
+        again = views(family, together, 3, [7, 0, 12], False, CLIP)[row : row + 1]
         assert torch.equal(cameras.world_from_camera, again.world_from_camera)
         first, second = render(alone, cameras), render(together[row : row + 1], again)
         assert torch.allclose(first.rgb, second.rgb, atol=1e-4)
@@ -55,7 +57,7 @@ def test_images_and_truths_are_numbers_and_cameras_stand_in_the_open(family: str
     indices = list(range(5))
     scene = draw(family, 11, indices, True)
     scene.check()
-    cameras = views(family, scene, 11, indices, True, SHOT)
+    cameras = views(family, scene, 11, indices, True, CLIP)
     clip = render(scene, cameras, truths=TRUTHS)
     for name, values in clip.maps().items():
         assert not bool(values.isnan().any()), name
@@ -78,7 +80,7 @@ def test_a_family_that_does_not_exist_is_refused() -> None:
     with pytest.raises(InputError, match="castle"):
         draw("castle", 0, [0])
     with pytest.raises(InputError, match="castle"):
-        views("castle", draw("tabletop", 0, [0]), 0, [0], False, SHOT)
+        views("castle", draw("tabletop", 0, [0]), 0, [0], False, CLIP)
 
 
 def test_in_a_street_nothing_comes_near_the_one_who_drives() -> None:
@@ -110,3 +112,57 @@ def test_captions_name_what_is_there() -> None:
     street = draw("street", 0, list(range(12)))
     for caption, sun in zip(street.captions, street.light.sun):
         assert ("night" in caption) == (float(sun.sum()) == 0)
+
+
+def test_the_numbers_in_the_addresses_of_random_streams_never_change() -> None:
+    numbers = {"tabletop": 0, "room": 1, "street": 2, "physics": 3, "texture_soup": 4}
+    assert {name: family.number for name, family in FAMILIES.items()} == numbers
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_things_move_in_the_families_that_say_so(family: str) -> None:
+    position = draw(family, 1, list(range(12))).motion.position
+    assert bool((position != position[:, :, :1]).any()) == FAMILIES[family].moves
+    assert f"{family} ({FAMILIES[family].summary}" in listed()
+
+
+def balls(seed: int, numbers: list[int], held_out: bool = False) -> Scene:
+    """One ball a scene, its radius by the number."""
+    scenes = []
+    for number in numbers:
+        build = Builder()
+        build.add(Shape.BALL, (0, 0, 0), (0.2 + 0.1 * number,) * 3, plain((0.8, 0.1, 0.1)), instance=build.thing())
+        scenes.append(build.scene((0, 0, 1), *[(0.5, 0.5, 0.5)] * 4))
+    return stack(scenes)
+
+
+def test_a_family_added_from_outside_is_drawn_and_recorded_as_the_others_are(monkeypatch) -> None:
+    monkeypatch.setitem(FAMILIES, "balls", Family("one ball", 100, balls, ((arc, 1.0),)))
+    scene = draw("balls", 0, [0, 3])
+    cameras = views("balls", scene, 0, [0, 3], False, CLIP)
+    assert bool(torch.stack([clear_of(scene[b : b + 1], cameras[b], 0.1) for b in range(2)]).all())
+    instances = render(scene, cameras).instances
+    assert instances is not None and bool((instances == 1).flatten(1).any(1).all()) and "balls (one ball)" in listed()
+    with pytest.raises(InputError, match=r"expected one of tabletop, .*, balls"):
+        find_family("castle")
+    monkeypatch.setitem(FAMILIES, "others", Family("the same", 100, balls, ((arc, 1.0),)))
+    with pytest.raises(InputError, match="balls and others of number 100"):
+        draw("balls", 0, [0])
+
+
+def test_a_family_that_needs_numba_is_refused_without_it(monkeypatch) -> None:
+    monkeypatch.setattr("worldgen.scenes.families.family.has_numba", lambda: False)
+    with pytest.raises(InputError, match=r"physics needs numba; install it with: pip install 'worldgen\[fast\]'"):
+        draw("physics", 0, [0])
+    assert len(draw("tabletop", 0, [0])) == 1
+
+
+def test_training_cameras_on_arcs_are_functions_of_seed_and_number_in_order_along_the_arc() -> None:
+    spreads = ((5.0, 25.0), (25.0, 60.0), (180.0, 180.0))
+    together, alone = arcs(3, [4, 9], 6, spreads, (16, 16)), arcs(3, [9], 6, spreads, (16, 16))
+    assert torch.equal(together.world_from_camera[1:], alone.world_from_camera)
+    narrow = arcs(3, list(range(20)), 6, ((5.0, 25.0),), (16, 16))
+    azimuth = torch.atan2(narrow.centers[..., 1], narrow.centers[..., 0])
+    steps = torch.rad2deg(azimuth.diff() + torch.pi).remainder(360) - 180
+    assert bool((steps > -8).all())  # the point looked at moves by up to 0.17 m, 4 degrees either way
+    assert bool((torch.rad2deg(azimuth[:, -1] - azimuth[:, 0] + torch.pi).remainder(360) - 180 < 2 * 25 + 8).all())

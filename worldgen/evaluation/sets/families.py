@@ -26,12 +26,10 @@ from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling
 from worldgen.runtime.atomic_dir import check_output
 from worldgen.runtime.config import digest
-from worldgen.scenes.cameras.sampling import Shot, views
-from worldgen.scenes.families.family import FAMILIES, draw
+from worldgen.scenes.cameras.sampling import ClipSpec
+from worldgen.scenes.families.family import FAMILIES, draw, views
 from worldgen.scenes.rendering.renderer import render
 from worldgen.scenes.scene import Scene
-
-_NEAR_FAR_M = {"room": (0.6, 6.0), "street": (2.5, 60.0)}  # shown on sheets, where not a table's
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ def family_set(config: FamiliesEvaluation, family: str) -> tuple[Scene, Clip]:
     """
     numbers = list(range(config.scenes))
     scene = draw(family, config.seed, numbers, held_out=True)
-    shot = Shot(config.frames, config.fps, (config.size_px, config.size_px))
+    shot = ClipSpec(config.frames, config.fps, (config.size_px, config.size_px))
     cameras = views(family, scene, config.seed, numbers, True, shot)
     return scene, render(scene, cameras, config.supersample)
 
@@ -135,7 +133,7 @@ def evaluate_families(
     families, timings, sheets = {}, {}, {}
     for family in config.families:
         scene, clip = family_set(config, family)
-        near_far = _NEAR_FAR_M.get(family, (1.5, 15.0))
+        near_far = FAMILIES[family].near_far_m
         recorded = Recorded(scene, config.supersample)
         part = Part(clip, config.given_frames, config.target_frames, config.given, near_far, recorded)
         contest = Comparison.of(model, other_models, sampling, family in sampled, config.seed)

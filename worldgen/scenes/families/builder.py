@@ -72,7 +72,7 @@ class Builder:
         kind: Shape,
         center: Vector,
         size: Vector,
-        look: np.ndarray,
+        texture_row: np.ndarray,
         *,
         rotation: np.ndarray | None = None,
         form: Vector = (0.5, 0.5),
@@ -87,19 +87,21 @@ class Builder:
 
         center    [3], or [k, 3] at the builder's moments
         rotation  [3, 3] world from object, or [k, 3, 3]; default none
-        look      its texture's row [25]
+        texture_row      its texture's row [25]
         """
         count = len(self.moments)
         place = np.broadcast_to(np.asarray(center, np.float32), (count, 3))
         turn = np.broadcast_to(np.eye(3) if rotation is None else rotation, (count, 3, 3)).astype(np.float32)
         surface = np.array([gloss, shine, glow, haze_m], np.float32)
-        self._rows.append((kind, np.asarray(size), np.asarray(form), place, turn, instance, semantic, look, surface))
+        self._rows.append(
+            (kind, np.asarray(size), np.asarray(form), place, turn, instance, semantic, texture_row, surface)
+        )
         return len(self._rows) - 1
 
-    def mesh(self, triangles: np.ndarray, center: Vector, look: np.ndarray, **options) -> int:
+    def mesh(self, triangles: np.ndarray, center: Vector, texture_row: np.ndarray, **options) -> int:
         """A mesh of triangles [m, 3, 3] given in metres about its center; options as for `add`."""
         extent = np.maximum(np.abs(triangles).max((0, 1)), 1e-3)
-        slot = self.add(Shape.MESH, center, extent, look, **options)
+        slot = self.add(Shape.MESH, center, extent, texture_row, **options)
         self._triangles.append((triangles.astype(np.float32), slot))
         return slot
 
@@ -114,10 +116,10 @@ class Builder:
     def scene(self, to_sun: Vector, sun: Vector, ambient: Vector, horizon: Vector, zenith: Vector) -> Scene:
         """The scene, as a batch of one, under its light (linear)."""
         columns = [np.stack(column) for column in zip(*self._rows)]
-        kind, size, form, place, turn, instance, semantic, look, surface = (
+        kind, size, form, place, turn, instance, semantic, texture_row, surface = (
             torch.from_numpy(np.ascontiguousarray(column))[None] for column in columns
         )
-        color_a, color_b, wave, phase, weight, rest = look.split([3, 3, 9, 3, 3, 4], -1)
+        color_a, color_b, wave, phase, weight, rest = texture_row.split([3, 3, 9, 3, 3, 4], -1)
         textures = Textures(color_a, color_b, wave.unflatten(-1, (3, 3)), phase, weight, *rest.unbind(-1))
         lamps = torch.from_numpy(np.stack(self._lamps))[None] if self._lamps else torch.zeros(1, 0, 2, 3)
         sky = {"to_sun": np.asarray(to_sun) / np.linalg.norm(to_sun), "sun": sun, "ambient": ambient,
@@ -158,13 +160,13 @@ class Thing:
     semantic: SemanticClass
     haze_m: float = math.inf
 
-    def put(self, kind: Shape, center: Vector, size: Vector, look: np.ndarray, **options: Any) -> None:
+    def put(self, kind: Shape, center: Vector, size: Vector, texture_row: np.ndarray, **options: Any) -> None:
         """A part at a place in the thing's own frame; options as for `Builder.add`."""
         cosine, sine = math.cos(self.heading), math.sin(self.heading)
         turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
         rotation = turn @ options.pop("rotation", np.eye(3))
         self.build.add(
-            kind, self.place + turn @ np.asarray(center), size, look, rotation=rotation, instance=self.instance,
+            kind, self.place + turn @ np.asarray(center), size, texture_row, rotation=rotation, instance=self.instance,
             semantic=self.semantic, haze_m=self.haze_m, **options,
         )  # fmt: skip
 

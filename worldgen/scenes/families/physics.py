@@ -6,7 +6,8 @@ what happens  drop (30%): 3 to 7 bodies fall from 0.6 m and more, turning; tower
               rolling through 2 to 4 standing boxes; throw (15%): 2 to 4 bodies thrown towards the middle
 bodies        half extents U(0.12, 0.35) m; density 1; restitution U(0, 0.7) (0 in towers), friction U(0.3, 0.8)
 time          two seconds, 30 moments a second; the first contact falls within the first second
-looks         any of `looks.anything`, 40% glossy, over a floor of tiles, planks or noise; sun and sky as outdoors
+materials     any of `materials.anything`, 40% glossy, over a floor of tiles, planks or noise; sun and sky as outdoors
+cameras       arcs 50%, on a tripod 30%, dollies 20%
 """
 
 import math
@@ -17,16 +18,18 @@ import torch
 
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
 from worldgen.runtime.rng import scene_numbers, scene_stream
-from worldgen.scenes.captions import captions
+from worldgen.scenes.cameras.sampling import CameraStyle, arc, dolly, tripod
+from worldgen.scenes.captions import scene_captions
 from worldgen.scenes.classes import SemanticClass
-from worldgen.scenes.families import materials as looks
+from worldgen.scenes.families import materials
 from worldgen.scenes.families.builder import Builder
 from worldgen.scenes.physics.bodies import RigidBodies
 from worldgen.scenes.physics.dynamics import simulate
 from worldgen.scenes.scene import Scene, stack
 from worldgen.scenes.shapes import Shape
 
-FAMILY = 3
+NUMBER = 3
+CAMERAS: tuple[tuple[CameraStyle, float], ...] = ((arc, 0.5), (tripod, 0.3), (dolly, 0.2))
 DURATION_S = 2.0
 
 
@@ -35,7 +38,7 @@ def physics(seed: int, indices: list[int], held_out: bool = False) -> Scene:
 
     Raises InputError for a negative number, or where numba is missing.
     """
-    return stack([_one(scene_stream(seed, index, FAMILY, held_out)) for index in scene_numbers(indices)])
+    return stack([_one(scene_stream(seed, index, NUMBER, held_out)) for index in scene_numbers(indices)])
 
 
 class _Start:
@@ -92,27 +95,27 @@ def _one(rng: np.random.Generator) -> Scene:
     for n, kind in enumerate(bodies.kind[0].tolist()):
         size = bodies.size[0, n].numpy()
         glossy = rng.uniform(0.1, 0.5) if rng.random() < 0.4 else 0.0
-        build.add(Shape(kind), motion.position[0, n].numpy(), size, looks.anything(rng, float(2 * size.max()), 0.6),
+        build.add(Shape(kind), motion.position[0, n].numpy(), size, materials.anything(rng, float(2 * size.max()), 0.6),
                   rotation=rotation[n], instance=build.thing(), gloss=glossy, shine=40.0)  # fmt: skip
     pick = rng.random()
     floor = (
-        looks.tiles(rng, 0.6)
+        materials.tiles(rng, 0.6)
         if pick < 0.4
-        else looks.planks(rng)
+        else materials.planks(rng)
         if pick < 0.7
-        else looks.anything(rng, 2.0, 0.2, True)
+        else materials.anything(rng, 2.0, 0.2, True)
     )
     build.add(Shape.PLANE, (0, 0, 0), (1, 1, 1), floor, semantic=SemanticClass.GROUND, haze_m=25.0)
     azimuth, elevation = rng.uniform(0, 2 * math.pi), math.radians(rng.uniform(25, 75))
     flat = math.cos(elevation)
-    horizon, zenith = looks.sky(rng)
+    horizon, zenith = materials.sky(rng)
     scene = build.scene(
         (math.cos(azimuth) * flat, math.sin(azimuth) * flat, math.sin(elevation)),
         rng.uniform(0.6, 1.1) * np.array([1, 0.97, 0.9]), rng.uniform(0.3, 0.5) * np.ones(3), horizon, zenith,
     )  # fmt: skip
     setting = {"drop": "falling to the ground", "tower": "as a tower is hit", "wall": "as a wall is hit",
                "roll": "rolling over the floor", "throw": "flying at each other"}[happening]  # fmt: skip
-    return replace(scene, captions=captions(scene, [setting]))
+    return replace(scene, captions=scene_captions(scene, [setting]))
 
 
 def _drop(rng: np.random.Generator, start: _Start) -> None:
@@ -128,7 +131,7 @@ def _drop(rng: np.random.Generator, start: _Start) -> None:
 
 
 def _any_turn(rng: np.random.Generator) -> np.ndarray:
-    turn = looks.turned_axes(rng)
+    turn = materials.turned_axes(rng)
     return turn * np.sign(np.linalg.det(turn))
 
 

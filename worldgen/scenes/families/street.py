@@ -1,6 +1,6 @@
-"""The `street` family: a straight road as a driver sees it, with what stands and moves on it.
+"""The `street` family: a straight road with houses, trees, cars and pedestrians.
 
-The world is laid out for the one who drives: the ego lane's middle is the x axis, traffic in it goes towards +x, the
+The world is laid out for a camera on a car: the ego lane's middle is the x axis, traffic in it goes towards +x, the
 road's surface is z = 0, and during the first four seconds nothing comes within 1.2 m of the x axis between x = -10 m
 and the lead vehicle, which is at least 14 m ahead and never slower than the ego car (`ego_speed`).
 
@@ -10,7 +10,8 @@ road       2 to 4 lanes of U(3.0, 3.7) m, right-hand traffic; dashed lines betwe
 sides      houses of U(5, 12) m along the road and U(4, 14) m high with gaps, or (25%) meadows with more trees; trees,
            street lamps every U(18, 30) m, traffic lights at crossings, signs
 traffic    0 to 5 parked cars, 1 to 5 moving cars and lorries (U(4, 14) m/s), 0 to 5 pedestrians on the sidewalks
-weather    day 50%, dusk 20%, night 30%; clear 60%, fog 20% (sight U(15, 50) m), rain 20% (gray, glossy road)
+weather    day 50%, dusk 20%, night 30%; clear 60%, fog 20% (visibility U(15, 50) m), rain 20% (gray, glossy road)
+cameras    drives 55%, rigs on a drive 25%, strolls 20%
 """
 
 import math
@@ -19,17 +20,19 @@ from typing import Any
 
 import numpy as np
 
+from geometry.camera.cameras import Cameras
 from worldgen.runtime.rng import scene_numbers, scene_stream
-from worldgen.scenes.captions import captions
+from worldgen.scenes.cameras.sampling import CameraStyle, Site, aim, fan
+from worldgen.scenes.captions import scene_captions
 from worldgen.scenes.classes import SemanticClass
-from worldgen.scenes.families import materials as looks
+from worldgen.scenes.families import materials
 from worldgen.scenes.families import street_parts as parts
 from worldgen.scenes.families.builder import Builder, Thing, Vector, texture
 from worldgen.scenes.scene import Scene, stack
 from worldgen.scenes.shapes import Shape
 from worldgen.scenes.textures import Pattern
 
-FAMILY = 2
+NUMBER = 2
 MOMENTS = np.linspace(0, 4, 5).astype(np.float32)
 LEAD_M = 14.0
 _LENGTH = 70.0  # of the road, to both sides of x = 25
@@ -37,12 +40,12 @@ _LENGTH = 70.0  # of the road, to both sides of x = 25
 
 def street(seed: int, indices: list[int], held_out: bool = False) -> Scene:
     """The scenes of the given numbers in the endless series of a seed. Raises InputError for a negative number."""
-    return stack([_one(scene_stream(seed, index, FAMILY, held_out)) for index in scene_numbers(indices)])
+    return stack([_one(scene_stream(seed, index, NUMBER, held_out)) for index in scene_numbers(indices)])
 
 
 def ego_speed(seed: int, index: int, held_out: bool = False) -> float:
     """The speed at which a camera may drive along the x axis of a street (m/s)."""
-    return _Plan.draw(scene_stream(seed, index, FAMILY, held_out)).speed
+    return _Plan.draw(scene_stream(seed, index, NUMBER, held_out)).speed
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def _one(rng: np.random.Generator) -> Scene:
     scene = build.scene(**_light(rng, plan))
     setting = {"day": "on a street by day", "dusk": "on a street at dusk", "night": "on a street at night"}[plan.time]
     setting += {"clear": "", "fog": " in fog", "rain": " in rain"}[plan.weather]
-    return replace(scene, captions=captions(scene, [setting]))
+    return replace(scene, captions=scene_captions(scene, [setting]))
 
 
 def _thing(build: Builder, plan: _Plan, place: Vector, heading: float, semantic: SemanticClass,
@@ -103,7 +106,7 @@ def _thing(build: Builder, plan: _Plan, place: Vector, heading: float, semantic:
 
 def _road(rng: np.random.Generator, build: Builder, plan: _Plan) -> None:
     haze: dict[str, Any] = {"haze_m": plan.haze_m}
-    verge = looks.leaves(rng, 0.8) if rng.random() < 0.6 else looks.tiles(rng, 0.8)
+    verge = materials.leaves(rng, 0.8) if rng.random() < 0.6 else materials.tiles(rng, 0.8)
     build.add(Shape.PLANE, (0, 0, -0.02), (1, 1, 1), verge, semantic=SemanticClass.GROUND, **haze)
     wet = plan.weather == "rain"
     asphalt = np.full(3, rng.uniform(0.04, 0.16) * (0.5 if wet else 1)) * rng.uniform(0.9, 1.1, 3)
@@ -120,7 +123,7 @@ def _road(rng: np.random.Generator, build: Builder, plan: _Plan) -> None:
     for n in range(count + 1):
         y = plan.right + n * plan.width
         build.line(np.array([(25 - _LENGTH, y, 0.0), (25 + _LENGTH, y, 0.0)]))
-    paving = looks.paving(rng)
+    paving = materials.paving(rng)
     for y, side in ((plan.left, 1), (plan.right, -1)):
         middle = y + side * (0.1 + plan.walk / 2)
         build.add(Shape.BOX, (25, middle, 0.0), (_LENGTH, plan.walk / 2, 0.12), paving,
@@ -206,16 +209,45 @@ def _light(rng: np.random.Generator, plan: _Plan) -> dict[str, np.ndarray]:
     to_sun = np.array([math.cos(azimuth) * flat, math.sin(azimuth) * flat, math.sin(high)])
     gray = plan.weather != "clear"
     if plan.time == "day":
-        horizon, zenith = looks.sky(rng)
+        horizon, zenith = materials.sky(rng)
         sun, ambient = rng.uniform(0.7, 1.2) * np.array([1, 0.96, 0.88]), rng.uniform(0.35, 0.55) * np.ones(3)
     elif plan.time == "dusk":
-        horizon, zenith = looks.from_hsv(rng.uniform(0.02, 0.1), 0.5, 0.9), looks.from_hsv(0.63, 0.5, 0.45)
+        horizon, zenith = materials.from_hsv(rng.uniform(0.02, 0.1), 0.5, 0.9), materials.from_hsv(0.63, 0.5, 0.45)
         sun, ambient = rng.uniform(0.4, 0.8) * np.array([1, 0.6, 0.35]), 0.3 * np.array([0.9, 0.85, 1.0])
     else:
-        horizon, zenith = looks.from_hsv(0.65, 0.3, 0.2), looks.from_hsv(0.65, 0.4, 0.08)
+        horizon, zenith = materials.from_hsv(0.65, 0.3, 0.2), materials.from_hsv(0.65, 0.4, 0.08)
         sun, ambient = np.zeros(3), rng.uniform(0.1, 0.22) * np.array([0.8, 0.9, 1.1])
     if gray:
         dim = {"day": rng.uniform(0.5, 0.85), "dusk": 0.35, "night": 0.02}[plan.time]
         horizon, zenith = dim * np.array([0.95, 1.0, 1.02]), dim * np.array([0.85, 0.9, 0.95])
         sun, ambient = 0.15 * sun, ambient * 1.25
     return {"to_sun": to_sun, "sun": sun, "ambient": ambient, "horizon": horizon, "zenith": zenith}
+
+
+def drive(rng: np.random.Generator, site: Site) -> Cameras:
+    """From a car in the ego lane of a street, at its safe speed, 1.2 to 1.8 m high, looking ahead or a little aside."""
+    speed = ego_speed(site.seed, site.index, site.held_out)
+    x = rng.uniform(-2, 2) + speed * np.arange(site.clip.frames) / site.clip.fps
+    eye = np.stack([x, 0.05 * np.sin(0.3 * x), rng.uniform(1.2, 1.8) + 0 * x], -1)
+    aside = math.radians(rng.normal(0, 6))
+    gaze = np.array([10 * math.cos(aside), 10 * math.sin(aside), rng.uniform(-1.2, 0.2)])
+    return aim(rng, site, eye, eye + gaze, float(rng.uniform(45, 75)))
+
+
+def drive_rig(rng: np.random.Generator, site: Site) -> Cameras:
+    """Three or six cameras around a driving car."""
+    count = int(rng.choice([3, 6]))
+    return fan(drive(rng, site), count, 60.0 if count == 3 else 150.0)
+
+
+def stroll(rng: np.random.Generator, site: Site) -> Cameras:
+    """Along a street at walking pace, looking ahead or across it."""
+    pace, heading = rng.uniform(0.8, 2.0), rng.choice([0.0, math.pi])
+    x = rng.uniform(2, 30) + pace * math.cos(heading) * np.arange(site.clip.frames) / site.clip.fps
+    eye = np.stack([x, rng.uniform(-0.8, 0.8) + 0 * x, 1.6 + 0.02 * np.sin(6 * x)], -1)
+    aside = heading + math.radians(rng.uniform(-70, 70))
+    gaze = np.array([8 * math.cos(aside), 8 * math.sin(aside), rng.uniform(-0.5, 1.0)])
+    return aim(rng, site, eye, eye + gaze, float(rng.uniform(45, 80)))
+
+
+CAMERAS: tuple[tuple[CameraStyle, float], ...] = ((drive, 0.55), (drive_rig, 0.25), (stroll, 0.2))

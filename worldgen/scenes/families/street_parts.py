@@ -1,10 +1,10 @@
-"""What stands and drives in a street, put together from primitives: each function adds one thing to a `Builder`."""
+"""Things that stand and move in a street, put together from primitives: each function adds the parts of one thing."""
 
 import math
 
 import numpy as np
 
-from worldgen.scenes.families import materials as looks
+from worldgen.scenes.families import materials
 from worldgen.scenes.families.builder import Thing, plain, texture
 from worldgen.scenes.shapes import Shape
 from worldgen.scenes.textures import Pattern
@@ -15,7 +15,7 @@ _WHEEL = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])  # a cylinder's axis
 def car(rng: np.random.Generator, thing: Thing, lights: float) -> None:
     """A car of U(3.8, 4.8) m: body, cabin of glass, wheels and lights."""
     length, width, height = rng.uniform(1.9, 2.4), rng.uniform(0.85, 0.95), rng.uniform(0.26, 0.34)
-    paint = plain(looks.color(rng, 0.5, 0.1, 0.95) if rng.random() < 0.7 else np.full(3, rng.uniform(0.02, 0.8)))
+    paint = plain(materials.color(rng, 0.5, 0.1, 0.95) if rng.random() < 0.7 else np.full(3, rng.uniform(0.02, 0.8)))
     glass = plain(np.array([0.02, 0.025, 0.03]))
     shiny = {"gloss": 0.35, "shine": 40.0}
     thing.put(Shape.SUPERQUADRIC, (0, 0, 0.32 + height), (length, width, height), paint, form=(0.25, 0.2), **shiny)
@@ -43,9 +43,9 @@ def _wheels(thing: Thing, reach: float, width: float, radius: float) -> None:
 def truck(rng: np.random.Generator, thing: Thing, lights: float) -> None:
     """A van or lorry: a cab and a box behind it."""
     length, height = rng.uniform(1.6, 3.2), rng.uniform(0.9, 1.4)
-    a, b = looks.pair(rng, 0.4)
+    a, b = materials.pair(rng, 0.4)
     side = plain(a, 0.04) if rng.random() < 0.5 else texture(Pattern.GLYPHS, a, b, (1.5, 1.5, 1.8), sharpness=8.0)
-    cab = plain(looks.color(rng, 0.5, 0.2, 0.95))
+    cab = plain(materials.color(rng, 0.5, 0.2, 0.95))
     thing.put(Shape.BOX, (-0.7, 0, 0.5 + height), (length, 1.1, height), side)
     thing.put(Shape.SUPERQUADRIC, (length + 0.1, 0, 1.15), (0.75, 1.05, 0.85), cab, form=(0.25, 0.25), gloss=0.3)
     thing.put(Shape.BOX, (length + 0.45, 0, 1.5), (0.42, 0.95, 0.3), plain(np.array([0.02, 0.03, 0.03])), gloss=0.4)
@@ -56,9 +56,9 @@ def truck(rng: np.random.Generator, thing: Thing, lights: float) -> None:
 
 
 def pedestrian(rng: np.random.Generator, thing: Thing) -> None:
-    """Somebody walking: two legs, a coat and a head."""
+    """A pedestrian walking: two legs, a coat and a head."""
     tall = rng.uniform(0.85, 1.05)
-    coat, trousers = plain(looks.color(rng, 0.5, 0.1, 0.9), 0.1), plain(looks.color(rng, 0.2, 0.05, 0.5))
+    coat, trousers = plain(materials.color(rng, 0.5, 0.1, 0.9), 0.1), plain(materials.color(rng, 0.2, 0.05, 0.5))
     skin = plain(np.array([0.75, 0.5, 0.38]) * rng.uniform(0.25, 1.0))
     for side in (-1, 1):
         lean = side * rng.uniform(0.15, 0.35)
@@ -72,16 +72,16 @@ def pedestrian(rng: np.random.Generator, thing: Thing) -> None:
 def tree(rng: np.random.Generator, thing: Thing) -> None:
     """A trunk under one to three crowns, or a fir."""
     trunk = texture(Pattern.NOISE, (0.12, 0.07, 0.04), (0.3, 0.2, 0.12), (0.05, 0.05, 0.4), sharpness=3.0)
-    height, look = rng.uniform(1.0, 1.9), looks.leaves(rng, rng.uniform(0.3, 0.7))
+    height, leaves = rng.uniform(1.0, 1.9), materials.leaves(rng, rng.uniform(0.3, 0.7))
     thing.put(Shape.CYLINDER, (0, 0, height), (0.12, 0.12, height), trunk)
     if rng.random() < 0.25:
         for n in range(2):
-            thing.put(Shape.CONE, (0, 0, height + 0.6 + 1.3 * n), (1.2 - 0.4 * n, 1.2 - 0.4 * n, 1.1), look)
+            thing.put(Shape.CONE, (0, 0, height + 0.6 + 1.3 * n), (1.2 - 0.4 * n, 1.2 - 0.4 * n, 1.1), leaves)
         return
     for _ in range(rng.integers(1, 4)):
         offset = rng.normal(0, 0.4, 2)
         size = rng.uniform(0.8, 1.5) * rng.uniform(0.8, 1.2, 3)
-        thing.put(Shape.BALL, (*offset, 2 * height + rng.uniform(0.2, 1.2)), tuple(size), look)
+        thing.put(Shape.BALL, (*offset, 2 * height + rng.uniform(0.2, 1.2)), tuple(size), leaves)
 
 
 def street_lamp(rng: np.random.Generator, thing: Thing, lit: bool) -> None:
@@ -112,19 +112,19 @@ def traffic_light(rng: np.random.Generator, thing: Thing) -> None:
 def sign(rng: np.random.Generator, thing: Thing) -> None:
     """A post with a round, square or wide sign, facing its front."""
     thing.put(Shape.CYLINDER, (0, 0, 1.1), (0.03, 0.03, 1.1), plain(np.full(3, 0.35)))
-    a = looks.from_hsv(rng.choice([0.0, 0.6, 0.35, 0.13]), 0.85, 0.8)
+    a = materials.from_hsv(rng.choice([0.0, 0.6, 0.35, 0.13]), 0.85, 0.8)
     kind = rng.random()
-    look = texture(Pattern.GLYPHS, a, (0.85, 0.85, 0.85), 0.4, sharpness=8.0, phase=tuple(rng.uniform(0, 6, 3)))
+    face = texture(Pattern.GLYPHS, a, (0.85, 0.85, 0.85), 0.4, sharpness=8.0, phase=tuple(rng.uniform(0, 6, 3)))
     if kind < 0.5:
-        thing.put(Shape.CYLINDER, (0.04, 0, 2.4), (0.32, 0.32, 0.015), look,
+        thing.put(Shape.CYLINDER, (0.04, 0, 2.4), (0.32, 0.32, 0.015), face,
                   rotation=np.array([[0, 0, 1.0], [0, 1.0, 0], [-1.0, 0, 0]]))  # fmt: skip
     else:
-        thing.put(Shape.BOX, (0.04, 0, 2.5), (0.015, rng.uniform(0.3, 0.8), 0.3), look)
+        thing.put(Shape.BOX, (0.04, 0, 2.5), (0.015, rng.uniform(0.3, 0.8), 0.3), face)
 
 
 def building(rng: np.random.Generator, thing: Thing, size: np.ndarray, night: bool) -> None:
     """A house of half extents `size`, its front to its x: a facade of windows, a plinth, a roof."""
-    base = looks.from_hsv(rng.uniform(0, 0.14), rng.uniform(0.05, 0.5), rng.uniform(0.35, 0.9))
+    base = materials.from_hsv(rng.uniform(0, 0.14), rng.uniform(0.05, 0.5), rng.uniform(0.35, 0.9))
     glass = np.array([0.5, 0.4, 0.2]) * rng.uniform(0.2, 1.4) if night else np.array([0.06, 0.08, 0.11])
     window = np.array([rng.uniform(1.3, 2.6), rng.uniform(1.3, 2.6), rng.uniform(2.2, 3.2)])
     facade = texture(
@@ -134,7 +134,7 @@ def building(rng: np.random.Generator, thing: Thing, size: np.ndarray, night: bo
     x, y, z = size
     thing.put(Shape.BOX, (0, 0, z), (x, y, z), facade, glow=0.5 if night else 0.0)
     thing.put(Shape.BOX, (0, 0, 0.4), (x + 0.06, y + 0.06, 0.4), plain(base * 0.5, 0.1))
-    roof = plain(looks.from_hsv(rng.uniform(0, 0.08), rng.uniform(0.1, 0.6), rng.uniform(0.2, 0.6)), 0.1)
+    roof = plain(materials.from_hsv(rng.uniform(0, 0.08), rng.uniform(0.1, 0.6), rng.uniform(0.2, 0.6)), 0.1)
     if rng.random() < 0.4:
         thing.put(Shape.BOX, (0, 0, 2 * z + 0.15), (x + 0.2, y + 0.2, 0.15), roof)
     elif z < 5:

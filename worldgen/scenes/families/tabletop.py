@@ -7,6 +7,7 @@ objects    2 to 4 of ball, box, cylinder, cone; half extents U(0.26, 0.5) m time
 textures   objects: 55% plain, else stripes, checks or blotches of period U(0.25, 0.75) m; ground: 40% plain, periods
            U(0.8, 2.2) m; random hues, one muted pair for the ground
 light      sun U(25, 70) degrees high at any azimuth; sky from a pale horizon to a colored zenith
+cameras    arcs 60%, inward views 40%; in training and in the orbit evaluation `viewpoints.ring`
 """
 
 import math
@@ -17,13 +18,16 @@ from torch import Tensor
 
 from geometry.rotation.transforms import rotation_about
 from worldgen.runtime.rng import Stream, scene_numbers, uniform
-from worldgen.scenes.captions import captions
+from worldgen.scenes.cameras.sampling import CameraStyle, arc, inward
+from worldgen.scenes.captions import scene_captions
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.motion import Motion
 from worldgen.scenes.scene import Light, Materials, Scene
 from worldgen.scenes.shapes import Shape, reach_below
 from worldgen.scenes.textures import Textures
 
+NUMBER = 0
+CAMERAS: tuple[tuple[CameraStyle, float], ...] = ((arc, 0.6), (inward, 0.4))
 _SLOTS = 4
 _TRIES = 12
 _HAZE_M = 14.0  # over which the ground fades into the horizon; keeps its far texture from aliasing
@@ -40,7 +44,7 @@ def tabletop(seed: int, indices: list[int], held_out: bool = False) -> Scene:
     """
     scene_numbers(indices)
     domain = Stream.HELD_OUT_SCENES if held_out else Stream.TRAINING_SCENES
-    u = torch.stack([uniform(domain, seed, (index,), (_NUMBERS,)) for index in indices])
+    u = torch.stack([uniform(domain, seed, (index, NUMBER), (_NUMBERS,)) for index in indices])
     per_object, per_texture, rest = u.split([_SLOTS * _PER_OBJECT, (_SLOTS + 1) * _PER_TEXTURE, 16], -1)
     per_object = per_object.unflatten(-1, (_SLOTS, _PER_OBJECT))
 
@@ -72,7 +76,7 @@ def tabletop(seed: int, indices: list[int], held_out: bool = False) -> Scene:
         owner=torch.zeros(batch, 0, dtype=torch.long),
         lines=torch.zeros(batch, 0, 2, 3),
     )
-    return replace(scene, captions=captions(scene, ["on a table"] * batch))
+    return replace(scene, captions=scene_captions(scene, ["on a table"] * batch))
 
 
 def _rotations(u: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ solids    6 to 16 of all closed-form shapes with random forms; half extents of o
           axis, turned at random; centers normal about the origin (0.8 m), floating and intersecting as they come
 meshes    with a chance of 40% a random terrain of 1.5 to 5 m below, 30% a random spiky polyhedron
 ground    50% an endless floor 0.8 to 1.6 m below; else nothing but sky
-looks     any pattern of `looks.anything`, vivid; 40% glossy
+material  any pattern of `materials.anything`, vivid; 40% glossy
 light     sun U(20, 80) degrees high, ambient U(0.25, 0.6); 30% have a lamp
 motion    30% of the scenes: each solid travels up to 0.6 m and turns up to a radian in two seconds, at its own time
+cameras   arcs 40%, inward views 35%, dollies 25%
 """
 
 import math
@@ -16,21 +17,23 @@ from dataclasses import replace
 import numpy as np
 
 from worldgen.runtime.rng import scene_numbers, scene_stream
-from worldgen.scenes.captions import captions
+from worldgen.scenes.cameras.sampling import CameraStyle, arc, dolly, inward
+from worldgen.scenes.captions import scene_captions
 from worldgen.scenes.classes import SemanticClass
-from worldgen.scenes.families import materials as looks
+from worldgen.scenes.families import materials
 from worldgen.scenes.families.builder import Builder, height_field
 from worldgen.scenes.scene import Scene, stack
 from worldgen.scenes.shapes import Shape
 
-FAMILY = 4
+NUMBER = 4
+CAMERAS: tuple[tuple[CameraStyle, float], ...] = ((arc, 0.4), (inward, 0.35), (dolly, 0.25))
 _SHAPES = (Shape.BALL, Shape.BOX, Shape.BOX, Shape.CYLINDER, Shape.CONE, Shape.CAPSULE, Shape.TORUS, Shape.SUPERQUADRIC)
 _MOMENTS = np.linspace(0, 2, 9).astype(np.float32)
 
 
 def texture_soup(seed: int, indices: list[int], held_out: bool = False) -> Scene:
     """The scenes of the given numbers in the endless series of a seed. Raises InputError for a negative number."""
-    return stack([_one(scene_stream(seed, index, FAMILY, held_out)) for index in scene_numbers(indices)])
+    return stack([_one(scene_stream(seed, index, NUMBER, held_out)) for index in scene_numbers(indices)])
 
 
 def _one(rng: np.random.Generator) -> Scene:
@@ -40,25 +43,27 @@ def _one(rng: np.random.Generator) -> Scene:
         _solid(rng, build, moving)
     floor = -rng.uniform(0.8, 1.6)
     if rng.random() < 0.5:
-        look = looks.anything(rng, 2.0, 0.3, flat=True)
-        build.add(Shape.PLANE, (0, 0, floor), (1, 1, 1), look, semantic=SemanticClass.GROUND, haze_m=30.0)
+        ground = materials.anything(rng, 2.0, 0.3, flat=True)
+        build.add(Shape.PLANE, (0, 0, floor), (1, 1, 1), ground, semantic=SemanticClass.GROUND, haze_m=30.0)
     if rng.random() < 0.4:
         heights = rng.uniform(0, rng.uniform(0.1, 0.7), (9, 9))
         side = rng.uniform(1.5, 5)
-        build.mesh(height_field(heights, (side, side)), (0, 0, floor), looks.anything(rng, 1.0), instance=build.thing())
+        build.mesh(
+            height_field(heights, (side, side)), (0, 0, floor), materials.anything(rng, 1.0), instance=build.thing()
+        )
     if rng.random() < 0.3:
         triangles = spikes(rng, rng.uniform(0.3, 0.7))
-        build.mesh(triangles, rng.normal(0, 0.7, 3), looks.anything(rng, 0.5), instance=build.thing())
+        build.mesh(triangles, rng.normal(0, 0.7, 3), materials.anything(rng, 0.5), instance=build.thing())
     if rng.random() < 0.3:
         build.lamp(
-            rng.normal(0, 1.5, 3) + np.array([0, 0, 1.5]), rng.uniform(0.3, 1.2) * looks.color(rng, 0.3, 0.7, 1.0)
+            rng.normal(0, 1.5, 3) + np.array([0, 0, 1.5]), rng.uniform(0.3, 1.2) * materials.color(rng, 0.3, 0.7, 1.0)
         )
     azimuth, elevation = rng.uniform(0, 2 * math.pi), math.radians(rng.uniform(20, 80))
     to_sun = (math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation), math.sin(elevation))
-    horizon, zenith = looks.sky(rng)
+    horizon, zenith = materials.sky(rng)
     ambient = rng.uniform(0.25, 0.6) * (0.85 + 0.15 * zenith / zenith.max())
     scene = build.scene(to_sun, rng.uniform(0.4, 1.1) * np.array([1, 0.97, 0.9]), ambient, horizon, zenith)
-    return replace(scene, captions=captions(scene, ["floating together"]))
+    return replace(scene, captions=scene_captions(scene, ["floating together"]))
 
 
 def _solid(rng: np.random.Generator, build: Builder, moving: bool) -> None:
@@ -69,7 +74,7 @@ def _solid(rng: np.random.Generator, build: Builder, moving: bool) -> None:
         form = rng.uniform(0.15, 0.45, 2)
         size[:2] = size[:2].mean()
         size[2] = form[0] * size[0]
-    center, turn = rng.normal(0, 0.8, 3), looks.turned_axes(rng)
+    center, turn = rng.normal(0, 0.8, 3), materials.turned_axes(rng)
     turn = turn * np.sign(np.linalg.det(turn))
     if moving:
         share = ease(_MOMENTS, rng.uniform(0, 1), rng.uniform(0.6, 1.2))[:, None]
@@ -77,7 +82,7 @@ def _solid(rng: np.random.Generator, build: Builder, moving: bool) -> None:
         turn = np.stack([_about(rng_axis, angle) @ turn for rng_axis, angle in _turns(rng, share[:, 0])])
     glossy = rng.random() < 0.4
     build.add(
-        kind, center, size, looks.anything(rng, float(2 * size.max()), 0.6), rotation=turn, form=form,
+        kind, center, size, materials.anything(rng, float(2 * size.max()), 0.6), rotation=turn, form=form,
         instance=build.thing(), gloss=rng.uniform(0.05, 0.5) if glossy else 0.0, shine=2 ** rng.uniform(2, 7),
     )  # fmt: skip
 

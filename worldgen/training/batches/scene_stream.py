@@ -16,10 +16,10 @@ from worldgen.core.clip import Clip
 from worldgen.data import Shards
 from worldgen.runtime.rng import Stream, stream
 from worldgen.scenes.cameras.random_lenses import with_lenses
-from worldgen.scenes.cameras.sampling import Shot, views
+from worldgen.scenes.cameras.sampling import ClipSpec
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
-from worldgen.scenes.families.family import draw
-from worldgen.scenes.layout import layout
+from worldgen.scenes.families.family import draw, views
+from worldgen.scenes.layout import scene_layout
 from worldgen.scenes.rendering.renderer import TRUTHS, render
 from worldgen.training.config.run import RunConfig
 from worldgen.training.config.train import TrainingStage
@@ -122,14 +122,14 @@ class SceneStream:
         if name == "tabletop":
             cameras = draw_cameras(self.config, numbers, size)
         else:
-            cameras = views(name, scene, data.seed, numbers, False, Shot(data.views, data.fps, (size, size)))
+            cameras = views(name, scene, data.seed, numbers, False, ClipSpec(data.views, data.fps, (size, size)))
         cameras = with_lenses(cameras, data.seed, numbers, data.lenses)
         scene, cameras = scene.to(self.device), cameras.to(self.device)
         captions = scene.captions or ("",) * len(numbers)
         codec = self.config.model.codec
         wanted = {name for name in codec.extra if name in TRUTHS} | ({"classes"} if codec.layout else set())
         clip = render(scene, cameras, data.supersample, tuple(sorted(wanted)))
-        drawn = layout(scene, cameras, clip.classes) if codec.layout else None
+        drawn = scene_layout(scene, cameras, clip.classes) if codec.layout else None
         maps = {name: value for name, value in clip.maps().items() if name in codec.extra}
         return Clip(clip.rgb, clip.depth, clip.cameras, layout=drawn).with_maps(maps), captions
 

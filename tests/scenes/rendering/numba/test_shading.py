@@ -9,8 +9,8 @@ from benchmarks.scenes import around, random_scene
 from geometry.camera.cameras import Cameras
 from geometry.optional import has_numba
 from worldgen.scenes.cameras.random_lenses import bulged, fisheye
-from worldgen.scenes.cameras.sampling import Shot, views
-from worldgen.scenes.families.family import FAMILIES, draw
+from worldgen.scenes.cameras.sampling import ClipSpec
+from worldgen.scenes.families.family import FAMILIES, draw, views
 from worldgen.scenes.rendering.renderer import TRUTHS, numba_can_render, render
 from worldgen.scenes.shapes import Shape
 
@@ -25,13 +25,13 @@ def test_compiled_images_and_truths_equal_torchs(name, monkeypatch) -> None:
         scene, cameras = random_scene([SOLID[n % len(SOLID)] for n in range(24)], terrain=True), around(3, 40)
     elif name == "lenses":  # a pinhole and two lenses, of which numba knows no projection
         scene, truths = draw("street", 3, [0, 1]), ("normals", "classes", "scene_flow")
-        pinholes = views("street", scene, 3, [0, 1], False, Shot(3, 4.0, (40, 40)))
+        pinholes = views("street", scene, 3, [0, 1], False, ClipSpec(3, 4.0, (40, 40)))
         bent = [lens(np.random.default_rng(0), pinholes[1, :1]) for lens in (fisheye, bulged)]
         cameras = Cameras.cat([pinholes[0], *bent, pinholes[1, 2:]]).reshape(2, 3)
         assert numba_can_render(scene, cameras, truths) and not numba_can_render(scene, cameras, TRUTHS)
     else:
         scene = draw(name, 3, [0, 1])
-        cameras = views(name, scene, 3, [0, 1], False, Shot(3, 4.0, (40, 40)))
+        cameras = views(name, scene, 3, [0, 1], False, ClipSpec(3, 4.0, (40, 40)))
     fast = render(scene, cameras, 2, truths).maps()
     monkeypatch.setattr(sys.modules["worldgen.scenes.rendering.renderer"], "numba_can_render", lambda *_: False)
     reference = render(scene, cameras, 2, truths).maps()
