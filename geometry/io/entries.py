@@ -1,6 +1,6 @@
-"""Checked values from files: what a reader of JSON needs to turn entries into numbers, poses and paths.
+"""Checked values of JSON files: entries as numbers, poses, intrinsics and paths.
 
-All take `where`, the file and place for the error, and raise InputError.
+All functions take `where`, the file and place that an error begins with, and raise InputError.
 """
 
 import json
@@ -13,19 +13,18 @@ import torch
 
 from geometry.errors import InputError
 from geometry.io.files import read_json
-from geometry.io.images import image_hw
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz
 from geometry.rotation.transforms import rigid
 from geometry.shapes import Float
 
-_MENDABLE, _EXACT = 1e-2, 1e-5
+_MENDABLE, _EXACT = 1e-2, 1e-5  # errors of rotations: up to the first they are corrected, up to the second kept
 _SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")
 
 
 def json_keys(path: Path) -> tuple[frozenset[str], frozenset[str]]:
-    """The keys of a JSON file's object, and those of the first of its "frames"; none where there is nothing like it.
+    """The keys of a JSON file's object, and those of the first of its "frames"; empty where there is no such thing.
 
-    Tells formats apart that share the suffix .json. The last file's keys are remembered, since each format asks.
+    Tells formats apart that share the suffix .json. The keys of the last file are cached, since each format asks.
     """
     if path.suffix != ".json" or not path.is_file():
         return frozenset(), frozenset()
@@ -51,6 +50,23 @@ def entry(meta: Any, key: str, kind: type, where: str) -> Any:
     return meta[key]
 
 
+def number(value: Any, where: str) -> float:
+    """A finite number; true, false and text do not count."""
+    try:
+        found = math.nan if isinstance(value, bool | str) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise InputError(f"{where}: {shown(value)}; expected a finite number")
+    return found
+
+
+def shown(value: Any) -> str:
+    """A value from a file, short enough for one line."""
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
 def rigid_rows(rows: Any, where: str) -> Float[torch.Tensor, "4 4"]:
     """A 3x4 or 4x4 list of rows as a rigid motion in float64."""
     if not isinstance(rows, list) or len(rows) not in (3, 4) or any(not isinstance(r, list) for r in rows):
@@ -73,47 +89,8 @@ def rigid_rows(rows: Any, where: str) -> Float[torch.Tensor, "4 4"]:
     return torch.cat([matrix[:3], bottom[None]])
 
 
-def inside(root: Path, name: str, where: str) -> Path | None:
-    """The file of that name, with a suffix added where needed; None when missing; an error when outside `root`."""
-    try:
-        for suffix in _SUFFIXES:
-            candidate = (root / (name + suffix)).resolve()
-            if not candidate.is_relative_to(root):
-                raise InputError(f"{where}: a path out of the file's folder; expected one below {root}")
-            if candidate.is_file():
-                return candidate
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{where}: not a usable file name; expected the name of an image") from error
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{where}: not a usable file name; expected the name of an image") from error
-    return None
-
-
-def size_mismatch(path: str, actual: tuple[int, int], stated: tuple[int, int]) -> str:
-    """The message for an image of another size than its capture says."""
-    return f"{path}: image of {actual[1]}x{actual[0]} pixels; expected {stated[1]}x{stated[0]} as its file states"
-
-
-def number(value: Any, where: str) -> float:
-    try:
-        found = math.nan if isinstance(value, bool | str) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        found = math.nan
-    if not math.isfinite(found):
-        raise InputError(f"{where}: {shown(value)}; expected a finite number")
-    return found
-
-
-def shown(value: Any) -> str:
-    """A value from a file, short enough for one line."""
-    text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
 def motion_from_quaternion(wxyz: Any, translation: Any, where: str) -> Float[torch.Tensor, "4 4"]:
-    """A rigid motion from lists of 4 and 3 numbers."""
+    """A rigid motion, float64, from lists of 4 and 3 numbers."""
     values = []
     for given, count in ((wxyz, 4), (translation, 3)):
         if not isinstance(given, list) or len(given) != count:
@@ -124,23 +101,41 @@ def motion_from_quaternion(wxyz: Any, translation: Any, where: str) -> Float[tor
     return rigid(matrix_from_quaternion_wxyz(values[0] / values[0].norm()), values[1])
 
 
-def opencv_intrinsics(rows: Any, where: str) -> Float[torch.Tensor, "3 3"]:
-    """Intrinsics with the image's corner at (0, 0), from ones that have the first pixel's center there."""
+def intrinsics_rows(rows: Any, where: str) -> Float[torch.Tensor, "3 3"]:
+    """A 3x3 list of rows as intrinsics in float64, wherever they have the first pixel's center."""
     if not isinstance(rows, list) or len(rows) != 3 or any(not isinstance(r, list) or len(r) != 3 for r in rows):
-        raise InputError(f"{where}: intrinsics {shown(rows)}; expected 3x3 numbers")
+        raise InputError(f"{where} {shown(rows)}; expected 3x3 numbers")
     K = torch.tensor([[number(value, where) for value in row] for row in rows], dtype=torch.float64)
     if not (K[0, 0] > 0 and K[1, 1] > 0 and K[2].tolist() == [0, 0, 1]):
-        raise InputError(f"{where}: intrinsics {shown(rows)}; expected focal lengths above 0 and a last row 0 0 1")
+        raise InputError(f"{where} {shown(rows)}; expected focal lengths above 0 and a last row 0 0 1")
+    return K
+
+
+def opencv_intrinsics(rows: Any, where: str) -> Float[torch.Tensor, "3 3"]:
+    """Intrinsics with the image's corner at (0, 0), from ones that have the first pixel's center there."""
+    K = intrinsics_rows(rows, f"{where}: intrinsics")
     K[:2, 2] += 0.5
     return K
 
 
-def sized_image(root: Path, name: Any, hw: tuple[Any, Any], where: str) -> tuple[Path, tuple[int, int]]:
-    """The path and size of the image of that name below `root`, which must have the stated height and width."""
-    path = inside(root.resolve(), str(name), where)
-    if path is None:
-        raise InputError(f"{where}: no such image; expected {shown(name)} in {root}")
-    actual = image_hw(path, upright=False)
-    if (number(hw[0], where), number(hw[1], where)) != actual:
-        raise InputError(f"{where}: {size_mismatch(str(path), actual, (int(hw[0]), int(hw[1])))}")
-    return path, actual
+def confined(root: Path, name: str, where: str) -> Path:
+    """The path of that name below the resolved folder `root`, links followed; an error when it is outside."""
+    try:
+        found = (root / name).resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{where}: not a usable file name; expected the name of a file") from error
+    if not found.is_relative_to(root):
+        raise InputError(f"{where}: a path out of the file's folder; expected one below {root}")
+    return found
+
+
+def inside(root: Path, name: str, where: str) -> Path | None:
+    """The file of that name, with a suffix of images added where needed; None when missing; confined to `root`."""
+    for suffix in _SUFFIXES:
+        candidate = confined(root, name + suffix, where)
+        try:
+            if candidate.is_file():
+                return candidate
+        except OSError as error:
+            raise InputError(f"{where}: not a usable file name; expected the name of a file") from error
+    return None

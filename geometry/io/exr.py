@@ -1,4 +1,4 @@
-"""OpenEXR: color in linear light and z-depth in metres as floats, exactly (the `[exr]` extra).
+"""OpenEXR: color in linear light and z-depth in metres as floats, losslessly (the `[exr]` extra).
 
 Channels R, G, B are linear light with the primaries of sRGB, Z is z-depth: 0 = unknown, inf = sky.
 """
@@ -23,9 +23,15 @@ def write_exr(
     rgb: Float[torch.Tensor, "3 h w"] | None = None,
     depth: Float[torch.Tensor, "1 h2 w2"] | None = None,
 ) -> None:
-    """Write an image (sRGB, values above 1 as they are), a depth map, or both, as 32-bit floats, losslessly.
+    """Write an image, a depth map, or both, as 32-bit floats.
 
-    Raises InputError for neither, different sizes, NaN, infinite colors, negative depth, and without OpenEXR.
+    Args:
+        path: the file.
+        rgb: sRGB; values above 1 stay as they are.
+        depth: z in metres, 0 = unknown, inf = sky, of the same size.
+
+    Raises:
+        InputError: neither is given, sizes differ, NaN, Inf in colors, negative depth, or OpenEXR is missing.
     """
     path = Path(path)
     exr = _openexr()
@@ -56,11 +62,18 @@ def write_exr(
 def read_exr(
     path: Path | str, max_side: int = 16384
 ) -> tuple[Float[torch.Tensor, "3 h w"] | None, Float[torch.Tensor, "1 h w"] | None]:
-    """The image (sRGB) and the depth map of a file, float32; None for what it does not hold.
+    """Read an image and a depth map: channels R, G, B, or Y alone as gray; Z for depth.
 
-    Channels R, G, B, or Y alone as gray; Z for depth. Half and 32-bit floats, one part of scan lines or tiles.
-    Raises InputError for a file that is missing, damaged, larger than `max_side`, subsampled, without these channels,
-    with NaN, infinite colors or negative depth, and without OpenEXR.
+    Args:
+        path: half or 32-bit floats, one part of scan lines or tiles.
+        max_side: limit of height and width.
+
+    Returns:
+        The image (sRGB) and the depth map (z in metres, 0 = unknown, inf = sky), float32; None for what is not there.
+
+    Raises:
+        InputError: the file is missing, damaged, larger than `max_side`, subsampled or without these channels; NaN, Inf
+            in colors, negative depth, or OpenEXR is missing.
     """
     path = Path(path)
     exr = _openexr()
@@ -76,20 +89,22 @@ def read_exr(
     except InputError:
         raise
     except Exception as error:  # a decoder can raise nearly anything on a broken file
-        raise InputError(f"{path}: damaged or no OpenEXR image; expected one part of scan lines or tiles") from error
+        raise InputError(
+            f"{path}: damaged, or not an OpenEXR image; expected one part of scan lines or tiles"
+        ) from error
     colors = [name for name in ("RGB" if "R" in layers else "YYY") if name in layers]
     found = [*colors, *(["Z"] if "Z" in layers else [])]
     if not found or len(colors) not in (0, 3):
         raise InputError(f"{path}: channels {', '.join(sorted(layers))[:60]}; expected R, G, B or Y, and Z for depth")
     if any(layers[name].shape != (height, width) or layers[name].dtype.kind != "f" for name in found):
-        raise InputError(f"{path}: channels of whole numbers or of fewer pixels; expected floats for each pixel")
+        raise InputError(f"{path}: channels of integers or of fewer pixels; expected a float for each pixel")
     tensors = [torch.from_numpy(layers[name].astype(np.float32)) for name in found]
     rgb = srgb_from_linear(torch.stack(tensors[:3])) if colors else None
     depth = tensors[-1][None] if "Z" in layers else None
     if rgb is not None and not bool(rgb.isfinite().all()):
         raise InputError(f"{path}: colors with NaN or Inf; expected finite numbers")
     if depth is not None and not bool((depth >= 0).all()):
-        raise InputError(f"{path}: depth with negative numbers or NaN; expected metres, 0 = unknown, inf = sky")
+        raise InputError(f"{path}: depth with negative or NaN values; expected metres, 0 = unknown, inf = sky")
     return rgb, depth
 
 

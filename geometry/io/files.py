@@ -1,8 +1,10 @@
-"""Reading and writing whole files: sizes checked before reading, never a half-written file."""
+"""Whole files: sizes are checked before reading, and no half-written file is ever left behind."""
 
 import json
 import os
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,8 @@ from geometry.errors import InputError
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; it takes the place of `path` only when the block succeeds.
 
-    The folder is made if it is missing. The temporary name keeps the suffix, which some libraries choose a format by.
-    Raises InputError when the folder or the file cannot be written.
+    The folder is created if it is missing. The temporary name keeps the suffix, which some libraries choose a format
+    by. Raises InputError when the folder or the file cannot be written.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
@@ -33,6 +35,40 @@ def write_file(path: Path, data: bytes) -> None:
     """Write `data` as the whole content of `path`, atomically. Raises InputError when that is impossible."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files, by name, to a new or empty folder, which appears only when it is complete.
+
+    Raises InputError for a folder that is not empty or cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder}: not empty; expected a new or empty folder")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        try:
+            for name, data in files.items():
+                (beside / name).write_bytes(data)
+            if folder.exists():
+                folder.rmdir()
+            beside.chmod(0o755)
+            beside.rename(folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); expected a writable place") from error
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON values, finite numbers only, indented. Raises InputError as `write_file` does."""
+    write_file(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
+
+
+def exact_line(numbers: Iterable[float | int]) -> str:
+    """Numbers with a space between them, in as many digits as it takes to read them back unchanged."""
+    return " ".join(f"{value:.17g}" for value in numbers)
 
 
 def check_file(path: Path, expected: str, max_bytes: int = 2**40) -> None:
@@ -60,7 +96,7 @@ def read_file(path: Path, expected: str, max_bytes: int) -> bytes:
 
 
 def read_json(path: Path, expected: str, max_bytes: int = 50_000_000) -> Any:
-    """What the JSON file `path` holds. Raises InputError as `read_file` does, and for anything but JSON."""
+    """The value of a JSON file. Raises InputError as `read_file` does, and for anything but JSON."""
     data = read_file(path, expected, max_bytes)
     try:
         return json.loads(data)

@@ -1,7 +1,4 @@
-"""Images and depth maps in files.
-
-Color profiles embedded in images are not applied: numbers are taken as sRGB.
-"""
+"""Images and depth maps in files. Embedded color profiles are not applied: numbers are taken as sRGB."""
 
 import io
 import math
@@ -31,7 +28,7 @@ _SKY = 65535
 
 @contextmanager
 def _opened(path: Path, max_side: int = 16384) -> Iterator["Image.Image"]:
-    """The image behind `path` with its header read and its size checked.
+    """The image in `path`, its header read and its size checked.
 
     Whatever fails in the block is the file's fault: a decoder can raise nearly anything on a broken one.
     """
@@ -60,26 +57,34 @@ def _opened(path: Path, max_side: int = 16384) -> Iterator["Image.Image"]:
             raise InputError(f"{path}: truncated or corrupt image; expected a complete file") from error
 
 
-def _turned(image: "Image.Image") -> int:
-    """The EXIF orientation, 1 (as stored) to 8; 1 when the tag is absent or makes no sense."""
+def _orientation(image: "Image.Image") -> int:
+    """The EXIF orientation, 1 (as stored) to 8; 1 when the tag is absent or invalid."""
     orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
     return orientation if orientation in range(1, 9) else 1
 
 
 def read_image(path: Path | str, max_side: int = 16384, upright: bool = True) -> Float[torch.Tensor, "3 h w"]:
-    """The image in `path` as float32 sRGB in 0..1; the first frame of an animation.
+    """Read an image; the first frame of an animation.
 
-    Transparent pixels are shown over white, as a browser would. `upright` turns the image as its EXIF orientation
-    says, as every viewer does; posed images are read with upright=False, since calibration tools ignore the tag.
+    Transparent pixels are shown over white, as a browser would.
 
-    Raises InputError for a file that is missing, empty, truncated or no image, and for sides below 8 or above
-    `max_side` pixels, which the header tells before anything is decoded.
+    Args:
+        path: PNG, JPEG, WEBP, BMP, TIFF, GIF or PPM.
+        max_side: limit of height and width, which the header tells before anything is decoded.
+        upright: turn the image as its EXIF orientation says, as every viewer does. Posed images are read without, since
+            calibration tools ignore the tag.
+
+    Returns:
+        sRGB in 0..1, float32.
+
+    Raises:
+        InputError: the file is missing, empty, truncated or not an image, or has sides below 8 or above `max_side`.
     """
     path = Path(path)
     from PIL import Image, ImageOps
 
     with _opened(path, max_side) as image:
-        if upright and _turned(image) != 1:
+        if upright and _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
         if image.mode == "F":
             raise InputError(f"{path}: image of floating-point numbers; expected 8 or 16 bits per channel")
@@ -90,21 +95,39 @@ def read_image(path: Path | str, max_side: int = 16384, upright: bool = True) ->
             layer = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
         pixels = np.array(image.convert("RGB"))
-    return torch.from_numpy(pixels).movedim(-1, 0).contiguous().float() / 255
+    return _unit_range(pixels)
 
 
 def image_hw(path: Path | str, max_side: int = 16384, upright: bool = True) -> tuple[int, int]:
-    """Height and width in pixels of what `read_image` returns, from the file's header. Raises InputError likewise."""
+    """Height and width in pixels of what `read_image` returns, from the file's header.
+
+    Args:
+        path: as for `read_image`.
+        max_side: as for `read_image`.
+        upright: as for `read_image`.
+
+    Raises:
+        InputError: as `read_image` raises it.
+    """
     path = Path(path)
     with _opened(path, max_side) as image:
         width, height = image.size
-        return (width, height) if upright and _turned(image) >= 5 else (height, width)
+        return (width, height) if upright and _orientation(image) >= 5 else (height, width)
 
 
 def read_exif_fov(path: Path | str) -> float | None:
-    """The field of view over the shorter side in degrees, from the EXIF tag FocalLengthIn35mmVideo; None without it.
+    """The field of view over the shorter side, from the EXIF tag FocalLengthIn35mmFilm.
 
     The 35 mm equivalent compares diagonals (CIPA DCG-001): f_px = f_35 * image's diagonal / 43.27 mm.
+
+    Args:
+        path: an image.
+
+    Returns:
+        Degrees; None where the tag is absent or invalid.
+
+    Raises:
+        InputError: as `read_image` raises it.
     """
     path = Path(path)
     with _opened(path) as image:
@@ -120,9 +143,14 @@ def read_exif_fov(path: Path | str) -> float | None:
 
 
 def write_png(path: Path | str, rgb: Float[torch.Tensor, "3 h w"]) -> None:
-    """Write sRGB in 0..1 (clamped) as an 8-bit PNG. Equal images give equal bytes.
+    """Write an 8-bit PNG. Equal images give equal bytes.
 
-    Raises InputError for NaN or infinity.
+    Args:
+        path: the file.
+        rgb: sRGB in 0..1 (clamped).
+
+    Raises:
+        InputError: NaN or Inf.
     """
     path = Path(path)
     if not bool(rgb.isfinite().all()):
@@ -131,7 +159,7 @@ def write_png(path: Path | str, rgb: Float[torch.Tensor, "3 h w"]) -> None:
 
 
 def encode_png(rgb: Float[torch.Tensor, "3 h w"]) -> bytes:
-    """What `write_png` writes. Raises InputError for NaN or infinity."""
+    """What `write_png` writes. Raises InputError for NaN or Inf."""
     from PIL import Image
 
     if not bool(rgb.isfinite().all()):
@@ -143,47 +171,62 @@ def encode_png(rgb: Float[torch.Tensor, "3 h w"]) -> bytes:
 
 
 def decode_png(data: bytes, where: str) -> Float[torch.Tensor, "3 h w"]:
-    """The image that `encode_png` made. Raises InputError, naming `where`, for anything else."""
-    pixels = _decoded(data, "RGB", where)
-    return torch.from_numpy(pixels).movedim(-1, 0).contiguous().float() / 255
+    """The image that `encode_png` made. Raises InputError, beginning with `where`, for anything else."""
+    return _unit_range(_png_pixels(data, "RGB", where))
 
 
 def decode_texture(data: bytes, where: str, max_side: int = 8192) -> Float[torch.Tensor, "3 h w"]:
     """A PNG or JPEG of any size from 1x1 as sRGB in 0..1, as meshes have them: opacity is dropped.
 
-    Raises InputError, naming `where`, for anything else, and for sides above `max_side`, before anything is decoded.
+    Raises InputError, beginning with `where`, for anything else, and for sides above `max_side`, before anything is
+    decoded.
     """
+    with _decoding(data, ("PNG", "JPEG"), where) as image:
+        if max(image.size) > max_side:
+            raise InputError(
+                f"{where}: image of {image.width}x{image.height}; expected sides of at most {max_side} pixels"
+            )
+        return _unit_range(np.array(image.convert("RGB")))
+
+
+def _png_pixels(data: bytes, mode: str, where: str, max_side: int = 16384) -> np.ndarray:
+    with _decoding(data, ("PNG",), where) as image:
+        if max(image.size) > max_side or not image.mode.startswith(mode):
+            raise InputError(f"{where}: image of mode {image.mode}, {image.size}; expected {mode}")
+        return np.array(image)
+
+
+@contextmanager
+def _decoding(data: bytes, formats: tuple[str, ...], where: str) -> Iterator["Image.Image"]:
+    """The image in some bytes, its header read. Whatever fails in the block is the image's fault."""
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is `max_side`
-            with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
-                size = image.size
-                pixels = np.array(image.convert("RGB")) if max(size) <= max_side else None
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is the caller's
+            with Image.open(io.BytesIO(data), formats=formats) as image:
+                yield image
+    except InputError:
+        raise
     except Exception as error:  # a decoder can raise nearly anything
-        raise InputError(f"{where}: damaged image; expected a PNG or JPEG") from error
-    if pixels is None:
-        raise InputError(f"{where}: image of {size[0]}x{size[1]}; expected sides of at most {max_side} pixels")
+        raise InputError(f"{where}: damaged image; expected a {' or '.join(formats)}") from error
+
+
+def _unit_range(pixels: np.ndarray) -> Float[torch.Tensor, "3 h w"]:
+    """Pixels [h, w, 3] of 8 bits as sRGB in 0..1."""
     return torch.from_numpy(pixels).movedim(-1, 0).contiguous().float() / 255
 
 
-def _decoded(data: bytes, mode: str, where: str, max_side: int = 16384) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            if max(image.size) <= max_side and image.mode.startswith(mode):
-                return np.array(image)
-    except Exception as error:  # a decoder can raise nearly anything
-        raise InputError(f"{where}: damaged image; expected a PNG") from error
-    raise InputError(f"{where}: image of mode {image.mode}, {image.size}; expected {mode}")
-
-
 def depth_unit(depth: Float[torch.Tensor, "*b"]) -> float:
-    """Metres per unit for `write_depth_png`: 0.001 when every finite depth is below 65 m, else the smallest that fits.
+    """The unit for `write_depth_png`: 0.001 when every finite depth is below 65 m, else the smallest that fits.
 
     The smallest that fits puts the largest finite depth at 65534, the last number before the one that means sky.
+
+    Args:
+        depth: metres, 0 = unknown, inf = sky.
+
+    Returns:
+        Metres per unit.
     """
     finite = depth[depth.isfinite()]
     largest = float(finite.max()) if finite.numel() else 0.0
@@ -191,10 +234,17 @@ def depth_unit(depth: Float[torch.Tensor, "*b"]) -> float:
 
 
 def write_depth_png(path: Path | str, depth: Float[torch.Tensor, "1 h w"], metres_per_unit: float) -> None:
-    """Write z-depth in metres as a 16-bit PNG: 0 = unknown, 65535 = sky (inf), else depth / metres_per_unit rounded.
+    """Write depth as a 16-bit PNG: 0 = unknown, 65535 = sky (inf), else depth / metres_per_unit, rounded.
 
     Known depths below one unit are written as 1. The unit is not stored in the file: keep it beside.
-    Raises InputError for negative or NaN depth, a unit that is not positive, or a depth beyond 65534 units.
+
+    Args:
+        path: the file.
+        depth: z in metres.
+        metres_per_unit: more than 0; see `depth_unit`.
+
+    Raises:
+        InputError: negative or NaN depth, a unit that is not positive, or a depth beyond 65534 units.
     """
     path = Path(path)
     write_file(path, encode_depth_png(depth, metres_per_unit, f"{path}: "))
@@ -220,14 +270,23 @@ def encode_depth_png(depth: Float[torch.Tensor, "1 h w"], metres_per_unit: float
 
 
 def decode_depth_png(data: bytes, metres_per_unit: float, where: str) -> Float[torch.Tensor, "1 h w"]:
-    """The depth that `encode_depth_png` was given, to half a unit. Raises InputError, naming `where`, otherwise."""
-    return _metres(_decoded(data, "I", where), metres_per_unit)
+    """The depth that `encode_depth_png` was given, to half a unit. Raises InputError, beginning with `where`."""
+    return _metres(_png_pixels(data, "I", where), metres_per_unit)
 
 
 def read_depth_png(path: Path | str, metres_per_unit: float, max_side: int = 16384) -> Float[torch.Tensor, "1 h w"]:
-    """Depth in metres from a 16-bit gray PNG: 0 = unknown, 65535 -> inf (sky).
+    """Read depth from a 16-bit gray PNG: 0 = unknown, 65535 = sky.
 
-    Raises InputError as `read_image` does, and for an image that is not 16-bit gray or a unit that is not positive.
+    Args:
+        path: the file.
+        metres_per_unit: what it was written with.
+        max_side: limit of height and width.
+
+    Returns:
+        z in metres, float32; 0 = unknown, inf = sky.
+
+    Raises:
+        InputError: as `read_image` raises it, an image that is not 16-bit gray, or a unit that is not positive.
     """
     path = Path(path)
     if not (metres_per_unit > 0 and math.isfinite(metres_per_unit)):

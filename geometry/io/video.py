@@ -1,7 +1,8 @@
-"""MP4 files, with colors that survive the trip.
+"""MP4 files, with colors that survive the round trip.
 
-Written files are constant-rate yuv420p, converted with the BT.709 matrix to limited ("tv") range and tagged so. Chroma
-is sited at the left of each 2x2 block, as H.264 assumes. One thread and no B-frames: equal images give equal bytes.
+Written files have a constant frame rate and yuv420p, converted with the BT.709 matrix to limited ("tv") range and
+tagged so. Chroma is sited at the left of each 2x2 block, as H.264 assumes. One thread and no B-frames: equal frames
+give equal bytes.
 """
 
 import math
@@ -27,13 +28,17 @@ _MAX_SIDE = 16384
 def write_mp4(
     path: Path | str, rgb: Float[torch.Tensor, "f 3 h w"], fps: float, scale: int = 1, codec: str | None = None
 ) -> None:
-    """Write frames of sRGB in 0..1 (clamped) at `fps` frames per second.
+    """Write an MP4; odd sizes are padded to even ones by repeating the last row or column.
 
-    scale  repeats each pixel this often along both axes, so that small images can be looked at
-    codec  an encoder's name; by default libx264, or mpeg4 where that is missing
+    Args:
+        path: the file.
+        rgb: f frames, sRGB in 0..1 (clamped).
+        fps: frames per second.
+        scale: repeats each pixel this often along both axes, so that small frames can be looked at.
+        codec: an encoder's name; by default libx264, or mpeg4 where that is missing.
 
-    Odd sizes are padded to even by repeating the last row or column.
-    Raises InputError for no frames, NaN, a rate or scale that is not positive, or an encoder that is missing.
+    Raises:
+        InputError: no frames, NaN or Inf, a rate or scale that is not positive, or an encoder that is missing.
     """
     path = Path(path)
     from fractions import Fraction
@@ -42,7 +47,7 @@ def write_mp4(
 
     low, high = rgb.detach().aminmax() if len(rgb) else (rgb.new_tensor(math.nan),) * 2
     if not (low.isfinite() and high.isfinite()):
-        raise InputError(f"{path}: {len(rgb)} frames or NaN among them; expected at least one frame in 0..1")
+        raise InputError(f"{path}: {len(rgb)} frames, or NaN or Inf among them; expected at least one frame in 0..1")
     if not 0 < fps <= 1000 or scale < 1:
         raise InputError(f"{path}: {fps} frames per second at scale {scale}; expected fps in (0, 1000], scale >= 1")
     name = codec or ("libx264" if "libx264" in av.codecs_available else "mpeg4")
@@ -72,10 +77,19 @@ def write_mp4(
 
 
 def read_mp4(path: Path | str, max_frames: int = 4096) -> Float[torch.Tensor, "f 3 h w"]:
-    """All frames of the first video stream, sRGB in 0..1, turned upright where the file says how it was held.
+    """Read all frames of a video, turned upright where the file says how it was held.
 
     The matrix and range the file states are used; unspecified means BT.709 from 720 lines up, BT.601 below, tv range.
-    Raises InputError for a file that is missing, empty, no video, truncated, or of more than `max_frames` frames.
+
+    Args:
+        path: a video; its first video stream is read.
+        max_frames: limit of the number of frames.
+
+    Returns:
+        sRGB in 0..1, float32.
+
+    Raises:
+        InputError: the file is missing, empty, truncated, not a video, or has more frames.
     """
     path = Path(path)
     frames: list[torch.Tensor] = []
@@ -87,9 +101,17 @@ def read_mp4(path: Path | str, max_frames: int = 4096) -> Float[torch.Tensor, "f
 
 
 def video_times(path: Path, max_frames: int = 10**6) -> tuple[list[float], tuple[int, int]]:
-    """When each frame of a video is shown, in seconds from its first, and the height and width of the frames.
+    """When each frame of a video is shown, and the size of the frames.
 
-    Raises InputError as `read_mp4` does.
+    Args:
+        path: a video.
+        max_frames: limit of the number of frames.
+
+    Returns:
+        Seconds from the first frame, and (height, width) in pixels.
+
+    Raises:
+        InputError: as `read_mp4` raises it.
     """
     times: list[float] = []
     hw = (0, 0)
@@ -103,10 +125,17 @@ def video_times(path: Path, max_frames: int = 10**6) -> tuple[list[float], tuple
 
 
 def read_mp4_at(path: Path | str, times_s: Sequence[float]) -> list[Float[torch.Tensor, "3 h w"]]:
-    """The frames shown at given times, in seconds from the first one, in one pass over the video.
+    """Read the frames shown at given times, in one pass over the video.
 
-    The frame whose time is nearest is taken, and must lie within 0.1 s. Raises InputError otherwise, and as
-    `read_mp4` does.
+    Args:
+        path: a video.
+        times_s: seconds from the first frame; the frame whose time is nearest is taken.
+
+    Returns:
+        A frame for each time, sRGB in 0..1, float32.
+
+    Raises:
+        InputError: no frame within 0.1 s of a time, and as `read_mp4` raises it.
     """
     path = Path(path)
     if not all(math.isfinite(t) for t in times_s):
@@ -127,9 +156,9 @@ def read_mp4_at(path: Path | str, times_s: Sequence[float]) -> list[Float[torch.
 
 
 def _frames(path: Path) -> Iterator[tuple[float, "av.VideoFrame"]]:
-    """Decoded frames of the first video stream, with their times from the first one.
+    """Decoded frames of the first video stream, with their times in seconds from the first one.
 
-    Whatever the decoder raises is the file's fault; so is ending before as many frames as the file promises.
+    Whatever the decoder raises is the file's fault, and so is an end before the number of frames that the file states.
     """
     import av
 
@@ -170,7 +199,7 @@ def _rgb24(frame: "av.VideoFrame", path: Path) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _yuv420(rgb: Float[torch.Tensor, "3 h w"], scale: int) -> UInt8[torch.Tensor, "rows w2"]:
-    """One image as the planes Y, U, V one below the other (BT.709, 8 bits, limited range, chroma at the left)."""
+    """One frame as the planes Y, U, V one below the other (BT.709, 8 bits, limited range, chroma at the left)."""
     rgb = rgb.cpu()
     if scale > 1:
         rgb = rgb.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
@@ -178,7 +207,7 @@ def _yuv420(rgb: Float[torch.Tensor, "3 h w"], scale: int) -> UInt8[torch.Tensor
         rgb = torch.nn.functional.pad(rgb[None], (0, rgb.shape[-1] % 2, 0, rgb.shape[-2] % 2), mode="replicate")[0]
     luma = torch.tensor([_KR, 1 - _KR - _KB, _KB])
     y = (219 * luma @ rgb.flatten(1)).add_(16.5).to(torch.uint8)
-    # All of it is linear: the two rows of each block and the three columns around its left edge are weighed first.
+    # All of it is linear, so the two rows of each block and the three columns around its left edge are weighted first.
     rows = rgb[:, 0::2] + rgb[:, 1::2]
     middle, right = rows[..., 0::2], rows[..., 1::2]
     left = torch.cat([rows[..., :1], right[..., :-1]], -1)

@@ -1,9 +1,7 @@
-"""COLMAP models written: the three files that every version of COLMAP reads, binary or as text."""
+"""Writing COLMAP models: the three files that every version of COLMAP reads, binary or as text."""
 
 import json
-import shutil
 import struct
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -15,11 +13,13 @@ from geometry.camera.lenses import LensKind
 from geometry.camera.tool_parameters import cameras_to_colmap
 from geometry.errors import InputError
 from geometry.io.captures.colmap import SIMILARITY, ColmapModel
+from geometry.io.captures.colmap_tables import MODELS
 from geometry.io.captures.posed import PosedImage, PosedImages
+from geometry.io.files import exact_line, write_folder
 from geometry.shapes import Float, UInt8
 from geometry.similarity import Similarity
 
-_NUMBERS = {"PINHOLE": 1, "OPENCV": 4, "OPENCV_FISHEYE": 5, "FULL_OPENCV": 6}
+_NUMBERS = {name: number for number, (name, _) in MODELS.items()}
 _Camera = tuple[int, str, tuple[int, int], tuple[float, ...]]
 
 
@@ -30,12 +30,17 @@ def colmap_model(
     colors: UInt8[torch.Tensor, "n 3"] | Float[torch.Tensor, "n 3"] | None = None,
     stored_from_user: Similarity | None = None,
 ) -> ColmapModel:
-    """A model of cameras [f] with the names of their images, and points that no image is said to have seen.
+    """Make a model of cameras with the names of their images, and points without features.
 
-    colors           sRGB, as floats in 0..1 or as bytes; gray by default
-    stored_from_user  the world that `write_colmap` stores it in
+    Args:
+        cameras: of batch shape [f].
+        names: f different names.
+        points: n points in the world, metres; none by default.
+        colors: sRGB, as floats in 0..1 or as bytes; gray by default.
+        stored_from_user: the world that `write_colmap` stores it in.
 
-    Raises InputError for names that are not one for each camera, and colors that are not one for each point.
+    Raises:
+        InputError: names that are not one for each camera, or colors that are not one for each point.
     """
     if cameras.shape != (len(names),) or len(set(names)) != len(names):
         raise InputError(f"{len(names)} names for cameras {tuple(cameras.shape)}; expected one different name for each")
@@ -58,28 +63,28 @@ def colmap_model(
 def write_colmap(
     folder: Path | str, model: ColmapModel, binary: bool = True, more: Mapping[str, bytes] = MappingProxyType({})
 ) -> None:
-    """Write cameras, images and points3D to a new or empty folder; `read_colmap` gives the model back.
+    """Write a COLMAP model; `read_colmap` gives it back.
 
     Images that share a view, a lens and a size share a camera; cameras, images and points are numbered from 1. Points
-    keep who saw them, and an unknown error (-1). `more` are further files of the folder, by name. Where the images
-    have a `stored_from_user`, the model is written in the stored world, with that beside it as JSON.
-    Raises InputError for a folder with something in it, lenses that COLMAP has no model for, and names with line
-    breaks, or spaces as text.
+    keep their tracks, and an unknown error (-1). Where the images have a `stored_from_user`, the model is written in
+    the stored world, with that beside it as JSON.
+
+    Args:
+        folder: new or empty.
+        model: what is written.
+        binary: or else text.
+        more: further files of the folder, by name.
+
+    Raises:
+        InputError: the folder is not empty, COLMAP has no model for a lens, or names have line breaks, or spaces in
+            text.
     """
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: there is something already; expected a new or empty folder")
     frames, places, stored = model.images.frames, model.points, model.images.stored_from_user
     if not stored.is_identity:
         frames, places = tuple(frame.moved(stored) for frame in frames), stored.points(places)
         more = {**more, SIMILARITY: json.dumps(stored.to_json(), indent=1).encode()}
-    for frame in frames:
-        if not bool(frame.world_from_camera.isfinite().all() and frame.K.isfinite().all()):
-            raise InputError(f"{folder}: camera of {frame.file_path[:60]!r} is not finite; expected finite numbers")
-        if "\n" in frame.file_path or "\0" in frame.file_path or not frame.file_path.strip():
-            raise InputError(f"{folder}: image {frame.file_path[:60]!r}; expected a name of one line")
-        if not binary and len(frame.file_path.split()) > 1:
-            raise InputError(f"{folder}: image {frame.file_path[:60]!r}; expected no spaces: COLMAP cuts text there")
+    _check_frames(folder, frames, binary)
     lenses = [_camera(frame) for frame in frames]
     numbers = {lens: n for n, lens in enumerate(dict.fromkeys(lenses), 1)}
     poses = [[t.tolist() for t in cameras_to_colmap(frame.camera)[:2]] for frame in frames]
@@ -96,21 +101,18 @@ def write_colmap(
     ]
     points = list(zip(places.tolist(), model.colors.tolist(), tracks))
     files = {**(_binary(numbers, images, points) if binary else _text(numbers, images, points)), **more}
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
-            for name, data in files.items():
-                (beside / name).write_bytes(data)
-            if folder.exists():
-                folder.rmdir()
-            beside.chmod(0o755)
-            beside.rename(folder)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); expected a writable place") from error
+    write_folder(folder, files)
+
+
+def _check_frames(folder: Path, frames: Sequence[PosedImage], binary: bool) -> None:
+    """Raise InputError for cameras and names that the format cannot hold."""
+    for frame in frames:
+        if not bool(frame.world_from_camera.isfinite().all() and frame.K.isfinite().all()):
+            raise InputError(f"{folder}: camera of {frame.file_path[:60]!r} with NaN or Inf; expected finite numbers")
+        if "\n" in frame.file_path or "\0" in frame.file_path or not frame.file_path.strip():
+            raise InputError(f"{folder}: image {frame.file_path[:60]!r}; expected a name of one line")
+        if not binary and len(frame.file_path.split()) > 1:
+            raise InputError(f"{folder}: image {frame.file_path[:60]!r}; expected no spaces: COLMAP cuts text there")
 
 
 _Image = tuple[int, list[list[float]], int, str, list[list[float]], list[int]]
@@ -151,11 +153,6 @@ def _binary(cameras: dict[_Camera, int], images: list[_Image], points: list[_Poi
     return {name: b"".join(parts) for name, parts in out.items()}
 
 
-def line_of(values: Sequence[float | int]) -> str:
-    """Numbers that are read again as they were."""
-    return " ".join(f"{value:.17g}" for value in values)
-
-
 def _text(cameras: dict[_Camera, int], images: list[_Image], points: list[_Point]) -> dict[str, bytes]:
     lines = {
         "cameras.txt": ["# id, model, width, height, parameters"],
@@ -165,11 +162,11 @@ def _text(cameras: dict[_Camera, int], images: list[_Image], points: list[_Point
         "points3D.txt": ["# id, x, y, z, r, g, b, error, (image, feature) ..."],
     }
     for (_, model, hw, values), number in cameras.items():
-        lines["cameras.txt"].append(f"{number} {model} {hw[1]} {hw[0]} {line_of(values)}")
+        lines["cameras.txt"].append(f"{number} {model} {hw[1]} {hw[0]} {exact_line(values)}")
     for number, (wxyz, translation), camera, name, uv, seen in images:
-        lines["images.txt"].append(f"{number} {line_of([*wxyz, *translation])} {camera} {name}")
-        lines["images.txt"].append(" ".join(f"{line_of(place)} {point}" for place, point in zip(uv, seen)))
+        lines["images.txt"].append(f"{number} {exact_line([*wxyz, *translation])} {camera} {name}")
+        lines["images.txt"].append(" ".join(f"{exact_line(place)} {point}" for place, point in zip(uv, seen)))
     for number, (place, color, track) in enumerate(points, 1):
         ends = " ".join(f"{image} {feature}" for image, feature in track)
-        lines["points3D.txt"].append(f"{number} {line_of(place)} {line_of(color)} -1 {ends}".rstrip())
+        lines["points3D.txt"].append(f"{number} {exact_line(place)} {exact_line(color)} -1 {ends}".rstrip())
     return {name: ("\n".join(part) + "\n").encode() for name, part in lines.items()}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from geometry.errors import InputError
-from geometry.io.captures.posed import Lidar, PosedImage, PosedImages
+from geometry.io.captures.posed import PosedImage, PosedImages, Sweep, stated_image
 from geometry.io.entries import (
     entry,
     inside,
@@ -21,10 +21,8 @@ from geometry.io.entries import (
     opencv_intrinsics,
     rigid_rows,
     shown,
-    sized_image,
-)  # fmt: skip
+)
 from geometry.io.files import read_json
-from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Float
 
 _LENS = ("fx", "fy", "cx", "cy", "skew")
@@ -37,13 +35,18 @@ def is_ddad(path: Path) -> bool:
 
 
 def read_ddad(path: Path | str) -> PosedImages:
-    """All images of a scene by time and, within a time, by camera name; `view` numbers the names.
+    """Read all images of a DDAD scene, by time and, within a time, by camera name; `view` numbers the names.
 
-    path  a DGP `scene_*.json` with its `calibration` folder beside it, or one JSON file that holds all, matrices 4x4 by
-          rows: {"frames": [{"cameras": {name: {"image", "width", "height", "intrinsics", "cam2world",
-          "time_of_day_s"}}, "lidar": {"file", "columns", "sensor2world"}}]}
+    Args:
+        path: a DGP `scene_*.json` with its `calibration` folder beside it, or one JSON file that holds all, matrices
+            4x4 by rows: {"frames": [{"cameras": {name: {"image", "width", "height", "intrinsics", "cam2world",
+            "time_of_day_s"}}, "lidar": {"file", "columns", "sensor2world"}}]}.
 
-    Raises InputError, naming the place, for files that are no such scene and for missing or wrong images.
+    Returns:
+        The images, with the LiDAR sweep of their time.
+
+    Raises:
+        InputError: the file is not such a scene, or images are missing or of another size; the message names the place.
     """
     path = Path(path)
     meta = read_json(path, "a DDAD scene", 2**30)
@@ -61,18 +64,22 @@ def _from_frames(meta: Any, path: Path) -> list[PosedImage]:
     for index, frame in enumerate(entry(meta, "frames", list, str(path))):
         where = f"{path}: frame {index}"
         cameras = sorted(entry(frame, "cameras", dict, where).items())
-        sweep = _Sweep.of(frame.get("lidar"), path.parent, where)
+        sweep = _sweep(frame.get("lidar"), path.parent, where)
         for view, (name, camera) in enumerate(cameras):
             at = f"{where}: {name}"
             pose = rigid_rows(entry(camera, "cam2world", list, at), f"{at}: cam2world")
             K = opencv_intrinsics(camera.get("intrinsics"), at)
             time_s = number(camera.get("time_of_day_s", 0.0), at)
-            frames.append(_image(path.parent, camera.get("image"), camera, pose, K, view, time_s, sweep, at))
+            lidar = None if sweep is None else sweep.seen_from(pose)
+            image = stated_image(
+                path.parent, camera.get("image"), camera, pose, K, at, view=view, time_s=time_s, lidar=lidar
+            )
+            frames.append(image)
     return frames
 
 
 def _from_dgp(meta: dict[str, Any], path: Path) -> list[PosedImage]:
-    """A scene as the dataset ships it: samples name data (images, sweeps) and a calibration by their keys."""
+    """A scene as the dataset ships it: samples name their data (images, sweeps) and a calibration by keys."""
     data = {str(d.get("key")): d for d in entry(meta, "data", list, str(path)) if isinstance(d, dict)}
     frames = []
     for index, sample in enumerate(entry(meta, "samples", list, str(path))):
@@ -85,7 +92,7 @@ def _from_dgp(meta: dict[str, Any], path: Path) -> list[PosedImage]:
             cloud = entry(datum, "datum", dict, where).get("point_cloud")
             if isinstance(cloud, dict) and (file := inside(path.parent.resolve(), str(cloud.get("filename")), where)):
                 columns = len(cloud.get("point_format") or [0] * 4)
-                sweep = _Sweep(file, columns, _pose(entry(cloud, "pose", dict, where), where))
+                sweep = Sweep(file, columns, _pose(entry(cloud, "pose", dict, where), where))
         for view, (name, datum) in enumerate(sorted(by_name.items())):
             at, image = f"{where}: {name}", entry(datum, "datum", dict, where).get("image")
             if not isinstance(image, dict):
@@ -93,44 +100,27 @@ def _from_dgp(meta: dict[str, Any], path: Path) -> list[PosedImage]:
             if name not in lenses:
                 raise InputError(f"{at}: no intrinsics; expected them in the calibration of the sample")
             pose, time_s = _pose(entry(image, "pose", dict, at), at), _seconds(datum["id"].get("timestamp"), at)
-            frames.append(
-                _image(path.parent, image.get("filename"), image, pose, lenses[name], view, time_s, sweep, at)
-            )
+            lidar = None if sweep is None else sweep.seen_from(pose)
+            frames.append(stated_image(
+                path.parent, image.get("filename"), image, pose, lenses[name], at, view=view, time_s=time_s, lidar=lidar
+            ))  # fmt: skip
     return frames
 
 
-def _image(
-    root: Path, name: Any, size: dict[str, Any], world_from_camera: Float[torch.Tensor, "4 4"],
-    K: Float[torch.Tensor, "3 3"], view: int, time_s: float, sweep: "_Sweep | None", where: str,
-) -> PosedImage:  # fmt: skip
-    path, hw = sized_image(root, name, (size.get("height"), size.get("width")), where)
-    lidar = sweep.seen_from(world_from_camera) if sweep is not None else None
-    return PosedImage(str(name), path, world_from_camera, K, hw, view=view, time_s=time_s, lidar=lidar)
-
-
 def _key(meta: Any, key: str, where: str) -> str:
-    """`meta[key]`, which must be text that can be a file name."""
+    """`meta[key]`, which must be text that can be part of a file name."""
     value = meta.get(key) if isinstance(meta, dict) else None
     if not isinstance(value, str) or not value or "/" in value or "\0" in value:
         raise InputError(f"{where}: {key} {shown(value)}; expected a key")
     return value
 
 
-class _Sweep:
-    """A LiDAR file with its pose in the world."""
-
-    def __init__(self, file: Path, columns: int, world_from_lidar: Float[torch.Tensor, "4 4"]):
-        self.file, self.columns, self.world_from_lidar = file, columns, world_from_lidar
-
-    @staticmethod
-    def of(meta: Any, root: Path, where: str) -> "_Sweep | None":
-        if not isinstance(meta, dict) or (file := inside(root.resolve(), str(meta.get("file")), where)) is None:
-            return None
-        pose = rigid_rows(entry(meta, "sensor2world", list, where), f"{where}: sensor2world")
-        return _Sweep(file, len(entry(meta, "columns", list, where)), pose)
-
-    def seen_from(self, world_from_camera: Float[torch.Tensor, "4 4"]) -> Lidar:
-        return Lidar(self.file, invert_rigid(world_from_camera) @ self.world_from_lidar, self.columns)
+def _sweep(meta: Any, root: Path, where: str) -> Sweep | None:
+    """The LiDAR of a frame, where it has one and the file is there."""
+    if not isinstance(meta, dict) or (file := inside(root.resolve(), str(meta.get("file")), where)) is None:
+        return None
+    pose = rigid_rows(entry(meta, "sensor2world", list, where), f"{where}: sensor2world")
+    return Sweep(file, len(entry(meta, "columns", list, where)), pose)
 
 
 def _calibration(root: Path, key: str, where: str) -> dict[str, Float[torch.Tensor, "3 3"]]:

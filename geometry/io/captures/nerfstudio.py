@@ -3,10 +3,9 @@
 The file holds camera-to-world matrices with OpenGL axes (x right, y up, looking along -z) and intrinsics in pixels with
 the corner of the image at (0, 0), which is our rule. nerfstudio's importers may have moved the user's world before
 storing it: stored point = applied_scale * applied_transform @ user's point. Reading undoes that, so poses come back in
-the user's own frame and units; the similarity is kept beside the poses for whoever wants the stored frame.
+the user's own frame and units; the similarity is kept beside them for users of the stored frame.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -18,9 +17,9 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.lenses import Lens, LensKind
 from geometry.conventions import opencv_from_opengl
 from geometry.errors import InputError
-from geometry.io.captures.posed import PosedImage, PosedImages
-from geometry.io.entries import inside, json_keys, number, rigid_rows, shown, size_mismatch
-from geometry.io.files import read_json, write_file
+from geometry.io.captures.posed import PosedImage, PosedImages, size_mismatch
+from geometry.io.entries import inside, json_keys, number, rigid_rows, shown
+from geometry.io.files import read_json, write_json
 from geometry.io.images import image_hw
 from geometry.shapes import Float
 from geometry.similarity import Similarity
@@ -39,15 +38,21 @@ def is_transforms(path: Path) -> bool:
 
 
 def read_transforms(path: Path | str, need_images: bool = True) -> PosedImages:
-    """Read a transforms.json; images are looked for in its folder, with the usual suffixes where none is written.
+    """Read a transforms.json.
 
-    With `need_images` every image must exist and have the size the file states; without, missing ones get None.
     Rotations are made exactly orthonormal when they are off by more than rounding (1e-5) and less than 1e-2.
 
-    Raises InputError, naming file and frame, for a file that is missing, not JSON, above 50 MB, without frames or with
-    values of a wrong type, range or shape, NaN or infinite; matrices that are no rigid motion; focal lengths that are
-    not positive; lenses other than OPENCV, OPENCV_FISHEYE, EQUIRECTANGULAR and their simpler forms; repeated images;
-    and images outside the file's folder.
+    Args:
+        path: the file; images are looked for in its folder, with the usual suffixes where none is written.
+        need_images: whether every image must exist and have the size the file states; else missing ones get no path.
+
+    Returns:
+        The images in the user's frame and units.
+
+    Raises:
+        InputError: the file is missing, not JSON, above 50 MB or without frames; values of a wrong type, range or
+            shape, NaN or Inf; matrices that are not rigid; lenses other than OPENCV, OPENCV_FISHEYE, EQUIRECTANGULAR
+            and their simpler forms; repeated images, and images outside the file's folder. The message names the frame.
     """
     path = Path(path)
     meta = read_json(path, "a transforms.json", _MAX_BYTES)
@@ -78,15 +83,22 @@ def write_transforms(
     extra: dict[str, Any] | None = None,
     stored_from_user: Similarity | None = None,
 ) -> None:
-    """Write cameras of batch shape [f] with their lenses; `read_transforms` returns the same numbers exactly (the K of
-    panoramas to rounding; a lens's reach is the model's own again).
+    """Write cameras with their lenses as transforms.json.
 
-    file_paths, depth_file_paths  relative to the folder of `path`, one per camera
-    extra                         further top-level entries, JSON values
-    stored_from_user              the world to store the cameras in; readers undo it
+    `read_transforms` returns the same numbers exactly, but for the K of panoramas (to rounding) and the reach of
+    lenses (the model's own again).
 
-    Raises InputError for lengths that differ, repeated or climbing paths, skewed or non-finite cameras, lenses the
-    format has not (f-theta, k4 to k6 of OPENCV), and an extra that would replace one of our entries.
+    Args:
+        path: the file.
+        cameras: of batch shape [f].
+        file_paths: f images, relative to the folder of `path`.
+        depth_file_paths: f depth maps, likewise.
+        extra: further top-level entries, JSON values.
+        stored_from_user: the world to store the cameras in; readers undo it.
+
+    Raises:
+        InputError: lengths that differ, repeated paths or ones outside the folder, skew, NaN or Inf, lenses the format
+            does not have (f-theta, k4 to k6 of OPENCV), or an extra that would replace one of our entries.
     """
     path = Path(path)
     count = len(cameras) if len(cameras.shape) == 1 else 0
@@ -100,41 +112,46 @@ def write_transforms(
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise InputError(f"{path}: image {name}; expected a path below the folder of the file")
     cameras = (cameras if stored_from_user is None else stored_from_user.apply(cameras)).to("cpu")
-    poses, K = opencv_from_opengl(cameras.world_from_camera), cameras.K
-    if not bool(poses.isfinite().all() and K.isfinite().all()):
-        raise InputError(f"{path}: cameras with NaN or Inf; expected finite numbers")
-    if bool((K[:, 0, 1] != 0).any()):
-        raise InputError(f"{path}: cameras with skew; expected K[0, 1] = 0, which is all the format can hold")
-
     meta: dict[str, Any] = {"camera_model": "PINHOLE", "w": cameras.hw[1], "h": cameras.hw[0]}
+    frames = _frames(path, cameras, paths)
     lenses = [_intrinsics(cameras[i], str(path)) for i in range(count)]
-    shared = all(lens == lenses[0] for lens in lenses)
-    if shared:
+    if all(lens == lenses[0] for lens in lenses):
         meta |= lenses[0]
+    else:
+        frames = [frame | lens for frame, lens in zip(frames, lenses)]
     if clash := sorted((meta.keys() | {"frames", "applied_transform", "applied_scale"}) & (extra or {}).keys()):
         raise InputError(f"{path}: extra entries {', '.join(clash)}; expected names the format does not use itself")
     meta |= extra or {}
     if stored_from_user is not None:
         scale = stored_from_user.scale.double()
-        moved = torch.cat(
-            [stored_from_user.rotation.double(), stored_from_user.translation.double()[:, None] / scale], 1
-        )
+        shift = stored_from_user.translation.double()[:, None] / scale
+        moved = torch.cat([stored_from_user.rotation.double(), shift], 1)
         meta |= {"applied_transform": moved.tolist(), "applied_scale": float(scale)}
-    meta["frames"] = []
+    write_json(path, meta | {"frames": frames})
+
+
+def _frames(path: Path, cameras: Cameras, names: list[list[str]]) -> list[dict[str, Any]]:
+    """The entries of every frame but its intrinsics."""
+    poses, K = opencv_from_opengl(cameras.world_from_camera), cameras.K
+    if not bool(poses.isfinite().all() and K.isfinite().all()):
+        raise InputError(f"{path}: cameras with NaN or Inf; expected finite numbers")
+    if bool((K[:, 0, 1] != 0).any()):
+        raise InputError(f"{path}: cameras with skew; expected K[0, 1] = 0, which is all the format can hold")
+    frames: list[dict[str, Any]] = []
     for i, pose in enumerate(poses.tolist()):
-        frame: dict[str, Any] = {"file_path": file_paths[i], "transform_matrix": pose}
-        if depth_file_paths is not None:
-            frame["depth_file_path"] = depth_file_paths[i]
+        frame = {"file_path": names[0][i], "transform_matrix": pose}
+        if len(names) > 1:
+            frame["depth_file_path"] = names[1][i]
         if int(cameras.view[i]):
             frame["view"] = int(cameras.view[i])
         if float(cameras.time_s[i]):
             frame["time_s"] = float(cameras.time_s[i])
-        meta["frames"].append(frame if shared else frame | lenses[i])
-    write_file(path, (json.dumps(meta, indent=1, allow_nan=False) + "\n").encode())
+        frames.append(frame)
+    return frames
 
 
 def _intrinsics(camera: Cameras, where: str) -> dict[str, Any]:
-    """What the format says of one camera's K and lens."""
+    """The format's entries for one camera's K and lens."""
     K = camera.K.tolist()
     plain = {"fl_x": K[0][0], "fl_y": K[1][1], "cx": K[0][2], "cy": K[1][2]}
     kind = LensKind.PINHOLE if camera.lens is None else LensKind(int(camera.lens.kind))
@@ -147,7 +164,7 @@ def _intrinsics(camera: Cameras, where: str) -> dict[str, Any]:
         return plain | {"camera_model": _FISHEYE, **dict(zip(_ANGULAR, values))}
     if kind == LensKind.OPENCV and not any(values[5:]):
         return plain | {"camera_model": "OPENCV", **dict(zip(_DISTORTION, values))}
-    raise InputError(f"{where}: lens {kind.name} {values}; expected one the format has: k1 k2 p1 p2 k3 or a fisheye")
+    raise InputError(f"{where}: lens {kind.name} {values}; expected one of the format: k1 k2 p1 p2 k3 or a fisheye")
 
 
 def _with_defaults(entry: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:

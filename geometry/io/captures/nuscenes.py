@@ -14,17 +14,8 @@ from typing import Any
 import torch
 
 from geometry.errors import InputError
-from geometry.io.captures.posed import Lidar, PosedImage, PosedImages
-from geometry.io.entries import (
-    entry,
-    inside,
-    json_keys,
-    motion_from_quaternion,
-    number,
-    opencv_intrinsics,
-    rigid_rows,
-    sized_image,
-)  # fmt: skip
+from geometry.io.captures.posed import Lidar, PosedImage, PosedImages, Sweep, stated_image
+from geometry.io.entries import entry, inside, json_keys, motion_from_quaternion, number, opencv_intrinsics, rigid_rows
 from geometry.io.files import read_json
 from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Float
@@ -50,30 +41,54 @@ def nuscenes_captures(root: Path) -> list[tuple[str, Callable[[], PosedImages]]]
     return [(name, lambda name=name: tables().scene(name)) for name in nuscenes_scenes(root)]
 
 
-def nuscenes_scenes(root: Path) -> list[str]:
-    """The names of the scenes of a dataset. Raises InputError when `root` holds none."""
-    return [str(row.get("name")) for row in _table(_version(root), "scene")]
+def nuscenes_scenes(root: Path | str) -> list[str]:
+    """List the scenes of a nuScenes dataset.
+
+    Args:
+        root: the folder that holds `samples` and the tables (`v1.0-trainval` or the like).
+
+    Returns:
+        Their names, in the order of the table.
+
+    Raises:
+        InputError: `root` holds no dataset, or several versions.
+    """
+    return [str(row.get("name")) for row in _table(_version(Path(root)), "scene")]
 
 
 def read_nuscenes(root: Path | str, scene: str) -> PosedImages:
-    """The key frames of a scene: six images at each time in the order of `CAMERAS`, with the LiDAR sweep of that
-    time; `view` is the place in CAMERAS, the caption the scene's description.
+    """Read the key frames of a scene: six images at each time, with the LiDAR sweep of that time.
 
-    root  the folder that holds `samples` and the tables (`v1.0-trainval` or the like)
+    To read many scenes, read the tables once: `NuscenesTables.read(root).scene(name)`.
 
-    To read many scenes, read the tables once: `NuscenesTables.read(root).scene(name)`. Raises InputError for a scene
-    that is not there, tables that lack what they name, and missing images.
+    Args:
+        root: the folder that holds `samples` and the tables (`v1.0-trainval` or the like).
+        scene: its name.
+
+    Returns:
+        The images in the order of `CAMERAS`, `view` being the place in it; the caption is the scene's description.
+
+    Raises:
+        InputError: there is no such scene, tables lack what they name, or images are missing.
     """
-    root = Path(root)
-    return NuscenesTables.read(root).scene(scene)
+    return NuscenesTables.read(Path(root)).scene(scene)
 
 
 def read_nuscenes_frame(path: Path | str) -> PosedImages:
-    """One frame from a JSON file of this form, files named from its folder, matrices 4x4 by rows:
+    """Read one frame from a JSON file, files named from its folder, matrices 4x4 by rows.
 
-    {"ego2global", "timestamp", "lidar": {"file", "columns", "lidar2ego"}, "cameras": {name: {"image", "width",
-    "height", "intrinsics", "cam2ego", "lidar2cam", "timestamp"}}}; ego2global at the LiDAR's time, lidar2cam with the
-    car's motion between the two. Raises InputError as `read_nuscenes` does.
+    The form is {"ego2global", "timestamp", "lidar": {"file", "columns", "lidar2ego"}, "cameras": {name: {"image",
+    "width", "height", "intrinsics", "cam2ego", "lidar2cam", "timestamp"}}}; ego2global at the LiDAR's time, lidar2cam
+    with the car's motion between the two.
+
+    Args:
+        path: the JSON file.
+
+    Returns:
+        An image for each camera, in the order of the file.
+
+    Raises:
+        InputError: the file is not such a frame, or images are missing.
     """
     path = Path(path)
     meta = read_json(path, "a nuScenes frame")
@@ -88,19 +103,12 @@ def read_nuscenes_frame(path: Path | str) -> PosedImages:
     for view, (name, camera) in enumerate(entry(meta, "cameras", dict, where).items()):
         at = f"{where}: {name}"
         camera_from_lidar = rigid_rows(entry(camera, "lidar2cam", list, at), f"{at}: lidar2cam")
-        image, hw = sized_image(path.parent, camera.get("image"), (camera.get("height"), camera.get("width")), at)
-        frames.append(
-            PosedImage(
-                file_path=str(camera.get("image")),
-                path=image,
-                world_from_camera=world_from_lidar @ invert_rigid(camera_from_lidar),
-                K=opencv_intrinsics(camera.get("intrinsics"), at),
-                hw=hw,
-                view=view,
-                time_s=number(camera.get("timestamp", 0.0), at),
-                lidar=None if lidar_file is None else Lidar(lidar_file, camera_from_lidar, columns),
-            )
-        )
+        pose, K = world_from_lidar @ invert_rigid(camera_from_lidar), opencv_intrinsics(camera.get("intrinsics"), at)
+        sweep = None if lidar_file is None else Lidar(lidar_file, camera_from_lidar, columns)
+        time_s = number(camera.get("timestamp", 0.0), at)
+        frames.append(stated_image(
+            path.parent, camera.get("image"), camera, pose, K, at, view=view, time_s=time_s, lidar=sweep
+        ))  # fmt: skip
     if not frames:
         raise InputError(f"{where}: no cameras; expected at least one")
     return PosedImages(tuple(frames))
@@ -108,14 +116,23 @@ def read_nuscenes_frame(path: Path | str) -> PosedImages:
 
 @dataclass(frozen=True)
 class NuscenesTables:
-    """The tables of a dataset, each a dictionary by token; made by `NuscenesTables.read`."""
+    """The tables of a nuScenes dataset, made by `NuscenesTables.read`.
+
+    Attributes:
+        root: the dataset's folder.
+        rows: by table and token.
+    """
 
     root: Path
     rows: dict[str, dict[str, dict[str, Any]]]
 
     @staticmethod
     def read(root: Path) -> "NuscenesTables":
-        """Read the six tables that scenes and poses need. Raises InputError for missing or broken ones."""
+        """Read the six tables that scenes and poses need.
+
+        Raises:
+            InputError: tables are missing or broken.
+        """
         folder = _version(root)
         rows = {name: {str(row.get("token")): row for row in _table(folder, name)} for name in _TABLES}
         return NuscenesTables(root.resolve(), rows)
@@ -145,21 +162,13 @@ class NuscenesTables:
 
     def _frame(self, row: dict[str, Any], view: int, lidar: dict[str, Any] | None) -> PosedImage:
         where = f"{self.root}: {row.get('filename')}"
-        image, hw = sized_image(self.root, row.get("filename"), (row.get("height"), row.get("width")), where)
         pose = self._world_from_sensor(row)
         sweep = None
         if lidar is not None and (file := inside(self.root, str(lidar.get("filename")), where)) is not None:
-            sweep = Lidar(file, invert_rigid(pose) @ self._world_from_sensor(lidar), columns=5)
-        return PosedImage(
-            file_path=str(row.get("filename")),
-            path=image,
-            world_from_camera=pose,
-            K=opencv_intrinsics(self._row("calibrated_sensor", row).get("camera_intrinsic"), where),
-            hw=hw,
-            view=view,
-            time_s=number(row.get("timestamp"), where) / 1e6,
-            lidar=sweep,
-        )
+            sweep = Sweep(file, 5, self._world_from_sensor(lidar)).seen_from(pose)
+        K = opencv_intrinsics(self._row("calibrated_sensor", row).get("camera_intrinsic"), where)
+        time_s = number(row.get("timestamp"), where) / 1e6
+        return stated_image(self.root, row.get("filename"), row, pose, K, where, view=view, time_s=time_s, lidar=sweep)
 
     def _row(self, table: str, row: dict[str, Any]) -> dict[str, Any]:
         token = row.get(f"{table}_token")
@@ -190,5 +199,5 @@ def _version(root: Path) -> Path:
 def _table(folder: Path, name: str) -> list[dict[str, Any]]:
     rows = read_json(folder / f"{name}.json", "a table of nuScenes", _MAX_BYTES)
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{folder / name}.json: no list of objects; expected a table of nuScenes")
+        raise InputError(f"{folder / name}.json: not a list of objects; expected a table of nuScenes")
     return rows

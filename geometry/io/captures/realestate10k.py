@@ -1,7 +1,7 @@
-"""RealEstate10K: one text file a clip with a camera per line, and the video it was cut from.
+"""RealEstate10K: a text file for each clip with a camera per line, and the video it was cut from.
 
 First a URL (or nothing), then lines of 19 numbers: time in microseconds, fx fy cx cy as fractions of width and height,
-two zeros, and the 3x4 camera-from-world matrix by rows, OpenCV axes. Units are arbitrary, a clip at a time.
+two zeros, and the 3x4 camera-from-world matrix by rows, OpenCV axes. Every clip has an arbitrary unit of its own.
 """
 
 import math
@@ -16,7 +16,7 @@ from geometry.camera.tool_parameters import cameras_to_realestate10k
 from geometry.errors import InputError
 from geometry.io.captures.posed import PosedImage, PosedImages
 from geometry.io.entries import rigid_rows
-from geometry.io.files import read_file, write_file
+from geometry.io.files import exact_line, read_file, write_file
 from geometry.io.images import image_hw
 from geometry.io.video import video_times
 from geometry.rotation.transforms import invert_rigid
@@ -36,12 +36,18 @@ def read_realestate10k(
 ) -> PosedImages:
     """Read a RealEstate10K text file with its images.
 
-    media         the video (times of the text are times in it, less `video_start_s`), or a folder of images named by
-                  their microseconds; by default `<stem>.mp4` or the folder `<stem>` beside the text, if there is one
-    hw            size of the images, needed where there are none
+    Args:
+        path: the text file.
+        media: the video (times of the text are times in it, less `video_start_s`), or a folder of images named by their
+            microseconds; by default `<stem>.mp4` or the folder `<stem>` beside the text, if there is one.
+        hw: height and width of the images, needed where there are none.
+        video_start_s: time of the text at which the video starts, seconds.
 
-    Without images the frames have no `path`. A video's frames get `video_s`. Times in seconds.
-    Raises InputError, naming the line, for anything but such a file, and for images or video that do not fit it.
+    Returns:
+        The posed images, times in seconds; `path` is None without images, `video_s` is set for frames of a video.
+
+    Raises:
+        InputError: the file is not such a text (the message names the line), or images or video do not fit it.
     """
     path = Path(path)
     lines = read_file(path, "a RealEstate10K text file", _MAX_BYTES).decode("utf-8", "replace").splitlines()
@@ -81,23 +87,31 @@ def read_realestate10k(
 
 
 def write_realestate10k(path: Path | str, cameras: Cameras, url: str = "") -> None:
-    """Write cameras [n] with their times, to a microsecond; `read_realestate10k` gives them back.
+    """Write cameras as a RealEstate10K text file; `read_realestate10k` gives them back, times to a microsecond.
 
-    Raises InputError for none, times that don't rise or are negative, a URL of several words or lines, and cameras with
-    a lens, skewed or non-finite.
+    Args:
+        path: the text file.
+        cameras: of batch shape [n], with increasing times.
+        url: the first line, one word or nothing.
+
+    Raises:
+        InputError: no cameras, times that are negative or do not increase, a URL of several words or lines, and
+            cameras with a lens, skew, NaN or Inf.
     """
     path = Path(path)
     cameras = cameras.to(torch.float64).to("cpu")
     check_unskewed(str(path), cameras)
     times = [round(1e6 * time) for time in cameras.time_s.tolist()] if len(cameras.shape) == 1 else []
     if not times or times[0] < 0 or any(after <= before for before, after in pairwise(times)):
-        raise InputError(f"{path}: {len(times)} cameras at {times[:4]} microseconds; expected some, at times that rise")
+        raise InputError(
+            f"{path}: {len(times)} cameras at {times[:4]} microseconds; expected some, at increasing times"
+        )
     if len(url.split()) > 1 or "\n" in url:
         raise InputError(f"{path}: URL {url[:60]!r}; expected one word or nothing")
     rows = cameras_to_realestate10k(cameras)
     if not bool(rows.isfinite().all()):
         raise InputError(f"{path}: cameras with NaN or Inf; expected finite numbers")
-    lines = [" ".join([str(time), *(f"{value:.17g}" for value in row)]) for time, row in zip(times, rows.tolist())]
+    lines = [f"{time} {exact_line(row)}" for time, row in zip(times, rows.tolist())]
     write_file(path, ("\n".join([url, *lines]) + "\n").encode())
 
 

@@ -1,11 +1,10 @@
 """Camera paths in files: TUM's and KITTI's lists of poses, and our own JSON, which keeps everything.
 
-TUM    a line a pose: time x y z qx qy qz qw, world_from_camera, seconds
-KITTI  a line a pose: the 12 numbers of world_from_camera row by row
+TUM    a line for each pose: time x y z qx qy qz qw, world_from_camera, seconds
+KITTI  a line for each pose: the 12 numbers of world_from_camera row by row
 JSON   every camera with its pose, intrinsics, lens, size, time and number, in this package's conventions
 """
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,8 +18,8 @@ from geometry.camera.checks import check_rigid
 from geometry.camera.conversion import cameras_from
 from geometry.camera.lenses import COEFFICIENTS, Lens, LensKind
 from geometry.errors import InputError
-from geometry.io.entries import entry, number, rigid_rows, shown
-from geometry.io.files import check_file, write_file
+from geometry.io.entries import entry, intrinsics_rows, number, rigid_rows, shown
+from geometry.io.files import check_file, exact_line, read_json, write_file, write_json
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
 from geometry.rotation.transforms import rigid
 from geometry.shapes import Float
@@ -28,15 +27,22 @@ from geometry.similarity import Similarity
 
 FORMAT = "worldgen cameras 1"
 _CONVENTION = "world_from_camera in metres, OpenCV axes, world z up; K in pixels with centres at +0.5"
-_MOST_BYTES = 1 << 28
+_MAX_BYTES = 1 << 28
 _NONE = torch.zeros(0, dtype=torch.float64)
 
 
 def read_tum(path: Path | str) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n 4 4"]]:
-    """Times (s) and poses `world_from_camera`, float64. Quaternions are brought to unit length.
+    """Read a TUM trajectory.
 
-    Raises InputError, naming file and line, for lines that are not eight numbers, quaternions far from unit length, and
-    files without a pose.
+    Args:
+        path: the file; quaternions are brought to unit length.
+
+    Returns:
+        Times [n] in seconds and poses world_from_camera [n, 4, 4], float64.
+
+    Raises:
+        InputError: lines that are not eight numbers, quaternions far from unit length, or no poses; the message names
+            the line.
     """
     path = Path(path)
     times, poses = [], []
@@ -50,9 +56,18 @@ def read_tum(path: Path | str) -> tuple[Float[torch.Tensor, "n"], Float[torch.Te
 
 
 def read_tum_cameras(path: Path | str, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 640)) -> Cameras:
-    """The cameras [n] of a TUM file, all with the same field of view over the shorter side and size in pixels.
+    """Read a TUM trajectory as cameras.
 
-    Raises InputError as `read_tum` does.
+    Args:
+        path: the file.
+        fov_deg: field of view over the shorter side in degrees, which the file does not say.
+        hw: height and width in pixels, likewise.
+
+    Returns:
+        Cameras of batch shape [n], float64.
+
+    Raises:
+        InputError: as `read_tum` raises it.
     """
     time_s, poses = read_tum(path)
     return replace(Cameras.from_fov(poses, fov_deg, hw), time_s=time_s)
@@ -61,9 +76,15 @@ def read_tum_cameras(path: Path | str, fov_deg: float = 50.0, hw: tuple[int, int
 def write_tum(
     path: Path | str, time_s: Float[torch.Tensor, "n"], world_from_camera: Float[torch.Tensor, "n 4 4"]
 ) -> None:
-    """Write times and poses; `read_tum` gives them back to the last digit but for the quaternions' rounding.
+    """Write a TUM trajectory; `read_tum` gives it back exactly but for the rounding of quaternions.
 
-    Raises InputError for poses that are no rigid motions.
+    Args:
+        path: the file.
+        time_s: n times in seconds.
+        world_from_camera: n poses.
+
+    Raises:
+        InputError: poses that are not rigid.
     """
     path = Path(path)
     check_rigid(world_from_camera, "TUM poses")
@@ -74,36 +95,69 @@ def write_tum(
 
 
 def read_kitti(path: Path | str) -> Float[torch.Tensor, "n 4 4"]:
-    """Poses `world_from_camera`, float64. Raises InputError, naming file and line, for what is no rigid motion."""
+    """Read the poses of a KITTI trajectory.
+
+    Args:
+        path: the file.
+
+    Returns:
+        world_from_camera [n, 4, 4], float64.
+
+    Raises:
+        InputError: lines that are not a rigid motion, or no poses; the message names the line.
+    """
     path = Path(path)
     poses = [rigid_rows([values[n : n + 4] for n in (0, 4, 8)], where) for where, values in _rows(path, 12)]
     return torch.stack(poses)
 
 
 def read_kitti_cameras(path: Path | str, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 640)) -> Cameras:
-    """The cameras [n] of a KITTI file, as `read_tum_cameras` makes them; `time_s` counts them."""
+    """Read a KITTI trajectory as cameras; `time_s` counts them.
+
+    Args:
+        path: the file.
+        fov_deg: field of view over the shorter side in degrees, which the file does not say.
+        hw: height and width in pixels, likewise.
+
+    Returns:
+        Cameras of batch shape [n], float64.
+
+    Raises:
+        InputError: as `read_kitti` raises it.
+    """
     poses = read_kitti(path)
     return replace(Cameras.from_fov(poses, fov_deg, hw), time_s=torch.arange(len(poses)).double())
 
 
 def write_kitti(path: Path | str, world_from_camera: Float[torch.Tensor, "n 4 4"]) -> None:
-    """Write poses. Raises InputError for poses that are no rigid motions."""
+    """Write a KITTI trajectory.
+
+    Args:
+        path: the file.
+        world_from_camera: n poses.
+
+    Raises:
+        InputError: poses that are not rigid.
+    """
     path = Path(path)
     check_rigid(world_from_camera, "KITTI poses")
     write_file(path, _lines(world_from_camera[:, :3].double().flatten(1)).encode())
 
 
 def read_cameras_json(path: Path | str) -> Cameras:
-    """The cameras [n] in a file of `write_cameras_json`, float64 and exact.
+    """Read cameras in our own JSON.
 
-    Raises InputError, naming file and place, for anything else.
+    Args:
+        path: a file of `write_cameras_json`.
+
+    Returns:
+        Cameras of batch shape [n] in the user's world, float64, exactly what was written.
+
+    Raises:
+        InputError: anything else; the message names the place.
     """
     path = Path(path)
-    check_file(path, "cameras in JSON", _MOST_BYTES)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError, RecursionError) as error:
-        raise InputError(f"{path}: {type(error).__name__}; expected cameras in JSON") from error
+    data = read_json(path, "cameras in JSON", _MAX_BYTES)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InputError(f"{path}: another format; expected {FORMAT!r}")
     frames = entry(data, "cameras", list, str(path))
@@ -133,8 +187,16 @@ def read_cameras_json(path: Path | str) -> Cameras:
 
 
 def write_cameras_json(path: Path | str, cameras: Cameras, stored_from_user: Similarity | None = None) -> None:
-    """Write cameras [n] with everything they are, in the user's world or one that readers undo. Raises InputError for
-    poses that are no rigid motions."""
+    """Write cameras as our own JSON, with their lenses, times and numbers.
+
+    Args:
+        path: the file.
+        cameras: of batch shape [n].
+        stored_from_user: the world to store them in; readers undo it.
+
+    Raises:
+        InputError: poses that are not rigid.
+    """
     path = Path(path)
     cameras = cameras if stored_from_user is None else stored_from_user.apply(cameras)
     flat = cameras_from("worldgen", cameras.world_from_camera, cameras.K, cameras.hw)
@@ -154,12 +216,12 @@ def write_cameras_json(path: Path | str, cameras: Cameras, stored_from_user: Sim
     data: dict[str, Any] = {"format": FORMAT, "convention": _CONVENTION, "cameras": frames}
     if stored_from_user is not None:
         data["stored_from_user"] = stored_from_user.to_json()
-    write_file(path, (json.dumps(data, indent=1, allow_nan=False) + "\n").encode())
+    write_json(path, data)
 
 
 def _rows(path: Path, count: int) -> Iterator[tuple[str, list[float]]]:
-    """Lines of so many numbers, each with its place; comments and empty lines are left out."""
-    check_file(path, f"lines of {count} numbers", _MOST_BYTES)
+    """Lines of `count` numbers, each with its place; comments and empty lines are left out."""
+    check_file(path, f"lines of {count} numbers", _MAX_BYTES)
     found = False
     for n, line in enumerate(path.read_bytes().splitlines(), 1):
         words = line.split(b"#")[0].replace(b",", b" ").split()
@@ -171,7 +233,7 @@ def _rows(path: Path, count: int) -> Iterator[tuple[str, list[float]]]:
         except ValueError as error:
             raise InputError(f"{where}: {shown(line[:40].decode('utf-8', 'replace'))}; expected numbers") from error
         if len(values) != count or not all(map(math.isfinite, values)):
-            raise InputError(f"{where}: {len(values)} numbers, or infinite ones; expected {count} finite ones")
+            raise InputError(f"{where}: {len(values)} numbers, or NaN or Inf; expected {count} finite numbers")
         found = True
         yield where, values
     if not found:
@@ -179,15 +241,13 @@ def _rows(path: Path, count: int) -> Iterator[tuple[str, list[float]]]:
 
 
 def _lines(rows: torch.Tensor) -> str:
-    return "".join(" ".join(f"{value:.17g}" for value in row) + "\n" for row in rows.tolist())
+    return "".join(exact_line(row) + "\n" for row in rows.tolist())
 
 
 def _K(rows: list, where: str) -> torch.Tensor:
-    if len(rows) != 3 or any(not isinstance(row, list) or len(row) != 3 for row in rows):
-        raise InputError(f"{where}: K {shown(rows)}; expected 3x3 numbers")
-    K = torch.tensor([[number(value, where) for value in row] for row in rows], dtype=torch.float64)
-    if not (K[0, 0] > 0 and K[1, 1] > 0 and K[1, 0] == 0 and K[2].tolist() == [0, 0, 1]):
-        raise InputError(f"{where}: K {shown(rows)}; expected focal lengths above 0 and a last row 0 0 1")
+    K = intrinsics_rows(rows, f"{where}: K")
+    if K[1, 0] != 0:
+        raise InputError(f"{where}: K {shown(rows)}; expected 0 in the second row's first place")
     return K
 
 

@@ -60,7 +60,7 @@ def test_files_of_others_are_read(tmp_path: Path) -> None:
     assert depth is None and rgb is not None and torch.allclose(linear_from_srgb(rgb), torch.full((3, *HW), 0.25))
     for layers, words in (
         ({"U": half}, "channels U"),
-        ({"Z": half.astype(np.uint32)}, "whole numbers"),
+        ({"Z": half.astype(np.uint32)}, "integers"),
         ({"Z": -half}, "negative"),
         ({"R": half, "G": half, "B": half * np.float16(np.nan)}, "NaN"),
         ({"R": half, "G": half}, "channels G, R"),

@@ -116,7 +116,7 @@ def test_realestate10k_is_written_as_it_is_read(tmp_path, refused) -> None:
     assert torch.allclose(found.K, cameras.K, rtol=1e-15) and torch.equal(found.time_s, cameras.time_s)
     assert path.read_text().splitlines()[0] == "https://example.com/watch"
     for bad, words in (
-        (cameras[[1, 0]], "times that rise"),
+        (cameras[[1, 0]], "at increasing times"),
         (cameras[:0], "0 cameras"),
     ):
         with refused(words):

@@ -101,7 +101,7 @@ def test_images_may_be_missing_and_cameras_without_images_are_left_out(tmp_path:
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     (by_hand(tmp_path / "old") / "rigs.txt").unlink()
     for n, (rigs, frames, words) in enumerate((
-        (RIGS.replace("CAMERA 1 CAMERA", "IMU 1 CAMERA"), FRAMES, "another sensor"),
+        (RIGS.replace("CAMERA 1 CAMERA", "IMU 1 CAMERA"), FRAMES, "another reference sensor"),
         (RIGS.replace("CAMERA 2 1 1", "LIDAR 2 1 1"), FRAMES, "LIDAR"),
         (RIGS.replace("-0.5", "nan"), FRAMES, "a quaternion and a translation"),
         (RIGS.replace("-0.5 0 0 CAMERA 3 0", "-0.5"), FRAMES, "truncated"),
