@@ -13,7 +13,7 @@ from worldgen.core.clip import Clip
 from worldgen.core.world import HeldOut, World
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.camera_path import CameraPath, OrbitRequest, camera_path
-from worldgen.pipelines.fill import fill
+from worldgen.pipelines.filling import fill
 from worldgen.pipelines.inputs import ImageInput, Inputs, read_inputs
 from worldgen.pipelines.lifting import lift
 from worldgen.pipelines.novel_views import Sampling
