@@ -1,4 +1,4 @@
-"""Scale as an object: similarities between worlds, which say how to come back."""
+"""Similarities between worlds: scale, rotation and translation as one value, which has an inverse."""
 
 import json
 from collections.abc import Iterable
@@ -16,24 +16,28 @@ _NAME = "stored_from_user"
 
 @runtime_checkable
 class Transformable(Protocol):
-    """What lies in a world: `Cameras`, `PointCloud`, `Mesh`, `TexturedMesh`, `Splats`, or a type of your own."""
+    """A value in a world: `Cameras`, `PointCloud`, `Mesh`, `TexturedMesh`, `Splats`, or a type of your own."""
 
     def transformed(self: Moved, new_from_old: "Similarity") -> Moved:
-        """The same in the new world."""
+        """The same value in the new world."""
         ...
 
     def with_float64_positions(self: Moved) -> Moved:
-        """The same with places in the world (at least) in float64."""
+        """The same value with its positions in the world, at least, in float64."""
         ...
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """x -> scale * rotation @ x + translation, of any batch shape b. `new_from_old @ old_from_older` is one of them.
+    """x -> scale * rotation @ x + translation, of any batch shape b. `new_from_old @ old_from_older` composes two.
 
-    A scale says what a length of 1 in the one world is in the other. Values in memory are the user's, in the user's
-    frame and units; writers take a `stored_from_user` for tools that want another one, keep it in the file, and readers
-    undo it.
+    Values in memory are in the user's frame and units. Writers take a `stored_from_user` for tools that want others and
+    keep it in the file; readers undo it.
+
+    Attributes:
+        scale: What a length of 1 in the old world is in the new one [*b], more than 0.
+        rotation: Rotation matrices [*b, 3, 3].
+        translation: Translations [*b, 3] in the new world's unit.
     """
 
     scale: Float[torch.Tensor, "*b"]
@@ -52,11 +56,11 @@ class Similarity:
         turn = self.rotation.detach().double()
         off = (turn @ turn.mT - torch.eye(3, dtype=turn.dtype, device=turn.device)).abs()
         if not bool((off < 1e-3).all() and (torch.linalg.det(turn) > 0).all() and self.translation.isfinite().all()):
-            raise InputError("similarity that mirrors, shears or is not finite; expected a rotation and a translation")
+            raise InputError("similarity that mirrors, shears or has NaN or Inf; expected a rotation and a translation")
 
     @staticmethod
     def identity(dtype: torch.dtype = torch.float64) -> "Similarity":
-        """The one that changes nothing."""
+        """The similarity that changes nothing."""
         return Similarity(torch.ones((), dtype=dtype), torch.eye(3, dtype=dtype), torch.zeros(3, dtype=dtype))
 
     @property
@@ -67,9 +71,13 @@ class Similarity:
 
     @staticmethod
     def normalizing(points: Float[torch.Tensor, "n 3"]) -> "Similarity":
-        """Puts the middle of points to the origin and their mean distance from it to 1, without turning.
+        """The similarity that moves the mean of points to the origin and scales their mean distance from it to 1.
 
-        Raises InputError for points in one place, or none.
+        Args:
+            points: Points [n, 3] in the old world.
+
+        Raises:
+            InputError: If there are no points, or all are in one place.
         """
         points = points.double()
         middle = points.mean(0)
@@ -82,8 +90,18 @@ class Similarity:
     def between(
         source: Float[torch.Tensor, "*b n 3"], target: Float[torch.Tensor, "*b n 3"], scaled: bool = True
     ) -> "Similarity":
-        """The similarity that brings points best onto others, in least squares, without mirroring (Umeyama 1991, eq. 40
-        to 42). Points in one place keep scale 1; so do all if not `scaled`."""
+        """The similarity that best maps points to others, in least squares (Umeyama 1991, eq. 40 to 42).
+
+        It never mirrors.
+
+        Args:
+            source: Points [*b, n, 3] in the old world.
+            target: The same points [*b, n, 3] in the new world.
+            scaled: Whether to fit a scale; else it is 1. It is 1 too for points that are all in one place.
+
+        Returns:
+            A similarity of batch shape b, in the float type of `source`.
+        """
         means = [points.double().mean(-2, keepdim=True) for points in (source, target)]
         centered = [points.double() - mean for points, mean in zip((source, target), means)]
         covariance = centered[1].mT @ centered[0] / source.shape[-2]
@@ -98,40 +116,43 @@ class Similarity:
         return Similarity(scale.to(source.dtype), turn.to(source.dtype), shift.to(source.dtype))
 
     def inverse(self) -> "Similarity":
-        """The way back."""
+        """The similarity from the new world to the old one."""
         back = self.rotation.mT
         shift = -(back @ self.translation[..., None]).squeeze(-1) / self.scale[..., None]
         return Similarity(1 / self.scale, back, shift)
 
     def __matmul__(self, first: "Similarity") -> "Similarity":
-        """Another one first, then this one."""
+        """First another similarity, then this one."""
         shift = self.points(first.translation[..., None, :])[..., 0, :]
         return Similarity(self.scale * first.scale, self.rotation @ first.rotation, shift)
 
     def points(self, points: Float[torch.Tensor, "*b n 3"]) -> Float[torch.Tensor, "*b n 3"]:
-        """Points of the old world in the new one."""
+        """Points of the old world [*b, n, 3] in the new one."""
         scale, rotation, shift = (t.to(points) for t in (self.scale, self.rotation, self.translation))
         return scale[..., None, None] * (points @ rotation.mT) + shift[..., None, :]
 
     def depth(self, depth: Float[torch.Tensor, "*b h w"]) -> Float[torch.Tensor, "*b h w"]:
-        """Depth, or any other length; 0 (unknown) and infinity (sky) stay."""
+        """Depth [*b, h, w], or any other length, in the new world's unit; 0 (unknown) and inf (sky) stay."""
         return depth * self.scale.to(depth)[..., None, None]
 
     def apply(self, value: Moved) -> Moved:
-        """Cameras, a point cloud, a mesh or splats in the new world."""
+        """Cameras, a point cloud, a mesh, splats or any other `Transformable` in the new world."""
         return value.transformed(self)
 
     def undo(self, value: Moved) -> Moved:
-        """Something read from a file in the user's world again, its positions in float64: worlds may be large."""
+        """A value of the new world in the old one, its positions in float64, because worlds may be large."""
         return self.inverse().apply(value.with_float64_positions())
 
     def to_line(self) -> str:
-        """For the comments of a file; `from_lines` finds it there."""
+        """A line for the comments of a file, which `from_lines` finds there."""
         return f"{_NAME} {json.dumps(self.to_json())}"
 
     @staticmethod
     def from_lines(lines: Iterable[str], where: str) -> "Similarity | None":
-        """What `to_line` gave, among other lines; None where there is none. Raises InputError as `from_json` does."""
+        """The similarity of a line of `to_line` among others; None if there is none.
+
+        Raises InputError, naming `where`, for a line that is not one.
+        """
         found = next((line for line in lines if line.startswith(f"{_NAME} ")), None)
         if found is None:
             return None
@@ -142,13 +163,13 @@ class Similarity:
         return Similarity.from_json(data, where)
 
     def to_json(self) -> dict[str, Any]:
-        """For a file; `from_json` gives it back bit for bit, as float64."""
+        """A value for JSON, from which `from_json` makes the same similarity bit for bit, in float64."""
         values = {name: getattr(self, name).double().tolist() for name in ("scale", "rotation", "translation")}
         return {"means": "new = scale * rotation @ old + translation", **values}
 
     @staticmethod
     def from_json(data: Any, where: str = "similarity") -> "Similarity":
-        """What `to_json` gave. Raises InputError, naming `where`, for anything else, or a rotation that is none."""
+        """The similarity of a value of `to_json`. Raises InputError, naming `where`, for anything else."""
         try:
             scale, rotation, shift = (
                 torch.tensor(data[name], dtype=torch.float64) for name in ("scale", "rotation", "translation")

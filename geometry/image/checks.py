@@ -1,4 +1,4 @@
-"""Whether images, depth and cameras fit together."""
+"""Checks of arguments: images, depth and cameras that fit together."""
 
 import torch
 
@@ -7,8 +7,10 @@ from geometry.errors import InputError
 
 
 def check_frames(what: str, rgb: torch.Tensor, depth: torch.Tensor, cameras: Cameras) -> None:
-    """Raise InputError unless rgb [f, 3, h, w], depth [f, 1, h, w] and cameras [f] of size (h, w) fit together, and the
-    colors are finite floats."""
+    """Raises InputError unless rgb [f, 3, h, w], depth [f, 1, h, w] and cameras [f] of size (h, w) fit together.
+
+    Colors have to be finite floats.
+    """
     frames, hw = len(rgb), tuple(rgb.shape[-2:])
     if depth.shape != (frames, 1, *hw) or rgb.shape[1] != 3 or cameras.shape != (frames,) or cameras.hw != hw:
         raise InputError(
@@ -19,11 +21,11 @@ def check_frames(what: str, rgb: torch.Tensor, depth: torch.Tensor, cameras: Cam
 
 
 def check_colors(what: str, rgb: torch.Tensor) -> None:
-    """Raise InputError unless colors are finite floats, of any range: light may be brighter than 1."""
+    """Raises InputError unless colors are finite floats, in any range: light may be brighter than 1."""
     if not rgb.is_floating_point():
         raise InputError(f"{what}: rgb of {rgb.dtype}; expected floats in 0..1")
     if rgb.numel() and not all(bound.isfinite() for bound in rgb.detach().aminmax()):
-        raise InputError(f"{what}: rgb with NaN or infinite numbers; expected 0..1")
+        raise InputError(f"{what}: rgb with NaN or Inf; expected 0..1")
 
 
 def single_camera(camera: Cameras) -> Cameras:

@@ -1,4 +1,4 @@
-"""Depth maps: looked up between pixels, and where they jump."""
+"""Depth maps: looked up between pixels, and their discontinuities."""
 
 import torch
 
@@ -9,8 +9,10 @@ from geometry.shapes import Bool, Float
 def depth_at(
     depth: Float[torch.Tensor, "*b 1 h w"], uv: Float[torch.Tensor, "*b n 2"], mode: str = "bilinear"
 ) -> tuple[Float[torch.Tensor, "*b n"], Bool[torch.Tensor, "*b n"]]:
-    """Depth at pixel positions, and where it is known: the bilinear mean of inverse depths, which is exact on planes
-    however slanted, or the nearest pixel's. Sky is inf."""
+    """Depth at pixel positions, inf for sky, and where it is known.
+
+    "bilinear" is the mean of inverse depths, which is exact on planes however slanted; "nearest" the nearest pixel's.
+    """
     known = depth > 0
     inverse = torch.where(known, 1 / torch.where(known, depth, 1.0), 0.0)
     there, share = sample_at(torch.cat([inverse, known.to(depth)], -3), uv, mode).unbind(-2)

@@ -1,4 +1,4 @@
-"""Two and more views of one scene: essential and fundamental matrices, epipolar distances and masks, triangulation."""
+"""Epipolar geometry: essential and fundamental matrices, epipolar distances and masks, triangulation."""
 
 import torch
 
@@ -10,19 +10,35 @@ from geometry.shapes import Bool, Float
 
 
 def essential(source: Cameras, target: Cameras) -> Float[torch.Tensor, "*b 3 3"]:
-    """E with x_target^T E x_source = 0 for the directions x (z = 1) in which two cameras see one point.
+    """Essential matrices: x_target^T E x_source = 0 for the directions x (z = 1) in which two cameras see one point.
 
-    E = [t]x R of target_from_source (Hartley and Zisserman 2004, eq. 9.12), not normalized. 0 without a baseline.
+    E = [t]x R of target_from_source (Hartley and Zisserman 2004, eq. 9.12).
+
+    Args:
+        source: Cameras of batch shape b.
+        target: Cameras of batch shape b.
+
+    Returns:
+        Matrices [*b, 3, 3], not normalized; 0 without a baseline.
     """
     motion = invert_rigid(target.world_from_camera) @ source.world_from_camera
     return cross_matrix(motion[..., :3, 3]) @ motion[..., :3, :3]
 
 
 def fundamental(source: Cameras, target: Cameras) -> Float[torch.Tensor, "*b 3 3"]:
-    """F with u_target^T F u_source = 0 for the pixels (u, v, 1) at which two cameras see one point.
+    """Fundamental matrices: u_target^T F u_source = 0 for the pixels (u, v, 1) at which two cameras see one point.
 
-    F = K_target^-T E K_source^-1 (Hartley and Zisserman 2004, section 9.6), not normalized. 0 without a baseline.
-    Raises InputError for lenses other than pinholes, under which no such matrix exists.
+    F = K_target^-T E K_source^-1 (Hartley and Zisserman 2004, section 9.6).
+
+    Args:
+        source: Pinhole cameras of batch shape b.
+        target: Pinhole cameras of batch shape b.
+
+    Returns:
+        Matrices [*b, 3, 3], not normalized; 0 without a baseline.
+
+    Raises:
+        InputError: If a lens is not a pinhole: then no such matrix exists.
     """
     for cameras in (source, target):
         cameras.check_pinhole("fundamental matrix")
@@ -32,8 +48,16 @@ def fundamental(source: Cameras, target: Cameras) -> Float[torch.Tensor, "*b 3 3
 def epipolar_lines(
     F: Float[torch.Tensor, "*b 3 3"], source_uv: Float[torch.Tensor, "*b n 2"]
 ) -> Float[torch.Tensor, "*b n 3"]:
-    """The lines a u + b v + c = 0 in the target on which source pixels may lie; a^2 + b^2 = 1, so that a pixel put in
-    gives its distance. 0 where no line is fixed (no baseline, or the source pixel is the epipole)."""
+    """The lines a u + b v + c = 0 in the target's image on which the points of source pixels lie.
+
+    Args:
+        F: Fundamental matrices [*b, 3, 3] (`fundamental`).
+        source_uv: Pixel positions (u, v) in the source [*b, n, 2].
+
+    Returns:
+        (a, b, c) [*b, n, 3] with a^2 + b^2 = 1, so that a u + b v + c is a pixel's signed distance. 0 where no line is
+        determined: without a baseline, or where the source pixel is the epipole.
+    """
     lines = _homogeneous(source_uv) @ F.mT
     return _over(lines, lines[..., :2].norm(dim=-1, keepdim=True))
 
@@ -41,31 +65,40 @@ def epipolar_lines(
 def epipolar_mask(
     source: Cameras, target: Cameras, max_pixels: float, depths_m: tuple[float, float] | None = None
 ) -> Bool[torch.Tensor, "*b h w h2 w2"]:
-    """For each pixel of the targets, which pixels of the sources lie within `max_pixels` of its epipolar line.
+    """For each pixel of the targets, which pixels of the sources lie near its epipolar line.
 
-    depths_m  nearest and furthest z-depth in the target (metres; inf is allowed) of what the pixel may show: then it is
-              the distance to the part of the line where that is, and nothing lies near it if all is behind the source
+    Distances are between pixel centers and lines, in pixels of the sources. For patches pass `cameras.resized` with one
+    pixel per patch. Where no line is determined (no baseline, or the pixel is the epipole) every pixel is on it; with
+    `depths_m` the pixels near the one place count that all depths project to. RAM is h w h2 w2 numbers per camera pair.
 
-    Distances are between pixel centers and lines, in pixels of the sources. For patches give `cameras.resized` with a
-    pixel a patch. Where no line is fixed (no baseline, or the pixel is the epipole) every pixel is on it; with depths
-    the place where all of them fall counts. Both have one batch shape; memory is h w h2 w2 numbers each.
-    Raises InputError for lenses other than pinholes, and depths that are not 0 < nearest <= furthest.
+    Args:
+        source: Pinhole cameras of batch shape b.
+        target: Pinhole cameras of batch shape b.
+        max_pixels: How far a pixel may be from the line.
+        depths_m: Nearest and furthest z-depth in the target (metres; inf is allowed) of what a pixel may show. Then
+            only the part of the line between them counts, and nothing if all of it is behind the source.
+
+    Returns:
+        A mask [*b, h, w, h2, w2]: target pixels, then source pixels.
+
+    Raises:
+        InputError: If a lens is not a pinhole, or the depths are not 0 < nearest <= furthest.
     """
     for cameras in (source, target):
         cameras.check_pinhole("epipolar mask")
-    asked, predictions = (pixel_centers(cameras.hw, target.K.device, torch.float64) for cameras in (target, source))
-    asked, predictions = asked.flatten(0, 1), predictions.flatten(0, 1)
+    queries, keys = (pixel_centers(cameras.hw, target.K.device, torch.float64) for cameras in (target, source))
+    queries, keys = queries.flatten(0, 1), keys.flatten(0, 1)
     source, target = source.to(torch.float64), target.to(torch.float64)
     if depths_m is None:
-        lines = epipolar_lines(fundamental(target, source), asked.expand(*target.shape, -1, -1))
-        near = (lines @ _homogeneous(predictions).mT).abs() <= max_pixels
+        lines = epipolar_lines(fundamental(target, source), queries.expand(*target.shape, -1, -1))
+        near = (lines @ _homogeneous(keys).mT).abs() <= max_pixels
     else:
-        start, end, seen = _epipolar_segments(source, target, asked, depths_m)
+        start, end, seen = _epipolar_segments(source, target, queries, depths_m)
         length = (end - start).norm(dim=-1, keepdim=True)
         right = (end - start).new_tensor([1.0, 0.0])  # a segment of no length may point anywhere
         unit = torch.where(length > 0, _over(end - start, length), right)
         normal = torch.stack([-unit[..., 1], unit[..., 0]], -1)
-        across, along = (axis @ predictions.mT - (axis * start).sum(-1, keepdim=True) for axis in (normal, unit))
+        across, along = (axis @ keys.mT - (axis * start).sum(-1, keepdim=True) for axis in (normal, unit))
         beyond = torch.maximum(-along, along - length).clamp_min(0)
         near = (torch.hypot(across, beyond) <= max_pixels) & seen
     return near.unflatten(-1, source.hw).unflatten(-3, target.hw)
@@ -74,9 +107,9 @@ def epipolar_mask(
 def _epipolar_segments(
     source: Cameras, target: Cameras, target_uv: Float[torch.Tensor, "n 2"], depths_m: tuple[float, float]
 ) -> tuple[Float[torch.Tensor, "*b n 2"], Float[torch.Tensor, "*b n 2"], Bool[torch.Tensor, "*b n 1"]]:
-    """Where the sources see the ends of the pieces of the targets' rays between two depths, and whether they see any.
+    """The ends, in the sources' pixels, of the parts of the targets' rays between two depths, and whether they see any.
 
-    A piece that passes a source's plane z = 0 goes to infinity there; it is cut off at a millionth of its largest z.
+    A part that passes a source's plane z = 0 reaches infinity there; it is cut off at a millionth of its largest z.
     """
     if not 0 < depths_m[0] <= depths_m[1]:
         raise InputError(f"epipolar mask between {depths_m} m; expected 0 < nearest <= furthest")
@@ -98,20 +131,37 @@ def _epipolar_segments(
 def symmetric_epipolar_distance(
     F: Float[torch.Tensor, "*b 3 3"], source_uv: Float[torch.Tensor, "*b n 2"], target_uv: Float[torch.Tensor, "*b n 2"]
 ) -> Float[torch.Tensor, "*b n"]:
-    """Root of the summed squared distances, in pixels, of both pixels of matches to each other's epipolar line
-    (Hartley and Zisserman 2004, eq. 11.10)."""
+    """Symmetric epipolar distance of matches (Hartley and Zisserman 2004, eq. 11.10).
+
+    Args:
+        F: Fundamental matrices [*b, 3, 3] (`fundamental`).
+        source_uv: Pixel positions in the source [*b, n, 2].
+        target_uv: The matching pixel positions in the target [*b, n, 2].
+
+    Returns:
+        The root of the summed squared distances of both pixels to each other's epipolar line [*b, n], in pixels.
+    """
     source, target = _homogeneous(source_uv), _homogeneous(target_uv)
     in_target, in_source = source @ F.mT, target @ F
     residual = (target * in_target).sum(-1).abs()
     parts = [_over(residual, line[..., :2].norm(dim=-1)) for line in (in_target, in_source)]
-    return torch.stack(parts).norm(dim=0)  # whose gradient at 0 is 0, where that of `hypot` is not a number
+    return torch.stack(parts).norm(dim=0)  # its gradient at 0 is 0, that of `hypot` is NaN
 
 
 def sampson_distance(
     F: Float[torch.Tensor, "*b 3 3"], source_uv: Float[torch.Tensor, "*b n 2"], target_uv: Float[torch.Tensor, "*b n 2"]
 ) -> Float[torch.Tensor, "*b n"]:
-    """How far, in pixels, matches are from agreeing with F: the length of the smallest joint move of both pixels that
-    makes them agree, to first order (Hartley and Zisserman 2004, eq. 11.9)."""
+    """Sampson distance of matches (Hartley and Zisserman 2004, eq. 11.9).
+
+    Args:
+        F: Fundamental matrices [*b, 3, 3] (`fundamental`).
+        source_uv: Pixel positions in the source [*b, n, 2].
+        target_uv: The matching pixel positions in the target [*b, n, 2].
+
+    Returns:
+        To first order, the length of the smallest joint shift of both pixels with which they agree with F [*b, n], in
+        pixels.
+    """
     source, target = _homogeneous(source_uv), _homogeneous(target_uv)
     in_target, in_source = source @ F.mT, target @ F
     residual = (target * in_target).sum(-1).abs()
@@ -119,10 +169,19 @@ def sampson_distance(
 
 
 def triangulate(cameras: Cameras, uv: Float[torch.Tensor, "*b m n 2"]) -> Float[torch.Tensor, "*b n 3"]:
-    """The world points that m cameras of batch shape [*b, m] see at pixels uv: the linear solution that minimizes the
-    algebraic error (Hartley and Zisserman 2004, section 12.2), each camera's two equations scaled by its rays.
+    """World points from their pixels in several images: the linear solution (Hartley and Zisserman 2004, section 12.2).
 
-    Non-finite where the rays are parallel. Raises InputError for fewer than two cameras, or ones that are no pinholes.
+    It minimizes the algebraic error, with each camera's two equations normalized.
+
+    Args:
+        cameras: m pinhole cameras of each batch element: batch shape [*b, m].
+        uv: Where each camera sees the n points [*b, m, n, 2], pixels.
+
+    Returns:
+        World points [*b, n, 3] in metres; NaN or Inf where the rays are parallel.
+
+    Raises:
+        InputError: If there are fewer than two cameras, or a lens is not a pinhole.
     """
     cameras.check_pinhole("triangulation")
     if uv.shape[-3] < 2:
@@ -139,6 +198,6 @@ def _homogeneous(uv: torch.Tensor) -> torch.Tensor:
 
 
 def _over(values: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
-    """values / length; 0, and without a gradient, where there is no length."""
+    """values / length; 0, and without a gradient, where the length is 0."""
     some = length > torch.finfo(length.dtype).tiny
     return torch.where(some, values / torch.where(some, length, 1.0), 0.0)

@@ -1,4 +1,4 @@
-"""Optical flow (pixels) and scene flow (metres): from depth and motion, and back."""
+"""Optical flow (pixels) and scene flow (metres), from depth and motion."""
 
 import torch
 from einops import rearrange
@@ -20,13 +20,23 @@ def flow_from_depth(
     target: Cameras,
     scene_flow: Float[torch.Tensor, "*b 3 h w"] | None = None,
 ) -> tuple[Float[torch.Tensor, "*b 2 h w"], Bool[torch.Tensor, "*b 1 h w"]]:
-    """How far, in pixels, each source pixel's surface point is from there in the target's image, and where that is
-    defined: where depth (metres) is known and the target has the point in front of it, be it in the image or not.
+    """Optical flow of each source pixel's surface point, from depth and cameras.
 
-    scene_flow  what the points move by themselves until the target is taken, in the world, metres (default: nothing)
+    Sky (inf) moves by direction. Differentiable in depth, cameras and scene flow.
 
-    Sky (inf) moves by direction. Elsewhere flow is 0. Differentiable in depth, cameras and scene flow. Both cameras
-    have batch shape b. Raises InputError when shapes disagree.
+    Args:
+        depth: Depth of the source [*b, 1, h, w] in metres.
+        source: Cameras of batch shape b.
+        target: Cameras of batch shape b, of any size.
+        scene_flow: How far the points move in the world until the target is taken [*b, 3, h, w], metres; by default
+            they do not move.
+
+    Returns:
+        The flow [*b, 2, h, w] in pixels, and where it is defined [*b, 1, h, w]: where depth is known and the point is
+        in front of the target, inside its image or not. Elsewhere flow is 0.
+
+    Raises:
+        InputError: If shapes disagree.
     """
     if depth.shape[:-3] != source.shape or source.shape != target.shape or tuple(depth.shape[-2:]) != source.hw:
         raise InputError(
@@ -50,12 +60,21 @@ def scene_flow_from_flow_and_depths(
     source: Cameras,
     target: Cameras,
 ) -> tuple[Float[torch.Tensor, "*b 3 h w"], Bool[torch.Tensor, "*b 1 h w"]]:
-    """How far, in the world and metres, each source pixel's surface point moves until the target is taken, by where
-    flow (pixels) says that it is and the target's depth there; and where that is defined.
+    """Scene flow of each source pixel's surface point, from its optical flow and the depths at both ends.
 
-    That is where both depths are known and finite and the flow ends inside the target's image; elsewhere it is 0. It
-    is the motion of what the target shows there: check with `forward_backward_visible` that it is the same.
-    Differentiable in all of them.
+    It is the motion to whatever the target shows there: check with `forward_backward_visible` that it is the same
+    point. Differentiable in everything.
+
+    Args:
+        flow: Optical flow from the source to the target [*b, 2, h, w], pixels.
+        source_depth: Depth of the source [*b, 1, h, w] in metres.
+        target_depth: Depth of the target [*b, 1, h2, w2] in metres.
+        source: Cameras of batch shape b.
+        target: Cameras of batch shape b.
+
+    Returns:
+        The motion in the world [*b, 3, h, w] in metres, and where it is defined [*b, 1, h, w]: where both depths are
+        known and finite and the flow ends inside the target's image. Elsewhere it is 0.
     """
     uv = _ends(flow)
     height, width = target.hw
@@ -74,11 +93,19 @@ def scene_flow_from_flow_and_depths(
 def warp_by_flow(
     image: Float[torch.Tensor, "*b c h2 w2"], flow: Float[torch.Tensor, "*b 2 h w"]
 ) -> tuple[Float[torch.Tensor, "*b c h w"], Bool[torch.Tensor, "*b 1 h w"]]:
-    """What an image shows where flow (pixels) from another one leads, bilinearly, and where that is between the
-    centers of its pixels; beyond them its border goes on."""
+    """An image looked up at the ends of a flow from another one, bilinearly.
+
+    Args:
+        image: The image that the flow leads to [*b, c, h2, w2].
+        flow: Optical flow [*b, 2, h, w], pixels.
+
+    Returns:
+        The image as seen from where the flow starts [*b, c, h, w], and where the flow ends between the centers of its
+        pixels [*b, 1, h, w]; beyond them the border is repeated.
+    """
     uv = _ends(flow)
     height, width = image.shape[-2:]
-    slack = 1e-6 * max(height, width)  # a flow of nothing must not leave the image by rounding
+    slack = 1e-6 * max(height, width)  # a flow of 0 must not leave the image by rounding
     low, high = uv.new_tensor([0.5, 0.5]) - slack, uv.new_tensor([width - 0.5, height - 0.5]) + slack
     inside = ((uv >= low) & (uv <= high)).all(-1)
     found = sample_at(image, uv.flatten(-3, -2))
@@ -91,10 +118,19 @@ def forward_backward_visible(
     relative: float = 0.01,
     absolute: float = 0.5,
 ) -> Bool[torch.Tensor, "*b 1 h w"]:
-    """Which pixels are still seen where their flow leads: those that the other image's flow brings back.
+    """The pixels that are still visible where their flow ends: those that the opposite flow brings back.
 
-    |flow + back|^2 < relative (|flow|^2 + |back|^2) + absolute, `back` taken where flow leads, all in pixels (Sundaram
-    et al. 2010, eq. 5), and inside the other image.
+    |flow + back|^2 < relative (|flow|^2 + |back|^2) + absolute, with `back` looked up where the flow ends (Sundaram et
+    al. 2010, eq. 5).
+
+    Args:
+        flow: Optical flow to the other image [*b, 2, h, w], pixels.
+        back: Optical flow of the other image [*b, 2, h2, w2], pixels.
+        relative: The tolerance relative to the squared flows.
+        absolute: The tolerance in squared pixels.
+
+    Returns:
+        A mask [*b, 1, h, w]; flows that end outside the other image are not visible.
     """
     returned, inside = warp_by_flow(back, flow)
     lengths = flow.square().sum(-3, keepdim=True) + returned.square().sum(-3, keepdim=True)

@@ -1,4 +1,4 @@
-"""From an image of any size to the square, sized frame a model sees; intrinsics follow every step."""
+"""From an image of any size to the square frame of a model's size; intrinsics follow every step."""
 
 import torch
 from torch import Tensor
@@ -10,8 +10,10 @@ from geometry.shapes import Float
 
 
 def undistort_and_fill(rgb: Float[Tensor, "3 h w"], camera: Cameras) -> tuple[Float[Tensor, "3 h w"], Cameras]:
-    """The image a pinhole camera would have taken (`geometry.image.resampling.undistort`), pixels the lens did not show
-    filled from their neighbors, and that camera (float32, batch shape [])."""
+    """The image that a pinhole camera would have taken, and that camera (float32, batch shape []).
+
+    Pixels that the lens did not show are filled from their neighbors (`geometry.undistort`, `geometry.fill_nearest`).
+    """
     rgb, pinhole, known = undistort(rgb, camera)
     return fill_nearest(rgb, known), pinhole.to(torch.float32)
 
@@ -36,5 +38,5 @@ def square(
 
 
 def square_camera(camera: Cameras, fit: str, size_px: int) -> Cameras:
-    """The camera, of batch shape [], of an image once undistorted, squared and resized."""
+    """The camera, of batch shape [], of an image after undistortion, `square` and resizing."""
     return square(torch.zeros(3, *camera.hw), camera.pinholes().to(torch.float32), fit, size_px)[1]

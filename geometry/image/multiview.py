@@ -1,4 +1,4 @@
-"""Whether posed images with depth agree with each other: how much of each others' pixels they explain."""
+"""Multi-view consistency of posed images with depth: how much of each other's pixels they explain."""
 
 import torch
 
@@ -7,10 +7,10 @@ from geometry.camera.projection import project, unproject
 from geometry.image.sampling import sample_at
 from geometry.shapes import Float
 
-DEPTH_TOLERANCE = 0.1  # standard deviation of relative differences of inverse depth that still is one surface
+DEPTH_TOLERANCE = 0.1  # standard deviation of relative differences of inverse depth on one surface
 COLOR_TOLERANCE = 0.1  # root mean square difference of colors, in 0..1, that counts half
-_FLOOR = 0.25  # inverse depth below which differences are relative to this: the far and the sky look much the same
-_FARTHEST = 1e-3  # inverse depth of what is taken for the sky
+_FLOOR = 0.25  # least inverse depth that differences are relative to: far surfaces and the sky look much the same
+_FARTHEST = 1e-3  # inverse depth of the sky
 
 
 def agreement(
@@ -19,22 +19,27 @@ def agreement(
     cameras: Cameras,
     hold_depths: bool = False,
 ) -> Float[torch.Tensor, "*b"]:
-    """How well the frames of each clip explain each other by their own depth, 0 to less than 1; differentiable in both.
-
-    rgb      in 0..1
-    inverse  1 / z-depth, in units in which the scene is about 1 away; 0 = sky
-    cameras  [*b, f] in the same units; a still scene
-    hold_depths  D below carries no gradient: depth then learns from what colors say of it, and is not bent to agree
-             with itself
+    """How well the frames of each clip explain each other by their own depth.
 
     Each frame's pixels are moved by its depth into each other frame. A pixel scores D C where it falls inside the other
     image, else 0. D = exp(-(d / 0.1)^2 / 2), of the relative difference d between its inverse depth there and the
-    other's; it falls fast, so that what is occluded is not drawn to what hides it. C = 1 / (1 + (c / 0.1)^2), of the
-    root mean square difference c between their colors (Geman and McClure 1987). The result is the mean over ordered
-    pairs of frames and all pixels, so that nothing is gained by depth that hides pixels: what is occluded or outside
-    scores nothing. So it does in truth, whose agreement is the share of pixels that are seen twice. Colors and depth
-    are looked up bilinearly. What d is relative to carries no gradient: else all depths would shrink, which makes
-    differences small.
+    other's; it falls fast, so that occluded surfaces are not pulled to what hides them. C = 1 / (1 + (c / 0.1)^2), of
+    the root mean square difference c between their colors (Geman and McClure 1987). Colors and depth are looked up
+    bilinearly.
+
+    The result is the mean over ordered pairs of frames and all pixels, so depth that hides pixels gains nothing: what
+    is occluded or outside scores 0. The true depth's agreement is thus the share of pixels that are visible in both
+    frames. What d is relative to carries no gradient: otherwise all depths would shrink, which makes differences small.
+
+    Args:
+        rgb: Frames [*b, f, 3, h, w] in 0..1.
+        inverse: 1 / z-depth [*b, f, 1, h, w], in units in which the scene is about 1 away; 0 is sky.
+        cameras: Cameras [*b, f] of a static scene, in the same units.
+        hold_depths: Whether D carries no gradient: then depth learns from colors alone, and is not bent to agree with
+            itself.
+
+    Returns:
+        The agreement [*b], from 0 to less than 1, differentiable in frames and depth.
     """
     batch, frames = rgb.shape[:-4], rgb.shape[-4]
     rgb, inverse = rgb.reshape(-1, *rgb.shape[-4:]), inverse.reshape(-1, *inverse.shape[-4:])

@@ -1,4 +1,4 @@
-"""Images as another camera in the same place would have taken them: undistortion, and any other change of lens."""
+"""Images as another camera at the same position would have taken them: undistortion, and any other change of lens."""
 
 import torch
 
@@ -13,10 +13,17 @@ from geometry.shapes import Bool, Float
 def resampling_map(
     source: Cameras, target: Cameras
 ) -> tuple[Float[torch.Tensor, "*b h w 2"], Bool[torch.Tensor, "*b 1 h w"]]:
-    """Where in the sources' images the targets' pixels lie, in the sources' pixels, and which are shown there.
+    """Where the targets' pixels lie in the sources' images.
 
-    Both have one batch shape; each target stands where its source does, turned any way, with any lens and size.
-    Raises InputError for batch shapes or places that differ.
+    Args:
+        source: Cameras of batch shape b.
+        target: Cameras of batch shape b at the same positions, with any rotation, lens and size.
+
+    Returns:
+        Pixel positions (u, v) in the sources [*b, h, w, 2], and whether the sources show them [*b, 1, h, w].
+
+    Raises:
+        InputError: If batch shapes or positions differ.
     """
     if source.shape != target.shape:
         raise InputError(
@@ -24,7 +31,7 @@ def resampling_map(
         )
     apart = (source.centers - target.centers).norm(dim=-1)
     if bool((apart > 1e-5 * (1 + source.centers.norm(dim=-1))).any()):
-        raise InputError(f"resampling between cameras {float(apart.max()):g} m apart; expected ones in the same place")
+        raise InputError(f"resampling between cameras {float(apart.max()):g} m apart; expected the same position")
     uv = pixel_centers(target.hw, target.K.device, target.K.dtype)
     turn = source.world_from_camera[..., :3, :3].mT @ target.world_from_camera[..., :3, :3]
     found, depth = pixels_of(source, camera_directions(target, uv).flatten(-3, -2) @ turn.mT)
@@ -35,10 +42,20 @@ def resampling_map(
 def resample(
     images: Float[torch.Tensor, "*b c h w"], source: Cameras, target: Cameras
 ) -> tuple[Float[torch.Tensor, "*b c h2 w2"], Bool[torch.Tensor, "*b 1 h2 w2"]]:
-    """What the targets would have taken instead of the sources, and which pixels are known; the others are 0.
+    """The images that the targets would have taken instead of the sources.
 
-    Bilinear, computed in float64, not prefiltered: shrink an image by its own lens first. Raises InputError as
-    `resampling_map` does.
+    Bilinear, computed in float64, not prefiltered: to shrink an image, resize it with its own lens first.
+
+    Args:
+        images: Images of the sources [*b, c, h, w].
+        source: Cameras of batch shape b.
+        target: Cameras of batch shape b at the same positions, with any rotation, lens and size.
+
+    Returns:
+        Images of the targets [*b, c, h2, w2], and which pixels are known [*b, 1, h2, w2]; the others are 0.
+
+    Raises:
+        InputError: If batch shapes or positions differ.
     """
     uv, known = resampling_map(source.to(torch.float64), target.to(torch.float64))
     position = torch.where(known.movedim(-3, -1), 2 * uv / uv.new_tensor([source.hw[1], source.hw[0]]) - 1, 0.0)
@@ -49,11 +66,18 @@ def resample(
 def undistort(
     images: Float[torch.Tensor, "*b c h w"], cameras: Cameras
 ) -> tuple[Float[torch.Tensor, "*b c h w"], Cameras, Bool[torch.Tensor, "*b 1 h w"]]:
-    """The images that pinholes of the same poses, K and size would have taken, those cameras, and which pixels are
-    known (the others are 0): what a lens does not show, or shows outside of its image, is not.
+    """The images that pinholes of the same poses, K and size would have taken.
 
-    Near the axis nothing moves. A fisheye's pinhole image shows less than the fisheye does; of a panorama it shows
-    what is ahead. Without lenses the images come back as they are.
+    Near the axis nothing moves. A fisheye's pinhole image shows less than the fisheye does; a panorama's shows what is
+    ahead. Images of cameras without lenses are returned as they are.
+
+    Args:
+        images: Images [*b, c, h, w].
+        cameras: Their cameras, of batch shape b.
+
+    Returns:
+        The images [*b, c, h, w], the pinhole cameras, and which pixels are known [*b, 1, h, w]: those that the lens
+        shows inside its image. The others are 0.
     """
     if cameras.lens is None:
         known = torch.ones(*cameras.shape, 1, *cameras.hw, dtype=torch.bool, device=images.device)

@@ -1,4 +1,4 @@
-"""Images moved between cameras by their depth, so that where they fall has gradients too."""
+"""Images moved between cameras by their depth, with gradients to where pixels fall: softmax splatting."""
 
 from itertools import product
 
@@ -20,19 +20,26 @@ def soft_forward_warp(
     target: Cameras,
     sharpness: float = 20.0,
 ) -> tuple[Float[torch.Tensor, "3 h2 w2"], Float[torch.Tensor, "1 h2 w2"], Float[torch.Tensor, "1 h2 w2"]]:
-    """As `forward_warp`, softly (Niklaus and Liu 2020, "Softmax Splatting"): rgb, depth and coverage, differentiable in
-    the images, their depth (metres) and the cameras.
+    """`forward_warp` with gradients to images, depth and cameras (Niklaus and Liu 2020, "Softmax Splatting").
 
-    Each source pixel is shared out bilinearly among the four target pixels around the place it falls, and a target
-    pixel is the mean of what it gets, weighted by those shares times exp(-sharpness * ln z), which does not depend on
-    the unit of length. Depth is the inverse of the mean inverse depth, exact on planes. Coverage is the sum of the
-    shares alone: about 1 where source and target sample a surface alike, 0 where nothing fell, and there rgb and depth
-    are 0 as well.
+    Each source pixel is split bilinearly among the four target pixels around the position it falls to. A target pixel
+    is the mean of what it gets, weighted by those shares times exp(-sharpness * ln z), which does not depend on the
+    unit of length. Sky (inf) moves by direction and lies behind everything; unknown depth (0) does not move.
 
-    sharpness  how strictly the nearer hides the further: at 20, what is a tenth further weighs a seventh
+    Args:
+        rgb: Images of the sources [f, 3, h, w].
+        depth: Their depth [f, 1, h, w] in metres.
+        sources: Cameras [f].
+        target: A camera of batch shape [] or [1], of any size.
+        sharpness: How strictly the nearer hides the further: at 20, a surface a tenth further weighs a seventh.
 
-    Sky (inf) moves by direction and lies behind everything; unknown depth (0) does not move. `sources` has batch shape
-    [f], `target` [] or [1], of any size. Raises InputError when shapes disagree.
+    Returns:
+        The image [3, h2, w2]; its depth [1, h2, w2] in metres, the inverse of the mean inverse depth, which is exact on
+        planes; and the coverage [1, h2, w2], the sum of the shares: about 1 where source and target sample a surface
+        alike. Where nothing falls all three are 0.
+
+    Raises:
+        InputError: If shapes disagree.
     """
     check_frames("soft warp", rgb, depth, sources)
     target = single_camera(target)
@@ -67,15 +74,15 @@ def soft_forward_warp(
 def _shares(
     uv: Float[torch.Tensor, "n 2"], hw: tuple[int, int]
 ) -> tuple[Int[torch.Tensor, "m"], Int[torch.Tensor, "m"], Float[torch.Tensor, "m"]]:
-    """What positions (0 = the first pixel's center) give to the pixels around them: who, to which, and how much."""
+    """Bilinear shares of positions (0 is the first pixel's center): of which position, for which pixel, how much."""
     corner = uv.detach().floor()
     part = uv - corner
-    givers, pixels, shares = [], [], []
+    sources, pixels, shares = [], [], []
     for right, below in product((0, 1), repeat=2):
         column, row = corner[:, 0] + right, corner[:, 1] + below
         inside = ((column >= 0) & (column < hw[1]) & (row >= 0) & (row < hw[0])).nonzero()[:, 0]
         share = (part[:, 0] if right else 1 - part[:, 0]) * (part[:, 1] if below else 1 - part[:, 1])
-        givers.append(inside)
+        sources.append(inside)
         pixels.append(row[inside].long() * hw[1] + column[inside].long())
         shares.append(share[inside])
-    return torch.cat(givers), torch.cat(pixels), torch.cat(shares)
+    return torch.cat(sources), torch.cat(pixels), torch.cat(shares)

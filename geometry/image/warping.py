@@ -1,4 +1,4 @@
-"""Moving images between cameras with their depth."""
+"""Images moved between cameras by their depth: forward and backward warping, visibility, filling."""
 
 from dataclasses import replace
 
@@ -23,13 +23,24 @@ def forward_warp(
     sources: Cameras,
     target: Cameras,
 ) -> tuple[Float[torch.Tensor, "3 h2 w2"], Float[torch.Tensor, "1 h2 w2"], Bool[torch.Tensor, "1 h2 w2"]]:
-    """The pixels of f posed images with depth (metres) seen by one camera: rgb, its depth, and where any fell.
+    """The pixels of posed images with depth, moved into one camera.
 
     Each source pixel moves to the target pixel its center projects into. The nearest wins, and among equals the first
     in the order of frames, rows and columns, so the result does not depend on the device. Sky (inf) moves by direction
-    and lies behind everything; unknown depth (0) does not move. Pixels that nothing fell into have rgb 0 and depth 0.
+    and lies behind everything; unknown depth (0) does not move.
 
-    `sources` has batch shape [f], `target` [] or [1], of any size. Raises InputError when shapes disagree.
+    Args:
+        rgb: Images of the sources [f, 3, h, w].
+        depth: Their depth [f, 1, h, w] in metres.
+        sources: Cameras [f].
+        target: A camera of batch shape [] or [1], of any size.
+
+    Returns:
+        The image [3, h2, w2], its depth [1, h2, w2] in metres, and which pixels anything fell into [1, h2, w2]; the
+        others have color and depth 0.
+
+    Raises:
+        InputError: If shapes disagree.
     """
     check_frames("warp", rgb, depth, sources)
     target = single_camera(target)
@@ -51,11 +62,11 @@ def forward_warp(
 def _places(
     depth: Float[torch.Tensor, "f 1 h w"], sources: Cameras, target: Cameras
 ) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n"], Float[torch.Tensor, "n"]]:
-    """Where one camera sees the pixels of others: u, v and depth, in the order of frames, rows and columns."""
+    """Where the pixels of cameras fall in another one: u, v and depth, in the order of frames, rows and columns."""
     if sources.lens is not None or target.lens is not None:
         uv, z = project_or_sky(target, *points_or_sky(depth, sources))
         return uv[:, 0], uv[:, 1], z
-    # Between pinholes: pixels of depth 1 by one matrix, times depth, and away from the sky the move.
+    # Between pinholes: pixels at depth 1 by one matrix, times their depth, plus the translation unless they are sky.
     turn = target.K @ target.camera_from_world[:3, :3] @ world_from_pixel(sources)
     shift = (target.K @ transform_points(target.camera_from_world, sources.centers)[..., None])[..., None]
     sky = depth.isinf()
@@ -69,7 +80,7 @@ def _places(
 def project_or_sky(
     cameras: Cameras, points: Float[torch.Tensor, "*b n 3"], sky: Bool[torch.Tensor, "*#b n"]
 ) -> tuple[Float[torch.Tensor, "*b n 2"], Float[torch.Tensor, "*b n"]]:
-    """As `project`; where `sky`, points are directions to infinity, which turn with the camera but do not move with it.
+    """`project`, with directions to infinity instead of points where `sky`: only the camera's rotation moves those.
 
     Their depth is inf, or -inf behind the camera.
     """
@@ -84,7 +95,7 @@ def project_or_sky(
 def points_or_sky(
     depth: Float[torch.Tensor, "*b 1 h w"], cameras: Cameras
 ) -> tuple[Float[torch.Tensor, "n 3"], Bool[torch.Tensor, "n"]]:
-    """All pixels' world points, or unit directions where the pixel is sky, and which ones are."""
+    """All pixels' world points, or unit directions where a pixel is sky, and which ones are sky."""
     sky = depth.isinf().movedim(-3, -1)
     points = unproject(cameras, torch.where(depth.isfinite(), depth, torch.ones_like(depth)))
     return torch.where(sky, ray_map(cameras)[1], points).flatten(0, -2), sky.flatten()
@@ -93,10 +104,17 @@ def points_or_sky(
 def fill_nearest(
     rgb: Float[torch.Tensor, "*b c h w"], visible: Bool[torch.Tensor, "*b 1 h w"]
 ) -> Float[torch.Tensor, "*b c h w"]:
-    """Each pixel that is not visible gets the values of the nearest that is; the others stay as they are.
+    """Pixels that are not visible get the values of the nearest one that is (Saito and Toriwaki 1994).
 
-    Exact Euclidean distance; among equals the upper, then the left one. Nothing visible: nothing changes.
-    Two passes (Saito and Toriwaki 1994): the nearest along the row, then over the rows; O(h) passes over the image.
+    Exact Euclidean distance; among equals the upper, then the left one. First the nearest along each row, then over the
+    rows: O(h) passes over the image.
+
+    Args:
+        rgb: Images [*b, c, h, w].
+        visible: Which pixels are visible [*b, 1, h, w].
+
+    Returns:
+        The images filled [*b, c, h, w]; those without any visible pixel are unchanged.
     """
     if bool(visible.all()):
         return rgb
@@ -128,16 +146,26 @@ def backward_visible(
     sources: Cameras,
     tolerance: float = 0.02,
 ) -> Bool[torch.Tensor, "f h w"]:
-    """Which pixels of one camera show something that each of f others sees too.
+    """Which pixels of one camera show surface points that are visible in other images.
 
-    A pixel's surface point is seen when it falls inside the other image and that image's depth there agrees with
-    the point's within the relative `tolerance`. The depth there is the nearest pixel's, or the bilinear mean of inverse
-    depths, which is exact on planes however slanted: either may agree. Sky (inf) is seen when its direction falls on a
-    sky pixel; unknown depth (0) neither sees nor is seen.
+    A point is visible if it falls inside the other image and that image's depth there agrees. The depth there is the
+    nearest pixel's, or the bilinear mean of inverse depths, which is exact on planes however slanted: either may agree.
+    Sky (inf) is visible if its direction falls on a sky pixel; unknown depth (0) is visible nowhere and hides nothing.
 
-    `target` has batch shape [] or [1], `sources` [f]. Raises InputError when shapes disagree.
+    Args:
+        depth: Depth of the target [1, h, w] in metres.
+        target: A camera of batch shape [] or [1].
+        source_depth: Depth of the sources [f, 1, h2, w2] in metres.
+        sources: Cameras [f].
+        tolerance: How much depths may differ, relative to the source's depth.
+
+    Returns:
+        For each source, a mask of the target's pixels [f, h, w].
+
+    Raises:
+        InputError: If shapes disagree.
     """
-    return _found(depth, target, source_depth, sources, tolerance)[1]
+    return _located(depth, target, source_depth, sources, tolerance)[1]
 
 
 def backward_warp(
@@ -148,28 +176,38 @@ def backward_warp(
     sources: Cameras,
     tolerance: float = 0.02,
 ) -> tuple[Float[torch.Tensor, "f c h w"], Bool[torch.Tensor, "f h w"], Float[torch.Tensor, "f h w 2"]]:
-    """What each of f posed images shows at the surface points of one camera's pixels, by that camera's own depth.
+    """Posed images looked up at the surface points of one camera's pixels, by that camera's own depth.
 
-    Returns the images sampled there (bicubic), which pixels they really see (`backward_visible`; elsewhere colors
-    mean nothing), and the pixel positions (u, v) sampled.
+    Args:
+        rgb: Images of the sources [f, c, h2, w2].
+        depth: Depth of the target [1, h, w] in metres.
+        target: A camera of batch shape [] or [1].
+        source_depth: Depth of the sources [f, 1, h2, w2] in metres.
+        sources: Cameras [f].
+        tolerance: How much depths may differ where a point is visible (`backward_visible`).
 
-    `target` has batch shape [] or [1], `sources` [f]. Raises InputError when shapes disagree.
+    Returns:
+        The images as seen by the target [f, c, h, w], bicubic; which pixels are visible in each source [f, h, w],
+        without which colors mean nothing; and the positions (u, v) looked up [f, h, w, 2], in pixels of the sources.
+
+    Raises:
+        InputError: If shapes disagree.
     """
     if rgb.shape[0] != len(sources) or tuple(rgb.shape[-2:]) != sources.hw:
         raise InputError(
             f"warp: images {tuple(rgb.shape)} for {len(sources)} cameras of size {sources.hw}; expected one each"
         )
-    uv, visible = _found(depth, target, source_depth, sources, tolerance)
+    uv, visible = _located(depth, target, source_depth, sources, tolerance)
     middle = uv.new_tensor([sources.hw[1], sources.hw[0]]) / 2
     at = torch.where(visible[..., None], uv, middle)
     sampled = sample_at(rgb, at.flatten(-3, -2), "bicubic").unflatten(-1, tuple(uv.shape[1:3]))
     return sampled, visible, uv
 
 
-def _found(
+def _located(
     depth: torch.Tensor, target: Cameras, source_depth: torch.Tensor, sources: Cameras, tolerance: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixel positions [f, h, w, 2] in the sources of one camera's surface points, and where they are seen [f, h, w]."""
+    """Where the surface points of one camera's pixels fall in the sources [f, h, w, 2], and are visible [f, h, w]."""
     target = single_camera(target)
     frames, hw = len(sources), target.hw
     if depth.shape != (1, *hw) or source_depth.shape != (frames, 1, *sources.hw):

@@ -1,4 +1,4 @@
-"""Posed depth maps to one point cloud of what several of them agree on."""
+"""Posed depth maps fused to one point cloud: the points that several of them agree on."""
 
 import torch
 
@@ -24,16 +24,28 @@ def fuse_points(
     max_pixels: float = 1.0,
     max_depth_ratio: float = 0.01,
 ) -> tuple[PointCloud, Int[torch.Tensor, "n"]]:
-    """The points of depth maps (metres) that other views confirm, each once, and the frame from which each was taken.
+    """The points of depth maps that other views confirm, each once.
 
-    A view confirms a point when the surface that it sees there, taken back into the point's own frame, is within
-    `max_pixels` of the point's pixel and within the share `max_depth_ratio` of its depth (Yao et al. 2018, "MVSNet",
-    section 4.2). A point that `confirmations` or more others confirm is kept, as the mean of its position and theirs,
-    and of the colors. As in COLMAP's fusion (Schoenberger et al. 2016, section 4.6), the pixels that confirmed it make
-    no point of their own; frames come in their order, row by row.
+    A view confirms a point if the surface it shows there, projected back into the point's own frame, is near the
+    point's pixel and depth (Yao et al. 2018, "MVSNet", section 4.2). A confirmed point is kept as the mean of its
+    position and the confirming ones, and of the colors. As in COLMAP's fusion (Schoenberger et al. 2016, section 4.6),
+    pixels that confirmed a point make no point of their own.
 
-    `estimate_normals(cloud, cameras.centers[frame])` turns normals to who saw them. `cameras` has batch shape [f].
-    Raises InputError when shapes disagree, or for fewer other views than confirmations.
+    `estimate_normals(cloud, cameras.centers[frame])` orients normals towards the cameras that saw them.
+
+    Args:
+        rgb: Images [f, 3, h, w], sRGB in 0..1.
+        depth: Their depth [f, 1, h, w] in metres.
+        cameras: Their cameras [f].
+        confirmations: How many other views have to confirm a point.
+        max_pixels: How far from the point's pixel the confirming surface may be.
+        max_depth_ratio: How far from the point's depth it may be, relative to that depth.
+
+    Returns:
+        The points frame by frame, row by row, and the frame each was taken from [n].
+
+    Raises:
+        InputError: If shapes disagree, or there are no more frames than confirmations.
     """
     check_frames("point fusion", rgb, depth, cameras)
     if not 0 <= confirmations < len(rgb):
@@ -68,7 +80,7 @@ def fuse_points(
 def _seen_again(
     points: Float[torch.Tensor, "n 3"], depth: Float[torch.Tensor, "f 1 h w"], cameras: Cameras
 ) -> tuple[Float[torch.Tensor, "f n 3"], Float[torch.Tensor, "f n 2"], Bool[torch.Tensor, "f n"]]:
-    """The surface points that cameras see where points fall in their images, where that is, and if there are any."""
+    """The surface points that cameras show where points fall in their images, those pixels, and if there are any."""
     uv, z = project(cameras, points.expand(len(cameras), -1, -1))
     inside = (z > 0) & ((uv >= 0) & (uv < uv.new_tensor([cameras.hw[1], cameras.hw[0]]))).all(-1)
     uv = torch.where(inside[..., None], uv, 0.0)
@@ -86,7 +98,7 @@ def _comes_back(
     pixels: float,
     share: float,
 ) -> Bool[torch.Tensor, "f n"]:
-    """Which other surface points look the same to a camera as its own."""
+    """Which other surface points are within `pixels` and a share of depth of a camera's own points."""
     uv, z = project(camera, points)
     other_uv, other_z = (part.unflatten(0, there.shape[:2]) for part in project(camera, there.flatten(0, 1)))
     near = (other_uv - uv).norm(dim=-1) <= pixels

@@ -1,4 +1,4 @@
-"""Colored point clouds from posed depth."""
+"""Colored point clouds, and how posed depth becomes one."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -18,11 +18,12 @@ GRAY = 0.7  # sRGB, of points that come without colors
 
 @dataclass(frozen=True)
 class PointCloud:
-    """Points in the world with a color each.
+    """Points in the world with colors.
 
-    points   [n, 3] metres
-    colors  [n, 3] sRGB in 0..1
-    normals  [n, 3] unit, out of the surface (`geometry.estimate_normals`), or None
+    Attributes:
+        points: Positions [n, 3], metres.
+        colors: sRGB in 0..1 [n, 3].
+        normals: Unit vectors out of the surface [n, 3] (`geometry.estimate_normals`), or None.
     """
 
     points: Float[torch.Tensor, "n 3"]
@@ -63,12 +64,20 @@ def points_from_depth(
     cameras: Cameras,
     edge_ratio: float | None = 0.1,
 ) -> PointCloud:
-    """One point for every pixel whose depth (metres) is known and finite; `cameras` has batch shape [f].
+    """One point for every pixel whose depth is known and finite.
 
-    edge_ratio  drops pixels at depth discontinuities (`depth_edges`), where a pixel mixes near and far and its point
-                would float between them: 0.1 drops jumps of about a tenth of the depth. None keeps them.
+    Args:
+        rgb: Images [f, 3, h, w], sRGB in 0..1.
+        depth: Their depth [f, 1, h, w] in metres.
+        cameras: Their cameras [f].
+        edge_ratio: The size of depth discontinuities at which pixels are dropped, because they mix near and far and
+            their points would float between them: 0.1 drops jumps of about a tenth of the depth. None keeps them.
 
-    Points come frame by frame, row by row. Raises InputError when shapes disagree.
+    Returns:
+        The points frame by frame, row by row.
+
+    Raises:
+        InputError: If shapes disagree.
     """
     check_frames("points from depth", rgb, depth, cameras)
     keep = (depth > 0) & depth.isfinite()
@@ -79,18 +88,25 @@ def points_from_depth(
 
 
 def voxel_downsample(cloud: PointCloud, voxel_m: float) -> PointCloud:
-    """One point per occupied cube of side `voxel_m` metres: the mean of its points and of their colors and normals.
+    """One point per occupied voxel: the mean of its points and of their colors and normals.
 
-    Cubes have a corner at the world's origin; the result is ordered by x, then y, then z of its cube.
-    Raises InputError for a side that is not positive, non-finite points, or more than 2^62 cubes across.
+    Args:
+        cloud: Any points.
+        voxel_m: Side of the voxels in metres; one has a corner at the world's origin.
+
+    Returns:
+        The means, ordered by x, then y, then z of their voxels.
+
+    Raises:
+        InputError: If the side is not positive, a point is NaN or Inf, or the points span more than 2^62 voxels.
     """
     if not voxel_m > 0:
         raise InputError(f"voxel of {voxel_m} m; expected more than 0")
     if not len(cloud):
         return cloud
     if not bool(cloud.points.isfinite().all()):
-        raise InputError("point cloud with NaN or infinite points; expected finite ones")
-    cell = (cloud.points.double() / voxel_m).floor()
+        raise InputError("point cloud with NaN or Inf; expected finite points")
+    cell = (cloud.points.detach().double() / voxel_m).floor()
     cell = cell - cell.amin(0)
     if float((cell.amax(0) + 1).prod()) > 2**62:
         raise InputError(f"voxel of {voxel_m} m is too small for these points; expected fewer than 2^62 voxels")

@@ -1,4 +1,4 @@
-"""Unit quaternions (w, x, y, z), the form in which rotations are stored over time."""
+"""Unit quaternions (w, x, y, z): rotations in files, and between which others are interpolated."""
 
 import math
 
@@ -8,7 +8,14 @@ from geometry.shapes import Float
 
 
 def matrix_from_quaternion_wxyz(quaternion: Float[torch.Tensor, "*b 4"]) -> Float[torch.Tensor, "*b 3 3"]:
-    """Rotation matrices of quaternions of any length but zero; q and -q are the same rotation."""
+    """Rotation matrices of quaternions; q and -q are the same rotation.
+
+    Args:
+        quaternion: (w, x, y, z) [*b, 4], of any length but zero.
+
+    Returns:
+        Rotation matrices [*b, 3, 3].
+    """
     w, x, y, z = torch.nn.functional.normalize(quaternion, dim=-1).unbind(-1)
     rows = [
         1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
@@ -19,10 +26,15 @@ def matrix_from_quaternion_wxyz(quaternion: Float[torch.Tensor, "*b 4"]) -> Floa
 
 
 def quaternion_wxyz_from_matrix(rotation: Float[torch.Tensor, "*b 3 3"]) -> Float[torch.Tensor, "*b 4"]:
-    """Unit quaternions with w >= 0 of rotation matrices.
+    """Unit quaternions of rotation matrices (Shepperd 1978).
 
-    Every column of the 4x4 matrix below is a multiple of the quaternion; the longest one is used (Shepperd 1978).
+    Args:
+        rotation: Rotation matrices [*b, 3, 3].
+
+    Returns:
+        (w, x, y, z) [*b, 4] of unit length with w >= 0.
     """
+    # Every column is a multiple of the quaternion; the longest one is the most accurate.
     (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (row.unbind(-1) for row in rotation.unbind(-2))
     columns = torch.stack(
         [
@@ -42,14 +54,20 @@ def quaternion_wxyz_from_matrix(rotation: Float[torch.Tensor, "*b 3 3"]) -> Floa
 def slerp(
     start: Float[torch.Tensor, "*b 4"], end: Float[torch.Tensor, "*b 4"], share: Float[torch.Tensor, "*b"]
 ) -> Float[torch.Tensor, "*b 4"]:
-    """Turn from one unit quaternion to another at constant speed along the shorter arc (Shoemake 1985).
+    """From one unit quaternion to another at constant speed along the shorter arc (Shoemake 1985).
 
-    share  0 is the start, 1 the end
+    Args:
+        start: Unit quaternions [*b, 4].
+        end: Unit quaternions [*b, 4].
+        share: How far to go [*b]: 0 is the start, 1 the end.
+
+    Returns:
+        Unit quaternions [*b, 4].
     """
     cosine = (start * end).sum(-1, keepdim=True)
     end = torch.where(cosine < 0, -end, end)
     cosine = cosine.abs()
-    # Below a hundredth of a radian the chord differs from the arc by less than float32 can tell; and at no angle at all
+    # Below a hundredth of a radian the chord differs from the arc by less than float32 resolves; and at an angle of 0
     # the arc cosine has no gradient.
     small = cosine > math.cos(1e-2)
     angle = torch.where(small, 0.0, cosine).acos()

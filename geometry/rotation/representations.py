@@ -1,6 +1,6 @@
 """Rotations and rigid motions as vectors: axis-angle, twists, six numbers, Euler angles.
 
-All of them are differentiable everywhere but where the vector itself jumps: half a turn for axis-angles and twists, the
+All of them are differentiable except where the vector itself jumps: at half a turn for axis-angles and twists, at the
 ends of the middle angle for Euler angles.
 """
 
@@ -18,12 +18,26 @@ _SMALL = 1e-3  # squared radians below which series are exact to rounding
 
 
 def matrix_from_axis_angle(vector: Float[torch.Tensor, "*b 3"]) -> Float[torch.Tensor, "*b 3 3"]:
-    """Rotations about vectors by their lengths in radians: the exponential of so(3) (Rodrigues' formula)."""
+    """Rotations about vectors by their lengths: the exponential of so(3) (Rodrigues' formula).
+
+    Args:
+        vector: Axes times angles in radians [*b, 3].
+
+    Returns:
+        Rotation matrices [*b, 3, 3].
+    """
     return _exponential(vector)[0]
 
 
 def axis_angle_from_matrix(rotation: Float[torch.Tensor, "*b 3 3"]) -> Float[torch.Tensor, "*b 3"]:
-    """The inverse of `matrix_from_axis_angle`, of length 0 to pi; half a turn has two, of which one is given."""
+    """The inverse of `matrix_from_axis_angle`.
+
+    Args:
+        rotation: Rotation matrices [*b, 3, 3].
+
+    Returns:
+        Axes times angles in radians [*b, 3], of length 0 to pi. Half a turn has two, of which this is one.
+    """
     w, axis = quaternion_wxyz_from_matrix(rotation).split([1, 3], -1)
     squared = axis.square().sum(-1, keepdim=True)
     small = squared < _SMALL
@@ -34,16 +48,29 @@ def axis_angle_from_matrix(rotation: Float[torch.Tensor, "*b 3 3"]) -> Float[tor
 
 
 def se3_exp(twist: Float[torch.Tensor, "*b 6"]) -> Float[torch.Tensor, "*b 4 4"]:
-    """Rigid motions of twists (translation, rotation): the exponential of se(3), a screw run through for one second.
+    """Rigid motions of twists: the exponential of se(3), a constant screw motion during one second.
 
     Blanco 2010, "A tutorial on SE(3) transformation parameterizations and on-manifold optimization", eq. 9.4.
+
+    Args:
+        twist: Translation (metres), then axis times angle (radians) [*b, 6].
+
+    Returns:
+        Rigid motions [*b, 4, 4].
     """
     rotation, along = _exponential(twist[..., 3:])
     return rigid(rotation, (along @ twist[..., :3, None])[..., 0])
 
 
 def se3_log(motion: Float[torch.Tensor, "*b 4 4"]) -> Float[torch.Tensor, "*b 6"]:
-    """The inverse of `se3_exp`, for turns of less than a half (Blanco 2010, eq. 9.5)."""
+    """The inverse of `se3_exp`, for rotations of less than half a turn (Blanco 2010, eq. 9.5).
+
+    Args:
+        motion: Rigid motions [*b, 4, 4].
+
+    Returns:
+        Translation (metres), then axis times angle (radians) [*b, 6].
+    """
     vector = axis_angle_from_matrix(motion[..., :3, :3])
     along = _exponential(vector)[1]
     return torch.cat([torch.linalg.solve(along, motion[..., :3, 3:])[..., 0], vector], -1)
@@ -66,9 +93,17 @@ def _exponential(vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def matrix_from_6d(columns: Float[torch.Tensor, "*b 6"]) -> Float[torch.Tensor, "*b 3 3"]:
-    """Rotations whose first two columns point as nearly as they can to two given vectors, the first exactly: a form
-    without jumps, which networks learn well (Zhou et al. 2019, eq. 15). PyTorch3D calls rows what the paper calls
-    columns: its six numbers are those of the inverse rotation.
+    """Rotations from two vectors by Gram-Schmidt (Zhou et al. 2019, eq. 15).
+
+    A form without jumps, which networks learn well. PyTorch3D takes rows for what the paper calls columns: its six
+    numbers are those of the inverse rotation.
+
+    Args:
+        columns: Two vectors of any length, not parallel [*b, 6].
+
+    Returns:
+        Rotation matrices [*b, 3, 3] whose first column has the direction of the first vector, and whose second column
+        is as near to the second vector as it can be.
     """
     first = torch.nn.functional.normalize(columns[..., :3], dim=-1)
     second = columns[..., 3:] - (first * columns[..., 3:]).sum(-1, keepdim=True) * first
@@ -77,14 +112,31 @@ def matrix_from_6d(columns: Float[torch.Tensor, "*b 6"]) -> Float[torch.Tensor, 
 
 
 def six_d_from_matrix(rotation: Float[torch.Tensor, "*b 3 3"]) -> Float[torch.Tensor, "*b 6"]:
-    """The first two columns, one after the other."""
+    """The inverse of `matrix_from_6d`: the first two columns, one after the other.
+
+    Args:
+        rotation: Rotation matrices [*b, 3, 3].
+
+    Returns:
+        Six numbers [*b, 6].
+    """
     return rotation[..., :2].transpose(-1, -2).flatten(-2)
 
 
 def matrix_from_euler(angles_rad: Float[torch.Tensor, "*b 3"], order: str = "XYZ") -> Float[torch.Tensor, "*b 3 3"]:
-    """Turns about the axes named, each one about the axes as turned already: R = R_first R_second R_third.
+    """Rotations by Euler angles about moving axes: R = R_first R_second R_third.
 
-    (Turns about fixed axes are the same with order and angles reversed.) Raises InputError for an order that is none.
+    For fixed axes reverse the order and the angles.
+
+    Args:
+        angles_rad: Angles in radians [*b, 3], in the order of the axes.
+        order: The axes, as "XYZ" or "ZXZ".
+
+    Returns:
+        Rotation matrices [*b, 3, 3].
+
+    Raises:
+        InputError: If the order is not three axes of which no two neighbors are the same.
     """
     _check(order)
     axes = torch.eye(3, dtype=angles_rad.dtype, device=angles_rad.device)
@@ -96,11 +148,20 @@ def matrix_from_euler(angles_rad: Float[torch.Tensor, "*b 3"], order: str = "XYZ
 
 
 def euler_from_matrix(rotation: Float[torch.Tensor, "*b 3 3"], order: str = "XYZ") -> Float[torch.Tensor, "*b 3"]:
-    """The inverse of `matrix_from_euler`, radians: the middle angle in -pi/2..pi/2, or in 0..pi where the first axis is
-    also the last. Where only the sum or difference of the outer angles is fixed, the last of them is 0.
+    """The inverse of `matrix_from_euler`.
 
-    Bernardes and Viollet 2022, "Quaternion to Euler angles conversion", algorithm 1. Raises InputError for an order
-    that is none.
+    Bernardes and Viollet 2022, "Quaternion to Euler angles conversion", algorithm 1.
+
+    Args:
+        rotation: Rotation matrices [*b, 3, 3].
+        order: The axes, as "XYZ" or "ZXZ".
+
+    Returns:
+        Angles in radians [*b, 3]. The middle one is in -pi/2..pi/2, or in 0..pi where the first axis is also the last.
+        In gimbal lock, where only the sum or difference of the outer angles is fixed, the last one is 0.
+
+    Raises:
+        InputError: If the order is not three axes of which no two neighbors are the same.
     """
     _check(order)
     k, j, i = ("XYZ".index(name) for name in order)  # the paper's axes are fixed ones: the last turn comes first

@@ -6,11 +6,11 @@ from geometry.shapes import Float
 
 
 def natural_spline(knots: Float[torch.Tensor, "k d"], at: Float[torch.Tensor, "n"]) -> Float[torch.Tensor, "n d"]:
-    """The natural cubic spline through knots at 0, 1, ..., k - 1: twice differentiable, straight at its ends.
+    """The natural cubic spline through knots at 0, 1, ..., k - 1 (de Boor 1978, chapter IV).
 
-    at  parameters, held to 0..k - 1
+    Twice differentiable, straight at its ends; two knots give the line between them.
 
-    Two knots give the line between them (de Boor 1978, chapter IV).
+    at  parameters, clamped to 0..k - 1
     """
     count = len(knots)
     at = at.clamp(0, count - 1)

@@ -9,14 +9,29 @@ from geometry.shapes import Float
 def rigid(
     rotation: Float[torch.Tensor, "*b 3 3"], translation: Float[torch.Tensor, "*b 3"]
 ) -> Float[torch.Tensor, "*b 4 4"]:
-    """The 4x4 matrix of x -> rotation @ x + translation."""
+    """The matrices of x -> rotation @ x + translation.
+
+    Args:
+        rotation: Rotation matrices [*b, 3, 3].
+        translation: Translations [*b, 3].
+
+    Returns:
+        Rigid motions [*b, 4, 4].
+    """
     top = torch.cat([rotation, translation[..., None]], -1)
     bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*top.shape[:-2], 1, 4)
     return torch.cat([top, bottom], -2)
 
 
 def invert_rigid(transform: Float[torch.Tensor, "*b 4 4"]) -> Float[torch.Tensor, "*b 4 4"]:
-    """The inverse of a rigid motion, exact in its rotation: [R t]^-1 = [R^T, -R^T t]."""
+    """The inverses of rigid motions, exact in their rotations: [R t]^-1 = [R^T, -R^T t].
+
+    Args:
+        transform: Rigid motions [*b, 4, 4].
+
+    Returns:
+        Rigid motions [*b, 4, 4].
+    """
     rotation = transform[..., :3, :3].transpose(-1, -2)
     return rigid(rotation, -(rotation @ transform[..., :3, 3:]).squeeze(-1))
 
@@ -24,7 +39,15 @@ def invert_rigid(transform: Float[torch.Tensor, "*b 4 4"]) -> Float[torch.Tensor
 def transform_points(
     transform: Float[torch.Tensor, "*b 4 4"], points: Float[torch.Tensor, "*b n 3"]
 ) -> Float[torch.Tensor, "*b n 3"]:
-    """Apply one rigid motion per batch element to its n points."""
+    """Points moved by rigid motions.
+
+    Args:
+        transform: Rigid motions [*b, 4, 4].
+        points: n points for each motion [*b, n, 3].
+
+    Returns:
+        The points moved [*b, n, 3].
+    """
     return points @ transform[..., :3, :3].transpose(-1, -2) + transform[..., None, :3, 3]
 
 
@@ -38,7 +61,15 @@ def cross_matrix(vector: Float[torch.Tensor, "*b 3"]) -> Float[torch.Tensor, "*b
 def rotation_about(
     axis: Float[torch.Tensor, "*b 3"], angle_rad: Float[torch.Tensor, "*b"]
 ) -> Float[torch.Tensor, "*b 3 3"]:
-    """Rotation by an angle about an axis of any length but zero (Rodrigues' formula)."""
+    """Rotations by angles about axes (Rodrigues' formula).
+
+    Args:
+        axis: Axes [*b, 3] of any length but zero.
+        angle_rad: Angles [*b] in radians.
+
+    Returns:
+        Rotation matrices [*b, 3, 3].
+    """
     cross = cross_matrix(torch.nn.functional.normalize(axis, dim=-1))
     sine, cosine = angle_rad.sin()[..., None, None], angle_rad.cos()[..., None, None]
     identity = torch.eye(3, dtype=axis.dtype, device=axis.device)
@@ -46,11 +77,17 @@ def rotation_about(
 
 
 def look_at(eye: Float[torch.Tensor, "*#b 3"], target: Float[torch.Tensor, "*#b 3"]) -> Float[torch.Tensor, "*b 4 4"]:
-    """`world_from_camera` at `eye`, optical axis through `target`, no roll (image's up is world z, metres).
+    """Poses of cameras without roll: up in the image is the world's z, or its y if a camera looks straight up or down.
 
-    Looking straight up or down has no such roll: there the image's up is world y.
+    Args:
+        eye: Camera centers [*b, 3] in metres.
+        target: What the cameras look at [*b, 3] in metres.
 
-    Raises InputError when an eye coincides with its target.
+    Returns:
+        `world_from_camera` [*b, 4, 4].
+
+    Raises:
+        InputError: If an eye is at its target.
     """
     eye, target = torch.broadcast_tensors(eye, target)
     forward = target - eye

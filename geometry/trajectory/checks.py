@@ -1,4 +1,4 @@
-"""Cameras in words, and what is suspicious about them."""
+"""Cameras in words, and a search for what is likely to be wrong with them."""
 
 import math
 
@@ -12,10 +12,16 @@ from geometry.trajectory.paths import nearest_point_to_axes
 
 
 def describe(cameras: Cameras) -> str:
-    """A line a camera: where it is, where its right, up and forward point in the world, and how much it sees.
+    """Cameras in words: where each is, where its axes point in the world, and its fields of view.
 
-    Directions are also said in words: azimuth counter-clockwise from the world's +x as seen from above, pitch above the
-    horizon, roll clockwise.
+    Angles are azimuth counter-clockwise from the world's +x as seen from above, pitch above the horizon, and roll
+    clockwise.
+
+    Args:
+        cameras: Cameras of any batch shape.
+
+    Returns:
+        A line with their number and size, then one per camera.
     """
     flat = cameras.reshape(-1)
     angles = fov_deg(flat)
@@ -35,12 +41,18 @@ def describe(cameras: Cameras) -> str:
 
 
 def lint(cameras: Cameras) -> list[str]:
-    """What is likely to be wrong with cameras, most serious first; empty = nothing found.
+    """What is likely to be wrong with cameras.
 
-    Certain: numbers that are not finite, mirrors, axes that are not orthogonal, focal lengths of 0 or less. Likely:
-    focal lengths swapped (their ratio is the image's), a middle half a pixel off, poses that are the inverse of what
-    is meant (the inverses look at a common point, these do not), and axes of OpenGL taken for OpenCV's (what they all
-    look at lies behind them, and they are upside down).
+    Certain: NaN or Inf, mirrors, axes that are not orthogonal, focal lengths of 0 or less. Likely: focal lengths scaled
+    by the wrong side (their ratio is the image's), principal points half a pixel off, poses that are the inverse of
+    what is meant (the inverses look at a common point, these do not), and OpenGL's axes taken for OpenCV's (the point
+    they all look at lies behind them, and they are upside down).
+
+    Args:
+        cameras: Cameras of any batch shape.
+
+    Returns:
+        Findings, most serious first; an empty list if nothing was found.
     """
     flat = cameras.reshape(-1)
     try:
@@ -69,7 +81,7 @@ def lint(cameras: Cameras) -> list[str]:
 
 
 def _poses(cameras: Cameras) -> list[str]:
-    """What the cameras' places and directions say together."""
+    """What is likely to be wrong with the poses, by the positions and directions of all cameras."""
     poses = cameras.world_from_camera.double()
     spread = float((poses[:, :3, 3] - poses[:, :3, 3].mean(0)).norm(dim=-1).max())
     if spread < 1e-9:
@@ -86,8 +98,10 @@ def _poses(cameras: Cameras) -> list[str]:
 
 
 def _convergence(poses: torch.Tensor) -> tuple[float, float]:
-    """How far the optical axes pass the point nearest to all, as a share of its distance, and the share of cameras it
-    lies ahead of."""
+    """How far the optical axes miss the point nearest to all of them, and the share of cameras that have it ahead.
+
+    The miss is a share of the point's distance, the median over cameras.
+    """
     point = nearest_point_to_axes(poses)
     towards = point - poses[:, :3, 3]
     along = (towards * poses[:, :3, 2]).sum(-1)

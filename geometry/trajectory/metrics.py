@@ -1,4 +1,4 @@
-"""How far camera paths are from the true ones: RotErr, TransErr and CamMC; ATE and RPE."""
+"""Errors of camera paths against true ones: RotErr, TransErr and CamMC; ATE and RPE."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -16,12 +16,19 @@ Alignment = Literal["none", "rigid", "sim3"]
 def ate(
     found: Float[torch.Tensor, "*b f 4 4"], true: Float[torch.Tensor, "*b f 4 4"], alignment: Alignment = "sim3"
 ) -> Float[torch.Tensor, "*b"]:
-    """Absolute trajectory errors: root mean squared distances of the centers of `world_from_camera`, in metres, once
-    the found path is put onto the true one (Sturm et al. 2012, eq. 8, with the alignment of Umeyama 1991).
+    """Absolute trajectory errors after alignment (Sturm et al. 2012, eq. 8; alignment by Umeyama 1991).
 
-    alignment  "none", "rigid" (turned and moved) or "sim3" (scaled too, as for monocular reconstructions)
+    Args:
+        found: Poses `world_from_camera` [*b, f, 4, 4], metres.
+        true: The true poses [*b, f, 4, 4], metres.
+        alignment: How the found path is put onto the true one: "none", "rigid" (rotated and moved) or "sim3" (scaled
+            too, as for monocular reconstructions).
 
-    Raises InputError for paths of different shapes, fewer than two frames, and an alignment it does not know.
+    Returns:
+        Root mean squared distances of the camera centers [*b], metres.
+
+    Raises:
+        InputError: If the paths have different shapes or fewer than two frames, or the alignment is not known.
     """
     _check(found, true)
     if alignment not in ("none", "rigid", "sim3"):
@@ -35,10 +42,20 @@ def ate(
 def rpe(
     found: Float[torch.Tensor, "*b f 4 4"], true: Float[torch.Tensor, "*b f 4 4"], delta: int = 1
 ) -> tuple[Float[torch.Tensor, "*b"], Float[torch.Tensor, "*b"]]:
-    """Relative pose errors over every `delta` frames: root mean squares of metres and of degrees by which the motions
-    from frame i to i + delta differ (Sturm et al. 2012, eq. 2 to 4). Frames of reference don't matter; scale does.
+    """Relative pose errors: by how much the motions from frame i to i + delta differ (Sturm et al. 2012, eq. 2 to 4).
 
-    Raises InputError for paths of different shapes, and fewer than delta + 1 frames.
+    They do not depend on the frames of reference, but on the scale.
+
+    Args:
+        found: Poses `world_from_camera` [*b, f, 4, 4], metres.
+        true: The true poses [*b, f, 4, 4], metres.
+        delta: The number of frames a motion takes.
+
+    Returns:
+        Root mean squares over frames of the differences in translation [*b], metres, and in rotation [*b], degrees.
+
+    Raises:
+        InputError: If the paths have different shapes or fewer than delta + 1 frames.
     """
     _check(found, true)
     if not 1 <= delta < true.shape[-3]:
@@ -51,11 +68,13 @@ def rpe(
 
 @dataclass(frozen=True)
 class TrajectoryErrors:
-    """Errors of whole trajectories [*b], and how they were taken.
+    """Errors of whole trajectories.
 
-    rotation     angles between the rotations
-    translation  distances of the centers
-    cam_mc       Frobenius norms of the differences of [R | t]
+    Attributes:
+        rotation: Angles between the rotations [*b].
+        translation: Distances of the centers [*b].
+        cam_mc: Frobenius norms of the differences of [R | t] [*b].
+        protocol: How they were computed, in words.
     """
 
     rotation: Float[torch.Tensor, "*b"]
@@ -72,16 +91,27 @@ def trajectory_errors(
     alignment: Literal["none", "scale", "sim3"] = "scale",
     unit: Literal["path", "metres"] = "path",
 ) -> TrajectoryErrors:
-    """RotErr, TransErr and CamMC of trajectories of `world_from_camera`, both taken relative to their frame 0.
-
-    reduce     over the frames after the first; sums grow with their number, which the protocol's name says
-    alignment  "none"; "scale": the found path's farthest point from frame 0 is put as far as the true one's; "sim3":
-               the similarity of all centers that fits best (Umeyama 1991), which the trajectory's turns undergo too
-    unit       lengths in metres, or in the true path's farthest distance from frame 0
+    """RotErr, TransErr and CamMC of trajectories, both relative to their frame 0.
 
     (sum, rad, scale, path) are CamI2V's RotErr, TransErr_rel and CamMC, (sum, rad, none, path) its TransErr_abs
-    (arXiv 2410.15957, `evaluation/glomap_evaluation.py`). Raises InputError for fewer than two frames, paths of
-    different shapes, flags it does not know, and for "scale" or "path" of a true path that stays in one place.
+    (arXiv 2410.15957, `evaluation/glomap_evaluation.py`).
+
+    Args:
+        found: Poses `world_from_camera` [*b, f, 4, 4], metres.
+        true: The true poses [*b, f, 4, 4], metres.
+        reduce: "sum" or "mean" over the frames after the first. Sums grow with the number of frames, which the
+            protocol names.
+        angle: The unit of angles, "rad" or "deg".
+        alignment: "none"; "scale" scales the found path so that its farthest point from frame 0 is as far as the true
+            path's; "sim3" applies the similarity that best fits all centers (Umeyama 1991), to rotations too.
+        unit: The unit of lengths: "metres", or "path" for the true path's farthest distance from frame 0.
+
+    Returns:
+        The errors [*b] and the protocol.
+
+    Raises:
+        InputError: If the paths have different shapes or fewer than two frames, a flag is not known, or the true path
+            stays in one place and "scale" or "path" needs its length.
     """
     _check(found, true)
     for name, value, known in (
@@ -93,30 +123,41 @@ def trajectory_errors(
         if value not in known:
             raise InputError(f"{name} {value!r}; expected one of {', '.join(known)}")
     found, true = (invert_rigid(path[..., :1, :, :]) @ path for path in (found, true))
-    far = true[..., :3, 3].norm(dim=-1).amax(-1)
-    if (alignment == "scale" or unit == "path") and bool((far <= 0).any()):
+    length = true[..., :3, 3].norm(dim=-1).amax(-1)
+    if (alignment == "scale" or unit == "path") and bool((length <= 0).any()):
         raise InputError("a true path that stays in one place has no length; expected alignment none or sim3 in metres")
+    rotation, center = _aligned(found, true, alignment)
+    unit_length = length[..., None, None] if unit == "path" else torch.ones_like(length)[..., None, None]
+    angles = angle_of(rotation.mT @ true[..., :3, :3])[..., 1:]
+    offset = ((center - true[..., :3, 3]) / unit_length)[..., 1:, :]
+    both = (offset.square().sum(-1) + (rotation - true[..., :3, :3])[..., 1:, :, :].square().sum((-2, -1))).sqrt()
+    total = torch.sum if reduce == "sum" else torch.mean
+    errors = (torch.rad2deg(angles) if angle == "deg" else angles, offset.norm(dim=-1), both)
+    rotations, translations, both = (total(error, -1) for error in errors)
+    protocol = _protocol(reduce, angle, alignment, unit, true.shape[-3] - 1)
+    return TrajectoryErrors(rotations, translations, both, protocol)
+
+
+def _aligned(found: torch.Tensor, true: torch.Tensor, alignment: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rotations and centers of a path, both relative to their frame 0, put onto the true one."""
     rotation, center = found[..., :3, :3], found[..., :3, 3]
     if alignment == "scale":
-        own = center.norm(dim=-1).amax(-1)
+        own, far = (path[..., :3, 3].norm(dim=-1).amax(-1) for path in (found, true))
         center = center * (far / own.clamp_min(1e-12))[..., None, None]
     elif alignment == "sim3":
         best = Similarity.between(center, true[..., :3, 3])
         rotation, center = best.rotation[..., None, :, :] @ rotation, best.points(center)
-    length = far[..., None] if unit == "path" else torch.ones_like(far)[..., None]
-    angles = angle_of(rotation.mT @ true[..., :3, :3])[..., 1:]
-    offset = ((center - true[..., :3, 3]) / length[..., None])[..., 1:, :]
-    both = (offset.square().sum(-1) + (rotation - true[..., :3, :3])[..., 1:, :, :].square().sum((-2, -1))).sqrt()
-    total = torch.sum if reduce == "sum" else torch.mean
-    errors = (torch.rad2deg(angles) if angle == "deg" else angles, offset.norm(dim=-1), both)
-    frames = true.shape[-3] - 1
+    return rotation, center
+
+
+def _protocol(reduce: str, angle: str, alignment: str, unit: str, frames: int) -> str:
+    """How errors were computed, in words."""
     lengths = "in metres" if unit == "metres" else "in lengths of the true path"
     name = f"{reduce} over {frames} frames, {angle}, {alignment} alignment, {lengths}"
     known = {"scale": "CamI2V (rel)", "none": "CamI2V (abs)"}.get(alignment)
     if (reduce, angle, unit) == ("sum", "rad", "path") and known:
         name = f"{known}: {name}"
-    rotations, translations, both = (total(error, -1) for error in errors)
-    return TrajectoryErrors(rotations, translations, both, name)
+    return name
 
 
 def angle_of(rotation: Float[torch.Tensor, "*b 3 3"]) -> Float[torch.Tensor, "*b"]:

@@ -17,14 +17,21 @@ def orbit(
     start_azimuth_deg: float = 0.0,
     arc_deg: float = 360.0,
 ) -> Float[torch.Tensor, "f 4 4"]:
-    """`world_from_camera` of cameras on a circle about the vertical through `pivot`, all looking at it.
+    """Poses on a circle around the vertical through a pivot, all looking at it.
 
-    radius         distance to the pivot in metres
-    elevation_deg  height of the camera above the pivot's horizon, degrees in (-90, 90)
-    arc_deg        the angle swept, counter-clockwise seen from above; 360 does not repeat the first frame
+    Args:
+        pivot: The point in the middle [3], metres.
+        radius: Distance of the cameras from it in metres.
+        elevation_deg: How far the cameras are above the pivot's horizon, in degrees between -90 and 90.
+        frames: The number of cameras.
+        start_azimuth_deg: Where frame 0 is, in degrees: 0 is on the +x side of the pivot.
+        arc_deg: The angle swept, in degrees counter-clockwise as seen from above; 360 does not repeat the first frame.
 
-    Frame 0 is at `start_azimuth_deg` (0 = on the +x side of the pivot).
-    Raises InputError for a radius that is not positive, no frames, or an elevation at a pole or beyond.
+    Returns:
+        `world_from_camera` [f, 4, 4].
+
+    Raises:
+        InputError: If there are no frames, the radius is not positive, or the elevation is at a pole or beyond.
     """
     if frames < 1:
         raise InputError(f"orbit of {frames} frames; expected at least 1")
@@ -53,14 +60,23 @@ def nearest_point_to_axes(
     guess: Float[torch.Tensor, "*b 3"] | None = None,
     guess_weight: Float[torch.Tensor, "*b"] | None = None,
 ) -> Float[torch.Tensor, "*b 3"]:
-    """The world point whose mean squared distance to n optical axes is least: what the cameras look at.
+    """The point that cameras look at: the one with the least mean squared distance to their optical axes.
 
-    Solves sum_i (I - a_i a_i^T)(p - o_i) + n guess_weight (p - guess) = 0. The weight is in squared radians: axes
-    that differ in direction by much more than its root decide alone, nearly parallel ones (which say nothing about
-    the distance) leave it to the guess. Without both, the solution for parallel axes is the one nearest the mean
-    center, and for nearly parallel ones anything.
+    Solves sum_i (I - a_i a_i^T)(p - o_i) + n guess_weight (p - guess) = 0. Axes that differ in direction by much more
+    than the root of the weight decide alone; nearly parallel axes do not determine the distance, so the guess does.
+    Without a guess, parallel axes give the solution nearest to the mean center, and nearly parallel ones an arbitrary
+    one.
 
-    Raises InputError for fewer than two cameras.
+    Args:
+        world_from_camera: Poses of n cameras [*b, n, 4, 4].
+        guess: Where the point is likely to be [*b, 3].
+        guess_weight: How much the guess counts [*b], in squared radians.
+
+    Returns:
+        World points [*b, 3].
+
+    Raises:
+        InputError: If there are fewer than two cameras.
     """
     count = world_from_camera.shape[-3]
     if count < 2:

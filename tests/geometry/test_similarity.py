@@ -121,7 +121,7 @@ def test_what_is_no_similarity_is_refused(unchecked: None) -> None:
         ((one, torch.diag(torch.tensor([1.0, 1, -1])), still), "mirrors"),
         ((one, 2 * turn, still), "mirrors, shears"),
         ((one, torch.eye(4), still), "expected"),
-        ((one, turn, still * torch.nan), "not finite"),
+        ((one, turn, still * torch.nan), "NaN or Inf"),
     ):
         with pytest.raises(InputError, match=words):
             Similarity(*parts)
