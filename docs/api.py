@@ -78,24 +78,41 @@ def process_docstring(_app: object, _what: str, _name: str, _obj: object, _optio
 
 
 def readable(lines: Iterable[str]) -> list[str]:
-    """Aligned lines (`name   what it is`) as lists; stars of shapes (`[*b, 3]`) and bars (`|x|`) are no markup."""
+    """The short form as reStructuredText.
+
+    Aligned lines (`name   what it is`) become lists, what is indented below a colon code. The stars of shapes
+    (`[*b, 3]`), bars (`|x|`) and the plurals of names in backticks are no markup.
+    """
     result: list[str] = []
-    in_list = False
+    block = ""  # what the line above belongs to: "list", "code" or nothing
     for line in lines:
-        text, *rest = re.split(r"(`+[^`]*`+)", line)
-        line = re.sub(_MARKUP, r"\\\g<0>", text)
-        for code, text in zip(rest[::2], rest[1::2]):
-            plural = "\\ " if text[:1].isalnum() else ""  # a letter right behind backticks needs an escaped space
-            line += code + plural + re.sub(_MARKUP, r"\\\g<0>", text)
-        entry = re.fullmatch(r"(\w[\w.]*(?:, \w+)*) {2,}(\S.*)", line)
-        if entry:
-            result += [] if in_list else [""]
-            result.append(f"- ``{entry[1]}``: {entry[2]}")
-            in_list = True
-        elif in_list and line.startswith("  "):
-            result.append(f"  {line.strip()}")
-        else:
-            result += [""] if in_list and line else []
+        if line.startswith("    ") and (block == "code" or _opens_code(result)):
+            result += [line] if block == "code" else ["::", "", line]
+            block = "code"
+        elif entry := re.fullmatch(r"(\w[\w.]*(?:, \w+)*) {2,}(\S.*)", line):
+            item = f"- ``{entry[1]}``: {_escaped(entry[2])}"
+            result += [item] if block == "list" else ["", item]
+            block = "list"
+        elif block == "list" and line.startswith("  "):
+            result.append(f"  {_escaped(line.strip())}")
+        elif block == "code" and not line:
             result.append(line)
-            in_list = False
+        else:
+            result += ["", _escaped(line)] if block and line else [_escaped(line)]
+            block = ""
     return result
+
+
+def _opens_code(above: list[str]) -> bool:
+    """Whether the lines so far end with a colon and an empty line, outside the fields of arguments."""
+    return len(above) > 1 and not above[-1] and re.fullmatch(r"[^: ].*[^:]:", above[-2]) is not None
+
+
+def _escaped(line: str) -> str:
+    """A line without accidental markup, but for code between backticks."""
+    text, *rest = re.split(r"(`+[^`]*`+)", line)
+    line = re.sub(_MARKUP, r"\\\g<0>", text)
+    for code, text in zip(rest[::2], rest[1::2]):
+        plural = "\\ " if text[:1].isalnum() else ""  # a letter right behind backticks needs an escaped space
+        line += code + plural + re.sub(_MARKUP, r"\\\g<0>", text)
+    return line

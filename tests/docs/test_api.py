@@ -36,3 +36,8 @@ def test_short_docstrings_are_lists_and_shapes_are_no_markup() -> None:
     lines = ["A thing.", "", "K     [*b, 3, 3] of |x|", "      in pixels", "a, b  `x` and `y`", "Raises `x*y`s."]
     listed = ["", r"- ``K``: [\*b, 3, 3] of \|x\|", "  in pixels", "- ``a, b``: `x` and `y`", ""]
     assert readable(lines) == ["A thing.", "", *listed, r"Raises `x*y`\ s."]
+
+
+def test_what_is_indented_below_a_colon_is_code() -> None:
+    lines = ["As here:", "", "    x[*b] = 1", "", "    if x:", "        y", "", "More of |x|."]
+    assert readable(lines) == ["As here:", "", "::", "", *lines[2:7], "", r"More of \|x\|."]
