@@ -4,17 +4,18 @@ Fuses a procedural scene, simplifies, unwraps and paints it, and says how far th
 close its images come to those it was made from, and how long each step took. Writes the GLBs and a sheet to look at.
 """
 
-import argparse
-import json
 import math
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from benchmarks.shared.report import Report, Table, command, missing, publish
 from geometry.camera.cameras import Cameras
 from geometry.camera.projection import unproject
 from geometry.conventions import linear_from_srgb, srgb_from_linear
@@ -22,7 +23,6 @@ from geometry.errors import InputError
 from geometry.image.warping import backward_visible
 from geometry.interop.open3d import fuse_tsdf_open3d
 from geometry.io.assets.gltf import write_glb
-from geometry.io.files import write_file
 from geometry.io.images import write_png
 from geometry.mesh.meshes import Mesh, TexturedMesh, largest_components, surface_points
 from geometry.mesh.rasterizing import render_mesh
@@ -41,8 +41,38 @@ BOX = ((-1.6, -1.6, -0.1), (1.6, 1.6, 1.6))  # around the table's objects, metre
 _SAMPLES = 400_000
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
-class Images:
+class Settings:
+    """A held-out scene and how it becomes a mesh: images of `size` pixels, voxels in metres, texture in texels."""
+
+    family: str = "tabletop"
+    seed: int = 0
+    index: int = 0
+    views: int = 24
+    size: int = 128
+    voxel: float = 0.02
+    faces: int = 10_000
+    texture: int = 640
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Mean distance of a surface's points to the true ones, and of these to it, metres."""
+
+    there_m: float
+    back_m: float
+
+    @property
+    def mean_m(self) -> float:
+        """Of both directions."""
+        return (self.there_m + self.back_m) / 2
+
+
+@dataclass(frozen=True)
+class ImageFigures:
     """How close a mesh's images come to the true ones, mean over the cameras, dB.
 
     psnr     over pixels all of whose 2 x 2 rays meet the mesh, as many as the true images have, mixed in linear light
@@ -57,6 +87,22 @@ class Images:
     centers: float
     whole: float
     covered: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of a scene, by name of the mesh or step.
+
+    texture   height and width, texels
+    left_out  notes of libraries that are not installed
+    """
+
+    faces: dict[str, int]
+    texture: tuple[int, int]
+    seconds: dict[str, float]
+    distances: dict[str, Distance]
+    images: dict[str, ImageFigures]
+    left_out: list[str]
 
 
 def around(count: int, size: int) -> Cameras:
@@ -86,12 +132,12 @@ def inside(points: Tensor, margin_m: float) -> Tensor:
     return points[((points > lower + margin_m) & (points < upper - margin_m)).all(-1)]
 
 
-def distances(mesh: Mesh, truth: Tensor, voxel: float) -> tuple[float, float]:
+def distance(mesh: Mesh, truth: Tensor, voxel: float) -> Distance:
     """Mean distance of the mesh to the true points, and of these to the mesh, a voxel away from the box's sides."""
     found = surface_points(mesh, _SAMPLES)
     there = inside(truth, voxel)
     there = there[torch.randperm(len(there), generator=torch.Generator().manual_seed(0))[:_SAMPLES]]
-    return (
+    return Distance(
         float(nearest_neighbors(inside(found, voxel), truth, 1)[0].mean()),
         float(nearest_neighbors(there, found, 1)[0].mean()),
     )
@@ -103,7 +149,7 @@ def rendered_views(shape: Mesh | TexturedMesh, cameras: Cameras) -> tuple[Tensor
     return rgb, depth.isfinite()
 
 
-def compared(shape: Mesh | TexturedMesh, clip: Clip) -> tuple[Images, Tensor]:
+def compared(shape: Mesh | TexturedMesh, clip: Clip) -> tuple[ImageFigures, Tensor]:
     """The figures of a mesh's images, and those of 2 x 2 rays a pixel."""
     height, width = clip.cameras.hw
     single, hit = rendered_views(shape, clip.cameras)
@@ -114,52 +160,46 @@ def compared(shape: Mesh | TexturedMesh, clip: Clip) -> tuple[Images, Tensor]:
     whole = psnr(rgb, clip.rgb).mean()
     centers = psnr(single, clip.rgb, hit).mean()
     share = covered.float().mean()
-    return Images(*(float(value) for value in (each.mean(), each.min(), centers, whole, share))), rgb
+    return ImageFigures(*(float(value) for value in (each.mean(), each.min(), centers, whole, share))), rgb
 
 
-def measure(family: str, seed: int, index: int, views: int, size: int, voxel: float, faces: int, texture: int,
-            output: Path | None) -> dict[str, object]:  # fmt: skip
-    """Everything about one scene, as JSON values; the GLBs and the sheet go to `output`."""
-    cameras, bounds, seconds = around(views, size), torch.tensor(BOX), {}
-    clip = render(draw(family, seed, [index], True), cameras.reshape(1, views))[0]
+def measure(scene: Settings, output: Path | None = None) -> Measured:
+    """Everything about one scene; the GLBs and the sheet go to `output`."""
+    cameras, bounds, seconds = around(scene.views, scene.size), torch.tensor(BOX), {}
+    clip = render(draw(scene.family, scene.seed, [scene.index], True), cameras.reshape(1, scene.views))[0]
 
-    def timed(name: str, result: Mesh | TexturedMesh, start: float) -> None:
+    def timed(name: str, make: Callable[[], T]) -> T:
+        start = time.perf_counter()
+        made = make()
         seconds[name] = round(time.perf_counter() - start, 1)
         print(f"{name}: {seconds[name]} s", file=sys.stderr, flush=True)
+        return made
 
-    start = time.perf_counter()
-    fused = largest_components(fuse_tsdf(clip.rgb, clip.depth, cameras, voxel, bounds=bounds))
-    timed("fuse", fused, start)
-    start = time.perf_counter()
-    small = simplify(fused, faces)
-    timed("simplify", small, start)
-    start = time.perf_counter()
-    cut = unwrap(small, texture)
-    timed("unwrap", cut, start)
-    start = time.perf_counter()
-    baked = bake(cut, clip.rgb, cameras)
-    timed("bake", baked, start)
-    truth = seen_twice(clip)
+    surface = (clip.rgb, clip.depth, cameras, scene.voxel)
+    fused = timed("fuse", lambda: largest_components(fuse_tsdf(*surface, bounds=bounds)))
+    small = timed("simplify", lambda: simplify(fused, scene.faces))
+    cut = timed("unwrap", lambda: unwrap(small, scene.texture))
+    baked = timed("bake", lambda: bake(cut, clip.rgb, cameras))
+    truth, left_out = seen_twice(clip), []
     meshes = {"fused": fused, "simplified": small}
     try:
-        meshes["Open3D"] = largest_components(fuse_tsdf_open3d(clip.rgb, clip.depth, cameras, voxel, bounds=bounds))
+        meshes["Open3D"] = largest_components(fuse_tsdf_open3d(*surface, bounds=bounds))
     except InputError as error:
-        print(f"Open3D: left out, {error}", file=sys.stderr)
-    apart = {name: distances(mesh, truth, voxel) for name, mesh in meshes.items()}
+        left_out.append(missing("Open3D", error))
+    apart = {name: distance(mesh, truth, scene.voxel) for name, mesh in meshes.items()}
     if "Open3D" in meshes:
-        apart["fused to Open3D"] = distances(fused, surface_points(meshes["Open3D"], 4 * _SAMPLES, 1), voxel)
+        theirs = surface_points(meshes["Open3D"], 4 * _SAMPLES, 1)
+        apart["fused to Open3D"] = distance(fused, theirs, scene.voxel)
     shapes = {"vertex colors": fused, "simplified, vertex colors": small, "simplified, baked": baked}
-    figures = {name: compared(shape, clip) for name, shape in shapes.items()}
+    images = {name: compared(shape, clip) for name, shape in shapes.items()}
     if output is not None:
-        write_png(output / "sheet.png", sheet(clip.rgb, [rgb for _, rgb in figures.values()]))
+        write_png(output / "sheet.png", sheet(clip.rgb, [rgb for _, rgb in images.values()]))
         for name, shape in (("fused", fused), ("textured", baked)):
             write_glb(output / f"{name}.glb", shape)
-    return {
-        "scene": f"{family} {seed}/{index}", "voxel_m": voxel, "faces": {n: len(m.faces) for n, m in meshes.items()},
-        "texture": list(baked.texture.shape[1:]), "seconds": seconds,
-        "chamfer_m": {name: {"there": a, "back": b, "mean": (a + b) / 2} for name, (a, b) in apart.items()},
-        "pictures": {name: asdict(figure) for name, (figure, _) in figures.items()},
-    }  # fmt: skip
+    height, width = baked.texture.shape[1:]
+    faces = {name: len(mesh.faces) for name, mesh in meshes.items()}
+    figures = {name: figure for name, (figure, _) in images.items()}
+    return Measured(faces, (height, width), seconds, apart, figures, left_out)
 
 
 def sheet(truth: Tensor, made: list[Tensor]) -> Tensor:
@@ -171,9 +211,34 @@ def sheet(truth: Tensor, made: list[Tensor]) -> Tensor:
     return grid(rows, enlarge=1)
 
 
+def report_of(scene: Settings, found: Measured) -> Report:
+    """The figures as tables."""
+    apart = Table.of(
+        {"surface": "", "faces": "", "to the truth mm": ".2f", "from it mm": ".2f", "mean mm": ".2f"},
+        [
+            (name, found.faces.get(name), 1e3 * d.there_m, 1e3 * d.back_m, 1e3 * d.mean_m)
+            for name, d in found.distances.items()
+        ],
+        "Distance of the surface",
+    )
+    columns = {
+        "mesh": "", "PSNR dB": ".2f", "lowest camera dB": ".2f", "one ray a pixel dB": ".2f",
+        "whole images dB": ".2f", "covered share": ".2f",
+    }  # fmt: skip
+    images = Table.of(columns, [(name, *astuple(figures)) for name, figures in found.images.items()], "Images")
+    seconds = Table.of({"step": "", "seconds": ".1f"}, list(found.seconds.items()), "Time")
+    height, width = found.texture
+    notes = [
+        f"{scene.family} {scene.seed}/{scene.index} from {scene.views} images of {scene.size} x {scene.size} pixels "
+        f"with exact depth, fused at {1e3 * scene.voxel:g} mm; texture of {height} x {width} texels.",
+        *found.left_out,
+    ]
+    return Report.now("Textured meshes", [apart, images, seconds], notes)
+
+
 def main() -> int:
-    """Measure a scene, print the figures as JSON and write them beside the GLBs and the sheet."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Measure a scene, publish the figures and write them beside the GLBs and the sheet."""
+    parser = command(__doc__)
     parser.add_argument("--family", default="tabletop")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--index", type=int, default=0, help="number of the held-out scene")
@@ -183,12 +248,11 @@ def main() -> int:
     parser.add_argument("--faces", type=int, default=10_000, help="triangles after simplification")
     parser.add_argument("--texture", type=int, default=640, help="texture's side, about, texels")
     parser.add_argument("--output", type=Path, default=Path("out/assets"))
-    given = vars(parser.parse_args())
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    report = json.dumps(measure(**given), indent=2)
-    print(report)
-    write_file(given["output"] / "report.json", report.encode())
-    return 0
+    scene = Settings(**{field.name: getattr(given, field.name) for field in fields(Settings)})
+    report = report_of(scene, measure(scene, given.output))
+    return publish(report, given.report, given.output / "report.json")
 
 
 if __name__ == "__main__":

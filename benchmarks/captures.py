@@ -1,11 +1,10 @@
 """Geometry on real captures: `python -m benchmarks.captures DATA --output out/real`.
 
 DATA holds any of these folders: fox (transforms.json), colmap_ethiopian_head (a COLMAP model), nuscenes_frame and
-ddad_scene_a (cameras with LiDAR). Features that two images share are judged by our cameras and by COLMAP's own
-code with the same numbers; LiDAR sweeps are drawn over the images they belong to, to be looked at.
+ddad_scene_a (cameras with LiDAR). Features that two images share are measured by our cameras and by COLMAP's own
+code with the same parameters; LiDAR sweeps are drawn over the images they belong to, to be looked at.
 """
 
-import argparse
 import importlib
 import json
 import sys
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.shared.report import Report, Table, command, publish, reporting_errors
 from geometry.camera.cameras import Cameras
 from geometry.camera.rays import camera_directions
 from geometry.image.epipolar import essential, sampson_distance
@@ -135,10 +135,8 @@ def overlay(captured: PosedImages, index: int) -> Float[Tensor, "3 h w"]:
     return torch.where(spread > 0, depth_image(points, 2.0, 60.0), rgb)
 
 
-def report(data: Path) -> list[str]:
+def table(data: Path) -> Table:
     """A row for each capture that is there: matches, medians and means by us and by COLMAP."""
-    rows = ["| capture | pairs | matches | median px, ours | COLMAP's | mean px, ours | COLMAP's | most apart |",
-            "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     found: list[tuple[str, PosedImages, list[Pair], list[tuple[Any, Any]]]] = []
     if (fox := data / "fox" / "transforms.json").is_file():
         captured = read_transforms(fox)
@@ -147,21 +145,25 @@ def report(data: Path) -> list[str]:
         if images.suffix in (".txt", ".bin"):
             model = read_colmap(images.parent, need_images=False)
             found.append(("ethiopian head", model.images, observed(model), models_by_colmap(images.parent)))
+    rows = []
     for name, captured, pairs, cameras in found:
         ours, theirs = our_errors(captured, pairs), colmaps_errors(cameras, captured, pairs)
-        cells = [name, str(len(pairs)), str(len(ours))]
-        cells += [f"{float(e):.4f}" for e in (ours.median(), theirs.median(), ours.mean(), theirs.mean())]
-        rows.append("| " + " | ".join([*cells, f"{float((ours - theirs).abs().max()):.1g}"]) + " |")
-    return rows
+        errors = [float(e) for e in (ours.median(), theirs.median(), ours.mean(), theirs.mean())]
+        rows.append((name, len(pairs), len(ours), *errors, float((ours - theirs).abs().max())))
+    columns = {
+        "capture": "", "pairs": "", "matches": "", "median px, ours": ".4f", "median px, COLMAP's": ".4f",
+        "mean px, ours": ".4f", "mean px, COLMAP's": ".4f", "most apart": ".1g",
+    }  # fmt: skip
+    return Table.of(columns, rows)
 
 
+@reporting_errors
 def main() -> int:
-    """Print the table, and draw the LiDAR sweeps if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Publish the table, and draw the LiDAR sweeps if asked."""
+    parser = command(__doc__)
     parser.add_argument("data", type=Path, help="the folder of the captures")
     parser.add_argument("--output", type=Path, help="where to draw LiDAR over images")
     arguments = parser.parse_args()
-    print("\n".join(report(arguments.data)))
     if arguments.output:
         for name, path, read in (
             ("nuscenes", arguments.data / "nuscenes_frame" / "sample.json", read_nuscenes_frame),
@@ -171,7 +173,8 @@ def main() -> int:
                 captured = read(path)
                 for n in range(len(captured)):
                     write_png(arguments.output / f"{name}_{n}.png", overlay(captured, n))
-    return 0
+    notes = ["Sampson distances of features that two images share, by our cameras and by COLMAP's own code."]
+    return publish(Report.now("Geometry on real captures", [table(arguments.data)], notes), arguments.report)
 
 
 if __name__ == "__main__":

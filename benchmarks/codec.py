@@ -4,8 +4,6 @@ Beside it, at the same number of stored numbers or a few more: the principal com
 scenes (with frames in groups: of the group's patches), the best linear codec of such patches, and bicubic images.
 """
 
-import argparse
-import json
 import math
 import sys
 import time
@@ -16,10 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from benchmarks.shared.report import Report, Table, command, publish
 from geometry.io.images import write_png
 from worldgen.core.normalization import Normalization, scene_scale
-from worldgen.evaluation.codec import Video, clipped, codec_sheet, held_out_videos, scores, through
-from worldgen.evaluation.metrics.intervals import interval
+from worldgen.evaluation.codec import Video, clipped, codec_sheet, held_out_videos, reconstructed, scores
+from worldgen.evaluation.metrics.intervals import paired_difference
 from worldgen.models.codec.files import load_codec
 from worldgen.models.codec.principal_components import Method, patch_components
 from worldgen.models.codec.vae import ConvVAE
@@ -27,7 +26,9 @@ from worldgen.scenes.cameras.sampling import ClipSpec
 from worldgen.scenes.families.family import FAMILIES, draw, views
 from worldgen.scenes.rendering.renderer import render
 
-_COLUMNS = {"psnr": ("PSNR dB", 2), "ssim": ("SSIM", 4), "abs_rel": ("AbsRel", 4), "delta": ("δ < 1.25", 4)}
+_COLUMNS = {  # title and format
+    "psnr": ("PSNR dB", ".2f"), "ssim": ("SSIM", ".4f"), "abs_rel": ("AbsRel", ".4f"), "delta": ("δ < 1.25", ".4f"),
+}  # fmt: skip
 
 
 def bicubic(codec: ConvVAE) -> Method:
@@ -68,26 +69,24 @@ def measure(methods: dict[str, Method], videos: dict[str, Video]) -> dict[str, d
     }
 
 
-def table(results: dict[str, dict[str, dict[str, Tensor]]]) -> str:
+def table(results: dict[str, dict[str, dict[str, Tensor]]]) -> Table:
     """Means over scenes, and the first method's gain in PSNR over each other with its 95% bootstrap interval."""
-    head = ["scenes", "codec", *(title for title, _ in _COLUMNS.values()), "codec's gain dB"]
-    lines = [head, ["---"] * len(head)]
+    columns = {"scenes": "", "codec": ""} | dict(_COLUMNS.values()) | {"codec's gain dB": "+.2f"}
     together = {
         method: {key: torch.cat([of[method][key] for of in results.values()]) for key in _COLUMNS}
         for method in next(iter(results.values()))
     }
+    rows = []
     for family, of in {**results, "all": together}.items():
         ours = next(iter(of.values()))["psnr"]
         for name, figures in of.items():
-            gain = interval(ours - figures["psnr"])
-            shown = "" if figures["psnr"] is ours else f"{gain['mean']:+.2f} [{gain['low']:+.2f}, {gain['high']:+.2f}]"
-            cells = [f"{float(figures[key].nanmean()):.{digits}f}" for key, (_, digits) in _COLUMNS.items()]
-            lines.append([family, name, *cells, shown])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+            gain = None if figures["psnr"] is ours else paired_difference(ours, figures["psnr"])
+            rows.append((family, name, *(float(figures[key].nanmean()) for key in _COLUMNS), gain))
+    return Table.of(columns, rows)
 
 
 @torch.no_grad()
-def tiling(codec: ConvVAE, size_px: int = 256, tile: int = 16) -> str:
+def tiling(codec: ConvVAE, size_px: int = 256, tile: int = 16) -> Table:
     """The largest error in rgb of decoding in tiles, and its CPU time over decoding at once, by halo; of noise."""
     generator = torch.Generator().manual_seed(0)
     rgb = torch.rand(1, 1, 3, size_px, size_px, generator=generator)
@@ -99,16 +98,37 @@ def tiling(codec: ConvVAE, size_px: int = 256, tile: int = 16) -> str:
         return decode()["rgb"], time.process_time() - began
 
     whole, at_once = timed(lambda: codec.decode(latent))
-    lines = ["| halo | largest error | time |", "|---|---|---|"]
+    rows = []
     for halo in range(codec.halo + 1):
         tiled, took = timed(lambda halo=halo: codec.decode_tiled(latent, tile, halo=halo))
-        lines.append(f"| {halo} | {float((tiled - whole).abs().max()):.1g} | {took / at_once:.1f}x |")
-    return "\n".join(lines)
+        rows.append((halo, float((tiled - whole).abs().max()), took / at_once))
+    return Table.of({"halo": "", "largest error": ".1g", "time, share of at once": ".1f"}, rows)
+
+
+def comparison(codec: ConvVAE, training: int, videos: dict[str, Video], video: tuple[int, float, int]) -> Report:
+    """The codec, principal components of training scenes, and bicubic images, on held-out videos."""
+    linear = patch_components(codec, [training_videos(name, training, *video).signals for name in videos])
+    methods: dict[str, Method] = {
+        "ConvVAE": lambda signals: reconstructed(codec, signals),
+        "principal components": lambda signals: clipped(linear(signals)),
+        "bicubic": bicubic(codec),
+    }
+    began = time.process_time()
+    results = measure(methods, videos)
+    seconds = time.process_time() - began
+    floor = {name: float(scores(held, held.signals)["abs_rel"].nanmean()) for name, held in videos.items()}
+    notes = [
+        f"{codec.modalities()} latents per {codec.block}x{codec.block} pixels, {codec.group} frames a latent frame.",
+        "AbsRel of the depth signal itself, which ends at a third of the scene scale, without any codec: "
+        + ", ".join(f"{name} {value:.4f}" for name, value in floor.items()) + ".",
+        f"{seconds:.1f} s of CPU for all methods.",
+    ]  # fmt: skip
+    return Report.now("A codec on held-out videos", [table(results)], notes)
 
 
 def main() -> int:
-    """Print the table; write it, and a sheet, if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Publish the table; write a sheet, if asked."""
+    parser = command(__doc__)
     parser.add_argument("codec", help="name of an embedded codec, or a folder")
     parser.add_argument("--scenes", type=int, default=32, help="held-out videos of each family (default 32)")
     parser.add_argument("--training", type=int, default=64, help="training scenes of each family for the components")
@@ -116,41 +136,18 @@ def main() -> int:
     parser.add_argument("--fps", type=float, default=8.0, help="frames a second (default 8)")
     parser.add_argument("--size-px", type=int, default=64, help="side of the images (default 64)")
     parser.add_argument("--sheet", type=Path, help="write images before and after as a PNG")
-    parser.add_argument("--output", type=Path, help="write the means as JSON")
     parser.add_argument("--tiling", action="store_true", help="measure tiled decoding instead")
     a = parser.parse_args()
     codec = load_codec(a.codec)
     if a.tiling:
-        print(tiling(codec))
-        return 0
+        return publish(Report.now("Decoding in tiles", [tiling(codec)], ["Of noise."]), a.report)
     video = (a.frames, a.fps, a.size_px)
-    training = [training_videos(name, a.training, *video) for name in FAMILIES]
-    linear = patch_components(codec, [some.signals for some in training])
     videos = {name: held_out_videos(name, a.scenes, *video) for name in FAMILIES}
-    methods: dict[str, Method] = {
-        "ConvVAE": lambda signals: through(codec, signals),
-        "principal components": lambda signals: clipped(linear(signals)),
-        "bicubic": bicubic(codec),
-    }
-    began = time.process_time()
-    results = measure(methods, videos)
-    seconds = time.process_time() - began
-    print(f"{codec.modalities()} latents per {codec.block}x{codec.block} pixels, {codec.group} frames a latent frame")
-    print(table(results))
-    floor = {name: float(scores(held, held.signals)["abs_rel"].nanmean()) for name, held in videos.items()}
-    print("\nAbsRel of the depth signal itself, which ends at a third of the scene scale, without any codec:")
-    print(", ".join(f"{name} {value:.4f}" for name, value in floor.items()))
-    print(f"\n{seconds:.1f} s of CPU for all methods")
+    report = comparison(codec, a.training, videos, video)
     if a.sheet:
         two = {name: Video(held.clip[:2], held.normalization[:2]) for name, held in videos.items()}
         write_png(a.sheet, codec_sheet(codec, two))
-    if a.output:
-        means = {
-            family: {name: {key: float(f.nanmean()) for key, f in figures.items()} for name, figures in of.items()}
-            for family, of in results.items()
-        }
-        a.output.write_text(json.dumps(means, indent=2) + "\n", encoding="utf-8")
-    return 0
+    return publish(report, a.report)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,22 @@
 """The same point through every camera convention: `python -m benchmarks.converters`.
 
 Random cameras over images of any shape with principal points off their middle; a point each sees must land on the
-same pixel. The libraries that are installed (kornia, OpenCV, pycolmap) project it themselves, given what
-`geometry.camera.conversion` says in their convention; every convention is also written and read back. Exits with 1 if a
+same pixel. The libraries that are installed (kornia, OpenCV, pycolmap) project it themselves, given the camera in their
+convention (`geometry.camera.conversion`); every convention is also written and read back. Exits with 1 if a
 case is more than 1e-4 pixels off.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from geometry.camera import conversion as converters
+from benchmarks.shared.report import Report, Table, command, missing, publish
+from geometry.camera import conversion, tool_parameters
 from geometry.camera.cameras import Cameras
 from geometry.camera.projection import project
-from geometry.io.files import write_file
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz
 from geometry.rotation.transforms import rigid
 
@@ -46,20 +43,22 @@ def cases(count: int, seed: int) -> Iterator[tuple[Cameras, Tensor]]:
 
 def read_back(name: str, cameras: Cameras, points: Tensor) -> Tensor:
     """Pixels of cameras written in a convention and read again."""
-    return project(converters.cameras_from(name, *converters.cameras_to(name, cameras), cameras.hw), points)[0]
+    return project(conversion.cameras_from(name, *conversion.cameras_to(name, cameras), cameras.hw), points)[0]
 
 
 def through_parameters(name: str, cameras: Cameras, points: Tensor) -> Tensor:
-    """The same by the numbers a tool has in place of matrices."""
+    """The same by the parameters a tool has in place of matrices."""
     if name == "pytorch3d":
-        told = converters.cameras_to_pytorch3d(cameras)
-        view = points @ told["R"] + told["T"][:, None]
-        ndc = told["focal_length"][:, None] * view[..., :2] / view[..., 2:] + told["principal_point"][:, None]
+        parameters = tool_parameters.cameras_to_pytorch3d(cameras)
+        view = points @ parameters["R"] + parameters["T"][:, None]
+        ndc = (
+            parameters["focal_length"][:, None] * view[..., :2] / view[..., 2:] + parameters["principal_point"][:, None]
+        )
         return points.new_tensor([cameras.hw[1], cameras.hw[0]]) / 2 - min(cameras.hw) / 2 * ndc
     if name == "colmap":
-        back = converters.cameras_from_colmap(*converters.cameras_to_colmap(cameras), cameras.hw)
+        back = tool_parameters.cameras_from_colmap(*tool_parameters.cameras_to_colmap(cameras), cameras.hw)
     else:
-        back = converters.cameras_from_realestate10k(converters.cameras_to_realestate10k(cameras), cameras.hw)
+        back = tool_parameters.cameras_from_realestate10k(tool_parameters.cameras_to_realestate10k(cameras), cameras.hw)
     return project(back, points)[0]
 
 
@@ -67,7 +66,7 @@ def by_kornia(cameras: Cameras, points: Tensor) -> Tensor:
     """kornia's PinholeCamera; its pixels have their centers at whole numbers."""
     from kornia.geometry.camera import PinholeCamera
 
-    pose, K = converters.cameras_to("kornia", cameras)
+    pose, K = conversion.cameras_to("kornia", cameras)
     four = torch.eye(4, dtype=K.dtype).repeat(len(K), 1, 1)
     four[:, :3, :3] = K
     height, width = (torch.full((len(K),), float(side), dtype=K.dtype) for side in cameras.hw)
@@ -78,7 +77,7 @@ def by_opencv(cameras: Cameras, points: Tensor) -> Tensor:
     """OpenCV's projectPoints."""
     import cv2
 
-    pose, K = converters.cameras_to("opencv", cameras)
+    pose, K = conversion.cameras_to("opencv", cameras)
     found = []
     for n in range(len(K)):
         rotation = cv2.Rodrigues(pose[n, :3, :3].numpy())[0]
@@ -91,7 +90,7 @@ def by_pycolmap(cameras: Cameras, points: Tensor) -> Tensor:
     """COLMAP's own camera and rigid motion."""
     import pycolmap
 
-    quaternion, translation, K = converters.cameras_to_colmap(cameras)
+    quaternion, translation, K = tool_parameters.cameras_to_colmap(cameras)
     xyzw = quaternion[:, [1, 2, 3, 0]].numpy()
     found = []
     for n in range(len(K)):
@@ -104,10 +103,11 @@ def by_pycolmap(cameras: Cameras, points: Tensor) -> Tensor:
     return torch.stack(found)
 
 
-def contestants() -> dict[str, Callable[[Cameras, Tensor], Tensor]]:
-    """All ways a point can go, by name; libraries that are missing are left out."""
+def contestants() -> tuple[dict[str, Callable[[Cameras, Tensor], Tensor]], list[str]]:
+    """All ways to project a point by name, and notes of libraries that are not installed."""
     ways: dict[str, Callable[[Cameras, Tensor], Tensor]] = {}
-    for name in converters.CONVENTIONS:
+    left_out = []
+    for name in conversion.CONVENTIONS:
         ways[f"{name}, written and read"] = lambda c, p, name=name: read_back(name, c, p)
     for name in ("pytorch3d", "colmap", "realestate10k"):
         ways[f"{name}, by its parameters"] = lambda c, p, name=name: through_parameters(name, c, p)
@@ -119,20 +119,19 @@ def contestants() -> dict[str, Callable[[Cameras, Tensor], Tensor]]:
         try:
             __import__(module)
         except ImportError as error:
-            print(f"{name}: left out, {error}", file=sys.stderr)
+            left_out.append(missing(name, error))
         else:
             ways[f"{name}, projected by the library"] = way
-    return ways
+    return ways, left_out
 
 
 def main() -> int:
-    """Print the largest difference of each way, write it as JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Publish the largest difference of each way."""
+    parser = command(__doc__)
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="write the results as JSON")
     arguments = parser.parse_args()
-    ways = contestants()
+    ways, left_out = contestants()
     worst, failing = dict.fromkeys(ways, 0.0), dict.fromkeys(ways, 0)
     for cameras, points in cases(arguments.cases, arguments.seed):
         uv, _ = project(cameras, points)
@@ -140,13 +139,12 @@ def main() -> int:
             off = (way(cameras, points) - uv).norm(dim=-1)
             worst[name] = max(worst[name], float(off.max()))
             failing[name] += int((~(off <= LIMIT_PX)).sum())
-    print(f"| convention, {arguments.cases} cases | most off, px | failing |\n|---|---|---|")
-    for name in ways:
-        print(f"| {name} | {worst[name]:.1e} | {failing[name]} |")
-    if arguments.output:
-        rows = [{"way": name, "worst_px": worst[name], "failing": failing[name]} for name in ways]
-        write_file(arguments.output, json.dumps(rows, indent=2).encode())
-    return int(any(failing.values()))
+    table = Table.of(
+        {"convention": "", "most off, px": ".1e", "failing": ""}, [(name, worst[name], failing[name]) for name in ways]
+    )
+    notes = [f"{arguments.cases} cases; failing: more than {LIMIT_PX:g} px off.", *left_out]
+    misses = [f"{name}: {count} of {arguments.cases} cases" for name, count in failing.items() if count]
+    return publish(Report.now("Camera conventions", [table], notes, misses), arguments.report)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Geometry beside the best installable peers: `python -m benchmarks.geometry` (6 minutes with all cases).
 
 One thread, contestants in turn, medians of CPU time, what they compute compared first. Peers that are not installed are
-left out with a line that names them (Open3D, evo; kornia and PyAV always are).
+left out with a note that names them (Open3D, evo; kornia and PyAV always are).
 """
 
 import importlib
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.shared.timing import Result, compare, run_cases
 from benchmarks.splats import speed
-from benchmarks.timing import Result, compare, run_cases
 from geometry.camera.cameras import Cameras
 from geometry.camera.projection import project, unproject
 from geometry.camera.rays import plucker
@@ -45,10 +45,10 @@ def waves(count: int, hw: tuple[int, int]) -> torch.Tensor:
 
 
 def agreed(what: str, ours: torch.Tensor, theirs: torch.Tensor, limit: float) -> str:
-    """How far two answers are apart, once that has been found to be within the limit."""
+    """How far two results are apart, once that has been found to be within the limit."""
     apart = float((ours.double() - theirs.double()).abs().max())
-    assert apart <= limit, f"{what}: answers {apart:.2g} apart; expected at most {limit:.2g}"
-    return f"answers at most {apart:.1g} apart"
+    assert apart <= limit, f"{what}: results {apart:.2g} apart; expected at most {limit:.2g}"
+    return f"results at most {apart:.1g} apart"
 
 
 def plucker_maps(repeats: int) -> list[Result]:
@@ -258,13 +258,13 @@ def videos(repeats: int) -> list[Result]:
 
 
 def main() -> int:
-    """Run the cases asked for, print the table, write it as JSON if asked."""
+    """Run the cases asked for and publish the table."""
     cases: dict[str, Callable[[int], list[Result]]] = {
         "plucker": plucker_maps, "unprojection": unprojection, "warp": warps, "points": fusion, "tsdf": surfaces,
         "trajectories": trajectories, "ssim": similarity, "mp4": videos,
         "splats": lambda repeats: [*speed(2000, repeats), *speed(20_000, min(repeats, 1))],
     }  # fmt: skip
-    return run_cases(__doc__ or "", cases, repeats=9)
+    return run_cases("Geometry beside other libraries", __doc__, cases, repeats=9)
 
 
 if __name__ == "__main__":

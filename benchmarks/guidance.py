@@ -6,14 +6,14 @@ camera scale   from 0 (cameras dropped) to 3: how far images move, and whether t
 motion         the scene's true optical flow as target, without cameras and with them
 reprojection   views that explain each other by their own depth
 
-Motion is read off the images by TV-L1 (Zach et al. 2007; scikit-image's), which knows nothing of the targets, where
-the true images have texture; it has errors of its own, which are the true images' row. Exits with 1 where guided is
+Motion is estimated from the images by TV-L1 (Zach et al. 2007; scikit-image's), without the targets, where the true
+images have texture; it has errors of its own, which are the true images' row. Exits with 1 where guided is
 not better beyond the interval, or the camera scale changes colors more than a quarter of what another scene does.
 """
 
-import argparse
 import sys
 import time
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.shared.report import Report, Table, command, publish, shown
+from benchmarks.shared.views import images_only
 from geometry.image.multiview import agreement
 from geometry.io.images import write_png
 from geometry.shapes import Bool, Float
@@ -49,11 +51,13 @@ SCALES = (0.0, 1.0, 2.0, 3.0)  # of the camera
 STEP, REPEATS = 1.0, 3  # down every energy
 STEPS = 10
 _PLACE = 2000  # of the cameras' numbers among a scene's streams, after those of evaluations
-_TEXTURE = 0.04  # gradient of gray in 0..1 a pixel, below which flow can't be seen
+_TEXTURE = 0.04  # gradient of gray in 0..1 a pixel, below which flow cannot be estimated
 _ATTACHMENT = 60  # of TV-L1: weight of brightness against smoothness; least error on true images among 5 to 200
-_COLUMNS = {
-    "epe_px": ("flow error px", 2), "motion": ("motion", 2), "psnr": ("PSNR dB", 2), "agreement": ("agreement", 3),
-    "reprojection_db": ("reprojection dB", 2), "shift_px": ("shift px", 2), "abs_rel": ("AbsRel", 3),
+LARGEST_SHIFT = 0.25  # of colors by the camera scale, as a share of the distance to another scene's
+_COLUMNS = {  # title and format
+    "epe_px": ("flow error px", ".2f"), "motion": ("motion", ".2f"), "psnr": ("PSNR dB", ".2f"),
+    "agreement": ("agreement", ".3f"), "reprojection_db": ("reprojection dB", ".2f"), "shift_px": ("shift px", ".2f"),
+    "abs_rel": ("AbsRel", ".3f"),
 }  # fmt: skip
 TRUE, DROPPED, CAMERAS = "true images", "no cameras (camera scale 0)", "unguided"
 MOVED, BOTH, AGREED = "no cameras, flow", "flow", "reprojection"
@@ -71,8 +75,7 @@ def held_out(scenes: int, seed: int = 0) -> Clip:
 
 def generated(model: WorldModel, truth: Clip, camera: float = 1.0, wrap: Wrap | None = None) -> Clip:
     """The clips again, from their first images and all cameras."""
-    first = truth.frames(slice(1))
-    known = Clip(first.rgb, torch.zeros_like(first.depth), first.cameras)
+    known = images_only(truth.frames(slice(1)))
     scale, sampling = scene_scale_from_cameras(truth.cameras), Sampling(STEPS)
     guidance = Guidance(camera=camera)
     return generate_views(model, known, truth.cameras[:, 1:], scale, sampling, guidance=guidance, wrap=wrap)
@@ -117,7 +120,7 @@ def estimated_flow(rgb: Float[Tensor, "b f 3 h w"]) -> Float[Tensor, "b f-1 2 h 
 
 
 def textured(rgb: Float[Tensor, "b f 3 h w"]) -> Bool[Tensor, "b f h w"]:
-    """Where the gray image changes enough for its motion to be seen."""
+    """Where the gray image changes enough for its motion to be estimated."""
     down, right = torch.gradient(rgb.mean(2), dim=(-2, -1))
     return (down.square() + right.square()).sqrt() > _TEXTURE
 
@@ -132,9 +135,9 @@ def figures(made: Clip, truth: Clip) -> Figures:
     """
     assert truth.flow is not None and truth.visibility is not None
     flow, true = estimated_flow(made.rgb), truth.flow[:, :-1]
-    judged = truth.visibility[:, :-1, 0] & textured(truth.rgb)[:, :-1]
+    counted = truth.visibility[:, :-1, 0] & textured(truth.rgb)[:, :-1]
     error, along, length = (flow - true).norm(dim=2), (flow * true).sum(2), true.square().sum(2)
-    errors, along, length, count = ((part * judged).sum((1, 2, 3)) for part in (error, along, length, judged.float()))
+    errors, along, length, count = ((part * counted).sum((1, 2, 3)) for part in (error, along, length, counted.float()))
     normalization = Normalization.of(truth.cameras, scene_scale_from_cameras(truth.cameras))
     inverse = normalization.signal_from_depth(made.depth) + 1
     found = consistency(made.rgb, truth)
@@ -156,85 +159,83 @@ def palette_distance(a: Float[Tensor, "b f 3 h w"], b: Float[Tensor, "b f 3 h w"
     return (sorted_a - sorted_b).abs().mean((1, 2))
 
 
-def shown(figure: dict[str, float | int | None], digits: int = 2, sign: str = "") -> str:
-    """A mean with its interval."""
-    return "{mean:{f}} [{low:{f}}, {high:{f}}]".format(**figure, f=f"{sign}.{digits}f")
-
-
-def table(found: dict[str, Figures]) -> str:
+def all_figures(found: dict[str, Figures]) -> Table:
     """Means over scenes."""
-    lines = [["", *(title for title, _ in _COLUMNS.values())], ["---"] * (1 + len(_COLUMNS))]
-    for name, values in found.items():
-        cells = [f"{float(values[key].nanmean()):.{digits}f}" for key, (_, digits) in _COLUMNS.items()]
-        lines.append([name, *cells])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    rows = [(name, *(float(values[key].nanmean()) for key in _COLUMNS)) for name, values in found.items()]
+    return Table.of({"sampled": ""} | dict(_COLUMNS.values()), rows, "Everything that is compared")
 
 
-def camera_scales(made: dict[str, Clip], found: dict[str, Figures]) -> tuple[str, bool]:
-    """Motion and palette at each camera scale as a table, and whether motion grows and colors stay."""
+def camera_scales(made: dict[str, Clip], found: dict[str, Figures]) -> tuple[Table, list[str]]:
+    """Motion and palette at each camera scale, and what is missed: motion has to grow, colors to stay."""
     still = torch.zeros_like(found[TRUE]["motion"])
     new = {scale: made[_scaled(scale)].rgb[:, 1:] for scale in SCALES}
     other = palette_distance(new[1.0], new[1.0].roll(1, 0))
-    head = ["camera scale", "motion, share of the truth's", "mean color", "its spread", "palette from scale 1's"]
-    lines = ["| " + " | ".join([*head, "share of another scene's"]) + " |", "|---" * (1 + len(head)) + "|"]
-    same = True
+    rows, misses = [], []
     for scale, rgb in new.items():
         motion = share_of_way(found[_scaled(scale)]["motion"], still, found[TRUE]["motion"])
         distance = palette_distance(rgb, new[1.0])
         share = share_of_way(distance, still, other)
-        same &= share["high"] is not None and share["high"] < 0.25
-        color, spread = rgb.mean(), rgb.movedim(2, 1).flatten(2).std(-1).mean()
-        cells = [f"{scale:g}", shown(motion), f"{color:.3f}", f"{spread:.3f}", shown(interval(distance), 4)]
-        lines.append("| " + " | ".join([*cells, shown(share)]) + " |")
+        if share.high is None or share.high >= LARGEST_SHIFT:
+            misses.append(f"camera scale {scale:g}: colors change by more than {LARGEST_SHIFT} of another scene's")
+        color, spread = float(rgb.mean()), float(rgb.movedim(2, 1).flatten(2).std(-1).mean())
+        rows.append((scale, motion, color, spread, interval(distance), share))
     grows = paired_difference(found[_scaled(SCALES[-1])]["motion"], found[CAMERAS]["motion"])
-    lines.append(f"\nMotion at scale {SCALES[-1]:g} less that at 1: {shown(grows, 3, '+')}; another scene's palette is "
-                 f"{float(other.mean()):.3f} away.")  # fmt: skip
-    return "\n".join(lines), same and (grows["low"] or 0) > 0
+    if (grows.low or 0) <= 0:
+        misses.append(f"camera scale {SCALES[-1]:g}: motion does not grow")
+    note = (
+        f"Motion at scale {SCALES[-1]:g} less that at 1: {shown(asdict(grows), '+.3f')}; another scene's palette is "
+        f"{float(other.mean()):.3f} away."
+    )
+    columns = {
+        "camera scale": "g", "motion, share of the truth's": ".2f", "mean color": ".3f", "its spread": ".3f",
+        "palette from scale 1's": ".4f", "share of another scene's": ".2f",
+    }  # fmt: skip
+    return Table.of(columns, rows, "Camera scale", [note]), misses
 
 
-def gains(found: dict[str, Figures]) -> tuple[str, bool]:
-    """Paired differences of guided less unguided as a table, and whether what was asked for got better."""
-    asked = [(MOVED, DROPPED, "epe_px"), (BOTH, CAMERAS, "epe_px"), (AGREED, CAMERAS, "agreement")]
-    asked += [(AGREED, CAMERAS, "reprojection_db")]  # by true depth, which the energy does not know
-    lines = ["| guided | less | " + " | ".join(title for title, _ in _COLUMNS.values()) + " |"]
-    lines.append("|---" * (2 + len(_COLUMNS)) + "|")
-    for ours, theirs in dict.fromkeys((ours, theirs) for ours, theirs, _ in asked):
-        cells = [
-            shown(paired_difference(found[ours][key], found[theirs][key]), digits, "+")
-            for key, (_, digits) in _COLUMNS.items()
-        ]
-        lines.append("| " + " | ".join([ours, theirs, *cells]) + " |")
-    better = True
-    for ours, theirs, key in asked:
+def gains(found: dict[str, Figures]) -> tuple[Table, list[str]]:
+    """Paired differences of guided less unguided, and what is missed: what was guided towards has to improve."""
+    wanted = [(MOVED, DROPPED, "epe_px"), (BOTH, CAMERAS, "epe_px"), (AGREED, CAMERAS, "agreement")]
+    wanted += [(AGREED, CAMERAS, "reprojection_db")]  # by true depth, which the energy does not know
+    rows = []
+    for ours, theirs in dict.fromkeys((ours, theirs) for ours, theirs, _ in wanted):
+        rows.append((ours, theirs, *(paired_difference(found[ours][key], found[theirs][key]) for key in _COLUMNS)))
+    misses = []
+    for ours, theirs, key in wanted:
         gain = paired_difference(found[ours][key], found[theirs][key])
-        worst = -(gain["high"] or 0) if key == "epe_px" else gain["low"] or 0
-        better &= worst > 0
-    return "\n".join(lines), better
+        worst = -(gain.high or 0) if key == "epe_px" else gain.low or 0
+        if worst <= 0:
+            misses.append(f"{ours}: {_COLUMNS[key][0]} not better than {theirs}")
+    formats = {title: "+" + how for title, how in _COLUMNS.values()}
+    return Table.of({"guided": "", "less": ""} | formats, rows, "Guided less unguided"), misses
 
 
 def main() -> int:
-    """Print the tables; write them and contact sheets if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Publish the tables; write contact sheets if asked."""
+    parser = command(__doc__)
     parser.add_argument("--scenes", type=int, default=32, help="held-out scenes (default 32)")
     parser.add_argument("--shown", type=int, nargs="+", default=[0, 2], help="scenes of the contact sheets")
-    parser.add_argument("--output", type=Path, help="write tables and contact sheets to this new folder")
+    parser.add_argument("--output", type=Path, help="write the report and contact sheets to this new folder")
     a = parser.parse_args()
     began, truth = time.process_time(), held_out(a.scenes)
     made = variants(WorldModel.load("tiny"), truth)
     found = {name: figures(clip, truth) for name, clip in made.items()}
-    (scales, same), (differences, better) = camera_scales(made, found), gains(found)
-    report = "\n\n".join([scales, table(found), differences])
-    print(report)
-    print(f"\n{time.process_time() - began:.0f} s of CPU")
+    (scales, changed), (differences, worse) = camera_scales(made, found), gains(found)
+    notes = [
+        f"{a.scenes} held-out tabletops, one given image and {FRAMES - 1} new views along an arc of {ARC_DEG:g} "
+        f"degrees, {STEPS} steps, the same noise; {time.process_time() - began:.0f} s of CPU."
+    ]
+    tables = [scales, all_figures(found), differences]
+    report = Report.now("What guidance does to the embedded model", tables, notes, changed + worse)
     if a.output:
         with new_folder(a.output) as folder:
-            (folder / "tables.md").write_text(report + "\n", encoding="utf-8")
+            report.write(folder / "report.json")
             for sheet, names in (
                 ("camera_scale.png", [_scaled(scale) for scale in SCALES]),
                 ("energies.png", [TRUE, DROPPED, MOVED, CAMERAS, BOTH, AGREED]),
             ):
                 write_png(folder / sheet, grid([list(made[name].rgb[b]) for b in a.shown for name in names]))
-    return 0 if same and better else 1
+    return publish(report, a.report)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@ in the default install: `pip install "worldgen[diffusers]"`; cases whose peer is
 a GPU the same command says which share of the GPU's arithmetic training and sampling use, and where the time goes.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +14,10 @@ import torch
 from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from benchmarks.gpu import utilization
-from benchmarks.timing import Result, compare, table
+from benchmarks.shared.gpu import utilization
+from benchmarks.shared.report import Report, publish
+from benchmarks.shared.timing import TURNS, Result, case_options, compare, measure, misses, table
 from geometry.camera.cameras import Cameras
-from geometry.io.files import write_file
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.attention import token_positions
 from worldgen.models.network.dit import Block, DiTConfig, MultiViewDiT
@@ -104,12 +102,10 @@ def blocks(repeats: int, dtype: torch.dtype) -> list[Result]:
             (False, f"block {kind}, no cross-attention", {"Basic": 0.95}),
             (True, f"block {kind}, one text token", {"Wan": 1.2, "LTX": 1.2}),
         ):
-            other_models = peers(text, dtype)
             ours = block(False, text, dtype)
-            for name in other_models:
-                results += compare(
-                    case, {"worldgen": ours, name: other_models[name]}, name, {"worldgen": targets[name]}, repeats
-                )
+            for name, theirs in peers(text, dtype).items():
+                runs = {"worldgen": ours, name: theirs}
+                results += compare(case, runs, name, {"worldgen": targets[name]}, repeats)
         results += compare(
             f"block {kind}: the camera terms",
             {"PRoPE and rays": block(True, False, dtype), "neither": block(False, False, dtype)},
@@ -191,33 +187,24 @@ def whole_sampling(repeats: int) -> list[Result]:
 
 
 def main() -> int:
-    """Run the cases asked for, print the table, write it as JSON if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="*", default=["block", "bf16", "sampling", "gpu"])
-    parser.add_argument("--repeats", type=int, default=9, help="measured turns of every contestant (default 9)")
+    """Run the cases asked for and publish the tables."""
+    parser = case_options(__doc__, ["block", "bf16", "sampling", "gpu"], 9)
     parser.add_argument("--config", type=Path, default=Path("configs/mini.yaml"), help="of the GPU's figures")
-    parser.add_argument("--output", type=Path, help="write the results as JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    cases: dict[str, Callable[[], list[Result]]] = {
-        "block": lambda: blocks(arguments.repeats, torch.float32),
-        "bf16": lambda: blocks(arguments.repeats, torch.bfloat16),
-        "sampling": lambda: whole_sampling(max(3, arguments.repeats // 3)),
+    cases: dict[str, Callable[[int], list[Result]]] = {
+        "block": lambda repeats: blocks(repeats, torch.float32),
+        "bf16": lambda repeats: blocks(repeats, torch.bfloat16),
+        "sampling": lambda repeats: whole_sampling(max(3, repeats // 3)),
     }
-    if unknown := set(arguments.cases) - {*cases, "gpu"}:
-        parser.error(f"cases {sorted(unknown)}; expected some of {', '.join((*cases, 'gpu'))}")
-    results = []
-    for name in cases:
-        try:
-            results += cases[name]() if name in arguments.cases else []
-        except ImportError as error:
-            print(f"{name}: left out, {error}", file=sys.stderr)
-    print(table(results))
+    results, notes = measure(parser, arguments, cases)
+    tables = [table(results)]
     if "gpu" in arguments.cases and torch.cuda.is_available():
-        print(utilization(load(RunConfig, arguments.config), "cuda"))
-    if arguments.output:
-        write_file(arguments.output, json.dumps([result.as_row() for result in results], indent=2).encode())
-    return int(any(result.missed for result in results))
+        used = utilization(load(RunConfig, arguments.config), "cuda")
+        tables.append(used.table)
+        print(used.profile)
+    report = Report.now("The network beside diffusers' blocks", tables, [TURNS, *notes], misses(results))
+    return publish(report, arguments.report)
 
 
 if __name__ == "__main__":

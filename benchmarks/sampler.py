@@ -1,6 +1,6 @@
 """Time outside the network beside diffusers' schedulers: `python -m benchmarks.sampler`.
 
-One process, one thread, in turn; both get the same constant for the network's answer, so what is timed is all the rest.
+One process, one thread, in turn; both get the same constant as the network's output, so what is timed is all the rest.
 "steps": 30 steps, the schedule being made before; "runs": with the schedule's making. First both must come to the same
 place. Exits with 1 if a promised ratio is missed by more than a fifth, or more than 2% of a step of the embedded model
 are outside the network. diffusers has no part in the default install: `pip install "worldgen[diffusers]"`.
@@ -11,12 +11,14 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.timing import Result, compare, run_cases
+from benchmarks.shared.report import Report, missing, publish
+from benchmarks.shared.timing import TURNS, Result, case_options, compare, measure, misses, table
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling
@@ -28,19 +30,20 @@ from worldgen.sampling.sampler import begin, sample
 from worldgen.sampling.solvers import DDIM, DPM2M, Euler, Solver, UniPC
 
 Run = Callable[[], None]
+TITLE = "Time outside the network"
 STEPS = 30
 MOST_OUTSIDE = 0.02  # of a step
 SHAPES = {"small": (1, 4, 8, 8, 8), "large": (1, 16, 8, 64, 64)}
 RUNS = 20  # of each contestant in a turn: a run is a few hundred microseconds
 
 
-def ours(x: Tensor, answer: Tensor, solver: Solver, process: Process, schedule: Tensor) -> Callable[[], Run]:
-    """Makes a run of our sampler with a network that always says the same."""
+def ours(x: Tensor, constant: Tensor, solver: Solver, process: Process, schedule: Tensor) -> Callable[[], Run]:
+    """Makes a run of our sampler with a network of constant output."""
     frames = x.shape[1]
     conditioning = blank(1, frames)
 
     def network(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
-        return answer
+        return constant
 
     denoiser = FunctionDenoiser(network, process, {"rgb": x.shape[2]})
 
@@ -58,7 +61,7 @@ def ours(x: Tensor, answer: Tensor, solver: Solver, process: Process, schedule: 
     return prepare
 
 
-def theirs(x: Tensor, answer: Tensor, scheduler: Any) -> Callable[[], Run]:
+def theirs(x: Tensor, constant: Tensor, scheduler: Any) -> Callable[[], Run]:
     """The same by a scheduler of diffusers."""
 
     def prepare() -> Run:
@@ -68,7 +71,7 @@ def theirs(x: Tensor, answer: Tensor, scheduler: Any) -> Callable[[], Run]:
         def run() -> None:
             y = x
             for now in own.timesteps:
-                y = own.step(answer, now, y, return_dict=False)[0]
+                y = own.step(constant, now, y, return_dict=False)[0]
 
         return run
 
@@ -94,10 +97,10 @@ def overhead(shape: str, repeats: int) -> list[Result]:
     logging.getLogger("diffusers").setLevel(logging.ERROR)  # it wants `scale_model_input` called, which is a no-op here
     results: list[Result] = []
     with torch.inference_mode():
-        x, answer = torch.randn(SHAPES[shape]), torch.randn(SHAPES[shape])
+        x, constant = torch.randn(SHAPES[shape]), torch.randn(SHAPES[shape])
         for name, (scheduler, solver, process, targets) in schedulers().items():
             schedule = torch.linspace(1, 0, STEPS + 1, dtype=torch.float64)
-            makers = {"worldgen": ours(x, answer, solver, process, schedule), name: theirs(x, answer, scheduler)}
+            makers = {"worldgen": ours(x, constant, solver, process, schedule), name: theirs(x, constant, scheduler)}
             promised = {"worldgen": targets[shape]} if shape in targets else {}
             note = f"{RUNS} runs of {STEPS} steps at {SHAPES[shape]}"
             pools = {key: _pool(make, RUNS * (repeats + 1)) for key, make in makers.items()}
@@ -166,26 +169,25 @@ def share_of_a_step() -> tuple[float, float]:
     return 1e3 * whole / sampling.steps, (whole - inside) / whole
 
 
-def shapes(shape: str) -> Callable[[int], list[Result]]:
-    """The case of a shape."""
-    return lambda repeats: overhead(shape, repeats)
-
-
 def main() -> int:
     """Agree, then time."""
+    cases = {name: partial(overhead, name) for name in SHAPES}
+    parser = case_options(__doc__, list(cases), 7)
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     step_ms, outside = share_of_a_step()
-    print(f"8 x 128 x 128, tiny: {step_ms:.0f} ms a step, of it outside the network {100 * outside:.2f}%")
+    notes = [TURNS, f"8 x 128 x 128, tiny: {step_ms:.0f} ms a step, of it outside the network {100 * outside:.2f}%."]
     if outside > MOST_OUTSIDE:
-        return 1
+        missed = f"{100 * outside:.2f}% of a step are outside the network (target {100 * MOST_OUTSIDE:g}%)"
+        return publish(Report.now(TITLE, [], notes, [missed]), arguments.report)
     try:
         difference = agreement()
     except ImportError as error:
-        print(f"left out: {error}", file=sys.stderr)
-        return 0
+        return publish(Report.now(TITLE, [], [*notes, missing("diffusers", error)]), arguments.report)
     assert difference < 1e-5, f"the two end {difference} apart"
-    assert __doc__ is not None
-    return run_cases(__doc__, {name: shapes(name) for name in SHAPES}, repeats=7)
+    results, left_out = measure(parser, arguments, cases)
+    report = Report.now(TITLE, [table(results)], [*notes, *left_out], misses(results))
+    return publish(report, arguments.report)
 
 
 if __name__ == "__main__":

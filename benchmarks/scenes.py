@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.timing import Result, compare, run_cases
+from benchmarks.shared.timing import Result, compare, run_cases
 from geometry.camera.cameras import Cameras
 from geometry.camera.rays import ray_map
-from geometry.rotation.transforms import look_at
-from worldgen.scenes.families.builder import Builder, height_field, plain
+from tests.scenes.solids import SIZE, VIEWS, around, random_scene
 from worldgen.scenes.families.family import FAMILIES, draw
 from worldgen.scenes.rendering.bundles import image_bundles
 from worldgen.scenes.rendering.renderer import render
@@ -25,30 +24,7 @@ from worldgen.scenes.scene import Scene
 from worldgen.scenes.shapes import Shape
 from worldgen.scenes.tessellation import tessellate
 
-VIEWS, SIZE = 8, 128
 CLOSED_FORM = (Shape.BALL, Shape.BOX, Shape.CYLINDER, Shape.CONE, Shape.CAPSULE)
-
-
-def random_scene(kinds: list[Shape], seed: int = 0, terrain: bool = False, floor: bool = False) -> Scene:
-    """One scene of turned and stretched solids in a cube of 4 m, with a terrain or a floor below on request."""
-    rng, build = np.random.default_rng(seed), Builder()
-    for kind in kinds:
-        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
-        build.add(kind, rng.uniform(-2, 2, 3), rng.uniform(0.2, 0.5, 3), plain(rng.random(3)), rotation=turn,
-                  form=(0.4, 0.6), instance=build.thing())  # fmt: skip
-    if terrain:
-        build.mesh(height_field(rng.uniform(0, 0.4, (33, 33)), (4.0, 4.0)), (0, 0, -2), plain((0.4, 0.5, 0.3)))
-    if floor:
-        build.add(Shape.BOX, (0, 0, -3), (20, 20, 0.5), plain((0.5, 0.5, 0.5)))
-    light = np.full(3, 0.4)
-    return build.scene((0.3, 0.4, 0.8), light, light, light, light)
-
-
-def around(count: int = VIEWS, size: int = SIZE) -> Cameras:
-    """Cameras [1, f] on a circle of 6 m."""
-    angle = torch.linspace(0, 6.28, count + 1)[:-1]
-    eye = torch.stack([6 * angle.cos(), 6 * angle.sin(), 2.5 + 0 * angle], -1)
-    return Cameras.from_fov(look_at(eye, torch.zeros(3))[None], 50.0, (size, size))
 
 
 class Embree:
@@ -184,7 +160,7 @@ def on_gpu(repeats: int) -> list[Result]:
 
 
 def main() -> int:
-    """Run the cases asked for, print the table, write it as JSON if asked."""
+    """Run the cases asked for and publish the table."""
     cases: dict[str, Callable[[int], list[Result]]] = {
         "solids": lambda repeats: primary(
             "24 solids", random_scene([CLOSED_FORM[n % 5] for n in range(24)]), {"numba": 2.0, "torch": 0.5},
@@ -201,7 +177,7 @@ def main() -> int:
         "families": lambda repeats: [result for name in FAMILIES for result in family(name, repeats)],
         "gpu": lambda repeats: on_gpu(repeats) if torch.cuda.is_available() else [],
     }  # fmt: skip
-    return run_cases(__doc__ or "", cases, repeats=7)
+    return run_cases("Rendering of scenes", __doc__, cases, repeats=7)
 
 
 if __name__ == "__main__":

@@ -7,48 +7,18 @@ and the error is the largest one of the mean and the covariance in the last row,
 Exits with 1 if an order is missed by more than a quarter.
 """
 
-import argparse
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
+from benchmarks.shared.report import Report, Table, command, publish
 from geometry.io.images import write_png
-from worldgen.sampling.levels import Levels
+from tests.sampling.modes import FRAMES, MODALITIES, MODES, ORDERS, PROCESSES
 from worldgen.sampling.oracles import Gaussian, convergence_order
-from worldgen.sampling.process import EDM, VP, Flow, Process
-from worldgen.sampling.solvers import DPM2M, Euler, Heun, Solver, UniPC
 
-FRAMES, MODALITIES = 4, {"rgb": 2, "depth": 1}
-KNOWN = torch.tensor([[True, True], [False, True], [False, False], [False, False]])
-ORDERS: dict[str, tuple[Solver, int]] = {
-    "Euler": (Euler(), 1),
-    "Heun": (Heun(), 2),
-    "DPM-Solver++ 2M": (DPM2M(), 2),
-    "UniPC": (UniPC(), 2),
-}
-PROCESSES: dict[str, Process] = {
-    "flow": Flow(),
-    "EDM": EDM(),
-    "VP linear": VP(),
-    "VP cosine": VP(schedule="cosine"),
-    "VP zero-terminal": VP(schedule="zero_terminal"),
-}
-_M = len(MODALITIES)
-MODES: dict[str, Callable[[int], Levels]] = {
-    "full sequence": lambda steps: Levels.full_sequence(FRAMES, _M, steps),
-    "given": lambda steps: Levels.given(KNOWN, steps),
-    "autoregressive": lambda steps: Levels.autoregressive(FRAMES, _M, steps, chunk=2),
-    "rolling": lambda steps: Levels.rolling(FRAMES, _M, steps, lag=steps // 2),
-    "keyframes": lambda steps: Levels.keyframes(FRAMES, _M, steps, (3, 2)),
-    "temporal super-resolution": lambda steps: Levels.temporal_super_resolution(FRAMES, _M, steps, 2),
-    "depth from images": lambda steps: Levels.by_modality(FRAMES, (0, 1), steps),
-    "depth before images": lambda steps: Levels.by_modality(FRAMES, (2, 1), steps),
-    "refine": lambda steps: Levels.refine(FRAMES, _M, steps),
-    "stabilized history": lambda steps: Levels.stabilized(KNOWN, steps),
-}
 _INKS = ((0.10, 0.30, 0.55), (0.85, 0.40, 0.10), (0.15, 0.60, 0.35), (0.55, 0.20, 0.55))
 
 
@@ -88,28 +58,34 @@ def plot(curves: dict[str, dict[str, list[float]]], steps: Sequence[int], path: 
 
 
 def main() -> int:
-    """Print the orders of every solver in every mode, and with every process; plot them if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, nargs="+", default=[10, 20, 40, 80, 160], help="of a ramp")
+    """Publish the orders of every solver in every mode, and with every process; plot them if asked."""
+    parser = command(__doc__)
+    parser.add_argument("--steps", type=int, nargs="+", default=[10, 20, 40, 80, 160], help="of a schedule")
     parser.add_argument("--plot", type=Path, help="write the errors over the steps as a PNG")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    missed, curves = 0, {}
-    print("| mode | process | " + " | ".join(f"{n} error, order" for n in ORDERS) + " |")
-    print("|---" * (2 + len(ORDERS)) + "|")
+    rows, misses, curves = [], [], {}
     cases = [(mode, "flow") for mode in MODES] + [("rolling", name) for name in PROCESSES if name != "flow"]
     for mode, name in cases:
         gaussian, cells, lines = Gaussian.random(FRAMES, MODALITIES, PROCESSES[name]), [], {}
         for solver, (made, promised) in ORDERS.items():
             lines[solver], found = convergence_order(gaussian, MODES[mode], made, arguments.steps)
-            missed += found < 0.75 * promised
-            cells.append(f"{lines[solver][-1]:.1e}, {found:.2f}")
+            cells += [lines[solver][-1], found]
+            if found < 0.75 * promised:
+                misses.append(f"{mode}, {name}: {solver} of order {found:.2f} (promised {promised})")
         curves[mode if name == "flow" else f"{mode}, {name}"] = lines
-        print(f"| {mode} | {name} | {' | '.join(cells)} |")
+        rows.append((mode, name, *cells))
+    columns = {"mode": "", "process": ""}
+    for name in ORDERS:
+        columns |= {f"{name} error": ".1e", f"{name} order": ".2f"}
     if arguments.plot:
         plot(curves, arguments.steps, arguments.plot)
-    return int(missed > 0)
+    notes = [
+        f"Largest error of the sampled law's mean and covariance after {arguments.steps[-1]} steps, and the order by "
+        "which it falls with the number of steps."
+    ]
+    return publish(Report.now("Orders of solvers", [Table.of(columns, rows)], notes, misses), arguments.report)
 
 
 if __name__ == "__main__":

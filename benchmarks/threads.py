@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.report import Report, Table, command, publish, reporting_errors
+from benchmarks.shared.report import Report, Table, command, publish, reporting_errors
 from geometry.errors import InputError
 from worldgen.core.normalization import scene_scale_from_cameras
 from worldgen.models.world_model import WorldModel

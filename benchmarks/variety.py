@@ -4,8 +4,6 @@ Of each image, at one size: the slope of its power spectrum (natural images: abo
 saturation and the spread of hues, the share of edge pixels, and of rendered ones the range of depth.
 """
 
-import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.shared.report import Report, Table, command, missing, publish, reporting_errors
 from geometry.errors import InputError
 from geometry.io.images import read_image, write_png
 from worldgen.scenes.cameras.sampling import ClipSpec
@@ -93,7 +92,7 @@ def real(folder: Path) -> tuple[Tensor, int]:
         try:
             image = read_image(path)
         except InputError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            print(missing(str(path), error), file=sys.stderr)
             continue
         side = min(image.shape[1:])
         top, left = (image.shape[1] - side) // 2, (image.shape[2] - side) // 2
@@ -105,20 +104,20 @@ def real(folder: Path) -> tuple[Tensor, int]:
     return statistics(torch.cat(images)), len(images)
 
 
-def table(groups: dict[str, Tensor]) -> str:
+def table(groups: dict[str, Tensor]) -> Table:
     """Median and, in brackets, the 10th and 90th percentile of each number, a row a group."""
-    lines = ["| images | n | " + " | ".join(NAMES) + " |", "|---" * (len(NAMES) + 2) + "|"]
-    for name, rows in groups.items():
-        cells = []
-        for column in rows.T:
-            column = column[column.isfinite()]
-            if len(column) == 0:
-                cells.append("")
-                continue
-            low, middle, high = column.quantile(torch.tensor([0.1, 0.5, 0.9]).double()).tolist()
-            cells.append(f"{middle:.2f} [{low:.2f}, {high:.2f}]")
-        lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = []
+    for name, images in groups.items():
+        cells: list[dict[str, float] | None] = []
+        for column in images.T:
+            finite = column[column.isfinite()]
+            if len(finite):
+                low, middle, high = finite.quantile(torch.tensor([0.1, 0.5, 0.9]).double()).tolist()
+                cells.append({"mean": middle, "low": low, "high": high})
+            else:
+                cells.append(None)
+        rows.append((name, len(images), *cells))
+    return Table.of({"images": "", "n": ""} | dict.fromkeys(NAMES, ".2f"), rows)
 
 
 def plot(groups: dict[str, Tensor], path: Path) -> None:
@@ -165,26 +164,22 @@ def _labeled(image: Tensor, across: int, down: int, names: list[str]) -> Tensor:
     return torch.from_numpy(np.array(canvas)).float() / 255
 
 
+@reporting_errors
 def main() -> int:
-    """Print the table, and write it and the plot if asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Publish the table, and write the plot if asked."""
+    parser = command(__doc__)
     parser.add_argument("--real", type=Path, help="a folder of real images to set beside the rendered ones")
     parser.add_argument("--count", type=int, default=1000, help="images rendered in all (default 1000)")
     parser.add_argument("--plot", type=Path, help="write the distributions as a PNG, rows as in the table")
-    parser.add_argument("--output", type=Path, help="write medians and percentiles as JSON")
     arguments = parser.parse_args()
     groups = {name: rendered(name, arguments.count // len(FAMILIES)) for name in FAMILIES}
     groups["all rendered"] = torch.cat(list(groups.values()))
     if arguments.real:
         groups["real"], _ = real(arguments.real)
-    print(table(groups))
     if arguments.plot:
         plot(groups, arguments.plot)
-    if arguments.output:
-        quantiles = torch.tensor([0.1, 0.5, 0.9]).double()
-        facts = {name: dict(zip(NAMES, rows.nanquantile(quantiles, 0).T.tolist())) for name, rows in groups.items()}
-        arguments.output.write_text(json.dumps(facts, indent=2).replace("NaN", "null"), encoding="utf-8")
-    return 0
+    notes = [f"Images of {SIZE} px: median and, in brackets, the 10th and 90th percentile over images."]
+    return publish(Report.now("How varied the scenes are", [table(groups)], notes), arguments.report)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import Table
+from benchmarks.shared.report import Table
 from docs import api, tables
 
 FOLDERS = ("geometry", "worldgen", "examples", "benchmarks", "configs")
@@ -37,8 +37,8 @@ def result_files(root: Path) -> list[Path]:
 def results_page(data: dict[str, Any]) -> str:
     """The page of one report: its command, when and where it ran, what missed its target, notes and tables.
 
-    The form is that of `benchmarks.report`; tables may have notes of their own, and a report images (a file below
-    docs, and its caption).
+    The form is that of `benchmarks.shared.report`; tables may have notes of their own, and a report images (a file
+    below docs, and its caption).
     """
     machine = "; ".join(
         f"{value}" if name == "processor" else f"{name} {value}" for name, value in data["machine"].items()

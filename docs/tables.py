@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.report import Table
+from benchmarks.shared.report import Table
 from geometry.io.formats import FORMATS, Format
 from geometry.trajectory.moves import MOVES, MoveSpec
 from worldgen.commands import COMMANDS

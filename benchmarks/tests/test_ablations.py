@@ -1,4 +1,4 @@
-"""The ablations' benchmark: every arm is another model of the same run."""
+"""The ablations: every arm is another model of the same run."""
 
 import json
 from dataclasses import replace
@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from benchmarks import ablations
+from benchmarks.shared.report import Report
 from tests.models.tiny import tiny_model
 from tests.training.engine.test_budget import Clock
 from worldgen.runtime.config import load, plain
@@ -34,7 +35,7 @@ def run(monkeypatch, *options: str) -> int:
     return ablations.main()
 
 
-def test_every_arm_changes_one_thing_in_a_run_that_can_be_had(file: Path) -> None:
+def test_every_arm_changes_one_thing_in_a_valid_run(file: Path) -> None:
     base, arms = plain(load(RunConfig, file)), ablations.arms(2)
     for arm, changes in arms.items():
         assert (plain(load(RunConfig, file, changes)) == base) == (arm == ablations.BASE), arm
@@ -46,19 +47,20 @@ def test_every_arm_changes_one_thing_in_a_run_that_can_be_had(file: Path) -> Non
 def test_arms_are_trained_once_and_set_beside_the_base(file: Path, monkeypatch, capsys) -> None:
     output = file.parent / "out"
     options = ("--config", str(file), "--output", str(output), "--scenes", "3", "--steps", "3")
-    assert run(monkeypatch, *options, "--arms", "no PRoPE") == 0 and not (output / "ablations.json").exists()
+    assert run(monkeypatch, *options, "--arms", "no PRoPE") == 0 and not (output / "report.json").exists()
     assert run(monkeypatch, *options, "--arms", "base") == 0
-    found = json.loads((output / "ablations.json").read_text())
-    assert [row["arm"] for row in found["arms"]] == ["base", "no PRoPE"]
-    assert found["arms"][0]["to_base_db"]["mean"] == 0 != found["arms"][1]["to_base_db"]["mean"]
-    assert [row["fov_deg"] for row in found["focal_lengths"]] == list(ablations.FOVS_DEG)
+    arms, lenses = Report.read(output / "report.json").tables
+    assert [row[0] for row in arms.rows] == ["base", "no PRoPE"] and arms.columns[2] == "to the base dB"
+    to_base = [row[2]["mean"] for row in arms.rows if isinstance(row[2], dict)]
+    assert to_base[0] == 0 != to_base[1]
+    assert [row[0] for row in lenses.rows] == list(ablations.FOVS_DEG)
     assert "| no PRoPE |" in capsys.readouterr().out
     model = output / "base" / "model" / "weights.safetensors"
     before = model.stat().st_mtime_ns
     assert run(monkeypatch, *options, "--arms", "base") == 0 and model.stat().st_mtime_ns == before
 
 
-def test_arms_of_so_many_seconds_are_as_long_as_these_allow(file: Path, monkeypatch) -> None:
+def test_arms_with_a_budget_of_seconds_are_as_long_as_it_allows(file: Path, monkeypatch) -> None:
     monkeypatch.setattr(budget, "time", Clock(1.0))  # a second a step
     output = file.parent / "out"
     options = ("--config", str(file), "--output", str(output), "--scenes", "2", "--budget-s", "30")

@@ -1,13 +1,12 @@
 """From images with exact depth to a textured mesh."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.assets import around, inside, measure
+from benchmarks.assets import Settings, around, inside, measure, report_of
+from benchmarks.shared.report import Report
 
 
 def test_the_box_and_its_cameras_are_around_the_table() -> None:
@@ -21,13 +20,14 @@ def test_the_box_and_its_cameras_are_around_the_table() -> None:
 def test_a_fused_mesh_is_within_half_a_voxel_and_its_baked_texture_reaches_30_db(tmp_path: Path) -> None:
     pytest.importorskip("xatlas")
     voxel = 0.02
-    report: dict[str, Any] = measure("tabletop", 0, 0, 24, 128, voxel, 10_000, 640, tmp_path)
-    chamfer = report["chamfer_m"]
-    assert chamfer["fused"]["mean"] < voxel / 2
-    if "fused to Open3D" in chamfer:
-        assert chamfer["fused to Open3D"]["mean"] < voxel / 4
-        assert abs(chamfer["fused"]["mean"] - chamfer["Open3D"]["mean"]) < voxel / 10
-    baked = report["pictures"]["simplified, baked"]
-    assert baked["psnr"] > 30 and baked["covered"] > 0.7
-    assert baked["psnr"] > report["pictures"]["simplified, vertex colors"]["psnr"] + 3
-    assert json.dumps(report) and (tmp_path / "textured.glb").is_file() and (tmp_path / "sheet.png").is_file()
+    found = measure(Settings(voxel=voxel), tmp_path)
+    assert found.distances["fused"].mean_m < voxel / 2
+    if "fused to Open3D" in found.distances:
+        assert found.distances["fused to Open3D"].mean_m < voxel / 4
+        assert abs(found.distances["fused"].mean_m - found.distances["Open3D"].mean_m) < voxel / 10
+    baked = found.images["simplified, baked"]
+    assert baked.psnr > 30 and baked.covered > 0.7
+    assert baked.psnr > found.images["simplified, vertex colors"].psnr + 3
+    report_of(Settings(voxel=voxel), found).write(tmp_path / "report.json")
+    assert "simplified, baked" in Report.read(tmp_path / "report.json").markdown()
+    assert (tmp_path / "textured.glb").is_file() and (tmp_path / "sheet.png").is_file()

@@ -1,31 +1,35 @@
-"""Random assets of every format stand before other people's readers; a judge that finds something wrong is heard."""
+"""Random assets of every format are read by other people's libraries; what one finds wrong is reported."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import files
+from benchmarks.files import formats
+from benchmarks.files.judges import Tally, same
+from geometry.mesh.meshes import Mesh
+from geometry.points.pointclouds import PointCloud
 
 
-@pytest.mark.parametrize("name", files.FORMATS)
-@pytest.mark.filterwarnings("ignore")  # of the judges' own making
+@pytest.mark.parametrize("name", formats.FORMATS)
+@pytest.mark.filterwarnings("ignore")  # from the libraries themselves
 def test_nothing_is_found_wrong(name: str) -> None:
-    tally = files.judge(name, 4, 1)
-    assert tally.judged and tally.wrong == []
+    tally = formats.check(name, 4, 1)
+    assert tally.checked and tally.wrong == []
 
 
 def test_what_is_wrong_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def shifted(path: Path, shape: files.PointCloud | files.Mesh) -> None:
-        if isinstance(shape, files.PointCloud):
-            shape = files.PointCloud(shape.points + 1, shape.colors)
-        files_write(path, shape)
+    def shifted(path: Path, shape: PointCloud | Mesh) -> None:
+        if isinstance(shape, PointCloud):
+            shape = PointCloud(shape.points + 1, shape.colors)
+        write_ply(path, shape)
 
-    files_write = files.write_ply
-    monkeypatch.setattr(files, "write_ply", shifted)
-    tally = files.judge("PLY", 6, 1)
+    write_ply = formats.write_ply
+    monkeypatch.setattr(formats, "write_ply", shifted)
+    tally = formats.check("PLY", 6, 1)
     assert any("positions" in line for line in tally.wrong)
-    tally = files.Tally()
-    tally.ask("a judge", lambda: files.same("numbers", [1.0, 2.0], torch.tensor([1.0, 2.0])))
-    tally.ask("a judge", lambda: files.same("numbers", [1.0], torch.tensor([1.0, 2.0])))
-    assert tally.judged == {"a judge": 2} and tally.wrong == ["a judge: Wrong numbers of shape (1,); expected (2,)"]
+    tally = Tally()
+    tally.check("a library", lambda: same("numbers", [1.0, 2.0], torch.tensor([1.0, 2.0])))
+    tally.check("a library", lambda: same("numbers", [1.0], torch.tensor([1.0, 2.0])))
+    assert tally.checked == {"a library": 2}
+    assert tally.wrong == ["a library: Wrong numbers of shape (1,); expected (2,)"]

@@ -1,11 +1,12 @@
-"""The comparisons compare like with like, and the GPU's report runs on any device."""
+"""The comparisons compare like with like, and the report on a GPU runs on any device."""
 
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import gpu, model
+from benchmarks import model
+from benchmarks.shared import gpu
 from tests.models.tiny import tiny_model
 from worldgen.training.config.data import DataConfig
 from worldgen.training.config.run import RunConfig
@@ -28,9 +29,8 @@ def test_the_report_on_a_device_has_training_sampling_and_where_the_time_goes(mo
     config = RunConfig(
         Path("unused"), tiny_model(), DataConfig(views=3, pool=1), train=TrainConfig(batch=2, frames=(3,))
     )
-    report = gpu.utilization(config, "cpu", repeats=1)
-    assert "| training step of 2 clips |" in report and "| sampling call of one clip |" in report
-    assert "ms a pool of 1 batches" in report and "aten::" in report
-    shares = [float(cell.strip(" %")) for line in report.splitlines() if line.startswith("| ") for cell in
-              line.split("|")[4:6] if "%" in cell]  # fmt: skip
-    assert len(shares) == 4 and all(0 < share < 150 for share in shares)
+    used = gpu.utilization(config, "cpu", repeats=1)
+    assert [row[0] for row in used.table.rows] == ["training step of 2 clips", "sampling call of one clip"]
+    assert "ms a pool of 1 batches" in used.table.notes[1] and "aten::" in used.profile
+    shares = [cell for row in used.table.rows for cell in row[3:]]
+    assert len(shares) == 4 and all(isinstance(share, float) and 0 < share < 150 for share in shares)

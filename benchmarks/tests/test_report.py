@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import Report, Table, command, publish, reporting_errors, shown
+from benchmarks.shared.report import Report, Table, command, publish, reporting_errors, shown
 from geometry.errors import InputError
 
 COLUMNS = {"scene": "", "n": "", "PSNR dB": ".2f", "gain dB": "+.2f"}

@@ -2,25 +2,25 @@
 
 import torch
 
-from benchmarks.restoration import MISSING, TASKS, PartResult, neighbors, one_frame, table
+from benchmarks.restoration import MISSING, TASKS, Outcome, neighbors, one_frame, table
 from worldgen.runtime.rng import Stream, stream
 
 
-def outcome(number: int, gain: list[float], residual: float = 0.0) -> PartResult:
+def outcome(number: int, gain: list[float], residual: float = 0.0) -> Outcome:
     task = TASKS[number]
     theirs = {name: [20.0] * len(gain) for name in task.baselines}
-    return PartResult(task, [20 + value for value in gain], theirs, residual)
+    return Outcome(task, [20 + value for value in gain], theirs, residual)
 
 
 def test_only_gains_whose_interval_is_above_0_and_small_residuals_hold() -> None:
     sure, unsure = [1.0, 1.2, 0.9, 1.1], [1.0, -1.2, 0.9, -0.3]
-    lines, holds = table([outcome(0, sure, 2e-4)])
-    assert (
-        holds and "| super-resolution 2x | bicubic | 20.00 | 21.05 | +1.05 [" in lines and lines.endswith("| 2e-04 |")
-    )
-    assert not table([outcome(0, sure), outcome(1, unsure)])[1]
-    assert not table([outcome(0, sure, 2e-3)])[1]
-    assert not TASKS[-1].claimed and table([outcome(0, sure), outcome(len(TASKS) - 1, unsure)])[1]
+    found, misses = table([outcome(0, sure, 2e-4)])
+    lines = found.markdown()
+    assert not misses and "| super-resolution 2x | bicubic | 20.00 | 21.05 | +1.05 [" in lines
+    assert lines.endswith("| 2e-04 |")
+    assert table([outcome(0, sure), outcome(1, unsure)])[1]
+    assert table([outcome(0, sure, 2e-3)])[1]
+    assert not TASKS[-1].claimed and not table([outcome(0, sure), outcome(len(TASKS) - 1, unsure)])[1]
 
 
 def test_a_missing_frame_is_blended_from_both_sides() -> None:

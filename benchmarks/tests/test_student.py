@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import student
+from benchmarks.shared.report import Report
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling
 from worldgen.sampling.defaults import SamplingDefaults
@@ -30,11 +31,12 @@ def test_every_contestant_is_set_beside_the_full_sample(tmp_path: Path, monkeypa
     arguments = ["student", "--student", "tiny", "--scenes", "2", "--output", str(tmp_path / "out")]
     monkeypatch.setattr("sys.argv", arguments)
     assert student.main() == 0  # the "student" is nearly the full sample itself
-    lines = (tmp_path / "out" / "report.md").read_text().splitlines()
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["full", "same", "few"]
-    assert [line.split("|")[2].strip() for line in lines[2:]] == ["4", "4", "2"]
-    same, few_off = (abs(float(line.split("|")[4].split("[")[0])) for line in lines[3:5])
+    (table,) = Report.read(tmp_path / "out" / "report.json").tables
+    assert [row[0] for row in table.rows] == ["full", "same", "few"]
+    assert [row[1] for row in table.rows] == [4, 4, 2]
+    same, few_off = (abs(row[3]["mean"] or 0) for row in table.rows if isinstance(row[3], dict))
     assert same < 0.02 < few_off
+    assert "| few | 2 |" in capsys.readouterr().out
     assert (tmp_path / "out" / "sheet.png").stat().st_size > 1000
     assert student.main() == 2 and "out" in capsys.readouterr().err
 
@@ -44,5 +46,5 @@ def test_a_student_s_own_steps_are_what_it_is_compared_in() -> None:
     few = replace(few, config=replace(few.config, sampling=SamplingDefaults(3, 1.0)))
     found = student.contestants(few, full)
     assert [model is few for model, _ in found.values()] == [False, True, False, False, False]
-    asked = [(how.steps, how.guidance) for _, how in found.values()]
-    assert asked == [(20, 1.5), (3, 1.0), (3, 1.0), (3, 1.5), (20, 1.0)]
+    settings = [(how.steps, how.guidance) for _, how in found.values()]
+    assert settings == [(20, 1.5), (3, 1.0), (3, 1.0), (3, 1.5), (20, 1.0)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import threads
-from benchmarks.report import Report
+from benchmarks.shared.report import Report
 from geometry.errors import InputError
 from worldgen.runtime.threads import Threads
 

@@ -78,7 +78,8 @@ def check(words: list[str], root: Path) -> None:
             makefile = (root / "Makefile").read_text("utf-8")
             assert all(f"\n{target}:" in makefile for target in targets), words
         case ["python", "-m", module, *_]:
-            assert (root / module.replace(".", "/")).with_suffix(".py").exists(), words
+            path = root / module.replace(".", "/")
+            assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), words
         case ["python", script, *_]:
             assert (root / script).exists(), words
         case ["pytest", *options]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import Report, shown
+from benchmarks.shared.report import Report, shown
 from docs.generate import result_files, results_page
 from tests.docs.snippets import Snippet, check, commands
 from worldgen.commands import COMMANDS

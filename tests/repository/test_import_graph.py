@@ -1,5 +1,6 @@
 """No module imports itself round a corner, no room imports from one above it, and the rooms stay few arrows apart."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ KNOWN_CYCLES = [
 KNOWN_UPWARD = [
     "worldgen.sampling.energies -> worldgen.models.codec.protocol",
 ]
+KNOWN_USERS_OF_BENCHMARKS = ["tests/docs/test_results.py"]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +35,16 @@ def test_no_room_imports_from_one_that_is_not_below_it(arrows: Graph) -> None:
 def test_rooms_are_few_arrows_apart(arrows: Graph) -> None:
     between = room_arrows(arrows)
     assert sum(map(len, between.values())) <= MOST_ARROWS, between
+
+
+def test_nothing_that_is_installed_or_tested_needs_the_benchmarks(root: Path) -> None:
+    paths = [path for folder in ("geometry", "worldgen", "examples", "tests") for path in (root / folder).rglob("*.py")]
+    users = [
+        path.relative_to(root).as_posix()
+        for path in sorted(paths)
+        if re.search(r"^\s*(from|import) benchmarks\b", path.read_text("utf-8"), re.MULTILINE)
+    ]
+    assert users == KNOWN_USERS_OF_BENCHMARKS
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """`worldgen evaluate`: models measured on what they have never seen."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -28,9 +28,16 @@ class EvaluationOptions:
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """Of the networks' products; auto is bf16 where the device has such arithmetic."""
 
-    def _run(self, evaluate: Callable[..., object]) -> None:
-        """Load the models, evaluate, and print the report's tables."""
+    def _run(self, make_set: Callable[[Any], Any], full: Collection[str] | None, spatial: Any = None) -> None:
+        """Load the models, evaluate them, and print the report's tables.
+
+        make_set  gives the set for the first model
+        full      parts on which full samples are drawn; None = all
+        spatial   SpatialMetrics, or none
+        """
         from geometry.errors import InputError
+        from worldgen.evaluation.comparison import IMAGES_ONLY
+        from worldgen.evaluation.run import evaluate
         from worldgen.models.world_model import WorldModel
         from worldgen.pipelines.novel_views import Sampling
         from worldgen.runtime.atomic_dir import check_output
@@ -43,8 +50,14 @@ class EvaluationOptions:
         device = pick_device(self.device)
         first, *others = (WorldModel.load(model, device, self.precision) for model in self.models)
         sampling = Sampling.of(first, self.steps, self.guidance, seed=self.seed)
+        evaluation_set = make_set(first)
+        if full is None:
+            full = [part.name for part in evaluation_set.parts()]
         with ProgressBar() as bar:
-            evaluate(first, sampling, other_models=dict(zip(names[1:], others)), output=self.output, progress=bar.at)
+            evaluate(
+                evaluation_set, first, sampling, other_models=dict(zip(names[1:], others)), full=full,
+                spatial=spatial or IMAGES_ONLY, output=self.output, progress=bar.at,
+            )  # fmt: skip
         print((self.output / "report.md").read_text(encoding="utf-8"))
 
 
@@ -58,6 +71,10 @@ class SceneEvaluationOptions(EvaluationOptions):
     """Also measure whether new views agree with each other."""
     pose_scenes: int = 0
     """Also recover the poses of the new views in the first N scenes: about 1.5 s a view."""
+
+    def _overrides(self) -> tuple[str, ...]:
+        """What the options change in the set's file."""
+        return () if self.scenes is None else (f"scenes={self.scenes}",)
 
 
 @dataclass(frozen=True)
@@ -76,18 +93,13 @@ class EvaluateOrbit(SceneEvaluationOptions):
 
     def run(self) -> None:
         """Evaluate, write the report and print its tables."""
-        from worldgen.evaluation.comparison import Geometry
-        from worldgen.evaluation.sets.orbit import OrbitEvaluation, evaluate_orbit
+        from worldgen.evaluation.comparison import SpatialMetrics
+        from worldgen.evaluation.sets.orbit import OrbitSet
         from worldgen.runtime.config import load
 
-        geometry = Geometry(self.consistency, self.pose_scenes, self.loop_scenes)
-        overrides = () if self.scenes is None else (f"scenes={self.scenes}",)
-        config = load(OrbitEvaluation, self.config, overrides)
-        self._run(
-            lambda model, sampling, **rest: evaluate_orbit(
-                model, config, sampling, sampled=self.sampled, geometry=geometry, **rest
-            )
-        )
+        spatial = SpatialMetrics(self.consistency, self.pose_scenes, self.loop_scenes)
+        evaluation_set = load(OrbitSet, self.config, self._overrides())
+        self._run(lambda _: evaluation_set, self.sampled, spatial)
 
 
 @dataclass(frozen=True)
@@ -104,18 +116,12 @@ class EvaluateFamilies(SceneEvaluationOptions):
 
     def run(self) -> None:
         """Evaluate, write the report and print its tables."""
-        from worldgen.evaluation.comparison import Geometry
-        from worldgen.evaluation.sets.families import FamiliesEvaluation, evaluate_families
+        from worldgen.evaluation.comparison import SpatialMetrics
+        from worldgen.evaluation.sets.families import FamiliesSet
         from worldgen.runtime.config import load
 
-        geometry = Geometry(self.consistency, self.pose_scenes)
-        overrides = () if self.scenes is None else (f"scenes={self.scenes}",)
-        config = load(FamiliesEvaluation, self.config, overrides)
-        self._run(
-            lambda model, sampling, **rest: evaluate_families(
-                model, config, sampling, sampled=self.sampled, geometry=geometry, **rest
-            )
-        )
+        evaluation_set = load(FamiliesSet, self.config, self._overrides())
+        self._run(lambda _: evaluation_set, self.sampled, SpatialMetrics(self.consistency, self.pose_scenes))
 
 
 @dataclass(frozen=True)
@@ -139,16 +145,16 @@ class EvaluateCaptures(EvaluationOptions):
     def run(self) -> None:
         """Evaluate, write the report and print its tables."""
         from geometry.errors import InputError
-        from worldgen.evaluation.sets.captures import CapturesEvaluation, evaluate_captures
+        from worldgen.evaluation.sets.captures import CapturesConfig, CapturesSet
 
         if not self.sources:
             raise InputError("no captures; expected files or folders")
 
-        def evaluate(model: Any, sampling: Any, **rest: Any) -> object:
-            config = CapturesEvaluation(model.config.size_px, self.given, self.most_views, self.fit)
-            return evaluate_captures(model, self.sources, config, sampling, full=self.full, **rest)
+        def read(model: Any) -> CapturesSet:
+            config = CapturesConfig(model.config.size_px, self.given, self.most_views, self.fit)
+            return CapturesSet.read(config, self.sources)
 
-        self._run(evaluate)
+        self._run(read, None if self.full else ())
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,46 @@
 """Figures with the truth beside them: metrics by formula, baselines that need no learning, and reports.
 
-image           PSNR, SSIM and depth errors
-baselines       what a model has to beat
-intervals       means and paired differences over scenes with bootstrap intervals
-answers         what a method says about scenes, and how good it is
-comparison      models and baselines on one set of scenes
-consistency     whether new views agree with each other
-pose            where images were taken from, by rendering and comparing; errors of trajectories
-control         whether cameras go where they are told
-loops           once round a scene and back
-orbit           new views of held-out tabletops from a few images
-families        the same of every family of scenes, moving ones included
-captures        held-out views of real captures
-report          an evaluation as a folder
+run          `evaluate`: models on a set, from beginning to end
+sets         what models are evaluated on: orbits, families, captures, or one's own
+metrics      PSNR, SSIM, depth errors, consistency, poses, loops; bootstrap intervals
+baselines    what a model has to beat
+predictions  what a method predicts, and how good it is
+comparison   models and baselines on one part of a set
+sheets       contact sheets
+report       typed results, and as plain data
+markdown     results as readable tables
+codec        how well a codec keeps images and depth
 """
 
-from worldgen.evaluation.comparison import Geometry
+from worldgen.evaluation.comparison import SpatialMetrics
 from worldgen.evaluation.metrics.image import depth_errors, psnr, ssim
+from worldgen.evaluation.metrics.intervals import Interval, interval, paired_difference
 from worldgen.evaluation.metrics.pose import find_poses, pose_errors
-from worldgen.evaluation.report import write_report
-from worldgen.evaluation.sets.captures import CapturesEvaluation, evaluate_captures
-from worldgen.evaluation.sets.families import FamiliesEvaluation, evaluate_families, family_set
-from worldgen.evaluation.sets.orbit import OrbitEvaluation, evaluate_orbit, orbit_set
+from worldgen.evaluation.report import PartResult, Report
+from worldgen.evaluation.run import evaluate, write_report
+from worldgen.evaluation.sets.captures import CapturesConfig, CapturesSet
+from worldgen.evaluation.sets.evaluation_set import EvaluationSet, Part, SetInfo, Truth
+from worldgen.evaluation.sets.families import FamiliesSet
+from worldgen.evaluation.sets.orbit import OrbitSet
 
 __all__ = [
-    "CapturesEvaluation",
-    "FamiliesEvaluation",
-    "Geometry",
-    "OrbitEvaluation",
+    "CapturesConfig",
+    "CapturesSet",
+    "EvaluationSet",
+    "FamiliesSet",
+    "Interval",
+    "OrbitSet",
+    "Part",
+    "PartResult",
+    "Report",
+    "SetInfo",
+    "SpatialMetrics",
+    "Truth",
     "depth_errors",
-    "evaluate_captures",
-    "evaluate_families",
-    "evaluate_orbit",
-    "family_set",
+    "evaluate",
     "find_poses",
-    "orbit_set",
+    "interval",
+    "paired_difference",
     "pose_errors",
     "psnr",
     "ssim",

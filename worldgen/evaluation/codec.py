@@ -16,24 +16,24 @@ from worldgen.scenes.cameras.sampling import ClipSpec
 from worldgen.scenes.families.family import draw, views
 from worldgen.scenes.rendering.renderer import render
 
-_SEARCHED = 16  # scenes looked through per video wanted
+_SEARCHED = 16  # scenes searched per video wanted
 
 
 @dataclass(frozen=True)
 class Video:
-    """Held-out clips [b, f], each of one camera in the order of time, and what a codec is given of them."""
+    """Held-out clips [b, f], each of one camera in the order of time, and their normalization."""
 
     clip: Clip
     normalization: Normalization
 
     @property
     def signals(self) -> dict[str, Tensor]:
-        """The videos as a codec sees them."""
+        """The input of a codec: rgb in 0..1, depth signal in -1..2."""
         return {"rgb": self.clip.rgb, "depth": self.normalization.signal_from_depth(self.clip.depth)}
 
 
 def held_out_videos(family: str, count: int, frames: int, fps: float, size_px: int, seed: int = 0) -> Video:
-    """The first `count` held-out scenes of a family whose camera draws a video, 2 x 2 supersampled.
+    """The first `count` held-out scenes of a family that one camera records in the order of time, 2 x 2 supersampled.
 
     Raises InputError when there are too few among the first of the series.
     """
@@ -52,8 +52,8 @@ def held_out_videos(family: str, count: int, frames: int, fps: float, size_px: i
     return Video(clip, Normalization.of(clip.cameras, scene_scale(clip)))
 
 
-def through(codec: Codec, signals: Mapping[str, Float[Tensor, "b f _ h w"]]) -> dict[str, Tensor]:
-    """What is left of videos after encoding and decoding: rgb in 0..1, depth signal in -1..2."""
+def reconstructed(codec: Codec, signals: Mapping[str, Float[Tensor, "b f _ h w"]]) -> dict[str, Tensor]:
+    """Videos encoded and decoded: rgb in 0..1, depth signal in -1..2."""
     return clipped(codec.decode(codec.encode(signals)))
 
 
@@ -62,21 +62,21 @@ def clipped(signals: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {"rgb": signals["rgb"].clamp(0, 1), "depth": signals["depth"].clamp(-1, 2)}
 
 
-def scores(video: Video, left: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "b"]]:
+def scores(video: Video, decoded: Mapping[str, Tensor]) -> dict[str, Float[Tensor, "b"]]:
     """PSNR, SSIM, AbsRel and delta of each video, means over its frames; depth without alignment, up to FAR_M
     metres."""
-    true, rgb = video.clip, left["rgb"]
-    wrong, right = depth_errors(video.normalization.depth_from_signal(left["depth"]), true.depth)
-    named = {"psnr": psnr(rgb, true.rgb), "ssim": ssim(rgb, true.rgb), "abs_rel": wrong, "delta": right}
+    true, rgb = video.clip, decoded["rgb"]
+    abs_rel, delta = depth_errors(video.normalization.depth_from_signal(decoded["depth"]), true.depth)
+    named = {"psnr": psnr(rgb, true.rgb), "ssim": ssim(rgb, true.rgb), "abs_rel": abs_rel, "delta": delta}
     return {name: value.nanmean(-1) for name, value in named.items()}
 
 
 def codec_sheet(codec: Codec, videos: dict[str, Video]) -> Float[Tensor, "3 height width"]:
-    """A row a video: its last frame true and reconstructed, the error fourfold about gray, and both depths."""
+    """A row a video: its last frame true and reconstructed, four times the error about gray, and both depths."""
     rows = []
     for video in videos.values():
-        left = through(codec, video.signals)
-        rgb, depth = left["rgb"], video.normalization.depth_from_signal(left["depth"])
+        decoded = reconstructed(codec, video.signals)
+        rgb, depth = decoded["rgb"], video.normalization.depth_from_signal(decoded["depth"])
         for i, true in enumerate(video.clip.rgb[:, -1]):
             error = (0.5 + 4 * (rgb[i, -1] - true)).clamp(0, 1)
             near = float(video.normalization.scale[i]) / 3

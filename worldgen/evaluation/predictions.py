@@ -1,54 +1,90 @@
-"""What a method says about scenes, where it comes from, and how good it is."""
+"""What a method predicts for the target frames of scenes, and how good that is."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from geometry.camera.cameras import Cameras
 from geometry.image.multiview import agreement
 from geometry.shapes import Bool, Float
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import scene_scale
+from worldgen.core.view_distance import squared_distances
 from worldgen.evaluation.baselines import BLIND, ORACLES, constant_depth, row_depth
 from worldgen.evaluation.metrics.image import depth_errors, psnr, ssim
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling, generate_views
 
-ONE, FULL = "one call", "full sample"
+ONE, FULL = "one call", "full sample"  # how a model is sampled, as tables name it
 CLIPS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one method says about b scenes; None where it has no opinion.
+    """What one method predicts for b scenes; None for what it does not predict.
 
     rgb, depth   [b, t, ...] of the targets
     given_depth  [b, k, 1, h, w] of the given images
     """
 
-    rgb: Float[torch.Tensor, "b t 3 h w"] | None = None
-    depth: Float[torch.Tensor, "b t 1 h w"] | None = None
-    given_depth: Float[torch.Tensor, "b k 1 h w"] | None = None
+    rgb: Float[Tensor, "b t 3 h w"] | None = None
+    depth: Float[Tensor, "b t 1 h w"] | None = None
+    given_depth: Float[Tensor, "b k 1 h w"] | None = None
+
+    def by_view(self) -> "Prediction":
+        """The images of one clip's targets [1, t] as predictions of t clips of one target each."""
+        return Prediction(None if self.rgb is None else self.rgb[0][:, None])
 
 
-def generated(
-    model: WorldModel,
-    known: Clip,
-    targets: Clip,
-    sampling: Sampling,
-    frame_ids: tuple[list[int], int],
-    on_step: Callable[[], None],
+@dataclass(frozen=True)
+class Problem:
+    """Known frames [b, k] and targets [b, t], which hold the truth.
+
+    frame_ids  numbers of a clip's frames, known ones first
+    frames     how many frames a clip has in all: noise belongs to the scene and the frame, so a target starts from the
+               same noise whatever is given
+    """
+
+    known: Clip
+    targets: Clip
+    frame_ids: tuple[int, ...]
+    frames: int
+
+    def by_view(self, most: int) -> "Problem":
+        """Each of the t targets of one clip by itself, [t, 1], with the nearest known frames [t, k], nearest first.
+
+        most  known frames of each target
+        """
+        known, targets = self.known[0], self.targets[0]
+        count = min(len(known), most)
+        nearest = torch.stack(
+            [
+                squared_distances(targets.cameras[i], known.cameras).argsort(stable=True)[:count]
+                for i in range(len(targets))
+            ]
+        )
+        chosen = Clip(known.rgb[nearest], known.depth[nearest], known.cameras[nearest])
+        return Problem(chosen, single_views(self.targets), tuple(range(count + 1)), count + 1)
+
+
+def single_views(clip: Clip) -> Clip:
+    """The t frames of one clip [1, t] as clips [t, 1]."""
+    frames = clip[0]
+    return Clip(frames.rgb[:, None], frames.depth[:, None], frames.cameras[:, None])
+
+
+def predict(
+    model: WorldModel, problem: Problem, sampling: Sampling, on_step: Callable[[], None]
 ) -> tuple[Prediction, float]:
-    """A model's answer from images and cameras alone, and the seconds a step took for each clip.
-
-    frame_ids  numbers of a clip's frames, known ones first, and how many frames a clip has in all: noise belongs to
-               the scene and the frame, so a target starts from the same whatever is given
+    """A model's prediction from images and cameras alone, and the seconds a step took for each clip.
 
     The scale is that of the cameras; where all are in one place, it is taken from the first image's true depth, so
     that depths have a unit at all (`worldgen.core.normalization.scene_scale`).
     """
+    known, targets = problem.known, problem.targets
     given, clips = len(known), len(known.rgb)
     everything = Clip(
         torch.cat([known.rgb, targets.rgb], 1),
@@ -56,12 +92,11 @@ def generated(
         Cameras.cat([known.cameras, targets.cameras]),
     )
     scale = scene_scale(everything)
-    numbers, frames = frame_ids
     parts, start = [], time.perf_counter()
     for first in range(0, clips, CLIPS_AT_ONCE):
         some = slice(first, first + CLIPS_AT_ONCE)
         images = Clip(known.rgb[some], torch.zeros_like(known.depth[some]), known.cameras[some])
-        ids = [first * frames + i for i in numbers]
+        ids = [first * problem.frames + i for i in problem.frame_ids]
         parts.append(
             generate_views(model, images, targets.cameras[some], scale[some], sampling, ids, on_step).to("cpu")
         )
@@ -71,7 +106,7 @@ def generated(
 
 
 def baseline_predictions(known: Clip, targets: Clip, true_depth: bool = True) -> dict[str, Prediction]:
-    """Every baseline's answer; without true depth only those that need none."""
+    """Every baseline's prediction; without true depth only those that need none."""
     images = {name: Prediction(baseline(known, targets.cameras)) for name, baseline in BLIND.items()}
     if not true_depth:
         return images
@@ -82,27 +117,30 @@ def baseline_predictions(known: Clip, targets: Clip, true_depth: bool = True) ->
 
 
 def scores(
-    answer: Prediction, known: Clip, targets: Clip, visible: Bool[torch.Tensor, "b t 1 h w"]
-) -> Iterator[tuple[str, Float[torch.Tensor, "b"]]]:
-    """The figures of one answer, each the mean over a scene's images (of those that have it).
+    prediction: Prediction, known: Clip, targets: Clip, visible: Bool[Tensor, "b t 1 h w"] | None = None
+) -> Iterator[tuple[str, Float[Tensor, "b"]]]:
+    """The figures of one prediction by name, each the mean over a scene's images (of those that have it).
 
-    agreement  of the given images and the answer's, by the answer's own depth (`geometry.image.multiview`; a still
-               scene)
+    visible    pixels that some given camera sees too; None where only the true images are known, no depth
+    agreement  of the given and the predicted images, by the predicted depth (`geometry.image.multiview`; a still scene)
     """
-    if answer.rgb is not None:
-        yield "psnr", psnr(answer.rgb, targets.rgb).mean(-1)
-        yield "psnr_seen", psnr(answer.rgb, targets.rgb, visible).nanmean(-1)
-        yield "psnr_unseen", psnr(answer.rgb, targets.rgb, ~visible).nanmean(-1)
-        yield "ssim", ssim(answer.rgb, targets.rgb).mean(-1)
-    for prefix, depth, truth in (("", answer.depth, targets), ("given_", answer.given_depth, known)):
+    if prediction.rgb is not None:
+        yield "psnr", psnr(prediction.rgb, targets.rgb).mean(-1)
+        if visible is not None:
+            yield "psnr_seen", psnr(prediction.rgb, targets.rgb, visible).nanmean(-1)
+            yield "psnr_unseen", psnr(prediction.rgb, targets.rgb, ~visible).nanmean(-1)
+        yield "ssim", ssim(prediction.rgb, targets.rgb).mean(-1)
+    if visible is None:
+        return
+    for prefix, depth, truth in (("", prediction.depth, targets), ("given_", prediction.given_depth, known)):
         if depth is not None:
             abs_rel, delta = depth_errors(depth, truth.depth)
             yield prefix + "abs_rel", abs_rel.nanmean(-1)
             yield prefix + "delta", delta.nanmean(-1)
-    if answer.rgb is not None and answer.depth is not None and answer.given_depth is not None:
+    if prediction.rgb is not None and prediction.depth is not None and prediction.given_depth is not None:
         clip = Clip(
-            torch.cat([known.rgb, answer.rgb], 1),
-            torch.cat([answer.given_depth, answer.depth], 1),
+            torch.cat([known.rgb, prediction.rgb], 1),
+            torch.cat([prediction.given_depth, prediction.depth], 1),
             Cameras.cat([known.cameras, targets.cameras]),
         )
         scale = scene_scale(clip)

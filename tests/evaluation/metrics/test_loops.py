@@ -10,7 +10,8 @@ from geometry.rotation.transforms import look_at
 from tests.models.tiny import awake, tiny_model
 from worldgen.core.clip import Clip
 from worldgen.evaluation.metrics import loops
-from worldgen.evaluation.metrics.control import Recorded
+from worldgen.evaluation.metrics.control import RenderedScenes
+from worldgen.evaluation.metrics.intervals import Figure, Interval
 from worldgen.evaluation.metrics.loops import (
     ONE_BY_ONE,
     STEPS,
@@ -38,6 +39,12 @@ def start(count: int = 2) -> Cameras:
     return Cameras.from_fov(look_at(eyes, torch.tensor([0.0, 0.0, 0.2])), 50.0, (16, 16))
 
 
+def mean(figure: Figure) -> float | None:
+    """The mean of a figure over scenes."""
+    assert isinstance(figure, Interval)
+    return figure.mean
+
+
 def test_a_loop_is_even_stays_level_and_ends_exactly_where_it_began() -> None:
     cameras = closed_loop(start(), 8)
     assert cameras.shape == (2, 9)
@@ -48,7 +55,7 @@ def test_a_loop_is_even_stays_level_and_ends_exactly_where_it_began() -> None:
     assert torch.allclose(turn, torch.full((2, 8), math.pi / 4), atol=1e-4)
 
 
-def test_view_by_view_only_the_last_ones_are_remembered(model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_view_by_view_only_the_last_ones_are_given(model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[list[int], torch.Tensor]] = []
 
     def numbered(
@@ -71,9 +78,7 @@ def test_view_by_view_only_the_last_ones_are_remembered(model: WorldModel, monke
     assert [ids for ids, _ in seen] == [[0, 1, 2, 3, 4, 5]]
 
 
-def test_a_copy_comes_back_perfectly_and_knows_nothing_half_way(
-    model: WorldModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_comes_back_perfectly_and_is_wrong_half_way(model: WorldModel, monkeypatch: pytest.MonkeyPatch) -> None:
     def copied(
         _: WorldModel, known: Clip, targets: Cameras, scale: torch.Tensor, sampling: Sampling, ids, step
     ) -> Clip:
@@ -83,21 +88,23 @@ def test_a_copy_comes_back_perfectly_and_knows_nothing_half_way(
         return Clip(rgb, torch.ones_like(rgb[:, :, :1]), Cameras.cat([known.cameras, targets]))
 
     monkeypatch.setattr(loops, "generate_views", copied)
-    recorded = Recorded(tabletop(0, [0, 1], held_out=True), 1)
+    scenes = RenderedScenes(tabletop(0, [0, 1], held_out=True), 1)
     done: list[None] = []
-    entrants = {"copy": (model, Sampling(steps=2))}
-    figures, sheet = loop_figures(entrants, recorded, start(), 0, lambda: done.append(None))
+    methods = {"copy": (model, Sampling(steps=2))}
+    found = loop_figures(methods, scenes, start(), 0, lambda: done.append(None))
     assert len(done) == loop_steps(1, {"copy": Sampling(steps=2)}) == 2 * (1 + STEPS)
     for how in (TOGETHER, ONE_BY_ONE):
-        copy = figures["methods"][how]["copy"]
-        assert copy["revisit_ssim"]["mean"] == pytest.approx(1, abs=1e-4)
-        assert copy["revisit_psnr"]["mean"] is None  # without error, PSNR has no number
-        assert copy["psnr_half"]["mean"] < 25
-        assert set(figures["methods"][how]) == {"copy", "mean color", "row mean"}
-    assert sheet.shape[0] == 3
+        copy = found.methods[how]["copy"]
+        assert mean(copy["revisit_ssim"]) == pytest.approx(1, abs=1e-4)
+        assert mean(copy["revisit_psnr"]) is None  # without error, PSNR has no number
+        half = mean(copy["psnr_half"])
+        assert half is not None and half < 25
+        assert set(found.methods[how]) == {"copy", "mean color", "row mean"}
+    assert found.sheet.shape[0] == 3
 
 
 def test_a_real_model_goes_round(model: WorldModel) -> None:
-    recorded = Recorded(tabletop(0, [0], held_out=True), 1)
-    figures, _ = loop_figures({"one call": (model, Sampling(steps=1, guidance=1.0))}, recorded, start(1), 0)
-    assert figures["methods"][ONE_BY_ONE]["one call"]["revisit_psnr"]["scenes"] == 1
+    scenes = RenderedScenes(tabletop(0, [0], held_out=True), 1)
+    found = loop_figures({"one call": (model, Sampling(steps=1, guidance=1.0))}, scenes, start(1), 0)
+    figure = found.methods[ONE_BY_ONE]["one call"]["revisit_psnr"]
+    assert isinstance(figure, Interval) and figure.scenes == 1

@@ -15,12 +15,15 @@ from tests.models.tiny import awake, tiny_model
 from worldgen.cli import main
 from worldgen.core.clip import Clip
 from worldgen.evaluation import predictions as predictions
+from worldgen.evaluation.comparison import SpatialMetrics
+from worldgen.evaluation.metrics.intervals import Interval
 from worldgen.evaluation.predictions import FULL, ONE
-from worldgen.evaluation.sets.captures import CapturesEvaluation, evaluate_captures, read_capture
+from worldgen.evaluation.run import evaluate
+from worldgen.evaluation.sets.captures import CapturesConfig, CapturesSet, read_capture
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling
 
-CONFIG = CapturesEvaluation(16, (1, 3))
+CONFIG = CapturesConfig(16, (1, 3))
 TWO_STEPS = Sampling(steps=2)
 
 
@@ -47,10 +50,10 @@ def test_given_and_held_out_images_never_mix_and_a_view_is_made_from_the_nearest
     tmp_path: Path, model: WorldModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_capture(tmp_path / "place", 8)
-    asked: list[tuple[Clip, Cameras]] = []
+    calls: list[tuple[Clip, Cameras]] = []
 
     def truthful(_: WorldModel, known: Clip, targets: Cameras, scale: torch.Tensor, sampling: Sampling, ids, step):
-        asked.append((known, targets))
+        calls.append((known, targets))
         for _step in range(sampling.steps):
             step()
         cameras = Cameras.cat([known.cameras, targets])
@@ -59,16 +62,20 @@ def test_given_and_held_out_images_never_mix_and_a_view_is_made_from_the_nearest
 
     monkeypatch.setattr(predictions, "generate_views", truthful)
     steps: list[tuple[int, int]] = []
-    report = evaluate_captures(model, [tmp_path], CONFIG, TWO_STEPS, None, lambda *at: steps.append(at), full=True)
+    captures = CapturesSet.read(CONFIG, [tmp_path])
+    names = [part.name for part in captures.parts()]
+    report = evaluate(captures, model, TWO_STEPS, full=names, progress=lambda *at: steps.append(at))
     assert steps == [(i + 1, 6) for i in range(6)]
-    (part,) = report["captures"].values()
-    assert len(part["held_out"]) == 5 and not set(part["held_out"]) & set(part["given_images"])
-    assert [known.cameras.shape for known, _ in asked] == [(5, 1), (5, 1), (5, 2), (5, 2)]  # a model of three frames
-    assert not any(known.depth.any() for known, _ in asked)
-    for cell in part["given"].values():
-        assert set(cell["methods"]) == {ONE, FULL, "mean color", "row mean", "copy nearest"}
-        assert cell["methods"][ONE] == cell["methods"]["copy nearest"]
-        assert cell["methods"][ONE]["psnr"]["scenes"] == 5
+    (part,) = report.parts
+    assert len(part.facts["held_out"]) == 5 and not set(part.facts["held_out"]) & set(part.facts["given_images"])
+    assert [known.cameras.shape for known, _ in calls] == [(5, 1), (5, 1), (5, 2), (5, 2)]  # a model of three frames
+    assert not any(known.depth.any() for known, _ in calls)
+    for result in part.given.values():
+        assert set(result.methods) == {ONE, FULL, "mean color", "row mean", "copy nearest"}
+        assert result.methods[ONE] == result.methods["copy nearest"]
+        assert set(result.methods[ONE]) == {"psnr", "ssim"} and result.seen_fraction is None
+        figure = result.methods[ONE]["psnr"]
+        assert isinstance(figure, Interval) and figure.scenes == 5
 
 
 def test_images_are_squared_and_cameras_follow(tmp_path: Path) -> None:
@@ -88,19 +95,21 @@ def test_captures_that_are_too_small_are_skipped_beside_others_and_refused_alone
 ) -> None:
     write_capture(tmp_path / "large", 5)
     write_capture(tmp_path / "small", 3)
-    report = evaluate_captures(model, [tmp_path], CONFIG, TWO_STEPS, tmp_path / "out")
-    assert len(report["captures"]) == 1 and "small" in report["skipped"][0]
+    report = evaluate(CapturesSet.read(CONFIG, [tmp_path]), model, TWO_STEPS, output=tmp_path / "out")
+    assert len(report.parts) == 1 and "small" in report.plain()["skipped"][0]
     text = (tmp_path / "out" / "report.md").read_text("utf-8")
     assert "Skipped" in text and "AbsRel" not in text and "true depth" not in text
     assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".json", ".md", ".png"]
     with pytest.raises(InputError, match="3 images, not more than the 3"):
-        evaluate_captures(model, [tmp_path / "small"], CONFIG, TWO_STEPS)
+        CapturesSet.read(CONFIG, [tmp_path / "small"])
 
 
 def test_bad_requests_are_refused(tmp_path: Path, model: WorldModel, capsys: pytest.CaptureFixture[str]) -> None:
     write_capture(tmp_path / "place", 5)
     with pytest.raises(InputError, match="expected each once"):
-        evaluate_captures(model, [tmp_path / "place", tmp_path / "place"], CONFIG, TWO_STEPS)
+        CapturesSet.read(CONFIG, [tmp_path / "place", tmp_path / "place"])
+    with pytest.raises(InputError, match="need exact depth"):
+        evaluate(CapturesSet.read(CONFIG, [tmp_path]), model, TWO_STEPS, spatial=SpatialMetrics(True))
     with pytest.raises(InputError, match="at least 1"):
         replace(CONFIG, given=())
     with pytest.raises(InputError, match="crop or pad"):

@@ -1,4 +1,4 @@
-"""The held-out sets of every family, and their evaluation from end to end with a model that knows nothing."""
+"""The held-out sets of every family, and their evaluation from end to end with a random model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +9,16 @@ import torch
 
 from geometry.errors import InputError
 from tests.models.tiny import tiny_model
-from worldgen.evaluation.comparison import Geometry
+from worldgen.evaluation.comparison import SpatialMetrics
+from worldgen.evaluation.metrics.intervals import Interval
 from worldgen.evaluation.predictions import FULL, ONE
-from worldgen.evaluation.sets import families
-from worldgen.evaluation.sets.families import FamiliesEvaluation, evaluate_families, family_set
+from worldgen.evaluation.run import evaluate
+from worldgen.evaluation.sets.families import FamiliesSet
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling
 from worldgen.runtime.config import load
 
-SMALL = FamiliesEvaluation(("tabletop", "physics"), 0, 2, 16, 1, 4, 4.0, (1, 2), (0, 3), (1, 2))
+SMALL = FamiliesSet(("tabletop", "physics"), 0, 2, 16, 1, 4, 4.0, (1, 2), (0, 3), (1, 2))
 # Of each family of the reports, scene 0: the first and last cameras' centers summed, and their images' mean colors.
 MARKS = {
     "tabletop": [3.9705, -4.251, 2.2907, 0.6999, 0.7936, 0.7015, 0.7168, 0.8197, 0.7056],
@@ -29,21 +30,21 @@ MARKS = {
 
 
 @pytest.fixture(scope="module")
-def frozen(root: Path) -> FamiliesEvaluation:
-    """The evaluation of every report."""
-    return load(FamiliesEvaluation, root / "configs" / "evaluate_families.yaml")
+def frozen(root: Path) -> FamiliesSet:
+    """The set of every report."""
+    return load(FamiliesSet, root / "configs" / "evaluate_families.yaml")
 
 
-def test_the_sets_of_the_reports_are_frozen(frozen: FamiliesEvaluation) -> None:
+def test_the_sets_of_the_reports_are_frozen(frozen: FamiliesSet) -> None:
     assert frozen.sha256 == "97db2762dd3727ec2b640877e18ef7d66598194629c41da7743f6aeaee3e2ffd", (
         "configs/evaluate_families.yaml has changed: figures would no longer compare with any report made before"
     )
 
 
-def test_their_images_are_frozen_too(frozen: FamiliesEvaluation) -> None:
+def test_their_images_are_frozen_too(frozen: FamiliesSet) -> None:
     marks = {}
     for family in frozen.families:
-        _, clip = family_set(replace(frozen, scenes=1), family)
+        clip = replace(frozen, scenes=1).truth(family).clip
         ends = clip[0].frames([0, -1])
         marks[family] = torch.cat([ends.cameras.centers.sum(0), ends.rgb.mean((-2, -1)).flatten()])
     wrong = [name for name, mark in marks.items() if not torch.allclose(mark, torch.tensor(MARKS[name]), atol=1e-3)]
@@ -55,8 +56,7 @@ def test_their_images_are_frozen_too(frozen: FamiliesEvaluation) -> None:
 
 @pytest.mark.parametrize("family", SMALL.families)
 def test_more_scenes_leave_what_was_there_and_every_frame_has_its_time(family: str) -> None:
-    _, small = family_set(replace(SMALL, scenes=1), family)
-    _, large = family_set(SMALL, family)
+    small, large = (some.truth(family).clip for some in (replace(SMALL, scenes=1), SMALL))
     assert torch.equal(small.cameras.world_from_camera, large.cameras.world_from_camera[:1])
     assert torch.allclose(small.rgb, large.rgb[:1], atol=1e-5)
     if family == "physics":
@@ -65,21 +65,22 @@ def test_more_scenes_leave_what_was_there_and_every_frame_has_its_time(family: s
 
 def test_every_family_and_number_given_has_its_figures(tmp_path: Path, model: WorldModel) -> None:
     steps: list[tuple[int, int]] = []
-    report = evaluate_families(
-        model, SMALL, Sampling(steps=2), tmp_path / "out", lambda *at: steps.append(at), ("tabletop",), {"same": model},
-        Geometry(consistency=True),
+    report = evaluate(
+        SMALL, model, Sampling(steps=2), other_models={"same": model}, full=("tabletop",),
+        spatial=SpatialMetrics(consistency=True), output=tmp_path / "out", progress=lambda *at: steps.append(at),
     )  # fmt: skip
     total = 2 * 2 * (3 + 1)
     assert steps == [(i + 1, total) for i in range(total)]
-    for family, part in report["families"].items():
-        for given in "12":
-            cell = part["given"][given]
-            assert set(cell["methods"]) >= {ONE, f"{ONE}: same", "copy nearest", "backward warp (oracle)"}
-            assert (FULL in cell["methods"]) == (family == "tabletop")
-            for difference in cell["against_first"].values():
-                assert difference["psnr"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "scenes": 2}
-        assert set(part["consistency"]) >= {"true images (floor)", ONE, f"{ONE}: same"}
-    assert report["rivals"] == [{"name": "same", "weights_sha256": None}]
+    assert [part.name for part in report.parts] == list(SMALL.families)
+    for part in report.parts:
+        for given in (1, 2):
+            result = part.given[given]
+            assert set(result.methods) >= {ONE, f"{ONE}: same", "copy nearest", "backward warp (oracle)"}
+            assert (FULL in result.methods) == (part.name == "tabletop")
+            for difference in result.against_first.values():
+                assert difference["psnr"] == Interval(0.0, 0.0, 0.0, 2)
+        assert set(part.consistency) >= {"true images (floor)", ONE, f"{ONE}: same"}
+    assert report.plain()["other_models"] == [{"name": "same", "weights_sha256": None}]
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {"report.json", "report.md", "timings.json", "sheet-tabletop.png", "sheet-physics.png"}
     text = (tmp_path / "out" / "report.md").read_text("utf-8")
@@ -88,31 +89,30 @@ def test_every_family_and_number_given_has_its_figures(tmp_path: Path, model: Wo
 
 
 def test_depth_has_a_unit_even_where_the_camera_stands_still(model: WorldModel, monkeypatch) -> None:
-    scene, clip = family_set(SMALL, "physics")
-    poses = clip.cameras.world_from_camera[:, :1].expand(-1, 4, 4, 4)
-    still = replace(clip, cameras=replace(clip.cameras, world_from_camera=poses))
-    monkeypatch.setattr(families, "family_set", lambda *_: (scene, still))
-    report = evaluate_families(model, replace(SMALL, families=("physics",)), Sampling(steps=2))
-    figures = report["families"]["physics"]["given"]["1"]["methods"][ONE]
-    assert all(figure["mean"] is not None for name, figure in figures.items() if "unseen" not in name)
+    truth = SMALL.truth("physics")
+    poses = truth.clip.cameras.world_from_camera[:, :1].expand(-1, 4, 4, 4)
+    still = replace(truth.clip, cameras=replace(truth.clip.cameras, world_from_camera=poses))
+    monkeypatch.setattr(FamiliesSet, "truth", lambda *_: replace(truth, clip=still))
+    report = evaluate(replace(SMALL, families=("physics",)), model, Sampling(steps=2))
+    figures = report.part("physics").given[1].methods[ONE]
+    for name, figure in figures.items():
+        assert "unseen" in name or (isinstance(figure, Interval) and figure.mean is not None)
 
 
 def test_bad_requests_are_refused_before_any_work(tmp_path: Path, model: WorldModel, monkeypatch) -> None:
-    monkeypatch.setattr(families, "family_set", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr(FamiliesSet, "truth", lambda *_: pytest.fail("work was begun"))
     (tmp_path / "old").mkdir()
     two = Sampling(steps=2)
     with pytest.raises(InputError, match="expected a new folder"):
-        evaluate_families(model, SMALL, two, tmp_path / "old")
+        evaluate(SMALL, model, two, output=tmp_path / "old")
     with pytest.raises(InputError, match="expected the same size"):
-        evaluate_families(
-            model, SMALL, two, other_models={"large": WorldModel.create(replace(tiny_model(), size_px=24))}
-        )
+        evaluate(SMALL, model, two, other_models={"large": WorldModel.create(replace(tiny_model(), size_px=24))})
     with pytest.raises(InputError, match="samples for family 'room'"):
-        evaluate_families(model, SMALL, two, sampled=("room",))
+        evaluate(SMALL, model, two, full=("room",))
     with pytest.raises(InputError, match="loops are of tabletops"):
-        evaluate_families(model, SMALL, two, geometry=Geometry(loop_scenes=1))
+        evaluate(SMALL, model, two, spatial=SpatialMetrics(loop_scenes=1))
     with pytest.raises(InputError, match="expected 0 or more"):
-        Geometry(pose_scenes=-1)
+        SpatialMetrics(pose_scenes=-1)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,12 @@
 
 No learned features and no estimated geometry. The images are generated; depth, poses and which pixels two views share
 are the truth's. The same measures on the truth's own images are what a perfect model reaches (resampling and shading
-are left), on another scene's images what knowing nothing reaches. Blur agrees with everything: read these beside
-PSNR, and beside the row mean, which has figures here too.
+are left), on another scene's images what a guess without the given images reaches. Blur agrees with everything: read
+these beside PSNR, and beside the row mean, which has figures here too.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,10 +17,10 @@ from geometry.image.epipolar import fundamental, symmetric_epipolar_distance
 from geometry.image.warping import backward_warp
 from geometry.shapes import Bool, Float
 from worldgen.core.clip import Clip
-from worldgen.evaluation.metrics.intervals import interval, paired_difference, share_of_way
+from worldgen.evaluation.metrics.intervals import Figures, interval, paired_difference, share_of_way
 from worldgen.evaluation.predictions import Prediction
 
-SEARCH_PX = 4  # how far around the true correspondence a patch is looked for
+SEARCH_PX = 4  # how far around the true correspondence a patch is searched
 TRUE, OTHERS = "true images (floor)", "another scene's (ceiling)"
 TSED_PX, TSED_MATCHES = 2.0, 10  # of Yu et al. 2023 (arXiv 2304.10700)
 _PATCH = 7
@@ -65,7 +64,7 @@ def reprojection_psnr(rgb: Float[Tensor, "v 3 h w"], truth: Clip) -> Float[Tenso
 
 
 def find_matches(rgb: Float[Tensor, "2 3 h w"], truth: Clip) -> Matches:
-    """Points of the first of two views of a still world looked for in the second.
+    """Points of the first of two views of a still world searched for in the second.
 
     The points are up to 48 corners of the true first image (structure tensor, Shi and Tomasi 1994) with all of their
     7 x 7 patch seen by both views. The second image is sampled where the patch's surface is by true depth, so that
@@ -179,8 +178,8 @@ def consistency(rgb: Float[Tensor, "b v 3 h w"], truth: Clip) -> dict[str, Float
     return {name: torch.stack(values) for name, values in figures.items()}
 
 
-def consistency_figures(targets: Clip, predictions: Mapping[str, Prediction], seed: int) -> dict[str, Any]:
-    """The figures of every method's images of the targets [b, t]; nothing for fewer than two targets or scenes.
+def consistency_figures(targets: Clip, predictions: Mapping[str, Prediction], seed: int) -> dict[str, Figures]:
+    """The figures of every method's images of the targets [b, t]; none for fewer than two targets or scenes.
 
     Beside them those of the truth's own images and, for the other end, of each scene with the next scene's true
     images in place of its own. A single color agrees with itself perfectly and has no figure.
@@ -191,10 +190,10 @@ def consistency_figures(targets: Clip, predictions: Mapping[str, Prediction], se
     if len(targets) < 2 or len(targets.rgb) < 2:
         return {}
     images = {TRUE: targets.rgb, OTHERS: targets.rgb.roll(-1, 0)}
-    images |= {name: a.rgb for name, a in predictions.items() if a.rgb is not None and name != "mean color"}
+    images |= {name: p.rgb for name, p in predictions.items() if p.rgb is not None and name != "mean color"}
     found = {name: consistency(rgb, targets) for name, rgb in images.items()}
     best, worst = (found[name]["reprojection_db"] for name in (TRUE, OTHERS))
-    table = {}
+    table: dict[str, Figures] = {}
     for name, values in found.items():
         table[name] = {figure: interval(per_scene, seed) for figure, per_scene in values.items()}
         reprojection = values["reprojection_db"]

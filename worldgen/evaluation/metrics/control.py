@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from geometry.shapes import Float
 from geometry.trajectory.metrics import trajectory_errors
 from worldgen.core.clip import Clip
 from worldgen.evaluation.metrics.image import FAR_M
-from worldgen.evaluation.metrics.intervals import interval
+from worldgen.evaluation.metrics.intervals import Figures, interval
 from worldgen.evaluation.metrics.pose import blurred, find_poses, perturbed, pose_errors
 from worldgen.evaluation.predictions import FULL, ONE, Prediction
 from worldgen.runtime.rng import Stream, normal
@@ -20,14 +19,14 @@ from worldgen.scenes.rendering.renderer import render
 from worldgen.scenes.scene import Scene
 
 TURN_DEG, SHIFT_M = 2.0, 0.08  # from the truth, where the search on true images begins
-NOISE, BLUR_PX = 0.05, 1.0  # of the spoilt true images
-FLOOR, SPOILT = "true images (floor)", "true images, blurred and noisy"
+NOISE, BLUR_PX = 0.05, 1.0  # of the degraded true images
+FLOOR, DEGRADED = "true images (floor)", "true images, blurred and noisy"
 _POSED = ("copy nearest",)  # the baseline whose images were taken from a camera known to be another
 _DRAWS = 1000  # place of the random directions and noise among a scene's streams, after those of its own cameras
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RenderedScenes:
     """The scenes [b] that a set's clips show, and how they were rendered."""
 
     scene: Scene
@@ -38,34 +37,46 @@ class Recorded:
         return render(self.scene[: len(cameras)], cameras, self.supersample).rgb
 
 
-def control_figures(
-    recorded: Recorded, known: Clip, targets: Clip, predictions: Mapping[str, Prediction], scenes: int, seed: int
-) -> dict[str, Any]:
-    """Pose errors of the models' images and of the nearest given image, over the first `scenes` scenes.
+@dataclass(frozen=True)
+class CameraControl:
+    """Pose errors by method, over some scenes.
 
-    The search starts at the camera asked for; on true images, whose figures are its floor, 2 degrees and 0.08 m off.
+    protocol  of the sums over a trajectory; "" where no cameras move
+    """
+
+    scenes: int
+    protocol: str
+    methods: dict[str, Figures]
+
+
+def control_figures(
+    scenes: RenderedScenes, known: Clip, targets: Clip, predictions: Mapping[str, Prediction], count: int, seed: int
+) -> CameraControl:
+    """Pose errors of the models' images and of the nearest given image, over the first `count` scenes.
+
+    The search starts at the target camera; on true images, whose figures are its floor, 2 degrees and 0.08 m off.
     rot_deg, trans_m  means over a scene's views, with intervals over scenes
     rot_median_deg, rot_p90_deg  over all views
     rot_err, trans_err, cam_mc  CamI2V's sums over a trajectory that begins at the first given image; scenes whose
                       cameras are all in one place have none
     """
-    first = slice(0, scenes)
+    first = slice(0, count)
     known, targets = known[first], targets[first]
     finite = torch.where(targets.depth.isfinite(), targets.depth, FAR_M).clamp_max(FAR_M)
     reach = finite.flatten(2).median(-1).values
-    asked: dict[str, tuple[Tensor, Cameras]] = _true_images(targets, seed)
-    for name, answer in predictions.items():
-        if answer.rgb is not None and (name.split(":")[0] in (ONE, FULL) or name in _POSED):
-            asked[name] = (answer.rgb[first], targets.cameras)
+    searches: dict[str, tuple[Tensor, Cameras]] = _true_images(targets, seed)
+    for name, prediction in predictions.items():
+        if prediction.rgb is not None and (name.split(":")[0] in (ONE, FULL) or name in _POSED):
+            searches[name] = (prediction.rgb[first], targets.cameras)
     methods, protocol = {}, ""
-    for name, (images, start) in asked.items():
-        found, _ = find_poses(images, start, recorded.images, reach)
+    for name, (images, start) in searches.items():
+        found, _ = find_poses(images, start, scenes.images, reach)
         methods[name], protocol = _figures(found, known.cameras[:, :1], targets.cameras, seed)
-    return {"scenes": len(reach), "protocol": protocol, "methods": methods}
+    return CameraControl(len(reach), protocol, methods)
 
 
 def _true_images(targets: Clip, seed: int) -> dict[str, tuple[Tensor, Cameras]]:
-    """True images, as they are and spoilt, with cameras off theirs in random directions."""
+    """True images, as they are and degraded, with cameras off theirs in random directions."""
     count, views = targets.cameras.shape
 
     def draws(place: int, shape: tuple[int, ...]) -> Tensor:
@@ -73,14 +84,14 @@ def _true_images(targets: Clip, seed: int) -> dict[str, tuple[Tensor, Cameras]]:
 
     off = perturbed(targets.cameras, TURN_DEG, SHIFT_M, draws(0, (views, 2, 3)))
     noise = NOISE * draws(1, tuple(targets.rgb.shape[1:]))
-    return {FLOOR: (targets.rgb, off), SPOILT: ((blurred(targets.rgb, BLUR_PX) + noise).clamp(0, 1), off)}
+    return {FLOOR: (targets.rgb, off), DEGRADED: ((blurred(targets.rgb, BLUR_PX) + noise).clamp(0, 1), off)}
 
 
-def _figures(found: Cameras, origin: Cameras, asked: Cameras, seed: int) -> tuple[dict[str, Any], str]:
-    rotation, translation = pose_errors(found, asked)
-    paths = [Cameras.cat([origin, cameras]).world_from_camera for cameras in (found, asked)]
+def _figures(found: Cameras, origin: Cameras, wanted: Cameras, seed: int) -> tuple[Figures, str]:
+    rotation, translation = pose_errors(found, wanted)
+    paths = [Cameras.cat([origin, cameras]).world_from_camera for cameras in (found, wanted)]
     moves = (paths[1][:, 1:, :3, 3] - paths[1][:, :1, :3, 3]).norm(dim=-1).amax(-1) > 1e-6
-    figures: dict[str, Any] = {
+    figures: Figures = {
         "rot_deg": interval(rotation.mean(-1), seed),
         "rot_median_deg": round(float(rotation.median()), 5),
         "rot_p90_deg": round(float(rotation.flatten().quantile(0.9)), 5),

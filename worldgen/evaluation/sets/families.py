@@ -1,49 +1,32 @@
 """`worldgen evaluate families`: held-out scenes of every family, recorded by the cameras that suit them."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 from geometry.errors import InputError
-from worldgen.core.clip import Clip
-from worldgen.evaluation.comparison import (
-    IMAGES_ONLY,
-    Comparison,
-    Counter,
-    Geometry,
-    Part,
-    check_fits,
-    check_sampled,
-    compare,
-    identity,
-    machine,
-    steps,
-)
-from worldgen.evaluation.metrics.control import Recorded
-from worldgen.evaluation.report import write_report
-from worldgen.models.world_model import WorldModel
-from worldgen.pipelines.novel_views import Sampling
-from worldgen.runtime.atomic_dir import check_output
+from worldgen.evaluation.metrics.control import RenderedScenes
+from worldgen.evaluation.sets.evaluation_set import Part, SetInfo, Truth
 from worldgen.runtime.config import digest
 from worldgen.scenes.cameras.sampling import ClipSpec
 from worldgen.scenes.families.family import FAMILIES, draw, views
 from worldgen.scenes.rendering.renderer import render
-from worldgen.scenes.scene import Scene
 
 
 @dataclass(frozen=True)
-class FamiliesEvaluation:
-    """Held-out sets and what is asked of them (`configs/evaluate_families.yaml`).
+class FamiliesSet:
+    """Held-out scenes of several families, a part each (`configs/evaluate_families.yaml`).
 
-    families       of scenes, each a set of its own
-    seed           of the series of held-out scenes, which training never draws from
-    scenes         a family
-    supersample    rays per pixel and axis
-    frames, fps    of the clips that `worldgen.scenes.cameras.sampling.views` videos: every frame at its own time
-    given          numbers of known images to evaluate with; the targets are the same for each
-    given_frames   the clip's frames in the order in which they are given
-    target_frames  the clip's frames that are asked for
+    Attributes:
+        families: Of scenes.
+        seed: Of the series of held-out scenes, which training never draws from.
+        scenes: A family.
+        size_px: Side of the frames.
+        supersample: Rays per pixel and axis.
+        frames: Of a clip, as `worldgen.scenes.families.family.views` records it: every frame at its own time.
+        fps: Frames a second.
+        given: Numbers of known images to evaluate with; the targets are the same for each.
+        given_frames: The clip's frames in the order in which they are given.
+        target_frames: The clip's frames that are predicted.
     """
 
     families: tuple[str, ...]
@@ -74,73 +57,51 @@ class FamiliesEvaluation:
             or not set(used) <= set(range(self.frames))
         ):
             raise InputError(
-                f"frames {list(self.given_frames)} given and {list(self.target_frames)} asked for of {self.frames}; "
-                f"expected different ones below {self.frames}, at least {max(self.given)} given and 1 asked for"
+                f"frames {list(self.given_frames)} given and {list(self.target_frames)} predicted of {self.frames}; "
+                f"expected different ones below {self.frames}, at least {max(self.given)} given and 1 predicted"
             )
 
     @property
     def sha256(self) -> str:
-        """The hash of the parsed values: figures compare only where it is the same."""
+        """The hash of the values: figures compare only where it is the same."""
         return digest(self)
 
+    @property
+    def info(self) -> SetInfo:
+        """What a report says of the set."""
+        rays = f"{self.supersample}x{self.supersample}"
+        description = (
+            f"- {self.scenes} held-out scenes a family (seed {self.seed}) of {self.size_px} px, {rays} rays a pixel, "
+            f"recorded by the family's own cameras: {self.frames} frames at {self.fps:g} a second. Given: frames "
+            f"{list(self.given_frames)} in this order, with their cameras, no depth. Predicted: frames "
+            f"{list(self.target_frames)} at their own times, and all depth. Oracles and *seen* take the world for "
+            "still. Where all cameras of a clip are in one place, its depths are in units of the first image's nearest "
+            "quarter."
+        )
+        return SetInfo("families", "families", "family", self.size_px, self, description, self.seed)
 
-def family_set(config: FamiliesEvaluation, family: str) -> tuple[Scene, Clip]:
-    """The scenes of one family and their clips [scenes, frames], each frame at its own time, rendered on the CPU.
+    def parts(self) -> list[Part]:
+        """A part for each family."""
+        return [
+            Part(
+                family, partial(self.truth, family), self.scenes, self.given_frames, self.target_frames, self.given,
+                near_far_m=FAMILIES[family].near_far_m,
+            )
+            for family in self.families
+        ]  # fmt: skip
 
-    A scene and its cameras do not depend on how many others there are.
-    """
-    numbers = list(range(config.scenes))
-    scene = draw(family, config.seed, numbers, held_out=True)
-    shot = ClipSpec(config.frames, config.fps, (config.size_px, config.size_px))
-    cameras = views(family, scene, config.seed, numbers, True, shot)
-    return scene, render(scene, cameras, config.supersample)
+    def truth(self, family: str) -> Truth:
+        """The clips of one family and the scenes they show.
 
+        Args:
+            family: A name in `families`.
 
-def evaluate_families(
-    model: WorldModel,
-    config: FamiliesEvaluation,
-    sampling: Sampling,
-    output: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    sampled: tuple[str, ...] = (),
-    other_models: Mapping[str, WorldModel] | None = None,
-    geometry: Geometry = IMAGES_ONLY,
-) -> dict[str, Any]:
-    """Every figure of a model and of the baselines beside it, family by family, as plain data; written to `output`.
-
-    sampling  of full samples; the other prediction is one call of the network, the posterior mean
-    progress  called with the sampling steps done and all there will be
-    sampled   the families on which full samples are drawn, which takes long
-    rivals    further models on the same scenes, by name, with their paired differences to the first
-    geometry  further figures, without loops: rooms and streets have no way round
-
-    Raises InputError when the folder exists, loops are asked for, or a model does not fit the sets.
-    """
-    other_models = other_models or {}
-    if geometry.loop_scenes:
-        raise InputError(f"{geometry.loop_scenes} loops of scenes of any family; expected 0, loops are of tabletops")
-    check_fits(
-        {model.config.name: model, **other_models}, config.size_px, max(config.given) + len(config.target_frames)
-    )
-    check_sampled(sampled, list(config.families), "family")
-    if output is not None:
-        check_output(output, overwrite=False)
-    total = sum(
-        steps(config.scenes, len(config.given), 1 + len(other_models), sampling, family in sampled)
-        for family in config.families
-    )
-    counter = Counter(total, progress)
-    families, timings, sheets = {}, {}, {}
-    for family in config.families:
-        scene, clip = family_set(config, family)
-        near_far = FAMILIES[family].near_far_m
-        recorded = Recorded(scene, config.supersample)
-        part = Part(clip, config.given_frames, config.target_frames, config.given, near_far, recorded)
-        contest = Comparison.of(model, other_models, sampling, family in sampled, config.seed)
-        outcome = compare(part, contest, counter, geometry)
-        families[family] = {"sheet_columns": outcome.columns, "given": outcome.cells, **outcome.spatial}
-        timings[family], sheets[family] = outcome.timings, outcome.sheet
-    report = {"evaluation": "families", **identity(model, other_models, sampling, config), "families": families}
-    if output is not None:
-        write_report(output, report, machine(model) | {"seconds_per_clip_and_step": timings}, sheets)
-    return report
+        Returns:
+            Clips [scenes, frames], each frame at its own time, rendered on the CPU. A scene and its cameras do not
+            depend on how many others there are.
+        """
+        numbers = list(range(self.scenes))
+        scene = draw(family, self.seed, numbers, held_out=True)
+        spec = ClipSpec(self.frames, self.fps, (self.size_px, self.size_px))
+        cameras = views(family, scene, self.seed, numbers, True, spec)
+        return Truth(render(scene, cameras, self.supersample), RenderedScenes(scene, self.supersample))

@@ -1,34 +1,16 @@
-"""`worldgen evaluate orbit`: a few images of held-out scenes in, new views and depth out, against the exact truth."""
+"""`worldgen evaluate orbit`: a few images of held-out tabletops in, new views and depth out, beside the truth."""
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
 
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from worldgen.core.clip import Clip
-from worldgen.evaluation.comparison import (
-    IMAGES_ONLY,
-    Comparison,
-    Counter,
-    Geometry,
-    Part,
-    check_fits,
-    check_sampled,
-    compare,
-    identity,
-    machine,
-    steps,
-)
-from worldgen.evaluation.metrics.control import Recorded
-from worldgen.evaluation.metrics.loops import loop_figures, loop_steps
-from worldgen.evaluation.report import write_report
-from worldgen.models.world_model import WorldModel
-from worldgen.pipelines.novel_views import Sampling
-from worldgen.runtime.atomic_dir import check_output
+from worldgen.evaluation.metrics.control import RenderedScenes
+from worldgen.evaluation.sets.evaluation_set import Part, SetInfo, Truth
 from worldgen.runtime.config import digest
 from worldgen.runtime.rng import Stream, stream
 from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
@@ -37,14 +19,18 @@ from worldgen.scenes.rendering.renderer import render
 
 
 @dataclass(frozen=True)
-class OrbitEvaluation:
-    """A held-out set and what is asked of it (`configs/evaluate_orbit.yaml`).
+class OrbitSet:
+    """Held-out tabletops seen from arcs of several widths, a part each (`configs/evaluate_orbit.yaml`).
 
-    seed         of the series of held-out scenes, which training never draws from
-    supersample  rays per pixel and axis
-    given        numbers of known images to evaluate with; the targets are the same for each
-    targets      new views a scene
-    spreads_deg  half angle of the arc the cameras stand on, by name; the order of the names is part of the set
+    Attributes:
+        family: Of the scenes; tabletop.
+        seed: Of the series of held-out scenes, which training never draws from.
+        scenes: How many.
+        size_px: Side of the frames.
+        supersample: Rays per pixel and axis.
+        given: Numbers of known images to evaluate with; the targets are the same for each.
+        targets: New views a scene.
+        spreads_deg: Half angle of the arc the cameras stand on, by name; the order of the names is part of the set.
     """
 
     family: str
@@ -70,83 +56,59 @@ class OrbitEvaluation:
 
     @property
     def sha256(self) -> str:
-        """The hash of the parsed values: figures compare only where it is the same."""
+        """The hash of the values: figures compare only where it is the same."""
         return digest(self)
 
+    @property
+    def info(self) -> SetInfo:
+        """What a report says of the set."""
+        rays = f"{self.supersample}x{self.supersample}"
+        description = (
+            f"- {self.scenes} held-out {self.family} scenes (seed {self.seed}) of {self.size_px} px, {rays} rays a "
+            f"pixel. Given: images with their cameras, no depth. Predicted: {self.targets} new views a scene, the same "
+            "for every number given, and all depth."
+        )
+        return SetInfo("orbit", "spreads", "spread", self.size_px, self, description, self.seed, loops=True)
 
-def orbit_set(config: OrbitEvaluation, spread: str) -> Clip:
-    """The frames [scenes, max(given) + targets] of one spread: the first k are given, the last are the targets.
+    def parts(self) -> list[Part]:
+        """A part for each spread."""
+        frames = range(max(self.given) + self.targets)
+        order, targets = tuple(frames[: max(self.given)]), tuple(frames[max(self.given) :])
+        return [
+            Part(
+                spread, partial(self.truth, spread), self.scenes, order, targets, self.given,
+                about=f"cameras within ±{half_angle_deg:g}°", facts={"half_angle_deg": half_angle_deg},
+            )
+            for spread, half_angle_deg in self.spreads_deg.items()
+        ]  # fmt: skip
 
-    Each scene's cameras come from streams of its own for (scene, spread, role), so that a larger `given`, more scenes
-    or another spread at the end of the list leave all other cameras as they were. Rendered on the CPU, whatever device
-    is evaluated, so that the set is the same.
-    """
-    place = 1 + list(config.spreads_deg).index(spread)  # 0 would be the scene's own stream
-    per_scene, per_frame = [], []
-    for scene in range(config.scenes):
-        given, targets = (stream(Stream.HELD_OUT_SCENES, config.seed, scene, place, role) for role in (0, 1))
-        per_scene.append(given.random(NUMBERS))
-        frames = [given.random((max(config.given), NUMBERS)), targets.random((config.targets, NUMBERS))]
-        per_frame.append(np.concatenate(frames))
-    for_scenes, for_frames = (torch.from_numpy(np.stack(draws)).float() for draws in (per_scene, per_frame))
-    angles = torch.full((config.scenes,), config.spreads_deg[spread])
-    cameras = ring(for_scenes, for_frames, angles, (config.size_px, config.size_px))
-    return render(tabletop(config.seed, list(range(config.scenes)), held_out=True), cameras, config.supersample)
+    def truth(self, spread: str) -> Truth:
+        """The frames of one spread and the scenes they show.
 
+        Args:
+            spread: A name in `spreads_deg`.
 
-def evaluate_orbit(
-    model: WorldModel,
-    config: OrbitEvaluation,
-    sampling: Sampling,
-    output: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    sampled: tuple[str, ...] | None = None,
-    other_models: Mapping[str, WorldModel] | None = None,
-    geometry: Geometry = IMAGES_ONLY,
-) -> dict[str, Any]:
-    """Every figure of a model and of the baselines beside it, as plain data; written to the new folder `output`.
+        Returns:
+            Clips [scenes, max(given) + targets]: the first k frames are given, the last are the targets. Rendered on
+            the CPU, whatever device is evaluated, so that the set is the same.
+        """
+        scene = tabletop(self.seed, list(range(self.scenes)), held_out=True)
+        return Truth(render(scene, self._cameras(spread), self.supersample), RenderedScenes(scene, self.supersample))
 
-    sampling  of the full sample; the other prediction is one call of the network, the posterior mean
-    progress  called with the sampling steps done and all there will be
-    sampled   the spreads on which full samples are drawn, which is nearly all the work (default all)
-    rivals    further models on the same scenes, by name, with their paired differences to the first
-    geometry  further figures; loops start from the first given images of the first spread
+    def clip(self, spread: str) -> Clip:
+        """The frames of one spread alone (`truth`)."""
+        return self.truth(spread).clip
 
-    Raises InputError when the folder exists, or a model does not fit the set.
-    """
-    chosen, other_models = tuple(config.spreads_deg) if sampled is None else sampled, other_models or {}
-    frames = max(config.given) + config.targets
-    check_fits({model.config.name: model, **other_models}, config.size_px, frames)
-    check_sampled(chosen, list(config.spreads_deg), "spread")
-    if output is not None:
-        check_output(output, overwrite=False)
-    total = sum(
-        steps(config.scenes, len(config.given), 1 + len(other_models), sampling, spread in chosen)
-        for spread in config.spreads_deg
-    )
-    loops = Comparison.of(model, other_models, sampling, bool(chosen), config.seed)
-    total += loop_steps(1 + len(other_models), loops.samplings) * bool(geometry.loop_scenes)
-    counter = Counter(total, progress)
-    scenes = Recorded(tabletop(config.seed, list(range(config.scenes)), held_out=True), config.supersample)
-    order, targets = tuple(range(max(config.given))), tuple(range(frames))[-config.targets :]
-    report = {"evaluation": "orbit", **identity(model, other_models, sampling, config)}
-    spreads, timings, sheets = {}, {}, {}
-    for spread, half_angle_deg in config.spreads_deg.items():
-        part = Part(orbit_set(config, spread), order, targets, config.given, recorded=scenes)
-        contest = Comparison.of(model, other_models, sampling, spread in chosen, config.seed)
-        outcome = compare(part, contest, counter, geometry)
-        spreads[spread] = {
-            "half_angle_deg": half_angle_deg,
-            "sheet_columns": outcome.columns,
-            "given": outcome.cells,
-            **outcome.spatial,
-        }
-        timings[spread], sheets[spread] = outcome.timings, outcome.sheet
-        if geometry.loop_scenes and "loops" not in report:
-            first = part.clip.cameras[: geometry.loop_scenes, 0]
-            report["loops"], image = loop_figures(loops.entrants(), scenes, first, config.seed, counter)
-            sheets["loops"] = image
-    report |= {"spreads": spreads}
-    if output is not None:
-        write_report(output, report, machine(model) | {"seconds_per_clip_and_step": timings}, sheets)
-    return report
+    def _cameras(self, spread: str) -> Cameras:
+        """Cameras from streams of their own for each (scene, spread, role), so that a larger `given`, more scenes or
+        another spread at the end of the list leave all other cameras as they were."""
+        place = 1 + list(self.spreads_deg).index(spread)  # 0 would be the scene's own stream
+        per_scene, per_frame = [], []
+        for scene in range(self.scenes):
+            given, targets = (stream(Stream.HELD_OUT_SCENES, self.seed, scene, place, role) for role in (0, 1))
+            per_scene.append(given.random(NUMBERS))
+            frames = [given.random((max(self.given), NUMBERS)), targets.random((self.targets, NUMBERS))]
+            per_frame.append(np.concatenate(frames))
+        for_scenes, for_frames = (torch.from_numpy(np.stack(draws)).float() for draws in (per_scene, per_frame))
+        angles = torch.full((self.scenes,), self.spreads_deg[spread])
+        return ring(for_scenes, for_frames, angles, (self.size_px, self.size_px))

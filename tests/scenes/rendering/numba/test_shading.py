@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.scenes import around, random_scene
 from geometry.camera.cameras import Cameras
 from geometry.optional import has_numba
+from tests.scenes.solids import around, random_scene
 from worldgen.scenes.cameras.random_lenses import bulged, fisheye
 from worldgen.scenes.cameras.sampling import ClipSpec
 from worldgen.scenes.families.family import FAMILIES, draw, views

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
 from torch import Tensor
 
+from benchmarks.shared.report import Table
 from worldgen.models.world_model import WorldModel
 from worldgen.runtime.precision import computes_half
 from worldgen.training.batches.scene_stream import SceneStream
@@ -16,8 +17,16 @@ from worldgen.training.engine.optimizer import build_optimizers
 from worldgen.training.planning import matrix_speed, plan, shown
 
 
-def utilization(config: RunConfig, device: str, repeats: int = 10) -> str:
-    """A report on a run's training steps and sampling calls, eager and compiled (regional: each block by itself).
+@dataclass(frozen=True)
+class Utilization:
+    """How much of a device's arithmetic a run uses, and the operations that take most of the time, as a text table."""
+
+    table: Table
+    profile: str
+
+
+def utilization(config: RunConfig, device: str, repeats: int = 10) -> Utilization:
+    """A run's training steps and sampling calls, eager and compiled (regional: each block by itself).
 
     Model FLOPs utilization is the arithmetic of `worldgen plan` over the time taken, as a share of what matrix products
     of 8192 x 8192 reach on the device at the same precision.
@@ -25,33 +34,30 @@ def utilization(config: RunConfig, device: str, repeats: int = 10) -> str:
     where = torch.device(device)
     half = computes_half(config.train.precision, where)
     planned, best = plan(config, where.type), matrix_speed(8192 if where.type == "cuda" else 512, half, where)
-    lines = [
-        f"{config.model.name}: {planned.parameters / 1e6:.1f}M parameters on {device}, matrix products reach "
-        f"{best / 1e12:.3g} TFLOP/s",
-        "| what | eager ms | compiled ms | utilization eager | compiled |",
-        "|---|---|---|---|---|",
-    ]
+    rows = []
     for what, flops, prepare in (
         (f"training step of {config.train.batch} clips", planned.step_flops, _training),
         ("sampling call of one clip", planned.sampling_flops, _sampling),
     ):
         ms = [1e3 * _seconds(prepare(config, where, half, compiled), where, repeats) for compiled in (False, True)]
-        shares = [f"{100 * flops / (1e-3 * t) / best:.3g}%" for t in ms]
-        lines.append(f"| {what} | {ms[0]:.2f} | {ms[1]:.2f} | {shares[0]} | {shares[1]} |")
+        rows.append((what, *ms, *(100 * flops / (1e-3 * t) / best for t in ms)))
     stream = SceneStream(replace(config, data=replace(config.data, reuse=1)), where)
     pool = config.data.pool
     first = _seconds(lambda: stream.footage(0), where, 1)
     new = iter(range(pool, 10**9, pool))
     drawn = _seconds(lambda: stream.footage(next(new)), where, 3)
     per_step = drawn / pool / config.data.reuse
-    lines += [
-        "",
-        f"scenes: {1e3 * drawn:.1f} ms a pool of {pool} batches ({1e3 * first:.0f} ms the first), "
-        f"{1e3 * per_step:.2f} ms a step at data.reuse {config.data.reuse}",
-        "",
-        _profile(_training(config, where, half, False), where),
+    notes = [
+        f"{config.model.name}: {planned.parameters / 1e6:.1f}M parameters on {device}, matrix products reach "
+        f"{best / 1e12:.3g} TFLOP/s.",
+        f"Scenes: {1e3 * drawn:.1f} ms a pool of {pool} batches ({1e3 * first:.0f} ms the first), "
+        f"{1e3 * per_step:.2f} ms a step at data.reuse {config.data.reuse}.",
     ]
-    return "\n".join(lines)
+    columns = {
+        "work": "", "eager ms": ".2f", "compiled ms": ".2f", "utilization eager %": ".3g", "compiled %": ".3g",
+    }  # fmt: skip
+    table = Table.of(columns, rows, "Use of the device", notes)
+    return Utilization(table, _profile(_training(config, where, half, False), where))
 
 
 def _training(config: RunConfig, device: torch.device, half: bool, compiled: bool) -> Callable[[], object]:
@@ -79,11 +85,11 @@ def _sampling(config: RunConfig, device: torch.device, half: bool, compiled: boo
     """A call of the network for one clip."""
     model = WorldModel.create(config.model).training(False).to(device)
     _compile(model, compiled)
-    seen = shown(config.model, 1, config.model.frames, config.model.size_px, device)
+    inputs = shown(config.model, 1, config.model.frames, config.model.size_px, device)
 
     def call() -> Tensor:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):
-            return model.denoiser()(*seen)
+            return model.denoiser()(*inputs)
 
     return call
 

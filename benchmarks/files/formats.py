@@ -1,33 +1,19 @@
-"""Random assets written and judged by others: `python -m benchmarks.files --count 200`.
+"""Each format: a random asset is written, and libraries have to find in the file what was written."""
 
-Each format's files go to the libraries and validators that other people trust: plyfile, trimesh and Open3D for PLY and
-OBJ, Khronos' gltf-validator for GLB (npm install gltf-validator@2.0.0-dev.3.10, or GLTF_VALIDATOR set to its folder),
-every validator of USD, COLMAP, evo, PyAV and Pillow. What they find has to be what was written. Judges that are not
-installed are left out with a line that names them. Exits with 1 where a file was found wrong.
-"""
-
-import argparse
 import importlib
-import json
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from geometry.camera.cameras import Cameras
-from geometry.camera.lenses import Lens, LensKind
+from benchmarks.files.judges import Tally, Wrong, khronos, same
+from benchmarks.files.random_assets import Assets
 from geometry.camera.rigs import Rig, RigCamera
 from geometry.conventions import gltf_from_world, linear_from_srgb
-from geometry.gaussians.splats import Splats
-from geometry.io.assets.gltf import MovingMesh, write_glb, write_moving_glb
+from geometry.io.assets.gltf import write_glb, write_moving_glb
 from geometry.io.assets.obj import write_obj
 from geometry.io.assets.ply import write_ply
 from geometry.io.assets.splats import write_splats
@@ -41,125 +27,6 @@ from geometry.io.trajectories.pose_files import write_kitti, write_tum
 from geometry.io.video import write_mp4
 from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.points.pointclouds import PointCloud
-from geometry.rotation.transforms import rigid, rotation_about
-
-VALIDATE = """
-const fs = require("fs");
-const validator = require(process.argv[1]);
-const names = fs.readFileSync(0, "utf8").split("\\n").filter(name => name);
-Promise.all(names.map(name => validator.validateBytes(new Uint8Array(fs.readFileSync(name)))))
-  .then(reports => console.log(JSON.stringify(reports.map(report => report.issues))));
-"""
-
-
-class Wrong(Exception):
-    """A judge found something else than what was written."""
-
-
-@dataclass(frozen=True)
-class Assets:
-    """Random shapes, some as small or as odd as they come."""
-
-    draw: torch.Generator
-
-    def whole(self, low: int, high: int) -> int:
-        """A whole number of low to high."""
-        return int(torch.randint(low, high + 1, (), generator=self.draw))
-
-    def normal(self, *shape: int) -> torch.Tensor:
-        """Float32 numbers."""
-        return torch.randn(shape, generator=self.draw)
-
-    def uniform(self, *shape: int) -> torch.Tensor:
-        """Numbers in 0..1, ends included now and then."""
-        values = 1.2 * torch.rand(shape, generator=self.draw) - 0.1
-        return values.clamp(0, 1)
-
-    def turn(self) -> torch.Tensor:
-        """A rotation, float64."""
-        return rotation_about(self.normal(3).double(), 3 * self.normal(1)[0].double())
-
-    def poses(self, count: int) -> torch.Tensor:
-        """Rigid motions [count, 4, 4], float64."""
-        turns = torch.stack([self.turn() for _ in range(count)])
-        return rigid(turns, 10 * self.normal(count, 3).double())
-
-    def cloud(self) -> PointCloud:
-        """1 to 50 points, half of the clouds with normals."""
-        count = self.whole(1, 50)
-        normals = torch.nn.functional.normalize(self.normal(count, 3), dim=-1) if self.whole(0, 1) else None
-        return PointCloud(10.0 ** self.whole(-3, 4) * self.normal(count, 3), self.uniform(count, 3), normals)
-
-    def mesh(self) -> Mesh:
-        """1 to 60 triangles, some flat, half of the meshes with colors."""
-        count, faces = self.whole(3, 40), self.whole(1, 60)
-        vertices = 10.0 ** self.whole(-3, 4) * self.normal(count, 3)
-        colors = self.uniform(count, 3) if self.whole(0, 1) else None
-        return Mesh(vertices, torch.randint(0, count, (faces, 3), generator=self.draw), colors)
-
-    def textured(self) -> TexturedMesh:
-        """A mesh with a texture of 1 to 9 texels a side."""
-        mesh = self.mesh()
-        texture = self.uniform(3, self.whole(1, 9), self.whole(1, 9))
-        return TexturedMesh(Mesh(mesh.vertices, mesh.faces), self.uniform(len(mesh.vertices), 2), texture)
-
-    def moving(self) -> MovingMesh:
-        """A mesh that moves, or stays."""
-        moments = self.whole(1, 6)
-        time_s = self.uniform(moments).cumsum(0) + torch.arange(moments)
-        return MovingMesh("thing", self.mesh(), time_s, self.normal(moments, 3), self.normal(moments, 4))
-
-    def splats(self) -> Splats:
-        """1 to 40 Gaussians with harmonics of degree 0 to 3."""
-        count, k = self.whole(1, 40), (1, 4, 9, 16)[self.whole(0, 3)]
-        parts = self.normal(count, 3), self.normal(count, 4), self.normal(count, 3).exp(), self.uniform(count)
-        return Splats(*parts, self.normal(count, k, 3))
-
-    def cameras(self, lenses: bool) -> Cameras:
-        """1 to 6 cameras of one size, float64, with a lens in common or none."""
-        count, hw = self.whole(1, 6), (self.whole(8, 90), self.whole(8, 90))
-        K = torch.zeros(count, 3, 3, dtype=torch.float64)
-        K[:, 0, 0], K[:, 1, 1] = (20 + 100 * self.uniform(count).double() for _ in range(2))
-        K[:, 0, 2], K[:, 1, 2] = (side * self.uniform(count).double() for side in (hw[1], hw[0]))
-        K[:, 2, 2] = 1
-        lens = None
-        if lenses and self.whole(0, 1):
-            kind, most = ((LensKind.OPENCV, 5), (LensKind.FISHEYE, 4))[self.whole(0, 1)]
-            lens = Lens.of(kind, (0.05 * self.normal(count, most)).double())
-        return Cameras(self.poses(count), K, hw, lens=lens)
-
-
-Judge = Callable[[Path], None]
-
-
-@dataclass
-class Tally:
-    """What came of a format: files judged by each, and what was wrong."""
-
-    judged: dict[str, int] = field(default_factory=dict)
-    wrong: list[str] = field(default_factory=list)
-
-    def ask(self, name: str, judge: Callable[[], Any]) -> None:
-        """One judgement; a library that is not there makes none."""
-        try:
-            judge()
-        except ImportError:
-            self.judged.setdefault(name, 0)
-            return
-        except Exception as error:  # whatever another library says of our file is a finding
-            self.wrong.append(f"{name}: {type(error).__name__} {str(error)[:200]}")
-        self.judged[name] = self.judged.get(name, 0) + 1
-
-
-def same(what: str, found: Any, wanted: torch.Tensor, limit: float = 1e-6) -> None:
-    """Raise Wrong unless the numbers are those wanted, to a share of the largest."""
-    found = torch.as_tensor(np.asarray(found).astype(np.float64))
-    wanted = wanted.double()
-    if found.shape != wanted.shape:
-        raise Wrong(f"{what} of shape {tuple(found.shape)}; expected {tuple(wanted.shape)}")
-    apart = float((found - wanted).abs().max()) if wanted.numel() else 0.0
-    if apart > limit * max(1.0, float(wanted.abs().max()) if wanted.numel() else 1.0):
-        raise Wrong(f"{what} {apart:.3g} off")
 
 
 def _bytes(colors: torch.Tensor) -> torch.Tensor:
@@ -177,7 +44,7 @@ def ply(some: Assets, folder: Path, tally: Tally) -> None:
         table = data["vertex"].data
         same("positions", np.stack([table[axis] for axis in "xyz"], -1), points, 0.0)
         if shape.colors is not None:
-            same("colours", np.stack([table[c] for c in ("red", "green", "blue")], -1), _bytes(shape.colors), 0.0)
+            same("colors", np.stack([table[c] for c in ("red", "green", "blue")], -1), _bytes(shape.colors), 0.0)
         if isinstance(shape, Mesh):
             same("faces", np.stack(data["face"].data["vertex_indices"]), shape.faces, 0.0)
 
@@ -195,9 +62,9 @@ def ply(some: Assets, folder: Path, tally: Tally) -> None:
         if isinstance(shape, PointCloud) and shape.normals is not None:
             same("normals", found.normals, shape.normals)
 
-    tally.ask("plyfile", by_plyfile)
-    tally.ask("trimesh", by_trimesh)
-    tally.ask("Open3D", by_open3d)
+    tally.check("plyfile", by_plyfile)
+    tally.check("trimesh", by_trimesh)
+    tally.check("Open3D", by_open3d)
 
 
 def obj(some: Assets, folder: Path, tally: Tally) -> None:
@@ -217,8 +84,8 @@ def obj(some: Assets, folder: Path, tally: Tally) -> None:
         corners = np.asarray(found.vertices)[np.asarray(found.triangles)]
         same("corners", corners, gltf_from_world(mesh.vertices)[mesh.faces], 1e-5)
 
-    tally.ask("trimesh", by_trimesh)
-    tally.ask("Open3D", by_open3d)
+    tally.check("trimesh", by_trimesh)
+    tally.check("Open3D", by_open3d)
 
 
 def glb(some: Assets, folder: Path, tally: Tally) -> None:
@@ -236,19 +103,9 @@ def glb(some: Assets, folder: Path, tally: Tally) -> None:
         places = mesh.points if isinstance(mesh, PointCloud) else mesh.vertices
         same("positions", found.vertices, gltf_from_world(places))
         if isinstance(shape, PointCloud):  # trimesh keeps them as bytes, in linear light as the standard has them
-            same("colours", np.asarray(found.colors)[:, :3], 255 * linear_from_srgb(shape.colors), 0.005)
+            same("colors", np.asarray(found.colors)[:, :3], 255 * linear_from_srgb(shape.colors), 0.005)
 
-    tally.ask("trimesh", by_trimesh)
-
-
-def khronos(paths: list[Path]) -> list[dict[str, Any]]:
-    """The issues that Khronos' validator finds in GLB files. Raises ImportError without node or the module."""
-    module, node = os.environ.get("GLTF_VALIDATOR", "gltf-validator"), shutil.which("node")
-    if node is None or subprocess.run([node, "-e", f"require({module!r})"], capture_output=True).returncode:
-        raise ImportError("node or its module gltf-validator is not here")
-    names = "\n".join(map(str, paths))
-    run = subprocess.run([node, "-e", VALIDATE, module], input=names, capture_output=True, text=True, check=True)
-    return json.loads(run.stdout)
+    tally.check("trimesh", by_trimesh)
 
 
 def splats(some: Assets, folder: Path, tally: Tally) -> None:
@@ -266,7 +123,7 @@ def splats(some: Assets, folder: Path, tally: Tally) -> None:
             found = np.stack([table[f"f_rest_{i}"] for i in range(rest)], -1)
             same("harmonics", found, shape.harmonics[:, 1:].transpose(1, 2).flatten(1), 0.0)
 
-    tally.ask("plyfile", by_plyfile)
+    tally.check("plyfile", by_plyfile)
 
 
 def usd(some: Assets, folder: Path, tally: Tally) -> None:
@@ -287,7 +144,7 @@ def usd(some: Assets, folder: Path, tally: Tally) -> None:
         if found:
             raise Wrong(f"{path.suffix} of {', '.join(kept)}: {found[0]}")
 
-    tally.ask("UsdValidation", by_validators)
+    tally.check("UsdValidation", by_validators)
 
 
 def colmap(some: Assets, folder: Path, tally: Tally) -> None:
@@ -316,7 +173,7 @@ def colmap(some: Assets, folder: Path, tally: Tally) -> None:
         K = [model.cameras[image.camera_id].calibration_matrix() for image in images]
         same("intrinsics", K, cameras.K, 1e-12)
 
-    tally.ask("pycolmap", by_colmap)
+    tally.check("pycolmap", by_colmap)
 
 
 def transforms(some: Assets, folder: Path, tally: Tally) -> None:
@@ -329,7 +186,7 @@ def transforms(some: Assets, folder: Path, tally: Tally) -> None:
         same("poses", found.world_from_camera, cameras.world_from_camera, 0.0)
         same("intrinsics", found.K, cameras.K, 0.0)
 
-    tally.ask("read back exactly", by_ourselves)
+    tally.check("read back exactly", by_ourselves)
 
 
 def trajectories(some: Assets, folder: Path, tally: Tally) -> None:
@@ -343,7 +200,7 @@ def trajectories(some: Assets, folder: Path, tally: Tally) -> None:
         same("TUM", np.stack(read.read_tum_trajectory_file(str(folder / "tum.txt")).poses_se3), poses, 1e-9)
         same("KITTI", np.stack(read.read_kitti_poses_file(str(folder / "kitti.txt")).poses_se3), poses, 1e-12)
 
-    tally.ask("evo", by_evo)
+    tally.check("evo", by_evo)
 
 
 def images(some: Assets, folder: Path, tally: Tally) -> None:
@@ -356,7 +213,7 @@ def images(some: Assets, folder: Path, tally: Tally) -> None:
 
     def by_pillow() -> None:
         image = importlib.import_module("PIL.Image")
-        same("colours", np.asarray(image.open(folder / "a.png")), _bytes(rgb).movedim(0, -1), 0.0)
+        same("colors", np.asarray(image.open(folder / "a.png")), _bytes(rgb).movedim(0, -1), 0.0)
         same("depth", np.asarray(image.open(folder / "d.png")), (depth.double() / 0.001).round()[0], 2e-5)
 
     def by_pyav() -> None:
@@ -374,9 +231,9 @@ def images(some: Assets, folder: Path, tally: Tally) -> None:
         found = [np.frombuffer(bytes(p), np.float32).reshape(hw[0], -1)[:, : hw[1]] for p in planes]
         same("light", np.stack([found[2], found[0], found[1]]), linear_from_srgb(rgb))
 
-    tally.ask("Pillow", by_pillow)
-    tally.ask("PyAV", by_pyav)
-    tally.ask("EXR by PyAV", of_exr)
+    tally.check("Pillow", by_pillow)
+    tally.check("PyAV", by_pyav)
+    tally.check("EXR by PyAV", of_exr)
 
 
 FORMATS: dict[str, Callable[[Assets, Path, Tally], None]] = {
@@ -385,7 +242,7 @@ FORMATS: dict[str, Callable[[Assets, Path, Tally], None]] = {
 }  # fmt: skip
 
 
-def judge(name: str, count: int, seed: int) -> Tally:
+def check(name: str, count: int, seed: int) -> Tally:
     """`count` random assets of a format, each in a folder of its own."""
     some, tally = Assets(torch.Generator().manual_seed(seed)), Tally()
     with tempfile.TemporaryDirectory() as root:
@@ -398,31 +255,7 @@ def judge(name: str, count: int, seed: int) -> Tally:
                 reports = khronos(sorted(Path(root).rglob("*.glb")))
             except ImportError:
                 reports = []
-            tally.judged["gltf-validator"] = len(reports)
+            tally.checked["gltf-validator"] = len(reports)
             bad = [report for report in reports if report["numErrors"] or report["numWarnings"]]
-            tally.wrong += [f"gltf-validator: {report['messages'][0]['message']}" for report in bad]
+            tally.wrong.extend(f"gltf-validator: {report['messages'][0]['message']}" for report in bad)
     return tally
-
-
-def main() -> int:
-    """Judge the formats asked for and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--formats", nargs="*", default=list(FORMATS), help=f"some of {', '.join(FORMATS)}")
-    parser.add_argument("--count", type=int, default=200, help="random assets of each (default 200)")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    if unknown := set(given.formats) - set(FORMATS):
-        parser.error(f"formats {sorted(unknown)}; expected some of {', '.join(FORMATS)}")
-    print("| format | assets | judged by | found wrong |\n|---|---|---|---|")
-    wrong = []
-    for name in given.formats:
-        tally = judge(name, given.count, given.seed)
-        judged = ", ".join(f"{judge} ({n})" if n else f"{judge} (not installed)" for judge, n in tally.judged.items())
-        print(f"| {name} | {given.count} | {judged} | {len(tally.wrong)} |", flush=True)
-        wrong += [f"{name}: {line}" for line in tally.wrong]
-    print("\n".join(wrong[:20]), file=sys.stderr)
-    return int(bool(wrong))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,23 +15,28 @@
 
 A cell is a text, a number, null (nothing was measured), or an interval {"mean", "low", "high"} of numbers or nulls, so
 that no figure is lost to rounding; `formats` says how a column's numbers are printed (a Python format such as ".2f").
+A table may have "notes" of its own, and the report "images": [{"file": "below docs", "caption": "..."}].
 """
 
 import argparse
 import json
+import math
 import os
 import platform
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, is_dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from geometry.errors import InputError
 from geometry.io.files import write_file
+
+if TYPE_CHECKING:
+    from worldgen.evaluation.metrics.intervals import Interval
 
 Cell = str | int | float | None | Mapping[str, float | int | None]
 NOTHING = "–"
@@ -44,12 +49,14 @@ class Table:
     title    of a report's several tables; "" where there is one
     columns  names, each once
     formats  how the numbers of each column are printed; "" as they are
+    notes    of this table alone
     """
 
     title: str
     columns: tuple[str, ...]
     formats: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {len(self.columns), len(self.formats), *map(len, self.rows)}
@@ -60,16 +67,21 @@ class Table:
             )
 
     @staticmethod
-    def of(columns: Mapping[str, str], rows: Sequence[Sequence[Cell]], title: str = "") -> "Table":
+    def of(
+        columns: Mapping[str, str], rows: Sequence[Sequence["Cell | Interval"]], title: str = "",
+        notes: Sequence[str] = (),
+    ) -> "Table":  # fmt: skip
         """A table of columns given as name -> format."""
-        return Table(title, tuple(columns), tuple(columns.values()), tuple(tuple(row) for row in rows))
+        cells = tuple(tuple(_cell(value) for value in row) for row in rows)
+        return Table(title, tuple(columns), tuple(columns.values()), cells, tuple(notes))
 
     @staticmethod
     def read(data: Mapping[str, Any]) -> "Table":
         """A table of a report's file; formats may be missing there."""
         formats = data.get("formats") or [""] * len(data["columns"])
         rows = tuple(tuple(row) for row in data["rows"])
-        return Table(data.get("title", ""), tuple(data["columns"]), tuple(formats), rows)
+        notes = tuple(data.get("notes", ()))
+        return Table(data.get("title", ""), tuple(data["columns"]), tuple(formats), rows, notes)
 
     def markdown(self) -> str:
         """The table in Markdown, without its title."""
@@ -85,6 +97,7 @@ class Report:
     command  that makes it again, from the repository's root
     machine  what it ran on (`machine`)
     misses   promises that were not kept: the command exits with 1 if there are any
+    images   for the documentation: file and caption
     """
 
     title: str
@@ -93,16 +106,17 @@ class Report:
     machine: Mapping[str, str | int | float]
     notes: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
-    misses: tuple[str, ...] = field(default=())
+    misses: tuple[str, ...] = ()
+    images: tuple[Mapping[str, str], ...] = ()
 
     @staticmethod
     def now(
         title: str, tables: Sequence[Table], notes: Sequence[str] = (), misses: Sequence[str] = (), device: str = "cpu"
     ) -> "Report":
         """The report of the command that is running, made today on this machine."""
-        name, *options = Path(sys.argv[0]).stem, *sys.argv[1:]
-        kept = _without_report(options)
-        command = shlex.join(["python", "-m", f"benchmarks.{name}", *kept])
+        file = Path(sys.argv[0])
+        name = file.parent.name if file.stem == "__main__" else file.stem
+        command = shlex.join(["python", "-m", f"benchmarks.{name}", *_without_report(sys.argv[1:])])
         today = datetime.now(UTC).date().isoformat()
         return Report(title, command, today, machine(device), tuple(notes), tuple(tables), tuple(misses))
 
@@ -111,17 +125,26 @@ class Report:
         """A report from its file."""
         data = json.loads(path.read_text("utf-8"))
         tables = tuple(Table.read(table) for table in data["tables"])
-        parts = {name: data[name] for name in ("title", "command", "date", "machine")}
-        return Report(**parts, notes=tuple(data["notes"]), tables=tables, misses=tuple(data["misses"]))
+        lists = {name: tuple(data.get(name, ())) for name in ("notes", "misses", "images")}
+        head = (data[name] for name in ("title", "command", "date", "machine"))
+        return Report(*head, tables=tables, **lists)
 
     def write(self, path: Path) -> None:
         """Write the file. Raises InputError where that is impossible."""
-        text = json.dumps(asdict(self), indent=2, allow_nan=False, ensure_ascii=False)
+        data = asdict(self)
+        if not self.images:
+            del data["images"]
+        for table in data["tables"]:
+            if not table["notes"]:
+                del table["notes"]
+        text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
         write_file(path, (text + "\n").encode())
 
     def markdown(self) -> str:
         """The tables with their titles, the notes and the misses."""
-        parts = [part for table in self.tables for part in (f"## {table.title}" * bool(table.title), table.markdown())]
+        parts = []
+        for table in self.tables:
+            parts += [f"## {table.title}" if table.title else "", *table.notes, table.markdown()]
         parts += self.notes
         parts += ["Missed:\n\n" + "\n".join(f"- {miss}" for miss in self.misses)] if self.misses else []
         return "\n\n".join(part for part in parts if part)
@@ -155,16 +178,25 @@ def machine(device: str = "cpu") -> dict[str, str | int | float]:
 def command(about: str | None) -> argparse.ArgumentParser:
     """A parser of a benchmark's options: its docstring as help, and `--report FILE`."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the result as JSON (benchmarks/report.py)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the result as JSON")
     return parser
 
 
-def publish(report: Report, path: Path | None) -> int:
-    """Print a report and write it if asked; 1 where something was missed, else 0: the command's exit code."""
+def publish(report: Report, *paths: Path | None) -> int:
+    """Print a report and write it to the paths that are not None.
+
+    Returns the command's exit code: 1 where something was missed, else 0.
+    """
     print(report.markdown())
-    if path is not None:
-        report.write(path)
+    for path in paths:
+        if path is not None:
+            report.write(path)
     return int(bool(report.misses))
+
+
+def missing(what: str, error: ImportError | InputError) -> str:
+    """A note for what was left out because a library is not installed."""
+    return f"{what}: left out, {error}"
 
 
 def reporting_errors(main: Callable[[], int]) -> Callable[[], int]:
@@ -179,6 +211,15 @@ def reporting_errors(main: Callable[[], int]) -> Callable[[], int]:
             return 2
 
     return run
+
+
+def _cell(value: "Cell | Interval") -> Cell:
+    """An interval as plain data; a number that is not finite, which JSON cannot hold, as nothing."""
+    if is_dataclass(value):
+        return {name: value for name, value in asdict(value).items() if name != "scenes"}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
 
 
 def _without_report(options: list[str]) -> list[str]:

@@ -1,0 +1,133 @@
+"""An evaluation from beginning to end, and its folder."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+
+import torch
+
+from geometry.errors import InputError
+from geometry.io.images import write_png
+from worldgen.evaluation.comparison import IMAGES_ONLY, Comparison, SpatialMetrics, compare
+from worldgen.evaluation.markdown import markdown, sheet_name
+from worldgen.evaluation.metrics.loops import Loops, loop_figures, loop_steps
+from worldgen.evaluation.report import ModelFacts, PartResult, Report
+from worldgen.evaluation.sets.evaluation_set import EvaluationSet, Part, SetInfo
+from worldgen.models.world_model import WorldModel
+from worldgen.pipelines.novel_views import Sampling
+from worldgen.runtime.atomic_dir import check_output, new_folder
+
+
+def evaluate(
+    evaluation_set: EvaluationSet,
+    model: WorldModel,
+    sampling: Sampling | None = None,
+    *,
+    other_models: Mapping[str, WorldModel] | None = None,
+    full: Collection[str] = (),
+    spatial: SpatialMetrics = IMAGES_ONLY,
+    output: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Figures of a model and of the baselines beside it, part by part.
+
+    Two predictions of a model are evaluated: one call of its network, the posterior mean, on every part; and a full
+    sample on some.
+
+    Args:
+        evaluation_set: What to evaluate on, such as `OrbitSet`, `FamiliesSet`, `CapturesSet` or one's own.
+        model: The model.
+        sampling: Of full samples (default: the model's own); its seed is that of all noise.
+        other_models: Further models on the same scenes, by name, with their paired differences to the first.
+        full: Names of the parts on which full samples are drawn, which takes long.
+        spatial: Further figures. Loops start from the first given images of the first part.
+        output: A new folder for the report: `report.json`, `report.md`, `timings.json` and contact sheets.
+        progress: Called with the sampling steps done and all there will be.
+
+    Returns:
+        The report, which is the same for the same models, set and sampling, but for its timings.
+
+    Raises:
+        InputError: The folder exists or cannot be written, a model does not fit the set, there is no part of a name
+            in `full`, or the set has no truth for the further figures.
+    """
+    info, parts, others = evaluation_set.info, evaluation_set.parts(), other_models or {}
+    sampling = Sampling.of(model) if sampling is None else sampling
+    comparison = Comparison(model, others, sampling, info.seed)
+    _check(info, parts, [model, *others.values()], full, spatial)
+    if output is not None:
+        check_output(output, overwrite=False)
+    total = sum(comparison.steps(part, part.name in full) for part in parts)
+    if spatial.loop_scenes:
+        total += loop_steps(1 + len(others), comparison.samplings(bool(full)))
+    on_step = _counting(total, progress)
+    results: list[PartResult] = []
+    loops: Loops | None = None
+    for part in parts:
+        truth = part.load()
+        results.append(compare(part, truth, comparison, part.name in full, spatial, on_step))
+        if spatial.loop_scenes and loops is None:
+            assert truth.scenes is not None, f"part {part.name} has no scenes; expected some, its set has loops"
+            first = truth.clip.cameras[: spatial.loop_scenes, 0]
+            loops = loop_figures(comparison.methods(bool(full)), truth.scenes, first, info.seed, on_step)
+    machine = {"device": str(model.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    models = tuple(ModelFacts.of(name, other) for name, other in others.items())
+    report = Report(info, ModelFacts.of(model.config.name, model), models, sampling, tuple(results), loops, machine)
+    if output is not None:
+        write_report(output, report)
+    return report
+
+
+def write_report(output: Path, report: Report) -> None:
+    """Write a report as a new folder, whole or not at all.
+
+    Args:
+        output: The folder, which must not exist.
+        report: The report; the same evaluation gives the same bytes, but for timings.json.
+
+    Raises:
+        InputError: The folder exists or cannot be written.
+    """
+    with new_folder(output) as folder:
+        for name, data in (("report.json", report.plain()), ("timings.json", report.timings())):
+            text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
+            (folder / name).write_text(text + "\n", encoding="utf-8")
+        (folder / "report.md").write_text(markdown(report), encoding="utf-8")
+        for part, sheet in report.sheets().items():
+            write_png(folder / sheet_name(part), sheet)
+
+
+def _check(
+    info: SetInfo, parts: Sequence[Part], models: Sequence[WorldModel], full: Collection[str], spatial: SpatialMetrics
+) -> None:
+    """Raise InputError for what cannot be evaluated."""
+    names = [part.name for part in parts]
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"parts {names} of the {info.name} evaluation; expected at least one, each of another name")
+    if spatial.loop_scenes and not info.loops:
+        loops = f"{spatial.loop_scenes} loops of the {info.name} evaluation"
+        raise InputError(f"{loops}; expected 0, loops are of tabletops")
+    if spatial != IMAGES_ONLY and not all(part.exact for part in parts):
+        raise InputError(f"figures in space of the {info.name} evaluation; expected none, they need exact depth")
+    frames = max(part.frames for part in parts)
+    for model in models:
+        if model.config.size_px != info.size_px or model.config.frames < frames:
+            raise InputError(
+                f"model of {model.config.frames} frames of {model.config.size_px} px evaluated on {frames} frames of "
+                f"{info.size_px} px; expected the same size, and at most its frames"
+            )
+    if unknown := sorted(set(full) - set(names)):
+        raise InputError(f"samples for {info.part_noun} {unknown[0]!r}; expected some of {', '.join(names)}")
+
+
+def _counting(total: int, progress: Callable[[int, int], None] | None) -> Callable[[], None]:
+    """A callback that counts sampling steps for the caller's progress bar."""
+    done = count(1)
+
+    def on_step() -> None:
+        at = next(done)
+        if progress is not None:
+            progress(at, total)
+
+    return on_step
