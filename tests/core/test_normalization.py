@@ -18,7 +18,7 @@ def ring_of(radius: float, elevation_deg: float = 20.0, frames: int = 6, arc_deg
     return Cameras.from_fov(pose, 50.0, (16, 16))
 
 
-def test_in_the_gauge_the_first_camera_is_the_origin_and_a_scale_is_one_unit() -> None:
+def test_normalized_the_first_camera_is_the_origin_and_a_scale_is_one_unit() -> None:
     cameras = ring_of(3.0)
     seen = Normalization.of(cameras, torch.tensor(3.0)).normalize(cameras)
     pivot = project(seen, torch.tensor([0.0, 0.0, 1.0]).expand(6, 1, 3))
@@ -27,7 +27,7 @@ def test_in_the_gauge_the_first_camera_is_the_origin_and_a_scale_is_one_unit() -
     assert torch.allclose(pivot[1], torch.tensor(1.0), atol=1e-5)
 
 
-def test_the_gauge_does_not_depend_on_the_world_s_frame_or_unit() -> None:
+def test_the_normalization_does_not_depend_on_the_world_s_frame_or_unit() -> None:
     cameras = ring_of(3.0)
     motion = rigid(rotation_about(torch.tensor([1.0, 2.0, 3.0]), torch.tensor(0.8)), torch.tensor([4.0, -5.0, 6.0]))
     moved = cameras.moved(motion).scaled(2.5)
@@ -37,7 +37,7 @@ def test_the_gauge_does_not_depend_on_the_world_s_frame_or_unit() -> None:
     assert torch.allclose(first, second, atol=1e-5)
 
 
-def test_each_clip_of_a_batch_has_its_own_gauge() -> None:
+def test_each_clip_of_a_batch_has_its_own_normalization() -> None:
     parts = [ring_of(2.0), ring_of(5.0, elevation_deg=-10.0)]
     both = Cameras(torch.stack([p.world_from_camera for p in parts]), torch.stack([p.K for p in parts]), parts[0].hw)
     seen = Normalization.of(both, scene_scale_from_cameras(both)).normalize(both)

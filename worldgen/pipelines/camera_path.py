@@ -12,6 +12,7 @@ from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.image.framing import square_camera
 from geometry.io.captures.nerfstudio import read_transforms
+from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Float
 from geometry.trajectory.paths import nearest_point_to_axes
 from geometry.trajectory.paths import orbit as circle
@@ -101,11 +102,14 @@ class CameraPath:
     def facts(self) -> dict[str, Any]:
         """What a manifest keeps of it."""
         return {
+            "frames": len(self.cameras),
             "pivot": self.pivot.tolist(),
             "radius": self.radius,
             "elevation_deg": self.elevation_deg,
             "scene_scale": self.scale,
             "metric": self.metric,
+            "camera_convention": "files: OpenGL axes (nerfstudio); K in pixels, centres at +0.5",
+            "reference_from_world": invert_rigid(self.given.world_from_camera[0]).tolist(),
         }
 
 

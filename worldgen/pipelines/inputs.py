@@ -1,4 +1,4 @@
-"""From a user's images and cameras to the square, sized frames the model sees; intrinsics follow every step."""
+"""From a user's images and cameras to square frames of the model's size; intrinsics follow every step."""
 
 import hashlib
 from collections.abc import Sequence
@@ -40,6 +40,13 @@ class Inputs:
     held_out: Clip | None = None
     held_out_names: tuple[str, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """What a manifest keeps of it."""
+        return {
+            "inputs": {"names": list(self.names), "posed": self.posed, **self.notes},
+            "frame": "the capture's own" if self.posed else "z up, origin at the pivot, the picture at azimuth 0",
+        }
 
 
 def read_inputs(

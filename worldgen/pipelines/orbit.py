@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.rotation.transforms import invert_rigid
 from worldgen.core.clip import Clip
 from worldgen.core.world import HeldOut, World
 from worldgen.models.world_model import WorldModel
@@ -21,8 +20,6 @@ from worldgen.pipelines.view_schedule import schedule_depth, schedule_path, sche
 from worldgen.runtime.config import plain
 from worldgen.runtime.manifest import model_identity, provenance
 
-Step = Callable[[], None]
-
 
 def orbit(
     model: WorldModel,
@@ -31,9 +28,17 @@ def orbit(
     frames: int = 24,
     seed: int = 0,
     *,
+    elevation_deg: float = 25.0,
+    radius: float | None = None,
+    fov_deg: float | None = None,
+    views: Path | str | Cameras | None = None,
+    fit: str = "crop",
+    size_px: int | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+    solver: str = "euler",
     on_start: Callable[[int], None] | None = None,
-    on_step: Step | None = None,
-    **options: Any,
+    on_step: Callable[[], None] | None = None,
 ) -> World:
     """Generate the orbit around what the images show, and lift it to points and a mesh.
 
@@ -43,9 +48,9 @@ def orbit(
         cameras: transforms.json that names them (its other frames are rendered too), or Cameras [g].
         frames: Length of the orbit, a full circle. One image without cameras is its frame 0.
         seed: Of the noise.
-        on_start: Called with the number of sampling steps to come.
-        on_step: Called after each of them.
-        **options: Further fields of `OrbitRequest`, such as `radius`, `views`, `steps` or `solver`.
+        on_start: Called with the number of sampling steps to come; `on_step` after each of them.
+        elevation_deg, radius, fov_deg, views, fit, size_px, steps, guidance, solver: As of
+            `worldgen.pipelines.camera_path.OrbitRequest`.
 
     Returns:
         The world, in the cameras' frame and units.
@@ -53,23 +58,24 @@ def orbit(
     Raises:
         InputError: For anything that does not fit together.
     """
-    began = time.perf_counter()
-    request = OrbitRequest(tuple(images), cameras, frames, seed, **options)
-    size = request.size(model)
-    sampling = Sampling.of(model, request.steps, request.guidance, request.solver, seed)
-    inputs = read_inputs(request.images, cameras, request.fov_deg, request.fit, size)
+    options = (elevation_deg, radius, fov_deg, views, fit, size_px, steps, guidance, solver)
+    return _orbit(model, OrbitRequest(tuple(images), cameras, frames, seed, *options), on_start, on_step)
+
+
+def _orbit(
+    model: WorldModel, request: OrbitRequest, on_start: Callable[[int], None] | None, on_step: Callable[[], None] | None
+) -> World:
+    began, size = time.perf_counter(), request.size(model)
+    sampling = Sampling.of(model, request.steps, request.guidance, request.solver, request.seed)
+    inputs = read_inputs(request.images, request.cameras, request.fov_deg, request.fit, size)
     read = time.perf_counter()
     path = camera_path(model, inputs, request, sampling)
-    clip, given, rendered = _generate(model, inputs, path, sampling, on_start, on_step)
+    clip, given, held_out = _generate(model, inputs, path, sampling, on_start, on_step)
     made = time.perf_counter()
     lifted = lift(clip.followed_by(given) if inputs.posed else clip, path.pivot, path.scale)
-    held_out = None
-    if inputs.held_out is not None and rendered is not None:
-        held_out = HeldOut(rendered, inputs.held_out, inputs.held_out_names)
     done = time.perf_counter()
     timings = {"read_s": read - began, "generate_s": made - read, "lift_s": done - made, "total_s": done - began}
-    manifest = _manifest(model, inputs, path, sampling)
-    return World(clip, given, lifted.points, lifted.mesh, manifest, held_out, timings)
+    return World(clip, given, lifted.points, lifted.mesh, _manifest(model, inputs, path, sampling), held_out, timings)
 
 
 def _generate(
@@ -78,8 +84,8 @@ def _generate(
     path: CameraPath,
     sampling: Sampling,
     on_start: Callable[[int], None] | None,
-    on_step: Step | None,
-) -> tuple[Clip, Clip, Clip | None]:
+    on_step: Callable[[], None] | None,
+) -> tuple[Clip, Clip, HeldOut | None]:
     """All frames: the path's, the given ones with depth, and those rendered for held-out cameras."""
     parts = [path.cameras, path.given] + ([inputs.held_out.cameras] if inputs.held_out is not None else [])
     cameras, n, g = Cameras.cat(parts), len(path.cameras), len(path.given)
@@ -97,8 +103,9 @@ def _generate(
     clip = fill(model, Clip(rgb, torch.zeros_like(rgb[:, :1]), cameras), given, requests, scale, sampling, on_step)
     if copied is not None:
         clip.rgb[copied], clip.depth[copied] = clip.rgb[n], clip.depth[n]
-    rendered = clip.frames(slice(n + g, None)) if inputs.held_out is not None else None
-    return clip.frames(slice(0, n)), clip.frames(slice(n, n + g)), rendered
+    truth, names = inputs.held_out, inputs.held_out_names
+    held_out = None if truth is None else HeldOut(clip.frames(slice(n + g, None)), truth, names)
+    return clip.frames(slice(0, n)), clip.frames(slice(n, n + g)), held_out
 
 
 def _manifest(model: WorldModel, inputs: Inputs, path: CameraPath, sampling: Sampling) -> dict[str, Any]:
@@ -107,10 +114,6 @@ def _manifest(model: WorldModel, inputs: Inputs, path: CameraPath, sampling: Sam
         "device": model.device.type,
         "precision": model.computes_in,
         "sampling": plain(sampling),
-        "frames": len(path.cameras),
-        "inputs": {"names": list(inputs.names), "posed": inputs.posed, **inputs.notes},
+        **inputs.facts(),
         **path.facts(),
-        "frame": "the capture's own" if inputs.posed else "z up, origin at the pivot, the picture at azimuth 0",
-        "camera_convention": "files: OpenGL axes (nerfstudio); K in pixels, centres at +0.5",
-        "reference_from_world": invert_rigid(path.given.world_from_camera[0]).tolist(),
     }
