@@ -17,8 +17,8 @@ from worldgen.data import Shards
 from worldgen.runtime.rng import Stream, stream
 from worldgen.scenes.cameras.random_lenses import with_lenses
 from worldgen.scenes.cameras.sampling import ClipSpec
-from worldgen.scenes.cameras.viewpoints import NUMBERS, ring
-from worldgen.scenes.families.family import draw, views
+from worldgen.scenes.cameras.viewpoints import arcs
+from worldgen.scenes.families.family import draw, find_family, views
 from worldgen.scenes.layout import scene_layout
 from worldgen.scenes.rendering.renderer import TRUTHS, render
 from worldgen.training.config.run import RunConfig
@@ -119,8 +119,8 @@ class SceneStream:
         """The clips of one family in a pool, and their captions."""
         data, size = self.config.data, stage.size_px
         scene = draw(name, data.seed, numbers)
-        if name == "tabletop":
-            cameras = draw_cameras(self.config, numbers, size)
+        if find_family(name).on_arcs:
+            cameras = arcs(data.seed, numbers, data.views, data.spreads_deg, (size, size))
         else:
             cameras = views(name, scene, data.seed, numbers, False, ClipSpec(data.views, data.fps, (size, size)))
         cameras = with_lenses(cameras, data.seed, numbers, data.lenses)
@@ -152,18 +152,3 @@ def _replaced(clips: Clip, row: int, clip: Clip) -> Clip:
     missing = {n: torch.full_like(v[row], torch.nan) for n, v in clips.maps().items() if n not in clip.maps()}
     whole = Clip.of_maps(clip.maps() | missing, clip.cameras)
     return _joined([clips[:row], whole[None], clips[row + 1 :]])
-
-
-def draw_cameras(config: RunConfig, numbers: Sequence[int], size_px: int) -> Cameras:
-    """Cameras [b, views] of tabletops by their numbers."""
-    data = config.data
-    per_scene, per_frame, spread = [], [], []
-    for number in numbers:
-        draw = stream(Stream.TRAINING, data.seed, number, 0, 3)
-        low, high = data.spreads_deg[int(draw.integers(len(data.spreads_deg)))]
-        spread.append(low + (high - low) * draw.random())
-        per_scene.append(draw.random(NUMBERS))
-        shots = draw.random((data.views, NUMBERS))
-        per_frame.append(shots[np.argsort(shots[:, 0])])  # in order along the arc
-    scenes, frames, spreads = (torch.from_numpy(np.array(u)).float() for u in (per_scene, per_frame, spread))
-    return ring(scenes, frames, spreads, (size_px, size_px))
