@@ -81,7 +81,7 @@ class SceneEvaluationOptions(EvaluationOptions):
 class EvaluateOrbit(SceneEvaluationOptions):
     """New views from 1, 2 and 4 images of held-out tabletops.
 
-    In Python: worldgen.evaluation.sets.orbit.evaluate_orbit
+    In Python: worldgen.evaluation.run.evaluate, on an OrbitSet
     """
 
     config: Path = Path("configs/evaluate_orbit.yaml")
@@ -106,7 +106,7 @@ class EvaluateOrbit(SceneEvaluationOptions):
 class EvaluateFamilies(SceneEvaluationOptions):
     """New views of held-out scenes of every family, moving ones included.
 
-    In Python: worldgen.evaluation.sets.families.evaluate_families
+    In Python: worldgen.evaluation.run.evaluate, on a FamiliesSet
     """
 
     config: Path = Path("configs/evaluate_families.yaml")
@@ -128,7 +128,7 @@ class EvaluateFamilies(SceneEvaluationOptions):
 class EvaluateCaptures(EvaluationOptions):
     """Held-out views of real captures. Mind their licences before you pass sheets on.
 
-    In Python: worldgen.evaluation.sets.captures.evaluate_captures
+    In Python: worldgen.evaluation.run.evaluate, on a CapturesSet
     """
 
     sources: tyro.conf.Positional[tuple[Path, ...]] = ()
