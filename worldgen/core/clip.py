@@ -29,7 +29,7 @@ class Clip:
     flow        [*b, f, 2, h, w] pixels to the same surface point in the next frame; 0 in the last frame
     scene_flow  [*b, f, 3, h, w] metres that the point moves in the world until then; 0 in the last frame
     visibility  [*b, f, 1, h, w] whether the next frame shows it; False in the last frame
-    layout      [*b, f, 3, h, w] in 0..1: what the scenario says is there
+    layout      [*b, f, 3, h, w] in 0..1: what the scenario puts there
     others      further maps [*b, f, _, h, w] by name, such as those of modalities that are added
                 (`worldgen.core.modalities`)
     """

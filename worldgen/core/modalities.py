@@ -1,6 +1,6 @@
 """Modalities: what a frame has for every pixel, each denoised together with the others and with a level of its own.
 
-A codec turns signals into latent channels; a modality says which signal a clip's map is, and back. To add one, put a
+A codec turns signals into latent channels; a modality turns a clip's map into its signal and back. To add one, put a
 `Modality` into `MODALITIES` and name it in a model's `codec.extra`.
 """
 

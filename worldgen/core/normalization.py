@@ -14,7 +14,7 @@ from geometry.shapes import Float
 from geometry.trajectory.paths import nearest_point_to_axes
 from worldgen.core.clip import Clip
 
-NEAREST = 1 / 3  # the nearest depth the network can tell apart, in scene scales
+NEAREST = 1 / 3  # the nearest depth the signal can tell apart, in scene scales
 PARALLEL_RAD = 0.05  # axes that differ by less than this say little about where they meet
 
 
@@ -43,7 +43,7 @@ class Normalization:
         return cameras.moved(self.camera_from_world[..., None, :, :]).scaled(1 / self.scale[..., None])
 
     def signal_from_depth(self, depth: Float[Tensor, "*b f 1 h w"]) -> Float[Tensor, "*b f 1 h w"]:
-        """Metres to what the network sees: scale / depth - 1, at most 2.
+        """Metres to the signal the network is given: scale / depth - 1, at most 2.
 
         So the sky is -1, a point one scale away 0, and anything nearer than a third of the scale 2. (Not clipped at
         one scale: by the 25th-percentile rule a quarter of all pixels is nearer than that.)

@@ -1,10 +1,10 @@
-"""How far apart two cameras see: every measure of it that is used here, and sets of cameras far from each other.
+"""How far apart two cameras are: every measure of it that is used here, and sets of cameras far from each other.
 
 The measures differ in what they are for, and their numbers are part of results and of trained weights:
 
 angle_plus_distance   which finished frames a call is given (`worldgen.pipelines.view_schedule`)
 squared_distances     the nearest given image, and images spread over a capture (`worldgen.evaluation`)
-attention_distances   whom a frame attends to in mode "neighbors" (`worldgen.models.network.masks`)
+attention_distances   which frames a frame attends to in mode "neighbors" (`worldgen.models.network.masks`)
 overlap               a share, 1 = the same view: which frames a window shows together (`worldgen.sampling.windows`)
 """
 

@@ -155,5 +155,5 @@ class HubEncoder:
         ids, mask = (longest[name].to(self.model.device) for name in ("input_ids", "attention_mask"))
         with torch.no_grad():
             tokens = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        said = torch.tensor([bool(caption.strip()) for caption in captions], device=mask.device)
-        return tokens.float(), mask.bool() & said[:, None]
+        given = torch.tensor([bool(caption.strip()) for caption in captions], device=mask.device)
+        return tokens.float(), mask.bool() & given[:, None]

@@ -19,7 +19,7 @@ def write_weights(state: dict[str, Tensor], folder: Path, int8: bool = False, sh
     """Write tensors as `weights.safetensors` or, where that is too large, as `weights-1-of-3.safetensors` and so on.
 
     All shards are on disk before the first is moved into place, and carry the digest of the whole, so that a mixture of
-    old and new ones, which only a crash between the moves can leave, is told from a model.
+    old and new ones, which only a crash between the moves can leave, is not taken for a model.
     int8  keep matrices as bytes with one scale a row
     """
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
@@ -66,7 +66,7 @@ def _name(number: int, count: int) -> str:
 
 
 def _split(state: dict[str, Tensor], most: int) -> list[dict[str, Tensor]]:
-    """In order, each shard of at most so many bytes, but for a tensor that is larger by itself."""
+    """In order, each shard of at most `most` bytes, but for a tensor that is larger by itself."""
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
     for name, value in state.items():

@@ -1,4 +1,4 @@
-"""Any mode: a clip of what is known, and a matrix of levels that says how the rest is generated."""
+"""Any mode: a clip of what is known, and a matrix of levels by which the rest is generated."""
 
 from collections.abc import Callable, Sequence
 
@@ -48,58 +48,57 @@ def generate(
 
     Args:
         model: The model.
-        clip: Clips [b, f]: the maps of the columns that are given, or start below level 1; the others may hold
-            anything. Depth that is not known (0) counts as far away where it has to be noised.
+        clip: Clips [b, f]: the maps of columns that are given, or start below level 1; others may hold anything.
         levels: [rows, f, modalities], columns in the model's order of modalities.
         prompt, memory, order: As of `WorldModel.encode`.
         scale: [b] metres per unit of the network (default: from the cameras; `worldgen.core.normalization`).
         solver: A key of `worldgen.sampling.SOLVERS`.
         guidance: A scale for each thing that can be left out.
-        seed: Of the noise.
-        frame_ids, clip_ids: Numbers of the frames and of the clips, which key their noise (default 0, 1, ...).
-        window: Which frames are shown together (default, for more than the model was trained for: those near in time
-            and with the same view).
+        seed, frame_ids, clip_ids: What keys the noise; numbers of frames and clips (default 0, 1, ...).
+        window: Which frames go together (default, for more than the model takes: near in time and view).
         wrap: Puts something around the guided denoiser, such as `guide_by_energy`.
         on_step: Called with every state of the sampler.
 
     Returns:
-        Clips [b, f] with every modality of the model. What is given comes back as it was; depth is 0 and other maps
-        but rgb are NaN where their level never leaves 1.
+        Clips [b, f] with every modality. What is given comes back as it was; depth is 0, and maps other than rgb NaN,
+        where their level never leaves 1.
 
     Raises:
         InputError: For levels, sizes or options that do not fit.
     """
-    if solver not in SOLVERS:
-        raise InputError(f"solver {solver!r}; expected one of {', '.join(SOLVERS)}")
-    _check(model, clip, levels, scale, frame_ids, clip_ids)
+    _check(model, clip, levels, solver, scale, frame_ids, clip_ids)
     (batch, frames), device = clip.cameras.shape, model.device
     clip, scale = clip.to(device), None if scale is None else scale.to(device)
-    known, conditioning, normalization = model.encode(clip, scale, prompt=prompt, memory=memory, order=order)
-    numbers = [tuple(range(n) if ids is None else ids) for n, ids in ((batch, clip_ids), (frames, frame_ids))]
-    noise = KeyedNoise(seed, numbers[0], numbers[1], model.channels, (known.shape[-2], known.shape[-1]))
-    start = noise.start().to(device)
+    encoded = model.encode(clip, scale, prompt=prompt, memory=memory, order=order)
     if window is None and frames > model.config.frames:
-        window = _window(conditioning, model.config.frames)
+        window = _window(encoded.conditioning, model.config.frames)
+    numbers = [tuple(range(n) if ids is None else ids) for n, ids in ((batch, clip_ids), (frames, frame_ids))]
+    x = encoded.latent
+    noise = KeyedNoise(seed, numbers[0], numbers[1], model.channels, (x.shape[-2], x.shape[-1]))
+    start = noise.start().to(device)
     denoiser = guide(model.denoiser(), guidance, start)
-    denoiser = denoiser if wrap is None else wrap(denoiser, conditioning)
-    x = known
+    denoiser = denoiser if wrap is None else wrap(denoiser, encoded.conditioning)
     with torch.inference_mode():
-        for state in sample(denoiser, known, start, levels, conditioning, SOLVERS[solver], fresh=noise, window=window):
+        for state in sample(
+            denoiser, x, start, levels, encoded.conditioning, SOLVERS[solver], fresh=noise, window=window
+        ):
             x = state.x
             if on_step is not None:
                 on_step(state)
-    made = model.decode(x.clone(), normalization, clip.cameras)
-    return _with_given(model, clip, levels, normalization, made)
+    return _with_given(model, clip, levels, encoded.normalization, x.clone())
 
 
 def _check(
     model: WorldModel,
     clip: Clip,
     levels: Levels,
+    solver: str,
     scale: Tensor | None,
     frame_ids: list[int] | None,
     clip_ids: list[int] | None,
 ) -> None:
+    if solver not in SOLVERS:
+        raise InputError(f"solver {solver!r}; expected one of {', '.join(SOLVERS)}")
     if len(clip.cameras.shape) != 2:
         raise InputError(f"a clip of cameras {tuple(clip.cameras.shape)}; expected [b, f], a batch of clips")
     batch, frames = clip.cameras.shape
@@ -122,8 +121,9 @@ def _window(conditioning: Conditioning, limit: int) -> Window:
     return Window(limit, overlap(cameras) + nearness(torch.arange(len(cameras)).to(cameras.K)))
 
 
-def _with_given(model: WorldModel, clip: Clip, levels: Levels, normalization: Normalization, made: Clip) -> Clip:
+def _with_given(model: WorldModel, clip: Clip, levels: Levels, normalization: Normalization, x: Tensor) -> Clip:
     """What was generated, with the caller's own pixels where they were given, and nothing where nothing came about."""
+    made = model.decode(x, normalization, clip.cameras)
     given = levels.still & (levels.matrix[0] < 1)
     never = levels.still & (levels.matrix[0] == 1)
     given, never = (part[..., None, None, None].to(made.rgb.device) for part in (given, never))

@@ -37,7 +37,7 @@ class Sampling(SamplingDefaults):
     def of(
         model: WorldModel, steps: int | None = None, guidance: float | None = None, solver: str = "euler", seed: int = 0
     ) -> "Sampling":
-        """With the model's own steps and guidance (`ModelConfig.sampling`) where none are said."""
+        """With the model's own steps and guidance (`ModelConfig.sampling`) where none are given."""
         own = model.config.sampling
         return Sampling(
             own.steps if steps is None else steps, own.guidance if guidance is None else guidance, solver, seed=seed

@@ -94,7 +94,7 @@ def denoise(
 ) -> Clip:
     """Images [f] without the normal noise of standard deviation `sigma` that was added to them, and their depth.
 
-    The noised images are the sampler's state at the level that has so much noise, so it goes on from there: one step
+    The noised images are the sampler's state at the level with that much noise, so it continues from there: one step
     gives the posterior mean, more a sharper sample. `how.start` has no part in it. A network that leaves an error of
     its own is no help against less noise than that (`docs/results/restoration.json`: `tiny` below 0.05).
 
@@ -120,7 +120,7 @@ def _check(model: WorldModel, cameras: Cameras) -> None:
     if len(cameras.shape) != 1 or not 1 <= cameras.shape[0] <= model.config.frames:
         raise InputError(
             f"cameras of shape {tuple(cameras.shape)}; expected [f] with 1 to {model.config.frames} frames, the most "
-            "this model sees at once (restore longer clips in pieces)"
+            "this model takes at once (restore longer clips in pieces)"
         )
 
 

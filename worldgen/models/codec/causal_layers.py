@@ -1,6 +1,6 @@
 """Layers of video networks that never look ahead: a frame's output depends on it and on earlier frames only.
 
-A video can come in chunks: what a layer must remember of earlier frames it keeps in a `Past`, so that chunk after chunk
+A video can come in chunks: what a layer needs of earlier frames is kept in a `Past`, so that chunk after chunk
 gives what the whole video gives.
 """
 
@@ -17,7 +17,7 @@ from geometry.shapes import Float
 
 @dataclass(frozen=True)
 class Past:
-    """What layers remember of the frames so far. A video starts with an empty one."""
+    """What layers need of the frames so far. A video starts with an empty one."""
 
     tails: dict[nn.Module, Tensor] = field(default_factory=dict)
     begun: set[nn.Module] = field(default_factory=set)
@@ -33,7 +33,7 @@ class Past:
         return joined
 
     def begins(self, layer: nn.Module) -> bool:
-        """Whether the layer has seen no frame of the video yet; from now on it has."""
+        """Whether this is the layer's first call in the video; later calls are not."""
         first = layer not in self.begun
         self.begun.add(layer)
         return first

@@ -29,7 +29,7 @@ class DiffusersCodec(nn.Module):
     with video autoencoders). Latents are the posterior's means, shifted and scaled as the class's own pipelines do.
     The weights stay frozen, gradients pass through.
 
-    Wan's encoder and decoder and LTX's encoder are causal. HunyuanVideo's norms see all frames of a call, so that its
+    Wan's encoder and decoder and LTX's encoder are causal. HunyuanVideo's norms take in all frames of a call, so its
     latent frames depend a little on later frames, and LTX's decoder looks ahead.
     """
 
@@ -135,11 +135,11 @@ def _statistics(autoencoder: nn.Module, channels: int) -> tuple[Float[Tensor, "c
     """
     config: Any = autoencoder.config
 
-    def told(name: str, otherwise: float | None) -> Tensor:
+    def configured(name: str, otherwise: float | None) -> Tensor:
         value = config.get(name)
         value = getattr(autoencoder, name, None) if value is None else value
         value = otherwise if value is None else value
         return torch.as_tensor(value, dtype=torch.float32).expand(channels)[:, None, None].clone()
 
-    mean = told("latents_mean", config.get("shift_factor") or 0.0)
-    return mean, told("latents_std", 1.0) / (config.get("scaling_factor") or 1.0)
+    mean = configured("latents_mean", config.get("shift_factor") or 0.0)
+    return mean, configured("latents_std", 1.0) / (config.get("scaling_factor") or 1.0)

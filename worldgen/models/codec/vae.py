@@ -15,7 +15,7 @@ from worldgen.core.modalities import MODALITIES
 from worldgen.models.codec.causal_layers import FrameConv, MergeFrames, Past, ResBlock, SplitFrames
 from worldgen.models.codec.protocol import whole_blocks
 
-TAPS = 3  # frames a temporal convolution sees, where frames are merged
+TAPS = 3  # frames a temporal convolution spans, where frames are merged
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ConvVAEConfig:
     """A codec's shape.
 
     block  pixels per latent on a side; the images are folded by block / 2^(levels - 1) first
-    group  frames per latent frame after a video's first, which is alone; 1 = images, no frame sees another
+    group  frames per latent frame after a video's first, which is alone; 1 = images, no frame depends on another
     """
 
     block: int = 8
@@ -127,9 +127,9 @@ class ConvVAE(nn.Module):
 
     Causal in time: with `group` k > 1 the f = 1 + n k frames of a call become 1 + n latent frames, the first of the
     first frame alone, the others of k frames each and of what came before. All frames of a call are of one camera in
-    the order of time; `worldgen.models.codec.grouping` cuts clips of several cameras. With k = 1 no frame sees another,
-    so frames of any cameras may come together. Latents are normalized channel by channel to mean 0 and variance 1 over
-    the images it was trained on.
+    the order of time; `worldgen.models.codec.grouping` cuts clips of several cameras. With k = 1 frames are
+    independent, so frames of any cameras may come together. Latents are normalized channel by channel to mean 0 and
+    variance 1 over the images it was trained on.
     """
 
     def __init__(self, config: ConvVAEConfig):
@@ -213,7 +213,7 @@ class ConvVAE(nn.Module):
         """`decode` in squares of `tile` latents and `chunk` latent frames at a time, which bounds the work's memory.
 
         halo  latents around each tile that are decoded with it and thrown away. By default as many as the decoder
-              sees (`ConvVAE.halo`), which makes this equal to `decode`; fewer are quicker and leave seams.
+              reaches (`ConvVAE.halo`), which makes this equal to `decode`; fewer are quicker and leave seams.
 
         Raises InputError for tiles or chunks of less than 1, or a halo below 0.
         """

@@ -26,7 +26,7 @@ class CausalDenoiser:
     def __call__(
         self, x: Float[Tensor, "b f c h w"], level: Float[Tensor, "b f m"], conditioning: Conditioning
     ) -> Float[Tensor, "b f c h w"]:
-        """The clean estimate of frames that see each other and those in the cache."""
+        """The clean estimate of frames that attend to each other and to those in the cache."""
 
         def network(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
             return self.network(x, level, conditioning, self.past)

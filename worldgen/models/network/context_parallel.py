@@ -1,4 +1,4 @@
-"""Context parallelism: the frames of a clip split over processes, which see each other's through attention."""
+"""Context parallelism: the frames of a clip split over processes, which attend to each other's."""
 
 from dataclasses import dataclass
 from typing import Any

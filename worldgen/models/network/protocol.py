@@ -16,7 +16,7 @@ from worldgen.models.network.context_parallel import Context
 
 @runtime_checkable
 class NetworkConfig(Protocol):
-    """What every network's config, a frozen dataclass, says."""
+    """What every network's config, a frozen dataclass, has."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -47,7 +47,7 @@ class Network(nn.Module):
     Everything is decided at construction: a network is never changed afterwards but in its weights.
     """
 
-    config: Any  # a NetworkConfig; of which type, the subclass says
+    config: Any  # a NetworkConfig; each subclass declares its own type
     blocks: nn.ModuleList  # its parts, in order, which training compiles and shards one by one
     context: Context | None = None  # this process's place among those that share every clip's frames
 
