@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from geometry.errors import InputError
 from worldgen.sampling.oracles import blank
-from worldgen.sampling.process import EDM, SCHEDULES, TARGETS, VP, Flow, Process, per_channel
+from worldgen.sampling.process import EDM, TARGETS, VP, VP_SCHEDULES, Flow, Process, per_channel
 
-PROCESSES = [Flow(), EDM(), *(VP(schedule=name) for name in SCHEDULES)]
+PROCESSES = [Flow(), EDM(), *(VP(schedule=name) for name in VP_SCHEDULES)]
 
 
 def test_each_modality_s_level_is_spread_over_its_own_channels() -> None:
@@ -38,7 +38,7 @@ def test_noise_grows_with_the_level_and_a_ratio_has_one_level(process: Process) 
     assert torch.allclose(process.level_of(sigma / alpha), level, atol=1e-9)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", VP_SCHEDULES)
 def test_vp_preserves_variance(schedule: str) -> None:
     level = torch.linspace(0, 1, 11, dtype=torch.float64)
     alpha, sigma = VP(schedule=schedule).alpha_sigma(level)

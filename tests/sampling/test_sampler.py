@@ -17,14 +17,16 @@ from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise, keyed_noise
 from worldgen.sampling.oracles import Gaussian, blank
 from worldgen.sampling.process import Flow
-from worldgen.sampling.sampler import State, sample
+from worldgen.sampling.sampler import SamplerState, sample
 from worldgen.sampling.solvers import DPM2M, SOLVERS, Euler, Heun, Solver
 
 CHANNELS = tuple(MODALITIES.values())
 N = FRAMES * sum(CHANNELS)
 
 
-def states(denoiser: Denoiser, known: Tensor, noise: Tensor, levels: Levels, solver: Solver, **rest) -> list[State]:
+def states(
+    denoiser: Denoiser, known: Tensor, noise: Tensor, levels: Levels, solver: Solver, **rest
+) -> list[SamplerState]:
     """All states of a run."""
     fresh = lambda moves: noise.flip(0) if int(moves.max()) % 2 else -noise  # noqa: E731
     conditioning = blank(len(known), known.shape[1])
@@ -131,7 +133,7 @@ def test_a_run_in_saved_pieces_is_bitwise_the_whole_run(solver: str, mode: str, 
     for _ in whole:
         state = next(sample(*arguments, fresh=keyed, state=state))
         state.save(tmp_path / "state.safetensors")
-        state = State.load(tmp_path / "state.safetensors")
+        state = SamplerState.load(tmp_path / "state.safetensors")
         assert torch.equal(state.x, whole[state.row - 1].x) and torch.equal(state.x0, whole[state.row - 1].x0)
     assert state is not None and state.row == len(levels) - 1
 
@@ -145,7 +147,7 @@ def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "no").write_bytes(b"nothing")
     for name in ("no", "absent"):
         with pytest.raises(InputError, match="expected a state"):
-            State.load(tmp_path / name)
+            SamplerState.load(tmp_path / name)
 
 
 @pytest.mark.parametrize(

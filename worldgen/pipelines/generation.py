@@ -17,7 +17,7 @@ from worldgen.sampling.denoiser import Denoiser
 from worldgen.sampling.guidance import Guidance, guide
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
-from worldgen.sampling.sampler import State, sample
+from worldgen.sampling.sampler import SamplerState, sample
 from worldgen.sampling.solvers import SOLVERS
 from worldgen.sampling.windows import Window, nearness
 
@@ -42,7 +42,7 @@ def generate(
     clip_ids: list[int] | None = None,
     window: Window | None = None,
     wrap: Wrap | None = None,
-    on_step: Callable[[State], None] | None = None,
+    on_step: Callable[[SamplerState], None] | None = None,
 ) -> Clip:
     """Generate whatever the levels bring down to 0.
 

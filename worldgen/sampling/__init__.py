@@ -42,7 +42,7 @@ from worldgen.sampling.restoration import (
     measurement_residual,
     project,
 )
-from worldgen.sampling.sampler import State, begin, invert, reflow_pairs, sample
+from worldgen.sampling.sampler import SamplerState, begin, invert, reflow_pairs, sample
 from worldgen.sampling.solvers import DDIM, DDPM, DPM2M, SOLVERS, Consistency, Euler, Heun, Solver, UniPC
 from worldgen.sampling.windows import Window, nearness
 
@@ -73,8 +73,8 @@ __all__ = [
     "Process",
     "Prompt",
     "Pyramid",
+    "SamplerState",
     "Solver",
-    "State",
     "UniPC",
     "Window",
     "autoguide",

@@ -1,4 +1,4 @@
-"""How a model is sampled by default."""
+"""`SamplingDefaults`: how a model is sampled unless the caller says otherwise."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from geometry.errors import InputError
 
 @dataclass(frozen=True)
 class SamplingDefaults:
-    """How a model is sampled unless one says otherwise.
+    """How a model is sampled unless the caller says otherwise.
 
     steps     rows of levels to go down; 1 with no guidance is the posterior mean
-    guidance  scale towards the given images; 1 = none
+    guidance  scale towards the given images; 1 = no guidance
     """
 
     steps: int = 20

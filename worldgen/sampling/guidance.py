@@ -14,7 +14,7 @@ from geometry.errors import InputError
 from geometry.shapes import Float
 from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.denoiser import Denoiser, DenoiserWrapper, FunctionDenoiser, channels_of, of_frames
-from worldgen.sampling.levels import HISTORY
+from worldgen.sampling.levels import HISTORY_LEVEL
 from worldgen.sampling.process import per_channel
 
 # A number; one a frame [f]; or a function of the level [b, f, m] with as many values.
@@ -49,7 +49,7 @@ class Guidance:
     layout: Scale = 1.0
     memory: Scale = 1.0
     rescale: float = 0.0
-    given: float = HISTORY
+    given: float = HISTORY_LEVEL
 
     def __post_init__(self) -> None:
         for name, scale in self.scales().items():
@@ -195,7 +195,9 @@ class History:
     level: float = 0.0
 
 
-def guide_history(denoiser: Denoiser, histories: Sequence[History], noise: Tensor, given: float = HISTORY) -> Denoiser:
+def guide_history(
+    denoiser: Denoiser, histories: Sequence[History], noise: Tensor, given: float = HISTORY_LEVEL
+) -> Denoiser:
     """Guide towards several views of the history (Song et al. 2025, "History-Guided Video Diffusion", eq. 5):
 
     x0 = blind + sum of weight (with that history - blind), where blind sees no history. One history of all frames at

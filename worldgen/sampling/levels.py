@@ -1,4 +1,4 @@
-"""`Levels`: a schedule as a matrix. Every mode of the model is a constructor of it."""
+"""`Levels`: every mode of a model as a matrix of noise levels."""
 
 import json
 from collections.abc import Sequence
@@ -11,21 +11,23 @@ from geometry.errors import InputError
 from geometry.shapes import Bool, Float, Int
 from worldgen.sampling.schedules import Schedule, as_schedule
 
-HISTORY = 0.02  # the level at which stabilized history is shown
+HISTORY_LEVEL = 0.02  # of given frames in stabilized history
 
 
 @dataclass(frozen=True)
 class Levels:
-    """matrix [rows, frames, modalities]: what is known of each (frame, modality); 0 = given and clean, 1 = unknown.
+    """A matrix [rows, frames, modalities] of what is known of each (frame, modality): 0 = given and clean, 1 = unknown.
 
-    From one row to the next is one solver step. Columns never rise, and each is constant or ends at 0.
+    From one row to the next is one solver step. Columns never rise, and each is constant or ends at 0. Constructors
+    take a `schedule`, which is a number of even steps or one of `worldgen.sampling.schedules`, and `known` [f, m], the
+    columns that are given (default: none).
 
-    partial  columns may also end above 0: a stage that another one follows (`worldgen.sampling.pyramid`)
+    Args:
+        matrix: The levels, in 0..1.
+        partial: Whether columns may also end above 0: a stage that another one follows (`Pyramid`).
 
-    Every constructor takes a `schedule`: a number of even steps, or one of `worldgen.sampling.schedules`; and `known`
-    [f, m], the columns that are given (default: none).
-
-    Raises InputError when that does not hold.
+    Raises:
+        InputError: For levels outside 0..1, columns that rise, or that neither stay constant nor end at 0.
     """
 
     matrix: Float[Tensor, "r f m"]
@@ -54,7 +56,7 @@ class Levels:
     def staggered(
         start: Int[Tensor, "f m"], schedule: int | Schedule, known: Bool[Tensor, "f m"] | None = None
     ) -> "Levels":
-        """Each column begins its ramp in the row `start`: of this all the others are made."""
+        """Each column begins its noise schedule in the row `start`: all other modes are made of this."""
         down = as_schedule(schedule).float()
         if start.ndim != 2 or not start.numel():
             raise InputError(f"columns of shape {tuple(start.shape)}; expected [frames, modalities], none empty")
@@ -78,9 +80,9 @@ class Levels:
         return Levels.staggered(torch.zeros_like(known, dtype=torch.long), schedule, known)
 
     @staticmethod
-    def stabilized(known: Bool[Tensor, "f m"], schedule: int | Schedule, history: float = HISTORY) -> "Levels":
-        """As `given`, but the network sees what is known a little noised, and so mistrusts its errors (Chen et al.
-        2024, "Diffusion Forcing", 3.3). The known columns are returned as they came."""
+    def stabilized(known: Bool[Tensor, "f m"], schedule: int | Schedule, history: float = HISTORY_LEVEL) -> "Levels":
+        """As `given`, but with the known columns slightly noised, so that the network relies less on their errors (Chen
+        et al. 2024, "Diffusion Forcing", 3.3). They are returned as they were given."""
         if not 0 <= history < 1:
             raise InputError(f"history at level {history}; expected 0 to less than 1")
         return Levels(torch.where(known, history, Levels.given(known, schedule).matrix))
@@ -99,7 +101,7 @@ class Levels:
     def rolling(
         frames: int, modalities: int, schedule: int | Schedule, lag: int, known: Bool[Tensor, "f m"] | None = None
     ) -> "Levels":
-        """Each frame begins `lag` rows after the one before it, while that is still on its way (progressive: Xie et al.
+        """Each frame begins `lag` rows after the one before it, which is not yet clean then (progressive: Xie et al.
         2024; rolling diffusion: Ruhe et al. 2024). steps / lag frames move at once; lag = steps is autoregressive."""
         if not 1 <= lag <= len(as_schedule(schedule)) - 1:
             raise InputError(f"a lag of {lag} rows; expected 1 to the number of steps {len(as_schedule(schedule)) - 1}")
@@ -198,7 +200,7 @@ class Levels:
 
     @property
     def still(self) -> Bool[Tensor, "f m"]:
-        """Columns that never change: given, and returned as they came."""
+        """Columns that never change: given, and returned as they were."""
         return (self.matrix == self.matrix[0]).all(0)
 
     def to_json(self) -> str:
@@ -208,7 +210,7 @@ class Levels:
 
     @staticmethod
     def from_json(text: str) -> "Levels":
-        """Read them back, bit for bit. Raises InputError for anything else."""
+        """Levels from `to_json`, bit for bit. Raises InputError for anything else."""
         try:
             facts = json.loads(text)
             kind = torch.float64 if facts.get("double") is True else torch.float32
@@ -256,6 +258,6 @@ def _zeros(frames: int, modalities: int) -> Tensor:
 
 
 def _ranks(turn: Int[Tensor, "f m"], known: Bool[Tensor, "f m"]) -> Int[Tensor, "f m"]:
-    """The place of each column's turn among those in which something is unknown."""
+    """The rank of each column's turn among the turns in which something is unknown."""
     taken = turn[~known].unique()
     return torch.searchsorted(taken, turn.contiguous())

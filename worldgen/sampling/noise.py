@@ -1,4 +1,4 @@
-"""Noise that is keyed, never drawn: a function of (seed, clip, frame, modality) and of how often the column moved."""
+"""Keyed noise: a function of (seed, clip, frame, modality) and of how often the column moved, with no generator."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,12 @@ _MODALITIES = 64  # at most, so that a modality and a number of moves are one nu
 class KeyedNoise:
     """Standard normal noise of clips and frames, the same however they are batched, ordered, chunked or computed.
 
-    clips, frames  their numbers
-    channels       of each modality, in order
-    hw             of a latent frame
+    Args:
+        seed: Of all of it.
+        clips: Numbers of the clips.
+        frames: Numbers of the frames.
+        channels: Latent channels of each modality, in order.
+        hw: Height and width of a latent frame.
     """
 
     seed: int
@@ -28,11 +31,11 @@ class KeyedNoise:
     hw: tuple[int, int]
 
     def start(self) -> Float[Tensor, "b f c h w"]:
-        """What sampling begins with; float32, on the CPU."""
+        """The noise sampling begins with; float32, on the CPU."""
         return self.fresh(np.zeros((len(self.frames), len(self.channels)), dtype=int))
 
     def fresh(self, moves: np.ndarray) -> Float[Tensor, "b f c h w"]:
-        """What the next step of each column takes, after so many moves [f, m] of it: 0 is `start`, -1 takes none."""
+        """The noise of each column's next step after N moves [f, m] of it: 0 is `start`, -1 is none (zeros)."""
         assert len(self.channels) <= _MODALITIES, f"{len(self.channels)} modalities"
         noise = torch.zeros(len(self.clips), len(self.frames), sum(self.channels), *self.hw)
         for b, clip in enumerate(self.clips):
@@ -47,5 +50,16 @@ class KeyedNoise:
 def keyed_noise(
     seed: int, frames: list[int], channels: tuple[int, ...], hw: tuple[int, int], clip: int = 0
 ) -> Float[Tensor, "1 f c h w"]:
-    """The noise one clip begins with (`KeyedNoise.start`)."""
+    """The noise one clip begins with (`KeyedNoise.start`).
+
+    Args:
+        seed: Of the noise.
+        frames: Numbers of the frames.
+        channels: Latent channels of each modality, in order.
+        hw: Height and width of a latent frame.
+        clip: Number of the clip.
+
+    Returns:
+        Standard normal noise [1, f, c, h, w], float32, on the CPU.
+    """
     return KeyedNoise(seed, (clip,), tuple(frames), channels, hw).start()

@@ -22,10 +22,10 @@ def draw_levels(
     names = list(modalities) if modalities is not None else [f"modality {m}" for m in range(count)]
     if len(names) != count:
         raise InputError(f"names {names} for {count} modalities; expected one each")
-    schedule = matrix.new_tensor([_KNOWN, _MIDDLE, _UNKNOWN])
+    palette = matrix.new_tensor([_KNOWN, _MIDDLE, _UNKNOWN])
     place = 2 * matrix.detach().cpu().clamp(0, 1)
     below = place.floor().long().clamp_max(1)
-    color = torch.lerp(schedule[below], schedule[below + 1], (place - below)[..., None]).permute(3, 2, 1, 0)
+    color = torch.lerp(palette[below], palette[below + 1], (place - below)[..., None]).permute(3, 2, 1, 0)
     wide = max(1, across // rows)
     blocks = []
     for name, block in zip(names, color.unbind(1)):

@@ -1,7 +1,7 @@
 """Processes: how a level mixes signal and noise, and what a network's output means.
 
-x = alpha x0 + sigma noise. Each process says what alpha and sigma are at a level in 0..1; level 0 is clean (alpha 1,
-sigma 0) in all of them.
+x = alpha x0 + sigma noise. Each process defines alpha and sigma at a level in 0..1; level 0 is clean (alpha 1, sigma 0)
+in all of them.
 """
 
 import math
@@ -20,7 +20,7 @@ from worldgen.core.conditioning import Conditioning
 Network = Callable[[Tensor, Tensor, Conditioning], Tensor]
 
 TARGETS = ("x0", "eps", "velocity", "v", "score", "residual")
-SCHEDULES = ("linear", "scaled_linear", "cosine", "zero_terminal")
+VP_SCHEDULES = ("linear", "scaled_linear", "cosine", "zero_terminal")
 
 
 def per_channel(level: Float[Tensor, "*b f m"], channels: tuple[int, ...]) -> Float[Tensor, "*b f c 1 1"]:
@@ -32,10 +32,15 @@ def per_channel(level: Float[Tensor, "*b f m"], channels: tuple[int, ...]) -> Fl
 
 @dataclass(frozen=True)
 class Process(ABC):
-    """What all processes share.
+    """How a level mixes signal and noise: x = alpha x0 + sigma noise. Base of `Flow`, `EDM` and `VP`.
 
-    data_std  the spread of clean signals, which the preconditioning assumes
-    target    what a network predicts, of TARGETS (see `x0_from`). Denoisers answer x0 whatever it is
+    Args:
+        data_std: Standard deviation of clean signals, which the preconditioning assumes.
+        target: What a network predicts: x0, eps, velocity, v, score or residual (see `mixture`). A denoiser returns x0
+            whatever it is.
+
+    Raises:
+        InputError: For an unknown target, one that is undefined at level 1, or data_std of 0 or less.
     """
 
     data_std: float = 0.5
@@ -51,11 +56,11 @@ class Process(ABC):
 
     @abstractmethod
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
-        """Shares of signal and noise at a level."""
+        """alpha and sigma, the shares of signal and noise at a level."""
 
     @abstractmethod
     def motion(self, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The clock in which second-order solvers measure steps, and the rates of alpha and sigma by it."""
+        """The clock by which second-order solvers measure steps, and the derivatives of alpha and sigma by it."""
 
     def level_of(self, ratio: Tensor) -> Tensor:
         """The level with this ratio sigma / alpha (0 to infinity), by bisection; float64."""
@@ -68,12 +73,12 @@ class Process(ABC):
         return (low + high) / 2
 
     def spread(self, level: Tensor) -> Tensor:
-        """The standard deviation of x, which networks see at 1."""
+        """The standard deviation of x, by which a network's input is divided."""
         alpha, sigma = self.alpha_sigma(level)
         return ((alpha * self.data_std).square() + sigma.square()).sqrt()
 
     def add_noise(self, x0: Tensor, noise: Tensor, level: Tensor) -> Tensor:
-        """The noised frames; level broadcasts against x0. Level 0 returns x0 bit for bit, level 1 nothing of it."""
+        """x at a level that broadcasts against x0. Level 0 returns x0 bit for bit, level 1 has nothing of it."""
         alpha, sigma = self.alpha_sigma(level)
         return torch.where(level == 0, x0, alpha * torch.where(level == 1, 0.0, x0) + sigma * noise)
 
@@ -105,7 +110,7 @@ class Process(ABC):
         return torch.zeros_like(alpha), torch.ones_like(alpha)
 
     def x0_from(self, x: Tensor, predicted: Tensor, level: Tensor, target: str | None = None) -> Tensor:
-        """The clean estimate that follows from x and what was predicted (`target`; default: the process's own)."""
+        """The clean estimate from x and a network's prediction of `target` (default: the process's own)."""
         target = target or self.target
         if target == "x0":
             return predicted
@@ -113,7 +118,7 @@ class Process(ABC):
         return torch.addcmul(skip * x, out, predicted)
 
     def predicted_from(self, x: Tensor, x0: Tensor, level: Tensor, target: str) -> Tensor:
-        """What a network with that target would say where the clean estimate is x0: the inverse of `x0_from`."""
+        """What a network with that target predicts where the clean estimate is x0: the inverse of `x0_from`."""
         skip, out = self.mixture(level, target)
         return (x0 - skip * x) / out
 
@@ -149,8 +154,12 @@ class PreconditionedDenoiser:
 
 @dataclass(frozen=True)
 class Flow(Process):
-    """Rectified flow (Liu et al. 2022; Lipman et al. 2022): x = (1 - level) x0 + level noise. Its clock is the
-    level."""
+    """Rectified flow (Liu et al. 2022; Lipman et al. 2022): x = (1 - level) x0 + level noise. Its clock is the level.
+
+    Args:
+        data_std: Standard deviation of clean signals.
+        target: What a network predicts; see `Process`.
+    """
 
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """1 - level and level."""
@@ -168,8 +177,15 @@ class Flow(Process):
 
 @dataclass(frozen=True)
 class EDM(Process):
-    """x = x0 + sigma noise with sigma = sigma_max level^rho (Karras et al. 2022, eq. 5 with sigma_min 0). Its
-    clock is sigma."""
+    """x = x0 + sigma noise with sigma = sigma_max level^rho (Karras et al. 2022, eq. 5 with sigma_min 0). Its clock is
+    sigma.
+
+    Args:
+        data_std: Standard deviation of clean signals.
+        target: What a network predicts; see `Process`.
+        sigma_max: Standard deviation of the noise at level 1.
+        rho: Exponent: the higher, the more of the levels are for little noise.
+    """
 
     sigma_max: float = 80.0
     rho: float = 7.0
@@ -196,18 +212,21 @@ class EDM(Process):
 class VP(Process):
     """Variance preserving: alpha^2 + sigma^2 = 1. Its clock is the angle atan2(sigma, alpha), its velocity v.
 
-    schedule  "linear": DDPM's betas from 1e-4 to 0.02 in 1,000 steps, their continuous limit (Ho et al. 2020; Song et
-              al. 2021, eq. 33); "scaled_linear": latent diffusion's, 0.00085 to 0.012, linear in their roots;
-              "cosine": Nichol & Dhariwal 2021, eq. 17; "zero_terminal": linear with nothing left of the signal at
-              level 1 (Lin et al. 2023, algorithm 1)
+    Args:
+        data_std: Standard deviation of clean signals.
+        target: What a network predicts; see `Process`.
+        schedule: "linear": DDPM's betas from 1e-4 to 0.02 in 1,000 steps, their continuous limit (Ho et al. 2020; Song
+            et al. 2021, eq. 33); "scaled_linear": latent diffusion's, 0.00085 to 0.012, linear in their roots;
+            "cosine": Nichol & Dhariwal 2021, eq. 17; "zero_terminal": linear with nothing left of the signal at level 1
+            (Lin et al. 2023, algorithm 1).
     """
 
     schedule: str = "linear"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.schedule not in SCHEDULES:
-            raise InputError(f"VP schedule {self.schedule!r}; expected one of {', '.join(SCHEDULES)}")
+        if self.schedule not in VP_SCHEDULES:
+            raise InputError(f"VP schedule {self.schedule!r}; expected one of {', '.join(VP_SCHEDULES)}")
 
     def alpha_sigma(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """alpha and sqrt(1 - alpha^2)."""

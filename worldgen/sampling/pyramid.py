@@ -16,7 +16,7 @@ from worldgen.sampling.denoiser import Denoiser, channels_of
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
 from worldgen.sampling.process import Process, per_channel
-from worldgen.sampling.sampler import State, begin, sample
+from worldgen.sampling.sampler import SamplerState, begin, sample
 from worldgen.sampling.schedules import uniform
 from worldgen.sampling.solvers.base import Solver
 
@@ -142,7 +142,7 @@ def sample_pyramid(
     solver: Solver,
     block: int = 1,
     fresh: Sequence[KeyedNoise] | None = None,
-) -> Iterator[tuple[int, State]]:
+) -> Iterator[tuple[int, SamplerState]]:
     """The stages one after another, yielding the stage's number and the state after every step.
 
     known, noise, fresh  as for `sample`, of each stage's size; noise of the stages is independent

@@ -1,4 +1,4 @@
-"""Ramps: how a column comes down from level 1 to 0, a level a row. Each is a tensor [steps + 1], float64."""
+"""Noise schedules: how a column comes down from level 1 to 0, a level a row. Each is a tensor [steps + 1], float64."""
 
 import math
 
@@ -14,14 +14,17 @@ Schedule = Float[Tensor, "s"]
 
 
 def as_schedule(schedule: "int | Schedule") -> Schedule:
-    """A number of even steps, or a ramp of one's own. Raises InputError unless it falls from at most 1 to 0."""
+    """A number of even steps, or a noise schedule itself. Raises InputError unless it falls from at most 1 to 0."""
     if isinstance(schedule, int):
         return uniform(schedule)
     if not isinstance(schedule, Tensor):
-        raise InputError(f"a ramp {schedule!r}; expected a number of steps, or a tensor of levels that fall to 0")
+        raise InputError(
+            f"a noise schedule {schedule!r}; expected a number of steps, or a tensor of levels that fall to 0"
+        )
     ends = schedule.ndim == 1 and len(schedule) > 1 and bool(schedule[0] <= 1) and bool(schedule[-1] == 0)
     if not ends or not bool((schedule.diff() < 0).all()):
-        raise InputError(f"a ramp {[round(v, 4) for v in schedule.flatten().tolist()]}; expected levels that fall to 0")
+        levels = [round(v, 4) for v in schedule.flatten().tolist()]
+        raise InputError(f"a noise schedule {levels}; expected levels that fall to 0")
     return schedule
 
 
@@ -41,7 +44,7 @@ def shifted(steps: int, shift: float) -> Schedule:
 
 
 def resolution_shift(pixels: int, trained_pixels: int) -> float:
-    """The shift at which `Flow` hides as much of an image of so many pixels as of those trained on (eq. 23 there)."""
+    """The shift at which `Flow` hides as much of an image of `pixels` as of those trained on (Esser 2024, eq. 23)."""
     if min(pixels, trained_pixels) < 1:
         raise InputError(f"{pixels} and {trained_pixels} pixels; expected at least 1")
     return math.sqrt(pixels / trained_pixels)
@@ -70,21 +73,21 @@ def _check_ratios(least: float, most: float) -> None:
 
 
 def _from_ratios(ratio: Tensor, process: Process) -> Schedule:
-    """Their levels, the first replaced by 1: what is unknown is unknown."""
+    """The levels of these ratios; the first one is 1, since nothing is known of what is generated."""
     level = process.level_of(ratio)
     level = torch.cat([torch.ones(1, dtype=torch.float64), level[1:], torch.zeros(1, dtype=torch.float64)])
     return as_schedule(level)
 
 
 def optimized(steps: int, process: Process, variances: Float[Tensor, "n"], order: int = 1) -> Schedule:
-    """The ramp whose samples of independent normal numbers of these variances have the least wrong spread.
+    """The noise schedule whose samples of independent normal numbers of these variances have the least wrong spread.
 
     order  1 for Euler and DDIM, 2 for DPM-Solver++ 2M
 
     Sampling a normal number is a product of factors, one a step, so the error is exact and has no noise: the mean over
     the variances of the squared log of (sampled / true standard deviation). Signals have the variances of their
     principal components, which say at which levels something happens (the idea of Sabour et al. 2024, "Align Your
-    Steps", on an oracle instead of a network). Minimised by L-BFGS from a Karras ramp and from an even one.
+    Steps", on an oracle instead of a network). Minimized by L-BFGS from a Karras schedule and from an even one.
 
     Raises InputError for variances that are not above 0.
     """

@@ -16,9 +16,9 @@ from worldgen.sampling.levels import Levels
 from worldgen.sampling.noise import KeyedNoise
 from worldgen.sampling.oracles import Gaussian, blank, convergence_order
 from worldgen.sampling.process import Flow, Process
-from worldgen.sampling.sampler import State, invert, sample
+from worldgen.sampling.sampler import SamplerState, invert, sample
 from worldgen.sampling.solvers import DDIM, DDPM, SOLVERS, Euler, Solver, TableSolver, UniPC
-from worldgen.sampling.solvers.base import History
+from worldgen.sampling.solvers.base import SolverHistory
 from worldgen.sampling.solvers.column_levels import ColumnLevels, Move
 
 VARIANTS: dict[str, Solver] = {
@@ -64,8 +64,8 @@ class ByReference(Solver):
         return self.solver.stochastic
 
     def reference_step(
-        self, move: Move, history: History, x: Tensor, x0: Tensor, noise: Tensor
-    ) -> tuple[History, Tensor]:
+        self, move: Move, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor
+    ) -> tuple[SolverHistory, Tensor]:
         return self.solver.reference_step(move, history, x, x0, noise)
 
     def reference_correct(self, move: Move, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def denoiser(process: Process) -> FunctionDenoiser:
     return FunctionDenoiser(tanh, process, MODALITIES)
 
 
-def run(process: Process, levels: Levels, solver: Solver) -> Iterator[State]:
+def run(process: Process, levels: Levels, solver: Solver) -> Iterator[SamplerState]:
     keyed = KeyedNoise(5, (0, 1), tuple(range(FRAMES)), tuple(MODALITIES.values()), (2, 2))
     known = torch.randn(2, FRAMES, 3, 2, 2, generator=torch.Generator().manual_seed(1)).double()
     return sample(denoiser(process), known, keyed.start().double(), levels, blank(2, FRAMES), solver, fresh=keyed)
@@ -119,8 +119,8 @@ class AdamsBashforth(Solver):
     history = 1
 
     def reference_step(
-        self, move: Move, history: History, x: Tensor, x0: Tensor, noise: Tensor
-    ) -> tuple[History, Tensor]:
+        self, move: Move, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor
+    ) -> tuple[SolverHistory, Tensor]:
         """Adams-Bashforth: the velocity of the move's middle, extrapolated from its start and the one before."""
         velocity = move.now.velocity(x, x0)
         if move.index == 0:
@@ -147,8 +147,8 @@ def test_a_history_of_another_length_than_promised_is_an_error() -> None:
     @dataclass(frozen=True)
     class Forgetful(AdamsBashforth):
         def reference_step(
-            self, move: Move, history: History, x: Tensor, x0: Tensor, noise: Tensor
-        ) -> tuple[History, Tensor]:
+            self, move: Move, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor
+        ) -> tuple[SolverHistory, Tensor]:
             return (), x
 
     with pytest.raises(AssertionError, match="a history of 0, expected 1"):

@@ -13,7 +13,7 @@ from worldgen.sampling.solvers.column_levels import ColumnLevels, Move
 
 # One coefficient of a step: a number where all columns have the same, else [f, c, 1, 1].
 Coefficient = float | Tensor
-History = tuple[Tensor, ...]
+SolverHistory = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Solver(ABC):
 
     @abstractmethod
     def reference_step(
-        self, move: Move, history: History, x: Tensor, x0: Tensor, noise: Tensor
-    ) -> tuple[History, Tensor]:
+        self, move: Move, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor
+    ) -> tuple[SolverHistory, Tensor]:
         """One move of one column, as its paper has it.
 
         Args:
@@ -74,8 +74,8 @@ class TableSolver(Solver):
 
     @abstractmethod
     def step(
-        self, history: History, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
-    ) -> tuple[History, Tensor]:
+        self, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
+    ) -> tuple[SolverHistory, Tensor]:
         """The next history, and x [b, f, c, h, w] in the next row, from one row's coefficients."""
 
     def correct(self, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, c: Sequence[Coefficient]) -> Tensor:
@@ -83,18 +83,25 @@ class TableSolver(Solver):
         raise AssertionError(f"{self} has no correction")
 
 
+def mix(a: Coefficient, x: Tensor, b: Coefficient, y: Tensor) -> Tensor:
+    """a x + b y, both coefficients numbers or both tensors: most steps are no more than this."""
+    if isinstance(a, float):
+        if -1e-12 < a + b - 1 < 1e-12:
+            return torch.lerp(y, x, a)  # half the passes over RAM
+        total = a * x
+        return total.add_(y, alpha=b) if b != 0 else total  # type: ignore[arg-type] - a number as a is
+    return (a * x).addcmul_(b, y)  # type: ignore[arg-type] - a tensor as a is
+
+
 def blend(coefficients: Sequence[Coefficient], tensors: Sequence[Tensor]) -> Tensor:
-    """The sum of tensors, each times its coefficient: all of them numbers, or all tensors."""
+    """The sum of more than two tensors, each times its coefficient: all of them numbers, or all tensors."""
     first = coefficients[0]
+    total = first * tensors[0]
     if isinstance(first, float):
-        if len(coefficients) == 2 and -1e-12 < first + coefficients[1] - 1 < 1e-12:
-            return torch.lerp(tensors[1], tensors[0], first)  # half the passes over RAM
-        total = first * tensors[0]
         for coefficient, tensor in zip(coefficients[1:], tensors[1:]):
             if coefficient != 0:
                 total.add_(tensor, alpha=coefficient)  # type: ignore[arg-type]
         return total
-    total = first * tensors[0]
     for coefficient, tensor in zip(coefficients[1:], tensors[1:]):
         total.addcmul_(coefficient, tensor)  # type: ignore[arg-type]
     return total

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldgen.sampling.solvers.base import Coefficient, History, TableSolver, blend
+from worldgen.sampling.solvers.base import Coefficient, SolverHistory, TableSolver, mix
 from worldgen.sampling.solvers.column_levels import ColumnLevels, Move
 
 
@@ -22,8 +22,8 @@ class DPM2M(TableSolver):
     history = 1
 
     def reference_step(
-        self, move: Move, history: History, x: Tensor, x0: Tensor, noise: Tensor
-    ) -> tuple[History, Tensor]:
+        self, move: Move, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor
+    ) -> tuple[SolverHistory, Tensor]:
         """x' = sigma' / sigma x - alpha' (e^-h - 1) D (algorithm 2)."""
         D, after, now = x0, move.after.log_ratio, move.now.log_ratio
         before = move.earlier(1).now.log_ratio if move.index else math.inf
@@ -43,8 +43,8 @@ class DPM2M(TableSolver):
         return np.stack([a, b, 1 + np.where(usable, weight, 0)])
 
     def step(
-        self, history: History, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
-    ) -> tuple[History, Tensor]:
+        self, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
+    ) -> tuple[SolverHistory, Tensor]:
         """Extrapolate the estimate, then one sum."""
         estimate = x0 if isinstance(c[2], float) and c[2] == 1 else torch.lerp(history[0], x0, c[2])
-        return (x0,), blend(c[:2], (x, estimate))
+        return (x0,), mix(c[0], x, c[1], estimate)

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from geometry.errors import InputError
-from worldgen.sampling.solvers.base import Coefficient, History, TableSolver, blend
+from worldgen.sampling.solvers.base import Coefficient, SolverHistory, TableSolver, blend, mix
 from worldgen.sampling.solvers.column_levels import ColumnLevels, Move
 
 
@@ -16,8 +16,8 @@ class Euler(TableSolver):
     """First order, the clean estimate held over the step; for `VP` this is DDIM. One call of the denoiser."""
 
     def reference_step(
-        self, move: Move, history: History, x: Tensor, x0: Tensor, noise: Tensor
-    ) -> tuple[History, Tensor]:
+        self, move: Move, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor
+    ) -> tuple[SolverHistory, Tensor]:
         """x' = alpha' x0 + sigma' eps; for `Flow` that is x + (t' - t) (eps - x0)."""
         return history, move.first_order(x, x0)
 
@@ -26,10 +26,10 @@ class Euler(TableSolver):
         return np.stack(column.linear())
 
     def step(
-        self, history: History, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
-    ) -> tuple[History, Tensor]:
+        self, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
+    ) -> tuple[SolverHistory, Tensor]:
         """One sum."""
-        return history, blend(c, (x, x0))
+        return history, mix(c[0], x, c[1], x0)
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class DDIM(TableSolver):
         return self.eta > 0
 
     def reference_step(
-        self, move: Move, history: History, x: Tensor, x0: Tensor, noise: Tensor
-    ) -> tuple[History, Tensor]:
+        self, move: Move, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor
+    ) -> tuple[SolverHistory, Tensor]:
         """x' = alpha' x0 + sqrt(sigma'^2 - s^2) eps + s noise (eq. 12)."""
         if self.eta == 0:
             return history, move.first_order(x, x0)
@@ -70,10 +70,10 @@ class DDIM(TableSolver):
         return np.stack([a, column.alpha[1:] - column.alpha[:-1] * a, spread])
 
     def step(
-        self, history: History, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
-    ) -> tuple[History, Tensor]:
+        self, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
+    ) -> tuple[SolverHistory, Tensor]:
         """One sum, with fresh noise where eta is not 0."""
-        return history, blend(c[:2], (x, x0)) if noise is None else blend(c, (x, x0, noise))
+        return history, mix(c[0], x, c[1], x0) if noise is None else blend(c, (x, x0, noise))
 
 
 def posterior_std(column: ColumnLevels) -> np.ndarray:
@@ -100,8 +100,8 @@ class DDPM(TableSolver):
             raise InputError(f"DDPM variance {self.variance!r}; expected small or large")
 
     def reference_step(
-        self, move: Move, history: History, x: Tensor, x0: Tensor, noise: Tensor
-    ) -> tuple[History, Tensor]:
+        self, move: Move, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor
+    ) -> tuple[SolverHistory, Tensor]:
         """x' = mean + s noise, the posterior of x' given x and x0 (Ho et al. 2020, eq. 6 and 7, for any process)."""
         now, after = move.now, move.after
         kept = now.alpha / after.alpha  # sqrt(1 - beta) there
@@ -120,8 +120,8 @@ class DDPM(TableSolver):
         return np.stack([a, b, spread])
 
     def step(
-        self, history: History, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
-    ) -> tuple[History, Tensor]:
+        self, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
+    ) -> tuple[SolverHistory, Tensor]:
         """One sum with fresh noise."""
         assert noise is not None, "ancestral steps take fresh noise"
         return history, blend(c, (x, x0, noise))
@@ -135,8 +135,8 @@ class Consistency(TableSolver):
     stochastic = True
 
     def reference_step(
-        self, move: Move, history: History, x: Tensor, x0: Tensor, noise: Tensor
-    ) -> tuple[History, Tensor]:
+        self, move: Move, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor
+    ) -> tuple[SolverHistory, Tensor]:
         """x' = alpha' x0 + sigma' noise (algorithm 1)."""
         return history, move.after.alpha * x0 + move.after.sigma * noise
 
@@ -145,8 +145,8 @@ class Consistency(TableSolver):
         return np.stack([column.alpha[1:], column.sigma[1:]])
 
     def step(
-        self, history: History, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
-    ) -> tuple[History, Tensor]:
+        self, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
+    ) -> tuple[SolverHistory, Tensor]:
         """One sum with fresh noise."""
         assert noise is not None, "consistency steps take fresh noise"
-        return history, blend(c, (x0, noise))
+        return history, mix(c[0], x0, c[1], noise)

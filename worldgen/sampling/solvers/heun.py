@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from worldgen.sampling.solvers.base import Coefficient, History, TableSolver, blend
+from worldgen.sampling.solvers.base import Coefficient, SolverHistory, TableSolver, blend, mix
 from worldgen.sampling.solvers.column_levels import ColumnLevels, Move
 
 
@@ -18,8 +18,8 @@ class Heun(TableSolver):
     corrects = True
 
     def reference_step(
-        self, move: Move, history: History, x: Tensor, x0: Tensor, noise: Tensor
-    ) -> tuple[History, Tensor]:
+        self, move: Move, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor
+    ) -> tuple[SolverHistory, Tensor]:
         """Euler's (line 5)."""
         return history, move.first_order(x, x0)
 
@@ -44,10 +44,10 @@ class Heun(TableSolver):
         return np.stack([*column.linear(), *corrected])
 
     def step(
-        self, history: History, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
-    ) -> tuple[History, Tensor]:
+        self, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
+    ) -> tuple[SolverHistory, Tensor]:
         """Euler's."""
-        return history, blend(c[:2], (x, x0))
+        return history, mix(c[0], x, c[1], x0)
 
     def correct(self, x: Tensor, x0: Tensor, y: Tensor, y0: Tensor, c: Sequence[Coefficient]) -> Tensor:
         """The step with the mean velocity."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldgen.sampling.solvers.base import History, Solver
+from worldgen.sampling.solvers.base import Solver, SolverHistory
 from worldgen.sampling.solvers.column_levels import Move
 from worldgen.sampling.solvers.matrix_moves import MatrixMoves
 
@@ -21,7 +21,7 @@ class ReferenceRow(NamedTuple):
     solver: Solver
     moves: tuple[ColumnMove, ...]
 
-    def step(self, history: History, x: Tensor, x0: Tensor, noise: Tensor | None) -> tuple[History, Tensor]:
+    def step(self, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor | None) -> tuple[SolverHistory, Tensor]:
         """The next history, and x in the next row; columns that wait keep theirs."""
         kept, y = tuple(part.clone() for part in history), x.clone()
         for at, move in self.moves:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldgen.sampling.solvers.base import Coefficient, History, TableSolver
+from worldgen.sampling.solvers.base import Coefficient, SolverHistory, TableSolver
 from worldgen.sampling.solvers.matrix_moves import MatrixMoves
 
 
@@ -23,7 +23,7 @@ class TableRow(NamedTuple):
     c: Sequence[Coefficient]
     moving: Tensor | None
 
-    def step(self, history: History, x: Tensor, x0: Tensor, noise: Tensor | None) -> tuple[History, Tensor]:
+    def step(self, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor | None) -> tuple[SolverHistory, Tensor]:
         """The next history, and x in the next row; columns that wait keep theirs."""
         solver, c, moving = self
         new, y = solver.step(history, x, x0, noise, c)

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from geometry.errors import InputError
-from worldgen.sampling.solvers.base import Coefficient, History, TableSolver, blend
+from worldgen.sampling.solvers.base import Coefficient, SolverHistory, TableSolver, blend, mix
 from worldgen.sampling.solvers.column_levels import ColumnLevels, Move
 
 
@@ -36,8 +36,8 @@ class UniPC(TableSolver):
         return 1 + self.order
 
     def reference_step(
-        self, move: Move, history: History, x: Tensor, x0: Tensor, noise: Tensor
-    ) -> tuple[History, Tensor]:
+        self, move: Move, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor
+    ) -> tuple[SolverHistory, Tensor]:
         """Correct x by its own estimate (UniC, algorithm 7), then predict (UniP, algorithm 8)."""
         x_before, *estimates = history
         if move.index and math.isfinite(move.now.log_ratio) and math.isfinite(move.earlier(1).now.log_ratio):
@@ -159,11 +159,14 @@ class UniPC(TableSolver):
         return np.linalg.solve(rows, np.stack(right, 1)[..., None])[..., 0]
 
     def step(
-        self, history: History, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
-    ) -> tuple[History, Tensor]:
+        self, history: SolverHistory, x: Tensor, x0: Tensor, noise: Tensor | None, c: Sequence[Coefficient]
+    ) -> tuple[SolverHistory, Tensor]:
         """Correct x with the new estimate, then predict."""
         middle = 3 + self.order
         if not (isinstance(c[0], float) and c[0] == 1):
             x = blend(c[:middle], (x, *history, x0))
-        y = blend(c[middle:], (x, x0, *history[1 : self.order]))
+        if self.order == 1:
+            y = mix(c[middle], x, c[middle + 1], x0)
+        else:
+            y = blend(c[middle:], (x, x0, *history[1 : self.order]))
         return (x, x0, *history[1 : self.order]), y
