@@ -31,7 +31,8 @@ from worldgen.pipelines.novel_views import Sampling, generate_views
 from worldgen.runtime.config import load
 from worldgen.runtime.threads import System, choose
 from worldgen.training.batches.batch import Batches
-from worldgen.training.codec.trainer import CodecRun, CodecTrainer
+from worldgen.training.codec.config import CodecRun
+from worldgen.training.codec.trainer import CodecTrainer
 from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.resumable import Resumable
 from worldgen.training.engine.trainer import Trainer

@@ -14,7 +14,7 @@ from worldgen.runtime.precision import computes_half
 from worldgen.training.batches.scene_stream import SceneStream
 from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.optimizer import build_optimizers
-from worldgen.training.planning import matrix_speed, plan, shown
+from worldgen.training.planning import example_inputs, matrix_speed, plan
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _training(config: RunConfig, device: torch.device, half: bool, compiled: boo
     _compile(model, compiled)
     optimizers = build_optimizers(model.parameters(), config.train)
     stage = config.stages[-1]
-    x, level, conditioning = shown(config.model, stage.batch, max(stage.frames), stage.size_px, device)
+    x, level, conditioning = example_inputs(config.model, stage.batch, max(stage.frames), stage.size_px, device)
 
     def step() -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
@@ -85,7 +85,7 @@ def _sampling(config: RunConfig, device: torch.device, half: bool, compiled: boo
     """A call of the network for one clip."""
     model = WorldModel.create(config.model).training(False).to(device)
     _compile(model, compiled)
-    inputs = shown(config.model, 1, config.model.frames, config.model.size_px, device)
+    inputs = example_inputs(config.model, 1, config.model.frames, config.model.size_px, device)
 
     def call() -> Tensor:
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=half):

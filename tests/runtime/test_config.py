@@ -12,7 +12,7 @@ import yaml
 
 from geometry.errors import InputError
 from worldgen.runtime.config import RENAMED, as_first_stored, build, digest, load, newer, plain, to_yaml, upgraded
-from worldgen.training.codec.trainer import CodecRun
+from worldgen.training.codec.config import CodecRun
 from worldgen.training.config.run import RunConfig
 from worldgen.training.engine.resumable import fingerprint
 

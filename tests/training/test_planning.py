@@ -28,7 +28,7 @@ import yaml
 from worldgen.runtime.config import load
 from worldgen.models.world_model import WorldModel
 from worldgen.training.config.run import RunConfig
-from worldgen.training.planning import shown, plan
+from worldgen.training.planning import example_inputs, plan
 
 def status(key):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(key)) * 1024
@@ -38,8 +38,8 @@ config = load(RunConfig, Path(sys.argv[1]), tuple(sys.argv[2:]))
 planned = plan(config)
 model = WorldModel.create(config.model, checkpointing=config.train.checkpointing).training(True)
 stage = config.stages[-1]
-x, level, conditioning = shown(config.model, stage.batch, max(stage.frames), stage.size_px)
-small = shown(config.model, 1, 1, stage.size_px)
+x, level, conditioning = example_inputs(config.model, stage.batch, max(stage.frames), stage.size_px)
+small = example_inputs(config.model, 1, 1, stage.size_px)
 model.denoiser()(*small).square().mean().backward()  # libraries take their own memory at first use
 model.network.zero_grad()
 before = status("VmRSS")

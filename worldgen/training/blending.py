@@ -1,7 +1,7 @@
-"""A model between two: what a run learned, without all of what it forgot.
+"""A model between two: what fine-tuning improved, without all of what it lost.
 
-Wortsman et al. 2022, "Robust fine-tuning of zero-shot models": a model that was trained on from another is joined to it
-by a straight line of models that work, and those along it are often better than both ends.
+Wortsman et al. 2022, "Robust fine-tuning of zero-shot models": models on the straight line between a model and its
+fine-tuned version work, and are often better than both ends.
 """
 
 from pathlib import Path
@@ -14,13 +14,19 @@ from worldgen.runtime.atomic_dir import check_output, new_folder
 
 
 def blend(first: str | Path, second: str | Path, share: float, output: Path) -> str:
-    """Make the model with weights (1 - share) of the first and share of the second (`worldgen blend`); says what was
-    made.
+    """Make the model with weights (1 - share) of the first and share of the second (`worldgen blend`).
 
-    first, second  embedded names or folders of models of one network
-    output         new folder, which `WorldModel.load` reads; in int8, as what training leaves
+    Args:
+        first: Embedded name or folder of a model.
+        second: Another one of the same network.
+        share: 0 (the first) to 1 (the second).
+        output: New folder, which `WorldModel.load` reads; in int8, as training leaves it.
 
-    Raises InputError for a share outside 0..1, models of different networks, and a folder that exists.
+    Returns:
+        A sentence of what was made.
+
+    Raises:
+        InputError: A share outside 0..1, models of different networks, a folder that exists.
     """
     check_output(output, overwrite=False)
     if not 0 <= share <= 1:

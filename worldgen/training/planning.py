@@ -1,4 +1,4 @@
-"""`worldgen plan`: what a run costs, before anything of it is allocated."""
+"""`worldgen plan`: what a run costs, before any of it is allocated."""
 
 import time
 import weakref
@@ -27,15 +27,15 @@ from worldgen.training.engine.optimizer import build_optimizers
 
 @dataclass(frozen=True)
 class Plan:
-    """What one process of a run needs. A trained codec's own work is not counted, nor are losses beside the usual one.
+    """What one process of a run needs. Counted is denoising; the work of a trained codec and other loss terms are not.
 
     parameters     of the network and its word encoder
     state_bytes    weights, gradients, averages and the optimizers' moments
-    working_bytes  the most that a training step holds beside these: activations and passing tensors
-    footage_bytes  the rendered views a pool keeps
+    working_bytes  the most that a training step holds beside these: activations and temporary tensors
+    footage_bytes  the rendered views of a pool
     step_flops     multiplications and additions of a step's forward and backward pass
     sampling_bytes, sampling_flops  of one call of the network for one clip of the model's size, all its frames
-    steps, budget_s  the length of the run; with a budget the steps are the most
+    steps, budget_s  the length of the run; with a budget the steps are the most it can have
     """
 
     parameters: int
@@ -50,11 +50,11 @@ class Plan:
 
     @property
     def peak_bytes(self) -> int:
-        """All that training holds at once."""
+        """The most that training holds at once."""
         return self.state_bytes + self.working_bytes + self.footage_bytes
 
     def lines(self, flops_per_s: float | None) -> list[str]:
-        """For reading."""
+        """The plan in words; with a time for a device of so many FLOP/s."""
         share = {"weights and optimizer": self.state_bytes, "activations": self.working_bytes,
                  "rendered views": self.footage_bytes}  # fmt: skip
         text = [
@@ -80,9 +80,17 @@ class Plan:
 
 
 def plan(config: RunConfig, device: str = "cpu") -> Plan:
-    """Go through a training step of the largest stage with tensors that have shapes but no memory (on `device`).
+    """Take a training step of the largest stage with tensors that have shapes but no memory.
 
-    Raises InputError for a student's run.
+    Args:
+        config: The run.
+        device: The kind of device the run is planned for.
+
+    Returns:
+        What was counted.
+
+    Raises:
+        InputError: A student's run.
     """
     if config.distill is not None:
         raise InputError("the plan of a run with distill; expected a model's run, students are not planned yet")
@@ -101,7 +109,7 @@ def plan(config: RunConfig, device: str = "cpu") -> Plan:
             for p in group["params"]
         )
         half = computes_half(config.train.precision, torch.device(device))
-        x, level, conditioning = shown(config.model, stage.batch, max(stage.frames), stage.size_px)
+        x, level, conditioning = example_inputs(config.model, stage.batch, max(stage.frames), stage.size_px)
 
         def step() -> Tensor:
             for parameter in parameters:
@@ -114,7 +122,7 @@ def plan(config: RunConfig, device: str = "cpu") -> Plan:
 
         step_flops, working = _measured(step)
         gradients = sum(p.grad.numel() * p.grad.element_size() for p in parameters if p.grad is not None)
-        sampled = shown(config.model, 1, config.model.frames, config.model.size_px)
+        sampled = example_inputs(config.model, 1, config.model.frames, config.model.size_px)
         with torch.no_grad():
             sampling_flops, sampling = _measured(lambda: model.denoiser()(*sampled))
     maps = 3 + 1 + 3 * config.model.codec.layout
@@ -152,13 +160,13 @@ def describe(config: RunConfig, device: str) -> str:
     return "\n".join([f"{config.model.name} on {device}", *plan(config, kind).lines(speed), "", to_yaml(config)])
 
 
-def shown(
+def example_inputs(
     config: ModelConfig, batch: int, frames: int, size_px: int, device: torch.device | str | None = None
 ) -> tuple[Tensor, Tensor, Conditioning]:
-    """Something to show the network, with all it can be shown: x, levels, conditioning."""
+    """Inputs of a network, with all the conditioning it takes: x, levels, conditioning."""
     if device is not None:
         with torch.device(device):
-            return shown(config, batch, frames, size_px)
+            return example_inputs(config, batch, frames, size_px)
     side = size_px // config.codec.block
     channels = config.network.modalities
     pose, K = torch.eye(4).expand(batch, frames, 4, 4).clone(), torch.eye(3).expand(batch, frames, 3, 3).clone()
@@ -176,16 +184,16 @@ def shown(
 
 
 def _measured(run: Callable[[], Any]) -> tuple[int, int]:
-    """FLOPs of a run, and the most bytes that what it makes takes at once."""
+    """FLOPs of a function, and the most bytes that its tensors take at once."""
     with Allocations() as memory:
         run()
-    with FlopCounterMode(display=False) as flops:  # apart: it holds on to tensors that recomputing lets go
+    with FlopCounterMode(display=False) as flops:  # a second run: it keeps tensors alive that recomputing frees
         run()
     return flops.get_total_flops(), memory.peak
 
 
 class Allocations(TorchDispatchMode):
-    """The bytes of all storages that operations make, while they live."""
+    """Counts the bytes of all storages that operations make, as long as they live."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,7 +221,7 @@ class Allocations(TorchDispatchMode):
 
 
 def matrix_speed(width: int, half: bool, device: torch.device, seconds: float = 0.5) -> float:
-    """FLOP/s of matrix products of a width on this machine, now."""
+    """FLOP/s that matrix products of a width reach on this machine now, measured for half a second."""
     kind = torch.bfloat16 if half else torch.float32
     a, b = torch.randn(4096, width, device=device, dtype=kind), torch.randn(width, width, device=device, dtype=kind)
     best, end = 0.0, time.perf_counter() + seconds

@@ -17,7 +17,8 @@ from worldgen.core.clip import Clip
 from worldgen.models.codec.files import load_codec, save_codec
 from worldgen.models.codec.vae import BranchConfig, ConvVAE, ConvVAEConfig
 from worldgen.runtime.config import load, plain
-from worldgen.training.codec.trainer import CodecLoss, CodecRun, CodecTrainer, codec_loss, in_order
+from worldgen.training.codec.config import CodecLoss, CodecRun
+from worldgen.training.codec.trainer import CodecTrainer, codec_loss, in_order
 from worldgen.training.config.data import DataConfig
 from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine import checkpoint

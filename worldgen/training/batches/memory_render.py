@@ -1,4 +1,4 @@
-"""Memory renders for training: what a 3D memory, with the faults that memories have, shows from a clip's cameras."""
+"""Memory renders for training: what a 3D memory, with the errors of real ones, shows from a clip's cameras."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def render_memory(
     imagined parts   half the memories hold a rectangle of the image `other` in each of their views
     holes            a third of the views miss a rectangle; what no view saw is a hole anyway
 
-    What moves is where it was. frames [f] are numbers of the clip's views.
+    Moving things are where they were in those views. frames [f] are numbers of the clip's views.
     """
     views = len(footage)
     sources = draw.permutation(views)[: int(draw.integers(1, min(3, views) + 1))]
@@ -55,7 +55,7 @@ def _rectangle(hw: tuple[int, int], draw: np.random.Generator) -> tuple[slice, s
 
 
 def _shaken(cameras: Cameras, metres: float, draw: np.random.Generator) -> Cameras:
-    """Cameras [n] moved by about so far and turned by about half a degree, each in its own frame."""
+    """Cameras [n] moved by about `metres` and turned by about half a degree, each in its own frame."""
     pose, count = cameras.world_from_camera, len(cameras)
     numbers = draw.normal(size=(count, 3)), draw.normal(0, np.radians(0.5), count), draw.normal(0, metres, (count, 3))
     axis, angle, shift = (torch.from_numpy(x).to(pose) for x in numbers)

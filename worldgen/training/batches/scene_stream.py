@@ -1,4 +1,4 @@
-"""Training clips, drawn on the device: the batch is a function of (configuration, step), and ranks take slices of it.
+"""Training clips, rendered on the device: a batch is a function of (configuration, step), and ranks take slices of it.
 
 Place b of a batch has a series of scenes of its own, so that a rank renders nothing but its own places.
 """
@@ -27,14 +27,14 @@ from worldgen.training.config.train import TrainingStage
 
 @dataclass(frozen=True)
 class Footage:
-    """All views of a batch's scenes, in the order of time where there is one, and what is said of each scene."""
+    """All views of a batch's scenes, in the order of time where there is one, and each scene's caption."""
 
     clip: Clip
     captions: tuple[str, ...]
 
 
 class SceneStream:
-    """The views of a step's scenes. Each place draws scenes in pools that serve several steps, so that drawing stays
+    """The views of a step's scenes. Each place draws scenes in pools that serve several steps, so that rendering stays
     cheap. A share of the clips can come from shards of real captures (`worldgen curate`)."""
 
     def __init__(self, config: RunConfig, device: torch.device, rank: int = 0, world_size: int = 1):
@@ -44,14 +44,14 @@ class SceneStream:
         self.shards = None if path is None else Shards(path)
 
     def places(self, stage: TrainingStage) -> range:
-        """The places of a stage's batch that are this rank's. Raises InputError when ranks can't share it evenly."""
+        """This rank's places in a stage's batch. Raises InputError when ranks cannot share it evenly."""
         if stage.batch % self.world_size:
             raise InputError(f"a batch of {stage.batch} for {self.world_size} ranks; expected a multiple")
         share = stage.batch // self.world_size
         return range(self.rank * share, (self.rank + 1) * share)
 
     def footage(self, step: int) -> Footage:
-        """What this rank's clips of a step are cut from: [b, views]."""
+        """The views [b, views] from which this rank's clips of a step take their frames."""
         data = self.config.data
         number, first, stage = self.config.stage_at(step)
         block, within = divmod(step - first, data.pool * data.reuse)
@@ -69,7 +69,7 @@ class SceneStream:
         return Footage(clips, tuple(captions))
 
     def _real(self, step: int, place: int, stage: TrainingStage) -> tuple[Clip, str] | None:
-        """The clip of a capture that takes a place instead of a scene, if one does."""
+        """The clip of a real capture that replaces a scene at a place, if one does."""
         data = self.config.data
         draw = stream(Stream.TRAINING, data.seed, step, place, 7)
         if self.shards is None or draw.random() >= data.shards_share:
@@ -135,7 +135,7 @@ class SceneStream:
 
 
 def _address(stage: int, block: int, turn: int = 0) -> int:
-    """One number for a pool's turn, different for all of them."""
+    """One number for a pool's turn, different for each."""
     return (stage << 44) + (turn << 36) + block
 
 
@@ -148,7 +148,7 @@ def _joined(clips: list[Clip]) -> Clip:
 
 
 def _replaced(clips: Clip, row: int, clip: Clip) -> Clip:
-    """A batch with one clip exchanged; a layout that the new one lacks is unknown (NaN)."""
+    """A batch with one clip replaced; a layout that the new one lacks is unknown (NaN)."""
     missing = {n: torch.full_like(v[row], torch.nan) for n, v in clips.maps().items() if n not in clip.maps()}
     whole = Clip.of_maps(clip.maps() | missing, clip.cameras)
     return _joined([clips[:row], whole[None], clips[row + 1 :]])

@@ -1,4 +1,4 @@
-"""What a training clip is asked: which levels it is seen at, in which order its frames come, and what is dropped.
+"""Task sampling: at which levels a training clip is noised, in which order its frames come, and what is dropped.
 
 The mixture decides which modes the model is good at.
 """
@@ -15,12 +15,12 @@ from worldgen.training.config.tasks import PATTERNS, TaskConfig
 
 @dataclass(frozen=True)
 class Tasks:
-    """What the clips of a batch are asked.
+    """The tasks that the clips of a batch are trained for.
 
     frames         [b, f] which of the rendered views they are made of
     level          [b, f, m]
-    order          [b, f] as in `Conditioning.order`; all 0 where every frame sees every other
-    cameras_known, text_known, memory  [b] whether cameras, text and a memory render are shown
+    order          [b, f] as in `Conditioning.order`; all 0 where every frame attends to every other
+    cameras_known, text_known, memory  [b] whether cameras, text and a memory render are given
     """
 
     frames: Int[Tensor, "b f"]
@@ -31,11 +31,11 @@ class Tasks:
     memory: Bool[Tensor, "b"]
 
     def __getitem__(self, clips: slice) -> "Tasks":
-        """Those of some of the clips."""
+        """The tasks of some of the clips."""
         return Tasks(*(value[clips] for value in vars(self).values()))
 
     def to(self, device: torch.device) -> "Tasks":
-        """On another device."""
+        """The same on another device."""
         return Tasks(*(value.to(device) for value in vars(self).values()))
 
 
@@ -44,9 +44,10 @@ def draw_tasks(
 ) -> Tasks:
     """Tasks of a whole batch of clips of `frames` frames, out of `views` rendered ones in the order of time.
 
-    Patterns that know no order have their frames shuffled, so that the first k are any k; the others ("prediction",
+    Patterns without an order have their frames shuffled, so that the first k are any k; the others ("prediction",
     "interpolation", and causal clips) take them in order, evenly spaced.
     """
+    rgb, depth = modalities.index("rgb"), modalities.index("depth")
     layout = modalities.index("layout") if "layout" in modalities else None
     weights = np.array([getattr(config, name) for name in PATTERNS])
     if layout is None:
@@ -67,11 +68,11 @@ def draw_tasks(
         ends & (pattern == "interpolation")[:, None] & (frames > 2)
     )
     with_depth = (pattern == "given_depth") | (np.isin(pattern, ("prediction", "interpolation")) & (some[:, 0] < 0.5))
-    level[..., 0] = np.where(given | (pattern == "depth")[:, None], 0, level[..., 0])
-    level[..., 1] = np.where(given & with_depth[:, None], 0, level[..., 1])
+    level[..., rgb] = np.where(given | (pattern == "depth")[:, None], 0, level[..., rgb])
+    level[..., depth] = np.where(given & with_depth[:, None], 0, level[..., depth])
     if layout is not None:
         drawn = (pattern == "layout") | (some[:, 1] < config.layout_given)
-        # A layout that is not given is unknown throughout, or comes into being with the rest.
+        # A layout that is not given is unknown throughout, or denoised with the rest.
         unknown = ~drawn & (some[:, 2] < 0.5)
         kept = np.where(drawn[:, None], 0.0, np.where(unknown[:, None], 1.0, level[..., layout]))
         level[..., layout] = np.where((pattern == "independent")[:, None], own[..., layout], kept)
@@ -87,7 +88,7 @@ def _shuffled(batch: int, frames: int, views: int, draw: np.random.Generator) ->
 
 
 def _evenly(batch: int, frames: int, views: int, draw: np.random.Generator) -> np.ndarray:
-    """As many of the views, from a random first one with a random stride."""
+    """Evenly spaced views, from a random first one with a random stride."""
     longest = (views - 1) // max(frames - 1, 1)
     stride = 1 + draw.integers(0, max(longest, 1), batch)
     first = np.floor(draw.random(batch) * (views - stride * (frames - 1))).astype(int)

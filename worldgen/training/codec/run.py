@@ -11,7 +11,8 @@ from worldgen.models.codec.files import save_codec
 from worldgen.models.codec.vae import ConvVAE
 from worldgen.runtime.config import load
 from worldgen.scenes.families.family import FAMILIES
-from worldgen.training.codec.trainer import CodecRun, CodecTrainer
+from worldgen.training.codec.config import CodecRun
+from worldgen.training.codec.trainer import CodecTrainer
 from worldgen.training.engine.run import Interrupts, make_output, place, run_to_end, write_config
 
 

@@ -3,8 +3,8 @@ Improving the Training Dynamics of Diffusion Models", section 3.1 and appendix C
 
 A power-function average of exponent g at step t weighs the weights of step s by their share of p(s) = (g + 1) s^g /
 t^(g + 1) on 0..t: it looks back over the same share of the run however long that is, and forgets where it began. Its
-length is the standard deviation of p as a share of t (sigma_rel there). A run keeps a few lengths and stores them every
-so often; the profile p of any other length is then nearly a weighted sum of those of what was stored.
+length is the standard deviation of p as a share of t (sigma_rel there). A run keeps a few lengths and stores them at
+intervals; the profile p of any other length is then nearly a weighted sum of the stored ones.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ from worldgen.runtime.config import build, upgraded
 from worldgen.training.engine.checkpoint import Checkpoint
 
 _FOLDER = "averages"
-LONGEST = 12**-0.5  # of the plain mean of all steps, exponent 0
-_LARGEST_ERROR = 0.05  # of a profile that still counts as the one asked for
+LONGEST = 12**-0.5  # the length of the plain mean of all steps, exponent 0
+_LARGEST_ERROR = 0.05  # of a profile that still counts as the wanted one
 
 
 def exponent(length: float) -> float:
@@ -42,7 +42,7 @@ def snapshot_path(run: Path, step: int) -> Path:
 
 
 def forget_later(run: Path, step: int) -> None:
-    """Remove the averages of later steps: a run that goes on from an earlier checkpoint may go on otherwise."""
+    """Remove the averages of later steps: a run that resumes from an earlier checkpoint may continue differently."""
     for path in (run / _FOLDER).glob("[0-9]*.safetensors*"):
         if int(path.name.partition(".")[0]) > step:
             path.unlink()
@@ -72,10 +72,10 @@ class Profiles:
         return (g + 1) * (other.exponents + 1) * (early / late) ** of_late / ((g + other.exponents + 1) * late)
 
     def combined(self, wanted: "Profiles") -> tuple[np.ndarray, float]:
-        """Factors [n] of the sum nearest to the one wanted profile, and how far it is off, as a share of that.
+        """Factors [n] of the sum nearest to the wanted profile, and its error relative to that profile.
 
         Least squares (algorithm 3) among factors that sum to 1, so that weights which never moved come back as they
-        are. Were each step's weights independent noise about a mean, that share of the average's noise would differ.
+        are. Were each step's weights independent noise about a mean, the average's noise would differ by that share.
         """
         gram, right = self.products(self), self.products(wanted)[:, 0]
         size = np.sqrt(np.diag(gram))  # profiles of norm 1 are better conditioned
@@ -93,8 +93,8 @@ class Snapshots:
         paths = sorted(path for path in (run / _FOLDER).glob("*.safetensors") if path.stem.isdigit())
         if not paths:
             raise InputError(
-                f"{run / _FOLDER}: no averages; expected the output folder of a run with train.averages that has come "
-                "to its first train.average_every steps"
+                f"{run / _FOLDER}: no averages; expected the output folder of a run with train.averages that has "
+                "reached its first train.average_every steps"
             )
         files = [Checkpoint(path) for path in paths]
         self.count, self.step, self.run = len(files), files[-1].header["step"], files[-1].header["run"]
@@ -103,8 +103,8 @@ class Snapshots:
         self._profiles = Profiles.of([file.header["step"] for file, _ in self._kept], [kept for _, kept in self._kept])
 
     def combined(self, length: float) -> tuple[np.ndarray, float]:
-        """The factors of all that is stored for an average of a length at the last snapshot's step, and the error of
-        its profile. Raises InputError for a length whose profile they don't come near to."""
+        """The factors of all stored averages for one of a length at the last snapshot's step, and the error of its
+        profile. Raises InputError for a length whose profile they cannot approximate."""
         if 0 < length < LONGEST:
             factors, error = self._nearest(length)
             if error <= _LARGEST_ERROR:
@@ -132,11 +132,18 @@ class Snapshots:
 
 
 def average(run: Path, length: float, output: Path) -> str:
-    """Make the model of a run with weights averaged over a length (`worldgen average`); says what was made.
+    """Make the model of a run with weights averaged over a length (`worldgen average`).
 
-    output  new folder, which `WorldModel.load` reads; in int8, as what training leaves
+    Args:
+        run: Output folder of a run with `train.averages`.
+        length: Standard deviation of the time the average looks back to, as a share of the run.
+        output: New folder, which `WorldModel.load` reads; in int8, as training leaves it.
 
-    Raises InputError for a run without averages, a length they can't make, and a folder that exists.
+    Returns:
+        A sentence of what was made.
+
+    Raises:
+        InputError: A run without averages, a length they cannot make, a folder that exists.
     """
     check_output(output, overwrite=False)
     snapshots = Snapshots(run)

@@ -1,4 +1,4 @@
-"""The length of a run that has so many seconds: its rate is measured once, and from then on steps alone count."""
+"""The length of a run with a budget of seconds: its rate is measured once, and from then on steps alone count."""
 
 import math
 import time
@@ -16,9 +16,9 @@ _LEAST_MEASURED = 20  # steps
 class Budget:
     """How many steps a run has: those configured or, with `train.budget_s`, as many as that time allows, if fewer.
 
-    After the warm-up and all stages but the last, as many steps as the warm-up has, at least 20, are timed; what is
-    left of the budget divided by theirs fixes the length. Length and time spent stand in the checkpoint, so a run that
-    goes on with the same budget ends at the same step.
+    After the warm-up and all stages but the last, as many steps as the warm-up has, at least 20, are timed; the rest of
+    the budget divided by the time of one fixes the length. Length and time spent are in the checkpoint, so a run that
+    resumes with the same budget ends at the same step.
 
     steps  the length known so far
     fixed  whether it is final
@@ -30,7 +30,7 @@ class Budget:
         self._now = time.perf_counter()
 
     def after(self, step: int) -> bool:
-        """Count the time up to a finished step; whether that fixed the length.
+        """Count the time up to a finished step. Returns whether the length is fixed now.
 
         Raises InputError when the budget is spent before.
         """
@@ -46,7 +46,7 @@ class Budget:
         allowed = math.inf
         if first >= 0 and step >= last:
             seconds = (self._spent - spent) / (step - first)
-            # All processes have the length that the slowest would have.
+            # All processes take the length of the slowest.
             allowed = step + (config.budget_s - self._spent) / seconds
             allowed = float(self._ranks.gathered(torch.tensor([allowed], device=self._ranks.device)).min())
             self.steps, self.fixed = int(min(self.steps, max(allowed, step))), True
@@ -64,7 +64,7 @@ class Budget:
         return {"budget_s": self._config.budget_s, "spent_s": self._spent, "steps": self.steps if self.fixed else None}
 
     def restore(self, header: dict[str, Any]) -> None:
-        """Go on as a checkpoint's header says; with another budget the length is measured anew."""
+        """Continue from a checkpoint's header; with another budget the length is measured anew."""
         self._spent = float(header.get("spent_s", 0.0))
         known = header.get("steps")
         if self._config.budget_s is not None and header.get("budget_s") == self._config.budget_s and known is not None:

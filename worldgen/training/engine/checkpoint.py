@@ -1,8 +1,8 @@
-"""Checkpoints: safetensors that are either the old ones or the new ones, never half.
+"""Checkpoints: safetensors files that are either the old one or the new one, never half.
 
 A checkpoint is one file. Where processes have shards of the tensors, it holds the first one's and names the other
-files, which lie beside it, one a process, and say which rows theirs are: any number of processes can read it. The move
-of the one file into place is what makes the whole a checkpoint.
+files, which lie beside it, one a process, and say which rows they hold: any number of processes can read it. Moving the
+one file into place is what completes the checkpoint.
 """
 
 import json
@@ -24,8 +24,8 @@ from worldgen.training.engine.distributed import Ranks, local, own_rows, sharded
 def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any], ranks: Ranks | None = None) -> None:
     """Write beside, flush to disk, move into place; with several processes, all of them together.
 
-    Tensors that are not sharded are written by the main process. Raises InputError, in all processes, when one can't
-    write; the checkpoint that was there is kept then.
+    Tensors that are not sharded are written by the main process. Raises InputError, in all processes, when one cannot
+    write; the previous checkpoint is kept then.
     """
     ranks = Ranks(torch.device("cpu")) if ranks is None else ranks
     shards = {name: value for name, value in tensors.items() if isinstance(value, DTensor)}
@@ -53,11 +53,12 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any], rank
         for old in path.parent.glob(f"{path.stem}.[0-9]*-of-[0-9]*{path.suffix}*"):
             if old.name not in others:
                 old.unlink(missing_ok=True)
-    ranks.any(False)  # nobody begins another checkpoint, or ends, before this one is in place
+    ranks.any(False)  # no process begins another checkpoint, or ends, before this one is in place
 
 
 def _shard_name(path: Path, step: int, rank: int, world_size: int) -> str:
-    """Of another step another name: the old shards stay until the new checkpoint is in place."""
+    """The file of a rank's shards; each step has names of its own, so that the old shards stay until the new checkpoint
+    is in place."""
     return f"{path.stem}.{step:07d}.{rank}-of-{world_size}{path.suffix}"
 
 
@@ -66,7 +67,7 @@ def _beside(path: Path) -> Path:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
-    """A file, flushed to disk; returns what went wrong, when nothing is left of it."""
+    """Write a file and flush it to disk. Returns what went wrong, or ""; a file that went wrong is removed."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata=metadata)
@@ -79,7 +80,7 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
 
 
 def _flush_folder(folder: Path) -> None:
-    """Have the disk know the new name before the old shards are gone."""
+    """Make sure that the new name is on the disk before the old shards are removed."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -88,9 +89,9 @@ def _flush_folder(folder: Path) -> None:
 
 
 class Checkpoint(Mapping[str, Tensor]):
-    """An open checkpoint: its header, and its tensors, each read when asked for and put together of its shards.
+    """An open checkpoint: its header, and its tensors, each read when it is accessed and put together from its shards.
 
-    Raises InputError for a file that is no checkpoint, and for one whose shards are not all there.
+    Raises InputError for a file that is not a checkpoint, and for one with missing shards.
     """
 
     def __init__(self, path: Path):
@@ -110,7 +111,7 @@ class Checkpoint(Mapping[str, Tensor]):
             raise InputError(f"{path}: {type(error).__name__}; expected a checkpoint of worldgen train") from error
 
     def _add(self, file: Any) -> None:
-        """Take in what a file has."""
+        """Note what a file holds."""
         rows = json.loads((file.metadata() or {}).get("rows", "{}"))
         for name in file.keys():  # noqa: SIM118
             first, count = rows.get(name, (0, -1))

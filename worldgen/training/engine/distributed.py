@@ -1,4 +1,4 @@
-"""Several processes that train together, started by `torchrun`: who they are, what they share, what each keeps."""
+"""Several processes that train together, started by `torchrun`: their ranks, what they share, what each keeps."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class Ranks:
     """This process among those that train together.
 
     parallel  how they share the model (`TrainConfig.parallel`)
-    context   the group of this process when clips are shared frame by frame; None = each has whole clips
+    context   the group of this process where clips are shared frame by frame; None = each has whole clips
     """
 
     device: torch.device
@@ -37,17 +37,17 @@ class Ranks:
 
     @property
     def main(self) -> bool:
-        """Whether this process writes what is written once."""
+        """Whether this process writes the files that are written once."""
         return self.rank == 0
 
     @property
     def share(self) -> tuple[int, int]:
-        """Which share of a batch is this process's, and how many there are; a context group has one together."""
+        """The number of this process's share of a batch, and how many there are; a context group has one together."""
         size = 1 if self.context is None else self.context.size
         return self.rank // size, self.world_size // size
 
     def gathered(self, numbers: Tensor) -> Tensor:
-        """Everyone's numbers [k] as [world_size, k]."""
+        """All processes' numbers [k] as [world_size, k]."""
         if self.world_size == 1:
             return numbers[None]
         everyone = numbers.new_empty(self.world_size, *numbers.shape)
@@ -55,13 +55,13 @@ class Ranks:
         return everyone
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is true for anyone. All wait here for all."""
+        """Whether the flag is true in any process. All wait here for all."""
         return bool(self.gathered(torch.tensor([float(flag)], device=self.device)).any())
 
     def wrap(self, objective: nn.Module, blocks: Sequence[nn.Module]) -> nn.Module:
         """The objective on the device, in the form that averages gradients over all processes.
 
-        blocks  parts of it that are gathered one after the other, with "fsdp"
+        blocks  its parts that are gathered one at a time, with "fsdp"
 
         With "fsdp" its parameters become shards in place, so averages and optimizers are made after this.
         """
@@ -77,9 +77,9 @@ class Ranks:
 
 @contextmanager
 def joined(config: TrainConfig) -> Iterator[Ranks]:
-    """The processes of this run, as torchrun started them: NCCL on GPUs, gloo elsewhere. Nothing without torchrun.
+    """The processes of this run, as torchrun started them: NCCL on GPUs, gloo elsewhere. Without torchrun one process.
 
-    Raises InputError for an environment that is not torchrun's, and for a configuration it does not fit.
+    Raises InputError for an environment that is not torchrun's, or does not fit the configuration.
     """
     given = [name for name in _ENVIRONMENT if name in os.environ]
     if not {"RANK", "WORLD_SIZE", "LOCAL_RANK"} & set(given):
@@ -131,17 +131,17 @@ def _local_device(name: str, local_rank: int) -> torch.device:
 
 
 def local(value: Tensor) -> Tensor:
-    """The numbers of a tensor that this process has, in place."""
+    """The part of a tensor that this process holds, not copied."""
     return value.to_local() if isinstance(value, DTensor) else value
 
 
 def whole(value: Tensor) -> Tensor:
-    """All numbers of a tensor; everyone must ask."""
+    """The whole tensor; all processes must call this."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def own_rows(value: DTensor) -> slice:
-    """Which rows of a sharded tensor this process has (as `torch.chunk` splits them)."""
+    """The rows of a sharded tensor that this process holds (as `torch.chunk` splits them)."""
     mesh, count = value.device_mesh, value.shape[0]
     share = -(-count // mesh.size())
     first = min(mesh.get_local_rank() * share, count)
@@ -152,7 +152,7 @@ def own_rows(value: DTensor) -> slice:
 
 
 def sharded_like(rows: Tensor, like: DTensor) -> DTensor:
-    """A sharded tensor of everyone's own rows."""
+    """A sharded tensor of all processes' own rows."""
     return DTensor.from_local(
         rows.to(like.device), like.device_mesh, like.placements, shape=like.shape, stride=like.stride()
     )

@@ -15,7 +15,7 @@ from worldgen.training.engine.distributed import local, own_rows
 def build_optimizers(
     parameters: Sequence[tuple[str, nn.Parameter]], config: TrainConfig
 ) -> dict[str, torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the blocks' matrices with AdamW for the rest, or AdamW for all.
+    """Muon (Jordan et al. 2024) for the blocks' matrices and AdamW for the rest, or AdamW for all.
 
     Muon's steps are scaled to AdamW's size (Liu et al. 2025, "Muon is scalable", eq. 4), so one rate serves both.
     """
@@ -36,7 +36,7 @@ def build_optimizers(
 class Muon(torch.optim.Optimizer):
     """Momentum orthogonalized by Newton-Schulz (Jordan et al. 2024), with Nesterov's step and decoupled decay.
 
-    As `torch.optim.Muon`, but matrices of one shape go together, in float32 where the device has no bfloat16 arithmetic
+    As `torch.optim.Muon`, but matrices of one shape are batched, in float32 where the device has no bfloat16 arithmetic
     (there torch's takes four times as long as all the rest of a step), and rows may be shards of several processes:
     what is orthogonalized is gathered whole in each of them, momentum and weights stay sharded.
     """
@@ -61,7 +61,7 @@ class Muon(torch.optim.Optimizer):
                     local(parameter).mul_(1 - group["lr"] * group["weight_decay"]).add_(own, alpha=-group["lr"] * size)
 
     def _update(self, parameter: Tensor, momentum: float) -> Tensor:
-        """The whole matrix of what is to be orthogonalized."""
+        """The whole matrix that is to be orthogonalized."""
         gradient = parameter.grad
         assert gradient is not None
         state = self.state[parameter]
@@ -86,6 +86,6 @@ def orthogonalized(matrices: Float[Tensor, "n r c"]) -> Float[Tensor, "n r c"]:
 
 
 def rate(config: TrainConfig, step: int, steps: int) -> float:
-    """The share of the learning rate at a step of so many: warm up, hold, cool down to 0 (a trapezoid)."""
+    """The share of the learning rate at a step of `steps`: warm up, hold, cool down to 0 (a trapezoid)."""
     left = (steps - step) / max(config.cooldown * steps, 1)
     return min(1.0, (step + 1) / max(config.warmup, 1), left)

@@ -1,4 +1,4 @@
-"""What every training loop does: steps that can be stopped and gone on with, exactly."""
+"""What every training loop does: steps that can be stopped and resumed, exactly."""
 
 import hashlib
 import json
@@ -34,12 +34,12 @@ class Run(Protocol):
 
 
 class Resumable(ABC):
-    """A run: `for record in trainer.steps(): ...` trains to the end, continuing from the run's own checkpoint.
+    """A run: `for record in trainer.steps(): ...` trains to the end, resuming from the run's own checkpoint.
 
-    A subclass calls `_start` when what it trains is there. Its loss is a function of its weights and the step alone, so
-    that going on is training without a stop, bit for bit.
+    A subclass calls `_start` when what it trains exists. Its loss is a function of its weights and the step alone, so
+    that a resumed run is one without a stop, bit for bit (at the same number of threads).
 
-    ranks  this process among those that train together; all of them call the same methods in the same order
+    ranks  this process among those that train together; all call the same methods in the same order
     """
 
     def __init__(self, config: Run, ranks: Ranks):
@@ -48,11 +48,11 @@ class Resumable(ABC):
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """All tensors that are trained, averaged and kept in what the run leaves, by name, not copied."""
+        """All tensors that are trained, averaged and part of the result, by name, not copied."""
 
     @abstractmethod
     def parameters(self) -> Sequence[tuple[str, nn.Parameter]]:
-        """All trained parameters by name, also those that are not kept."""
+        """All trained parameters by name, also those that are no part of the result."""
 
     @abstractmethod
     def loss(self) -> tuple[Tensor, dict[str, Tensor]]:
@@ -60,21 +60,21 @@ class Resumable(ABC):
 
     @property
     def identity(self) -> str:
-        """A digest of what decides the weights, but for the run's length: other checkpoints are not gone on with."""
+        """A digest of what decides the weights, but for the run's length: a run resumes only from its own."""
         return fingerprint(self._run)
 
     @property
     def total(self) -> int:
-        """The run's steps, as far as known (`worldgen.training.engine.budget`)."""
+        """The run's steps, as far as their number is known (`worldgen.training.engine.budget`)."""
         return self.budget.steps
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where this run's state is kept."""
+        """The file of this run's state."""
         return self._run.output / CHECKPOINT
 
     def _start(self) -> None:
-        """Averages and optimizers, and all state from the run's checkpoint if it has one."""
+        """Make averages and optimizers, and read all state from the run's checkpoint if it has one."""
         self.ema = self._copied_state()
         self.averages = {length: self._copied_state() for length in self._run.train.averages}
         self.optimizers = build_optimizers(self.parameters(), self._run.train)
@@ -94,7 +94,7 @@ class Resumable(ABC):
             self.step += 1
             seconds = time.perf_counter() - began
             if self.budget.after(self.step):
-                self.save()  # or a crash before the next checkpoint would leave another length
+                self.save()  # or a crash before the next checkpoint would lead to another length
             yield {"step": self.step, **record, "seconds": round(seconds, 4)}
 
     def _train_step(self) -> dict[str, Any]:
@@ -115,13 +115,13 @@ class Resumable(ABC):
         return {**{name: round(value, 6) for name, value in scalars.items()}, "rate": share}
 
     def _over_ranks(self, scalars: dict[str, Tensor]) -> dict[str, float]:
-        """Means over the processes; all stop when one's loss is no number."""
+        """Means over the processes; all stop when one's loss is NaN or Inf."""
         everyone = self.ranks.gathered(torch.stack([value.detach().float() for value in scalars.values()]))
         self._check_finite("loss", everyone[:, 0])
         return dict(zip(scalars, everyone.mean(0).tolist()))
 
     def _check_finite(self, what: str, values: Tensor) -> None:
-        """Stop before a number that is none reaches the weights; values [ranks], or [1] of all."""
+        """Stop before NaN or Inf reaches the weights; values [ranks], or [1] of all."""
         wrong = (~values.isfinite()).nonzero().flatten().tolist()
         if wrong:
             where = f" on rank {wrong[0]}" if len(values) > 1 else ""
@@ -155,7 +155,7 @@ class Resumable(ABC):
             checkpoint.save(averages.snapshot_path(self._run.output, self.step), tensors, header, self.ranks)
 
     def save(self) -> None:
-        """Write the checkpoint, everything the next step depends on, if that of this step is not there yet."""
+        """Write the checkpoint, everything the next step depends on, unless this step's is there already."""
         if self._saved == self.step:
             return
         tensors: dict[str, Tensor] = {}
@@ -167,7 +167,7 @@ class Resumable(ABC):
         self._saved = self.step
 
     def _resume(self) -> None:
-        """Whatever number of processes wrote it: each reads what it has."""
+        """Read the checkpoint, whatever number of processes wrote it: each takes its own part."""
         saved = checkpoint.Checkpoint(self.checkpoint_path)
         if saved.header.get("config") != self.identity:
             raise InputError(
@@ -193,7 +193,7 @@ def fingerprint(config: Run) -> str:
     data.get("model", {}).pop("sampling", None)
     for key in (*run, "device", "checkpointing", "compile", "parallel", "context_parallel"):
         del data["train"][key]
-    # Checkpoints from before there was such a thing go on.
+    # Checkpoints from before these options existed still resume.
     if not data["train"].get("alignment_weight"):
         data["train"].pop("alignment_until", None)
     for section, newer in ((data["train"], ("averages", "alignment_weight")), (data, ("reward", "distill"))):

@@ -65,7 +65,7 @@ def place(device: torch.device) -> str:
 
 
 def make_output(folder: Path) -> None:
-    """The folder of a run. Raises InputError where it can't be."""
+    """Make the folder of a run. Raises InputError where that is impossible."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -85,7 +85,7 @@ def write_config(config: Any, folder: Path) -> None:
 
 @contextmanager
 def written(output: Path) -> Iterator[None]:
-    """What is written beside a run's checkpoint. Raises InputError, in a line, where it can't be."""
+    """Around writing beside a run's checkpoint: raises InputError, in a line, where that is impossible."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -98,7 +98,7 @@ def written(output: Path) -> Iterator[None]:
 
 @runtime_checkable
 class _Trainer(Protocol):
-    """What `run_to_end` needs: a `Resumable` that gives what is kept of it."""
+    """What `run_to_end` needs: a `Resumable` with a result."""
 
     step: int
     ranks: Ranks
@@ -118,7 +118,7 @@ def run_to_end(
     write_sheet: Callable[[Any, Path], None],
     interrupts: "Interrupts",
 ) -> None:
-    """All steps with what is written on the way; ends with a checkpoint, also when interrupted."""
+    """Train all steps and write log, sheets and checkpoints; ends with a checkpoint, also when interrupted."""
     from tqdm import tqdm
 
     ranks = trainer.ranks
@@ -154,7 +154,7 @@ def run_to_end(
 
 
 class Interrupts:
-    """SIGINT and SIGTERM as a wish that is granted after the step, so that all processes stop at the same one."""
+    """Turns SIGINT and SIGTERM into a flag that is read after each step, so that all processes stop at the same one."""
 
     asked = False
 
@@ -188,7 +188,7 @@ class Log:
 
     def __init__(self, folder: Path, step: int):
         self.path, self.board = folder / "log.jsonl", _board(folder / "tensorboard", step)
-        # A run that continues from an earlier checkpoint overwrites what came after it.
+        # A run that resumes from an earlier checkpoint overwrites what came after it.
         kept = [line for line in _lines(self.path) if json.loads(line)["step"] <= step]
         self.path.write_text("".join(kept), encoding="utf-8")
 

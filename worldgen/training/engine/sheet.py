@@ -1,10 +1,11 @@
-"""A look at a model in training: held-out scenes it has never seen."""
+"""A contact sheet of a model in training, on held-out scenes."""
 
 from pathlib import Path
 
 import torch
 
 from geometry.io.images import write_png
+from worldgen.core.clip import Clip
 from worldgen.core.normalization import scene_scale_from_cameras
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import ONE_CALL, Sampling, generate_views
@@ -18,7 +19,8 @@ _SCENES, _SPREAD_DEG = 6, 46.0
 
 
 def write_sheet(model: WorldModel, path: Path) -> None:
-    """A row a scene: up to two given views; as many true, in one call, and sampled; their true and one-call depth."""
+    """One row a scene: up to two given views; the new views, true, from one call, and sampled; their depth, true and
+    from one call."""
     size, frames = model.config.size_px, min(4, model.config.frames)
     count = frames // 2
     per_scene = uniform(Stream.HELD_OUT_SCENES, 0, (0, 0, 1), (_SCENES, NUMBERS))
@@ -26,7 +28,7 @@ def write_sheet(model: WorldModel, path: Path) -> None:
     cameras = ring(per_scene, per_frame, torch.full((_SCENES,), _SPREAD_DEG), (size, size))
     truth = render(tabletop(0, list(range(_SCENES)), held_out=True), cameras)
     given, scale = truth.frames(slice(0, count)), scene_scale_from_cameras(cameras)
-    given = type(given)(given.rgb, torch.zeros_like(given.depth), given.cameras)
+    given = Clip(given.rgb, torch.zeros_like(given.depth), given.cameras)
     one, full = (
         generate_views(model, given, cameras[:, count:], scale, sampling).to("cpu")
         for sampling in (ONE_CALL, Sampling.of(model))

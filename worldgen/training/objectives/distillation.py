@@ -55,8 +55,7 @@ class Distillation(Term):
         def network(*arguments: object) -> Tensor:
             return functional_call(model.network, changed, arguments)
 
-        denoiser = model.config.process.precondition(network, model.config.network.modalities)
-        return denoiser(inputs.x, inputs.level, inputs.conditioning)
+        return model.denoiser(network)(inputs.x, inputs.level, inputs.conditioning)
 
     @torch.no_grad()
     def target(self, inputs: NetworkInputs, noise: Tensor) -> Float[Tensor, "b f c h w"]:
