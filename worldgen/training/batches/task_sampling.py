@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from geometry.shapes import Bool, Float, Int
+from worldgen.core.modalities import column
 from worldgen.training.config.tasks import PATTERNS, TaskConfig
 
 
@@ -47,8 +48,8 @@ def draw_tasks(
     Patterns without an order have their frames shuffled, so that the first k are any k; the others ("prediction",
     "interpolation", and causal clips) take them in order, evenly spaced.
     """
-    rgb, depth = modalities.index("rgb"), modalities.index("depth")
-    layout = modalities.index("layout") if "layout" in modalities else None
+    rgb, depth = column(modalities, "rgb"), column(modalities, "depth")
+    layout = column(modalities, "layout") if "layout" in modalities else None
     weights = np.array([getattr(config, name) for name in PATTERNS])
     if layout is None:
         weights[PATTERNS.index("layout")] = 0

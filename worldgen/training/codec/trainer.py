@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from geometry.shapes import Bool, Float
 from worldgen.core.clip import Clip
+from worldgen.core.modalities import signals_of
 from worldgen.core.normalization import Normalization, scene_scale
 from worldgen.models.codec.principal_components import start_from_components
 from worldgen.models.codec.vae import ConvVAE
@@ -82,7 +83,7 @@ class CodecTrainer(Resumable):
             order, video = torch.from_numpy(drawn).to(self.device), torch.zeros_like(rows[:, 0], dtype=torch.bool)
         clip = clip[rows, order]
         normalization = Normalization.of(clip.cameras, scene_scale(clip) * jitter.to(self.device))
-        signals = {"rgb": clip.rgb, "depth": normalization.signal_from_depth(clip.depth)}
+        signals, _ = signals_of(clip, normalization, ("rgb", "depth"))
         if bool(video.any()):
             yield {name: x[video] for name, x in signals.items()}
         if not bool(video.all()):

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from geometry.camera.projection import project, unproject
 from geometry.shapes import Float
 from worldgen.core.clip import Clip
+from worldgen.core.modalities import column
 from worldgen.training.config.train import TrainConfig
 from worldgen.training.objectives.term import Term, TrainingStep
 from worldgen.training.weighting import weight
@@ -25,7 +26,7 @@ class Consistency(Term):
         """Part "consistency"."""
         config, model = self.config, step.model
         rgb = model.codec.decode(step.prediction.x0.float())["rgb"]
-        level = step.inputs.level[..., list(model.config.network.modalities).index("rgb")]
+        level = step.inputs.level[..., column(model.modalities, "rgb")]
         part = disagreement(rgb, step.batch.clip, weight(config.weighting, level, config.least_level))
         return config.consistency_weight * part, {"consistency": part}
 

@@ -33,7 +33,7 @@ class Distillation(Term):
         super().__init__()
         self.model, self.distill = model, distill
         self.change = LowRank(model.network.state_dict(), distill.rank).to(model.device)
-        self.squared_error = SquaredError(model.config.network.modalities, config)
+        self.squared_error = SquaredError(model.modalities, config)
 
     def forward(self, step: TrainingStep) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighed sum of the modalities' errors, and these by name."""

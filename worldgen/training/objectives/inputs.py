@@ -17,8 +17,8 @@ from worldgen.training.batches.batch import Batch
 
 @dataclass(frozen=True)
 class NetworkInputs:
-    """Clean latent frames x0 [b, f, c, h, w], how much of each number is known, and what the network is given of them:
-    frames x at levels [b, f, m] with their conditioning."""
+    """Clean latent frames x0 [b, f, c, h, w], how much of each number is known, and what the network is given: frames x
+    at levels [b, f, m] with their conditioning."""
 
     x0: Tensor
     known: Tensor
@@ -37,7 +37,7 @@ class Prediction:
 
 
 def network_inputs(model: WorldModel, batch: Batch, level: Float[Tensor, "b f m"]) -> NetworkInputs:
-    """A batch at levels, but for what is unknown and can't be given."""
+    """A batch at levels; what is unknown is not given, whatever the level says."""
     normalization = batch.normalization()
     x0, known, level = encode(model, batch.clip, normalization, level)
     x = model.config.process.add_noise(x0, batch.noise, per_channel(level, model.channels))
@@ -65,7 +65,7 @@ def encode(
 ) -> tuple[Tensor, Tensor, Float[Tensor, "b f m"]]:
     """Latent frames of clips, how much of each number is known, and levels at which nothing unknown is given.
 
-    Depth that is not known everywhere and layouts that are not known are at level 1 where they were to be given.
+    A frame's map that is not known everywhere is at level 1 where it would be given.
     """
     signals, known = signals_of(clip, normalization, model.modalities)
     latent, level = model.codec.encode(signals), level.clone()
@@ -77,7 +77,7 @@ def encode(
 
 
 def condition(model: WorldModel, batch: Batch, normalization: Normalization) -> Conditioning:
-    """What the network is shown beside the frames."""
+    """What the network is given beside the frames."""
     tasks, memory = batch.tasks, None
     if batch.memory is not None and model.config.network.memory_channels:
         rgb, depth, visible = batch.memory
