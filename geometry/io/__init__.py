@@ -1,20 +1,47 @@
 """Files: the only place, beside `geometry.conventions`, where other conventions than ours exist.
 
-images         PNG, JPEG and the like; 16-bit depth maps
-video          MP4
-posed          what every reader of captures returns: images with cameras, and their depth where there is any
-nerfstudio     transforms.json of nerfstudio, instant-ngp and Blender
-colmap         COLMAP models, text and binary
-realestate10k  camera paths with their videos
-nuscenes       the dataset's tables, or one frame as JSON
-ddad           DDAD and other scenes in TRI's DGP format
-ply            point clouds and meshes, colored in sRGB
-splats         3D Gaussians, in INRIA's PLY and in .splat
-gltf           GLB: y up, colors in linear light, textures
-gltf_reader    the same read
-obj            meshes in OBJ, colored or textured
-files          atomic writing
-entries        checked values from JSON
+formats       THE table of formats; `read` and `write` choose by it
+captures      posed images: transforms.json, COLMAP, nuScenes, DDAD, RealEstate10K
+assets        meshes, points and Gaussians: PLY, GLB, OBJ, USD, .splat
+trajectories  cameras alone: TUM, KITTI, our own JSON, camera scripts
+images, video, exr
+files         whole files, written atomically
+entries       checked values of JSON files
 
 Readers raise `geometry.errors.InputError` with one line for any bad file. Libraries are loaded when first needed.
 """
+
+from geometry.io.exr import read_exr, write_exr
+from geometry.io.formats import FORMATS, Format, read, read_cameras, write, write_cameras
+from geometry.io.images import (
+    depth_unit,
+    image_hw,
+    read_depth_png,
+    read_exif_fov,
+    read_image,
+    write_depth_png,
+    write_png,
+)
+from geometry.io.video import read_mp4, read_mp4_at, video_times, write_mp4
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "depth_unit",
+    "image_hw",
+    "read",
+    "read_cameras",
+    "read_depth_png",
+    "read_exif_fov",
+    "read_exr",
+    "read_image",
+    "read_mp4",
+    "read_mp4_at",
+    "video_times",
+    "write",
+    "write_cameras",
+    "write_depth_png",
+    "write_exr",
+    "write_mp4",
+    "write_png",
+]

@@ -1,4 +1,4 @@
-"""GLB (binary glTF 2.0) written: y up, metres, vertex colors in linear light, textures as sRGB.
+"""Writing GLB (binary glTF 2.0): y up, metres, vertex colors in linear light, textures as sRGB.
 
 `geometry.io.assets.gltf_reader` reads it.
 """
@@ -24,7 +24,7 @@ from geometry.similarity import Similarity
 
 _FLOAT, _UINT32 = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
-_POINTS, _TRIANGLES = 0, 4
+POINTS, TRIANGLES = 0, 4
 _LINEAR, _MIPMAPS, _CLAMP = 9729, 9987, 33071
 
 
@@ -39,10 +39,15 @@ def write_glb(
     Colors become COLOR_0 in linear light as the standard asks (section 3.7.2.1), as floats; a texture is embedded as a
     PNG, whose bytes are sRGB (section 3.9.2) and whose origin is the upper left corner, as ours. The material is unlit
     (KHR_materials_unlit), since images carry their own light, with a rough non-metal for viewers that do not know it.
-    `extras` (JSON values) are kept with the scene: scale, frame, provenance; and so is the world to store it in, which
-    `read_glb` undoes.
 
-    Raises InputError for an empty shape, NaN or infinite positions or texels, or extras that are no JSON.
+    Args:
+        path: the file.
+        shape: in the world.
+        extras: JSON values kept with the scene: scale, frame, provenance.
+        stored_from_user: the world to store it in, kept in the extras; `read_glb` undoes it.
+
+    Raises:
+        InputError: an empty shape, positions or texels with NaN or Inf, or extras that are not JSON.
     """
     path = Path(path)
     if stored_from_user is not None:
@@ -68,11 +73,14 @@ def write_glb(
 
 @dataclass(frozen=True)
 class MovingMesh:
-    """A mesh in its own frame and where that is over time.
+    """A mesh in its own frame, and the pose of that frame over time.
 
-    time_s    [k] rising; one moment = it does not move
-    position  [k, 3] metres
-    rotation  [k, 4] world from mesh, wxyz, unit
+    Attributes:
+        name: of its node.
+        mesh: in its own frame.
+        time_s: [k] increasing, seconds; one moment = it does not move.
+        position: [k, 3] metres.
+        rotation: [k, 4] world from mesh, wxyz, unit.
     """
 
     name: str
@@ -83,10 +91,18 @@ class MovingMesh:
 
 
 def write_moving_glb(path: Path | str, meshes: Sequence[MovingMesh], extras: dict[str, Any] | None = None) -> None:
-    """Write moving meshes as one glTF 2.0 scene whose animation is their motion.
+    """Write moving meshes as one glTF 2.0 scene with an animation.
 
     Each mesh is a node below one that turns z up to y up. Positions are interpolated linearly and rotations along the
-    shorter arc (section 3.11), from the first moment to the last. Colors and errors as for `write_glb`.
+    shorter arc (section 3.11), from the first moment to the last.
+
+    Args:
+        path: the file.
+        meshes: at least one; colors as for `write_glb`.
+        extras: JSON values kept with the scene.
+
+    Raises:
+        InputError: as `write_glb` raises it, no meshes, or poses with NaN or Inf.
     """
     path = Path(path)
     if not meshes:
@@ -120,7 +136,7 @@ def write_moving_glb(path: Path | str, meshes: Sequence[MovingMesh], extras: dic
 def _primitive(
     path: Path, shape: PointCloud | Mesh, buffer: "_Buffer", turn: Callable[[torch.Tensor], torch.Tensor]
 ) -> dict[str, Any]:
-    """A shape's data in the buffer, its vectors turned, and the primitive that names them."""
+    """Add a shape's data to the buffer, its vectors turned; the primitive that refers to them."""
     mesh = shape if isinstance(shape, Mesh) else None
     points = (shape.vertices if isinstance(shape, Mesh) else shape.points).detach().cpu().float()
     if not len(points) or (mesh is not None and not len(mesh.faces)):
@@ -137,10 +153,10 @@ def _primitive(
     if shape.colors is not None:
         light = linear_from_srgb(shape.colors.detach().cpu().float().nan_to_num().clamp(0, 1))
         attributes["COLOR_0"] = buffer.add(light.numpy(), _FLOAT, "VEC3", _VERTICES)
-    primitive: dict[str, Any] = {"attributes": attributes, "material": 0, "mode": _POINTS}
+    primitive: dict[str, Any] = {"attributes": attributes, "material": 0, "mode": POINTS}
     if mesh is not None:
         faces = mesh.faces.cpu().numpy().astype("<u4").reshape(-1)
-        primitive |= {"mode": _TRIANGLES, "indices": buffer.add(faces, _UINT32, "SCALAR", _INDICES)}
+        primitive |= {"mode": TRIANGLES, "indices": buffer.add(faces, _UINT32, "SCALAR", _INDICES)}
     return primitive
 
 
@@ -156,7 +172,7 @@ def _write(
         whole = _document(nodes, meshes, buffer, extras, "textures" in more) | more
         document = json.dumps(whole, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: extras that are no JSON ({error}); expected JSON values") from error
+        raise InputError(f"{path}: extras that are not JSON ({error}); expected JSON values") from error
     write_file(path, _glb(document.encode(), bytes(buffer.data)))
 
 
@@ -176,7 +192,7 @@ class _Buffer:
         return len(self.accessors) - 1
 
     def view(self, raw: bytes, target: int | None = None) -> int:
-        """Append bytes, so that what follows is aligned to 4; the index of their view."""
+        """Append bytes, padded to a multiple of 4; the index of their view."""
         view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": len(raw)}
         self.views.append(view | ({} if target is None else {"target": target}))
         self.data += raw + b"\0" * (-len(raw) % 4)

@@ -1,4 +1,4 @@
-"""GLB (binary glTF 2.0) read: still triangles and points, with vertex colors or one embedded texture.
+"""Reading GLB (binary glTF 2.0): still triangles and points, with vertex colors or one embedded texture.
 
 Section numbers are those of the glTF 2.0 specification.
 """
@@ -14,6 +14,7 @@ import torch
 
 from geometry.conventions import linear_from_srgb, srgb_from_linear, world_from_gltf
 from geometry.errors import InputError
+from geometry.io.assets.gltf import POINTS, TRIANGLES
 from geometry.io.entries import number, shown
 from geometry.io.files import read_file
 from geometry.io.images import decode_texture
@@ -28,7 +29,6 @@ _MAX_CORNERS = 20_000_000  # vertices and indices of all instances together
 _KINDS = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 _KNOWN = {"KHR_materials_unlit", "KHR_mesh_quantization"}
-_POINTS, _TRIANGLES = 0, 4
 _WHITE = (1.0, 1.0, 1.0)
 
 
@@ -48,17 +48,23 @@ class _Part:
 
 
 def read_glb(path: Path | str) -> PointCloud | Mesh | TexturedMesh:
-    """What a GLB's scene shows, as one shape in our frame (`world_from_gltf`), float32: nodes' transforms are applied.
+    """Read what a GLB's scene shows, as one shape in our frame (`world_from_gltf`); nodes' transforms are applied.
 
     COLOR_0 and base colors go from linear light to sRGB; opacity, normals, lights and animations (everything is where
-    its node puts it) are left out. Points come back (gray 0.7 where they have no colors) where there are no triangles.
+    its node puts it) are left out.
 
-    Raises InputError for a file that is missing, damaged or no GLB, and for what is not read: external buffers and
-    images, extensions that change the geometry, sparse accessors, strips, skins and morphing, lines, points beside
-    triangles, several textures, textures that repeat or are colored by vertices, and more than 20 million vertices and
-    indices.
+    Args:
+        path: the file.
 
-    Where `write_glb` left a world to store in, it is undone, and positions are float64.
+    Returns:
+        A mesh, or a textured one; points (gray 0.7 without colors) where there are no triangles. Positions are float32;
+        float64 where a world that `write_glb` stored in is undone.
+
+    Raises:
+        InputError: the file is missing, damaged or not GLB, or holds what is not read: external buffers and images,
+            extensions that change the geometry, sparse accessors, strips, skins and morphing, lines, points beside
+            triangles, several textures, textures that repeat or are colored by vertices, and more than 20 million
+            vertices and indices.
     """
     path = Path(path)
     data = read_file(path, "a GLB file", _MAX_BYTES)
@@ -83,11 +89,11 @@ def _chunks(data: bytes) -> tuple[dict[str, Any], bytes]:
     except ValueError as error:
         raise InputError("its first chunk is not JSON; expected a GLB file") from error
     if not isinstance(document, dict):
-        raise InputError("its JSON is no object; expected a GLB file")
+        raise InputError("its JSON is not an object; expected a GLB file")
     start = 20 + length
     size = int.from_bytes(data[start : start + 4], "little")
     if data[start + 4 : start + 8] not in (b"BIN\0", b"") or start + 8 + size > max(len(data), start + 8):
-        raise InputError("its binary chunk is cut short or of another kind; expected a complete GLB file")
+        raise InputError("its binary chunk is truncated or of another kind; expected a complete GLB file")
     return document, data[start + 8 : start + 8 + size]
 
 
@@ -171,8 +177,8 @@ class _Reader:
 
     def part(self, primitive: dict[str, Any], place: torch.Tensor) -> _Part:
         """A primitive where its node puts it."""
-        mode = primitive.get("mode", _TRIANGLES)
-        if mode not in (_POINTS, _TRIANGLES) or "targets" in primitive:
+        mode = primitive.get("mode", TRIANGLES)
+        if mode not in (POINTS, TRIANGLES) or "targets" in primitive:
             raise InputError(f"a primitive of mode {shown(mode)}, or with targets; expected triangles or points, still")
         attributes = _object(primitive.get("attributes"))
         points = self.values(attributes.get("POSITION"), (3,))
@@ -194,14 +200,14 @@ class _Reader:
         if any(
             len(values) != count or not bool(values.isfinite().all()) for values in (light, uv) if values is not None
         ):
-            raise InputError(f"colors or texture positions that are not finite or not {count}; expected one a vertex")
-        if mode == _TRIANGLES:
+            raise InputError(f"colors or texture positions with NaN, or not {count}; expected one for each vertex")
+        if mode == TRIANGLES:
             faces = self.faces(primitive, count, float(torch.linalg.det(place[:3, :3])) < 0)
         flat = None if texture is None else (texture, factor)
         return _Part(world, faces, light, uv, flat)
 
     def faces(self, primitive: dict[str, Any], count: int, mirrored: bool) -> torch.Tensor:
-        """Triangles [t, 3]; a mirroring transform turns them round (3.7.4)."""
+        """Triangles [t, 3]; a mirroring transform reverses their order (3.7.4)."""
         if "indices" in primitive:
             corner = self.values(primitive["indices"], (1,), whole=True)[:, 0]
         else:

@@ -13,6 +13,7 @@ import torch
 
 from geometry.conventions import gltf_from_world, world_from_gltf
 from geometry.errors import InputError
+from geometry.io.entries import confined
 from geometry.io.files import read_file, write_file
 from geometry.io.images import decode_texture, encode_png
 from geometry.mesh.meshes import Mesh, TexturedMesh
@@ -27,12 +28,16 @@ _MAX_CORNERS = 64  # of a polygon
 def write_obj(
     path: Path | str, shape: Mesh | TexturedMesh, up: str = "y", stored_from_user: Similarity | None = None
 ) -> None:
-    """Write a mesh, and beside a textured one the files NAME.mtl and NAME_texture.png for a path NAME.obj.
+    """Write a mesh as OBJ, and beside a textured one NAME.mtl and NAME_texture.png for a path NAME.obj.
 
-    The world to store it in becomes a comment, and `read_obj` undoes it.
+    Args:
+        path: the file; of a textured mesh a name without spaces, which readers take for several names.
+        shape: in the world.
+        up: "y" turns it to y up, "z" leaves our frame.
+        stored_from_user: the world to store it in, kept as a comment; `read_obj` undoes it.
 
-    Raises InputError for an empty mesh, positions or colors with NaN or Inf, names with spaces (which readers
-    take for several), and directions up other than "y" and "z".
+    Raises:
+        InputError: an empty mesh, positions or colors with NaN or Inf, a name with spaces, or another direction up.
     """
     path = Path(path)
     if path.suffix.lower() != ".obj" or path.is_dir():
@@ -66,15 +71,22 @@ def write_obj(
 
 
 def read_obj(path: Path | str, up: str = "y") -> Mesh | TexturedMesh:
-    """Read the polygons of an OBJ as triangles, float32, with the texture (map_Kd) of its material or vertex colors.
+    """Read the polygons of an OBJ as triangles, with the texture (map_Kd) of its material or vertex colors.
 
-    Polygons are cut into fans from their first corner. Vertices with several positions in the texture are doubled.
-    Normals, groups, lines and all else that materials say are left out. Where `write_obj` left a world to store in, it
-    is undone, and positions are float64.
+    Polygons are cut into fans from their first corner. Vertices with several positions in the texture are duplicated.
+    Normals, groups, lines and all else that materials say are left out.
 
-    Raises InputError for a file that is missing or no OBJ, numbers that are not finite, faces that name missing
-    vertices or have more than 64 corners, colors outside 0..1, textures that repeat, several textures, and files named
-    in it that are not in its own folder or below.
+    Args:
+        path: the file.
+        up: the file's direction up, "y" or "z".
+
+    Returns:
+        The mesh; positions are float32, float64 where a world that `write_obj` stored in is undone.
+
+    Raises:
+        InputError: the file is missing or not OBJ, numbers are NaN or Inf, faces name missing vertices or have more
+            than 64 corners, colors are outside 0..1, textures are several or repeat, or a file that it names is outside
+            its folder.
     """
     path = Path(path)
     data = read_file(path, "an OBJ file", _MAX_BYTES)
@@ -104,7 +116,7 @@ def _shape(path: Path, data: bytes, up: str) -> Mesh | TexturedMesh:
         return Mesh(points, torch.from_numpy(corners[:, 0][faces]), colors)
     places = _table(path, "texture positions", lines[b"vt"], (2, 3))[:, :2]
     if (corners[:, 1] < 0).any():
-        raise InputError(f"{path}: a texture, and faces without positions in it; expected one each corner")
+        raise InputError(f"{path}: a texture, and faces without positions in it; expected one for each corner")
     pairs, index = np.unique(corners, axis=0, return_inverse=True)
     uv = torch.from_numpy(places[pairs[:, 1]] * [1, -1] + [0, 1])
     if not bool(((uv >= -1e-6) & (uv <= 1 + 1e-6)).all()):
@@ -132,7 +144,7 @@ def _table(path: Path, what: str, rows: list[bytes], widths: tuple[int, ...]) ->
     try:
         table = np.array(words, dtype=np.float64)
     except ValueError as error:
-        raise InputError(f"{path}: {what} that are no numbers; expected numbers") from error
+        raise InputError(f"{path}: {what} that are not numbers; expected numbers") from error
     if not (np.abs(table) < 1e30).all():
         raise InputError(f"{path}: {what} with NaN or Inf; expected finite numbers")
     return table
@@ -192,19 +204,11 @@ def _texture(path: Path, libraries: list[bytes], used: set[str]) -> Float[torch.
 
 
 def _beside(path: Path, name: str) -> Path:
-    """A file that an OBJ names, in its folder or below, where links do not lead out of it."""
-    root = path.parent.resolve()
-    parts = PureWindowsPath(name).parts
-    if not name or "\0" in name or PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in parts:
-        raise InputError(f"{path}: names the file {name[:60]!r}; expected one in its own folder")
-    found = root.joinpath(*parts)
-    try:
-        safe = found.resolve().is_relative_to(root)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: names the file {name[:60]!r}; expected a usable name") from error
-    if not safe:
-        raise InputError(f"{path}: names the file {name[:60]!r}; expected one in its own folder")
-    return found
+    """A file that an OBJ names, in its folder or below; names may have the separators of Windows."""
+    root, parts, where = path.parent.resolve(), PureWindowsPath(name).parts, f"{path}: names the file {name[:60]!r}"
+    if not name or PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in parts:
+        raise InputError(f"{where}: a path out of the file's folder; expected one below {root}")
+    return confined(root, "/".join(parts), where)
 
 
 def _text(data: bytes) -> str:

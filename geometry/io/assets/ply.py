@@ -34,10 +34,16 @@ def write_ply(
     comments: tuple[str, ...] = (),
     stored_from_user: Similarity | None = None,
 ) -> None:
-    """Write a point cloud or mesh. `comments` become comment lines of the header, after the generator's, and so does
-    the world to store it in, which `read_ply` undoes.
+    """Write a point cloud or mesh as binary PLY.
 
-    Raises InputError for NaN or infinite positions, or a comment that is not one line of ASCII.
+    Args:
+        path: the file.
+        shape: in the world; its colors are stored as sRGB bytes.
+        comments: comment lines of the header, after the generator's.
+        stored_from_user: the world to store it in, kept as a comment; `read_ply` undoes it.
+
+    Raises:
+        InputError: positions with NaN or Inf, or a comment that is not one line of ASCII.
     """
     path = Path(path)
     if stored_from_user is not None:
@@ -47,16 +53,14 @@ def write_ply(
         raise InputError(f"{path}: positions with NaN or Inf; expected finite float32")
     if bad := [line for line in comments if not line.isascii() or not line.isprintable()]:
         raise InputError(f"{path}: comment {bad[0]!r}; expected one line of ASCII")
-    header = ["ply", "format binary_little_endian 1.0", "comment generator worldgen"]
-    header += ["comment right-handed, z up, metres; colours sRGB", *(f"comment {line}" for line in comments)]
-    header += [f"element vertex {len(points)}", *(f"property float {axis}" for axis in "xyz")]
+    properties = [f"float {axis}" for axis in "xyz"]
     fields: list[tuple[str, str, int]] = [("xyz", "<f4", 3)]
     normals = shape.normals if isinstance(shape, PointCloud) else None
     if normals is not None:
-        header += [f"property float {axis}" for axis in _NORMAL]
+        properties += [f"float {axis}" for axis in _NORMAL]
         fields.append(("normal", "<f4", 3))
     if shape.colors is not None:
-        header += [f"property uchar {name}" for name in ("red", "green", "blue")]
+        properties += [f"uchar {name}" for name in ("red", "green", "blue")]
         fields.append(("rgb", "u1", 3))
     vertices = np.zeros(len(points), fields)
     vertices["xyz"] = points
@@ -65,23 +69,40 @@ def write_ply(
     if shape.colors is not None:
         colors = shape.colors.detach().cpu()
         vertices["rgb"] = (colors.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    data = vertices.tobytes()
+    elements, data = [("vertex", len(points), properties)], vertices.tobytes()
     if isinstance(shape, Mesh):
-        header += [f"element face {len(shape.faces)}", "property list uchar int vertex_indices"]
+        elements.append(("face", len(shape.faces), ["list uchar int vertex_indices"]))
         faces = np.zeros(len(shape.faces), [("count", "u1"), ("vertices", "<i4", 3)])
         faces["count"], faces["vertices"] = 3, shape.faces.cpu().numpy()
         data += faces.tobytes()
-    write_file(path, "\n".join([*header, "end_header", ""]).encode("ascii") + data)
+    # Written words do not change with our spelling: equal worlds give equal bytes.
+    write_file(path, ply_header(["right-handed, z up, metres; colours sRGB", *comments], elements) + data)
+
+
+def ply_header(comments: Iterable[str], elements: Iterable[tuple[str, int, Iterable[str]]]) -> bytes:
+    """The header of a binary PLY: comments after the generator's, then elements with their count and properties."""
+    lines = ["ply", "format binary_little_endian 1.0", "comment generator worldgen"]
+    lines += [f"comment {line}" for line in comments]
+    for name, count, properties in elements:
+        lines += [f"element {name} {count}", *(f"property {declared}" for declared in properties)]
+    return "\n".join([*lines, "end_header", ""]).encode("ascii")
 
 
 def read_ply(path: Path | str) -> PointCloud | Mesh:
-    """Read a mesh where the file has faces (triangles only), else a point cloud (gray 0.7 where it has no colors).
+    """Read a point cloud or mesh from PLY, ASCII or binary.
 
-    Positions come as float32, colors from 8-bit red, green and blue, or floats in 0..1, as sRGB in 0..1, a cloud's
-    normals from nx, ny and nz.
-    Where `write_ply` left a world to store in, it is undone, and positions are float64.
-    Raises InputError for a file that is missing, empty, no PLY, cut short, without x y z, with positions that are not
-    finite, with faces that are not triangles or that name missing vertices.
+    Colors come from 8-bit red, green and blue, or floats in 0..1, as sRGB in 0..1; normals of a cloud from nx, ny, nz.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A mesh where the file has faces (triangles only), else a point cloud (gray 0.7 where it has no colors).
+        Positions are float32; float64 where a world to store in is undone.
+
+    Raises:
+        InputError: the file is missing, empty, truncated or not PLY, positions are missing, NaN or Inf, or faces are
+            not triangles or name missing vertices.
     """
     path = Path(path)
     tables, comments = ply_tables(path)
@@ -194,7 +215,7 @@ def _ascii_table(
     try:
         numbers = np.array(words[start:end], dtype=np.float64).reshape(count, width)
     except ValueError as error:
-        raise InputError(f"{path}: {name} values that are no numbers; expected numbers") from error
+        raise InputError(f"{path}: {name} values that are not numbers; expected numbers") from error
     table, column = np.zeros(count, dtype), 0
     for key in dtype.names or ():
         span = int(np.prod(dtype[key].shape))

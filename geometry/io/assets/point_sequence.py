@@ -1,9 +1,8 @@
-"""Point clouds over time: a folder with one PLY a moment and index.json, which says when each was.
+"""Point clouds over time: a folder with a PLY for each moment, and index.json with their times.
 
 All moments share one world, by this package's conventions (z up, metres).
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -12,7 +11,7 @@ from typing import Any
 from geometry.errors import InputError
 from geometry.io.assets.ply import read_ply, write_ply
 from geometry.io.entries import entry, inside, number, shown
-from geometry.io.files import read_json, write_file
+from geometry.io.files import read_json, write_json
 from geometry.points.pointclouds import PointCloud
 from geometry.similarity import Similarity
 
@@ -23,11 +22,12 @@ _INDEX = "index.json"
 
 @dataclass(frozen=True)
 class PointSequence:
-    """Point clouds in files, each read when it is asked for.
+    """Point clouds in files, each read when it is indexed.
 
-    time_s      when each was, seconds
-    paths       their PLY files
-    frame       the name of the world they are in ("map", "start of the drive"), if known
+    Attributes:
+        time_s: of each cloud, seconds.
+        paths: their PLY files.
+        frame: the name of the world they are in ("map", "start of the drive"), if known.
     """
 
     time_s: tuple[float, ...]
@@ -39,7 +39,11 @@ class PointSequence:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> PointCloud:
-        """The cloud of a moment. Raises InputError as `read_ply` does, and for a file with a mesh."""
+        """The cloud of a moment.
+
+        Raises:
+            InputError: as `read_ply` raises it, or the file holds a mesh.
+        """
         cloud = read_ply(self.paths[index])
         if not isinstance(cloud, PointCloud):
             raise InputError(f"{self.paths[index]}: a mesh; expected a point cloud")
@@ -56,11 +60,18 @@ def write_point_sequence(
     frame: str | None = None,
     stored_from_user: Similarity | None = None,
 ) -> None:
-    """Write point clouds with their times (seconds, rising), one after another as they come, and then the index.
+    """Write point clouds one after another as they come, and then the index.
 
-    The folder holds a sequence only once all is written. `frame` as in `PointSequence`, `stored_from_user` as for
-    `write_ply`. Raises InputError for a folder that holds a sequence already, no clouds, times that do not rise, and
-    clouds that PLY cannot hold.
+    The folder holds a sequence only once all is written.
+
+    Args:
+        folder: a folder without a sequence.
+        clouds: each with its time in seconds, increasing.
+        frame: the name of their world.
+        stored_from_user: the world to store them in; readers undo it.
+
+    Raises:
+        InputError: the folder holds a sequence, there are no clouds, times do not increase, or PLY cannot hold a cloud.
     """
     folder = Path(folder)
     if (folder / _INDEX).exists():
@@ -73,14 +84,21 @@ def write_point_sequence(
     if not frames:
         raise InputError(f"{folder}: no point clouds; expected at least one")
     index = {"format": FORMAT, "convention": _CONVENTION, "frame": frame, "frames": frames}
-    write_file(folder / _INDEX, (json.dumps(index, indent=1, allow_nan=False) + "\n").encode())
+    write_json(folder / _INDEX, index)
 
 
 def read_point_sequence(folder: Path | str) -> PointSequence:
-    """The sequence in a folder. Only the index is read at first.
+    """Open a sequence; only its index is read.
 
-    Raises InputError, naming file and place, for anything else, times that do not rise, and names of files that are
-    missing or not below the folder.
+    Args:
+        folder: of the sequence.
+
+    Returns:
+        The times, and the clouds to index.
+
+    Raises:
+        InputError: anything else, times that do not increase, and files that are missing or not below the folder; the
+            message names file and place.
     """
     folder = Path(folder)
     path = folder / _INDEX
@@ -105,7 +123,7 @@ def read_point_sequence(folder: Path | str) -> PointSequence:
 
 def _check_time(time_s: Any, before: list[dict[str, Any]], where: str) -> None:
     if number(time_s, f"{where}: time") <= (before[-1]["time_s"] if before else float("-inf")):
-        raise InputError(f"{where}: time {shown(time_s)} s after {before[-1]['time_s']} s; expected times that rise")
+        raise InputError(f"{where}: time {shown(time_s)} s after {before[-1]['time_s']} s; expected increasing times")
 
 
 def _inside(folder: Path, name: Any, where: str) -> Path:

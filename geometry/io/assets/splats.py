@@ -6,8 +6,8 @@
         w x y z as 128 + 128 q. Colors lose what depends on direction; all but positions and scales is rounded.
 
 Neither format says what its axes mean. Viewers take them as COLMAP's cameras have theirs, y pointing down: that frame,
-"rdf", is written unless "z_up", this package's world, is asked for. A PLY says which in a comment, and that is
-understood when it is read. Means, orientations and harmonics turn together (`Splats.moved`).
+"rdf", is written unless "z_up", this package's world, is asked for. A PLY says which in a comment, which readers here
+understand. Means, orientations and harmonics rotate together (`Splats.moved`).
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from einops import rearrange
 from geometry.errors import InputError
 from geometry.gaussians.harmonics import CONSTANT, COUNTS
 from geometry.gaussians.splats import Splats
-from geometry.io.assets.ply import MAX_BYTES, ply_tables
+from geometry.io.assets.ply import MAX_BYTES, ply_header, ply_tables
 from geometry.io.files import read_file, write_file
 from geometry.similarity import Similarity
 
@@ -33,12 +33,20 @@ _RECORD = np.dtype([("place", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4),
 def write_splats(
     path: Path | str, splats: Splats, frame: Frame = "rdf", stored_from_user: Similarity | None = None
 ) -> None:
-    """Write Gaussians as `.ply` or `.splat`, by the name's suffix, in a frame; ours is z up.
+    """Write Gaussians as `.ply` or `.splat`, by the name's suffix.
 
-    A PLY holds opacities of 1e-6 to 1 - 1e-6 and scales of 1e-30 m or more; what is beyond is moved there.
-    It says in a comment which world it is stored in, and `read_splats` undoes that; a `.splat` has no place for it.
-    Raises InputError for another suffix, NaN or infinite numbers, scales below 0, quaternions of length 0, and for a
-    `.splat` without Gaussians or with a world to store it in.
+    A PLY holds opacities of 1e-6 to 1 - 1e-6 and scales of 1e-30 m or more; what is beyond is clamped.
+
+    Args:
+        path: the file.
+        splats: in our world, z up.
+        frame: the axes of the file; "rdf" is y down, as viewers take it, "z_up" ours.
+        stored_from_user: the world to store them in, kept as a comment; `read_splats` undoes it. A `.splat` has no
+            place for it.
+
+    Raises:
+        InputError: another suffix, NaN or Inf, scales below 0, quaternions of length 0, and for a `.splat` no Gaussians
+            or a world to store them in.
     """
     path = Path(path)
     _check_format(path, frame)
@@ -52,12 +60,18 @@ def write_splats(
 
 
 def read_splats(path: Path | str, frame: Frame | None = None) -> Splats:
-    """Read Gaussians of a `.ply` or `.splat` into our world, z up; float32.
+    """Read Gaussians of a `.ply` or `.splat` into our world, z up.
 
-    frame  what the file's axes mean; None = what a PLY of ours says of itself, and "rdf" for all others
+    Args:
+        path: the file.
+        frame: what the file's axes mean; None = what a PLY of ours says itself, and "rdf" for all others.
 
-    Raises InputError for a file that is missing, empty, cut short or of another format, for numbers that are NaN,
-    infinite or beyond float32, and for quaternions of length 0.
+    Returns:
+        The Gaussians, float32; float64 where a world to store in is undone.
+
+    Raises:
+        InputError: the file is missing, empty, truncated or of another format, numbers are NaN, Inf or beyond float32,
+            or quaternions have length 0.
     """
     path = Path(path)
     _check_format(path, frame)
@@ -101,11 +115,12 @@ def _ply(splats: Splats, frame: Frame, stored_from_user: Similarity | None) -> b
     scales = splats.scales.clamp_min(_THIN_M).log()
     columns = [splats.means, torch.zeros_like(splats.means), splats.harmonics[:, 0], rest, opacity, scales]
     table = torch.cat([*columns, splats.quaternions_wxyz], -1).detach().numpy()
-    header = ["ply", "format binary_little_endian 1.0", "comment generator worldgen"]
-    header += [f"comment frame {frame}: {_MEANING[frame]}", f"element vertex {len(splats)}"]
-    header[3:3] = [] if stored_from_user is None else [f"comment {stored_from_user.to_line()}"]
-    header += [f"property float {name}" for name in _names(rest.shape[1])]
-    return "\n".join([*header, "end_header", ""]).encode("ascii") + table.astype("<f4").tobytes()
+    comments = [
+        *([] if stored_from_user is None else [stored_from_user.to_line()]),
+        f"frame {frame}: {_MEANING[frame]}",
+    ]
+    properties = [f"float {name}" for name in _names(rest.shape[1])]
+    return ply_header(comments, [("vertex", len(splats), properties)]) + table.astype("<f4").tobytes()
 
 
 def _names(rest: int) -> list[str]:

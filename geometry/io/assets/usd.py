@@ -29,7 +29,7 @@ from geometry.shapes import Float
 from geometry.similarity import Similarity
 
 SUFFIXES = (".usda", ".usdc", ".usd", ".usdz")
-_APERTURE = 36.0  # width of the video, in the tenths of units that USD's cameras are given in
+_APERTURE = 36.0  # width of the sensor, in tenths of a unit, as USD gives its cameras
 
 Part = Mesh | Sequence[Mesh] | MovingMesh | TexturedMesh | PointCloud | Splats | Cameras
 
@@ -41,18 +41,20 @@ def write_usd(
     point_width_m: float = 0.01,
     stored_from_user: Similarity | None = None,
 ) -> None:
-    """Write parts as /World/<name> of a stage: .usda is text, .usdc and .usd binary, .usdz a package of the binary.
+    """Write parts as /World/<name> of a stage.
 
-    Textures of a mesh are PNG files beside the stage, named STAGE_PART.png, or in the package.
+    Args:
+        path: .usda is text, .usdc and .usd binary, .usdz a package of the binary. Textures are PNG files beside the
+            stage, named STAGE_PART.png, or in the package.
+        parts: by name; a list of meshes with the same faces is one that changes its shape from frame to frame, cameras
+            of one `view` at several times are one moving camera, others one each.
+        fps: frames per second: time codes are seconds times this.
+        point_width_m: diameter at which points are drawn.
+        stored_from_user: the world to store parts in (but for moving meshes), kept in the layer's customLayerData.
 
-    parts          a list of meshes with the same faces is one that changes its shape from frame to frame; cameras of
-                   one `view` at several times are one moving camera, others one each
-    fps            frames a second: time codes are seconds times this
-    point_width_m  diameter at which points are drawn
-    stored_from_user  the world to store parts in (but for moving meshes); kept in the layer's customLayerData
-
-    Raises InputError for another suffix, names USD does not allow, empty or non-finite parts, cameras with a lens or
-    skewed pixels, and without usd-core.
+    Raises:
+        InputError: another suffix, names USD does not allow, parts that are empty or hold NaN or Inf, cameras with a
+            lens or skew, or usd-core is missing.
     """
     path = Path(path)
     pxr = _Pxr()
@@ -257,13 +259,13 @@ def _cameras(pxr: "_Pxr", stage: Any, at: str, cameras: Cameras, fps: float, whe
             when = pxr.Usd.TimeCode(code) if len(rows) > 1 else pxr.Usd.TimeCode.Default()
             pose = opencv_from_opengl(flat.world_from_camera[row])  # its own inverse
             transform.Set(pxr.Gf.Matrix4d(pose.T.tolist()), when)  # USD's vectors are rows
-            _video(prim, flat.K[row].tolist(), flat.hw, when)
+            _intrinsics(prim, flat.K[row].tolist(), flat.hw, when)
             codes += [code] if len(rows) > 1 else []
     return codes
 
 
-def _video(prim: Any, K: list[list[float]], hw: tuple[int, int], when: Any) -> None:
-    """Focal length, size and place of the video that see what K sees."""
+def _intrinsics(prim: Any, K: list[list[float]], hw: tuple[int, int], when: Any) -> None:
+    """Focal length, size and offset of the sensor that see what K sees."""
     (fx, _, cx), (_, fy, cy), _ = K
     focal = fx / hw[1] * _APERTURE
     prim.CreateFocalLengthAttr().Set(focal, when)
@@ -281,7 +283,7 @@ class _Pxr:
         return load_optional(f"pxr.{name}", "USD", from_extra("usd"))
 
     def vectors(self, values: Float[torch.Tensor, "n 3"], where: str) -> Any:
-        """Vectors as USD keeps them. Raises InputError for NaN and infinity."""
+        """Vectors as USD keeps them. Raises InputError for NaN or Inf."""
         if not bool(values.isfinite().all()):
             raise InputError(f"{where}: NaN or Inf; expected finite float32")
         return self.Vt.Vec3fArray.FromNumpy(values.detach().float().cpu().contiguous().numpy())

@@ -95,7 +95,7 @@ def test_a_texture_is_found_below_the_folder_only(tmp_path, refused) -> None:
         assert isinstance(read_obj(with_texture(name)), TexturedMesh)
     outside = ("../out.png", r"..\out.png", "maps/../../out.png", str(tmp_path / "out.png"), r"C:\out.png", "link.png")
     for name in outside:
-        with refused("own folder"):
+        with refused("out of the file's folder"):
             read_obj(with_texture(name))
     with refused("no such file"):
         read_obj(with_texture("gone.png"))
@@ -103,7 +103,7 @@ def test_a_texture_is_found_below_the_folder_only(tmp_path, refused) -> None:
     with refused("2 textures"):
         read_obj(place / "a.obj")
     (place / "a.obj").write_text("mtllib ../a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
-    with refused("own folder"):
+    with refused("out of the file's folder"):
         read_obj(place / "a.obj")
 
 
@@ -116,7 +116,7 @@ BAD = {
     "f" + " 1" * 65: "65 corners",
     "v nan 0 0": "NaN",
     "v 1e300 0 0": "Inf",
-    "v 0 0 one": "no numbers",
+    "v 0 0 one": "not numbers",
     "v 0 0": "several kinds",
 }
 

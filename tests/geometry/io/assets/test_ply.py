@@ -149,7 +149,7 @@ def test_files_that_are_no_whole_ply_are_refused(tmp_path, refused, harm, word) 
 
 @pytest.mark.parametrize(
     ("body", "word"),
-    [("1 2", "2 numbers"), ("1 2 x", "no numbers"), ("1 2 nan", "NaN")],
+    [("1 2", "2 numbers"), ("1 2 x", "not numbers"), ("1 2 nan", "NaN")],
 )
 def test_broken_ascii_files_are_refused(tmp_path, refused, body, word) -> None:
     header = (

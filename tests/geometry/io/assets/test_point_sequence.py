@@ -61,7 +61,7 @@ def test_a_sequence_that_was_cut_short_has_no_index_and_a_whole_one_is_not_writt
     with refused("already"):
         write_point_sequence(tmp_path / "a", [(0.0, cloud(3))])
     assert index.read_bytes() == before
-    for clouds, word in (([], "no point clouds"), ([(1.0, cloud(2)), (1.0, cloud(2))], "rise")):
+    for clouds, word in (([], "no point clouds"), ([(1.0, cloud(2)), (1.0, cloud(2))], "increasing times")):
         with refused(word):
             write_point_sequence(tmp_path / "c", clouds)
     with refused("NaN", "finite"):
@@ -100,7 +100,7 @@ def test_files_outside_the_folder_are_refused(tmp_path, refused) -> None:
         ({"frames": [{"file": "a\0b", "time_s": 0}]}, "file name"),
         ({"frames": [{"file": "\ud800", "time_s": 0}]}, "file name"),
         ({"frames": [{"file": "000000.ply"}]}, "null"),
-        ({"frames": [{"file": "000000.ply", "time_s": n} for n in (2, 1)]}, "rise"),
+        ({"frames": [{"file": "000000.ply", "time_s": n} for n in (2, 1)]}, "increasing times"),
         ({"frame": 7}, "a name"),
     ],
 )
