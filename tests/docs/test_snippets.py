@@ -16,6 +16,7 @@ from geometry.trajectory.moves import MOVES
 from geometry.trajectory.paths import orbit
 from tests.docs.snippets import Snippet, check, commands, execute, run, snippets
 from worldgen.commands import COMMANDS
+from worldgen.core.modalities import MODALITIES
 from worldgen.models.network.backbones import BACKBONES
 from worldgen.sampling.solvers import SOLVERS
 from worldgen.scenes.families.family import FAMILIES, draw
@@ -50,7 +51,7 @@ def folder(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     for path in (*material.iterdir(), ROOT / "configs", ROOT / "examples"):
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
-    tables: list[dict[str, Any]] = [SOLVERS, FORMATS, FAMILIES, COMMANDS, MOVES, BACKBONES]
+    tables: list[dict[str, Any]] = [SOLVERS, FORMATS, FAMILIES, COMMANDS, MOVES, BACKBONES, MODALITIES]
     before = [dict(table) for table in tables]
     yield tmp_path
     for table, entries in zip(tables, before):  # what a page adds is its own
