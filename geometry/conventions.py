@@ -9,7 +9,7 @@ Depth     metres; 0 = unknown, inf = sky. Along the optical axis (z) for perspec
           ray for fisheyes, f-theta lenses and panoramas (`geometry.camera.lenses`), which show directions where z means
           nothing.
 Plücker   (d, o x d) in this order, d of unit length, o the camera center.
-Color    floats in 0..1, sRGB-encoded, channels first, unless a name says linear.
+Color     floats in 0..1, sRGB-encoded, channels first, unless a name says linear.
 Time      seconds.
 
 Any other convention exists only here, in `geometry.camera.conversion` and in `geometry.io`.

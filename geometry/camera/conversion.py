@@ -2,7 +2,7 @@
 
 A convention says which way a camera's axes point, which way its pose maps, where pixel (0, 0) has its center, and how
 its world lies in ours. `cameras_from("opengl", pose, K, hw)` and `cameras_to("opengl", cameras)` do the rest, for every
-entry of `CONVENTIONS`, those that you add too. Lenses are no part of a convention: they stay in `Cameras.lens`.
+entry of `CONVENTIONS`, those that you add too. Lenses are not part of a convention: they stay in `Cameras.lens`.
 `geometry.camera.tool_parameters` has the tools that write cameras as other numbers than poses and K.
 """
 

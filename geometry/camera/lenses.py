@@ -1,6 +1,6 @@
 """`Lens`: how cameras bend rays, as a frozen batch, so that pinholes and fisheyes can be in one batch.
 
-A lens stands between directions in camera axes and the plane that K takes to pixels:
+A lens maps between directions in camera axes and the plane that K takes to pixels:
 
 PINHOLE          x' = x/z, y' = y/z
 OPENCV           that, distorted: k1 k2 p1 p2 k3 k4 k5 k6 (`geometry.camera.lens_models.distort`), as in OpenCV

@@ -28,7 +28,7 @@ def some(batch: tuple[int, ...], seed: int) -> Similarity:
 
 @settings(max_examples=20)
 @given(BATCHES, st.integers(0, 2**31))
-def test_the_way_back_leads_back_and_steps_compose(batch, seed) -> None:
+def test_inverses_undo_and_similarities_compose(batch, seed) -> None:
     first, second = some(batch, seed), some(batch, seed + 1)
     points = torch.randn(*batch, 5, 3).double()
     there = first.points(points)
@@ -40,7 +40,7 @@ def test_the_way_back_leads_back_and_steps_compose(batch, seed) -> None:
 
 @settings(max_examples=20)
 @given(BATCHES, st.integers(0, 2**31))
-def test_cameras_in_another_world_see_what_they_saw(batch, seed) -> None:
+def test_cameras_in_another_world_show_the_same_images(batch, seed) -> None:
     change, cameras = some(batch, seed), some_cameras((*batch, 2), (4, 6), seed)
     depth = 1 + torch.rand(*batch, 2, 1, 4, 6).double()
     moved = change.apply(cameras)
@@ -114,7 +114,7 @@ def test_a_world_of_another_unit_keeps_the_images_of_its_cameras() -> None:
     assert torch.equal(feet.apply(cameras).K, cameras.K)
 
 
-def test_what_is_no_similarity_is_refused(unchecked: None) -> None:
+def test_invalid_similarities_are_refused(unchecked: None) -> None:
     one, turn, still = torch.ones(()), torch.eye(3), torch.zeros(3)
     for parts, words in (
         ((-one, turn, still), "more than 0"),

@@ -70,7 +70,7 @@ def test_a_point_lands_on_the_shifted_pixel_of_a_cropped_camera(batch, hw, seed)
 
 @settings(max_examples=25)
 @given(BATCHES, SIZES, SEEDS)
-def test_plucker_moment_is_normal_to_the_ray_and_blind_to_sliding_along_it(batch, hw, seed) -> None:
+def test_plucker_moment_is_normal_to_the_ray_and_the_same_anywhere_along_it(batch, hw, seed) -> None:
     cameras = some_cameras(batch, hw, seed)
     direction, moment = plucker(cameras).movedim(-3, -1).split(3, -1)
     assert (direction.norm(dim=-1) - 1).abs().max() < 1e-12 if direction.numel() else True

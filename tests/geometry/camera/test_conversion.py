@@ -172,7 +172,7 @@ def test_gradients_pass_both_ways() -> None:
     assert torch.autograd.gradcheck(there_and_back, (quaternion, place))
 
 
-def test_what_is_not_a_camera_is_refused(refused, unchecked) -> None:
+def test_invalid_poses_and_lenses_are_refused(refused, unchecked) -> None:
     pose, K = look_at(torch.tensor([[2.0, 0, 1]]), torch.zeros(3))[0], some_cameras((), (3, 5), 0).K.float()
     with refused("'opengl2'", "worldgen, opencv"):
         cameras_from("opengl2", pose, K, (3, 5))

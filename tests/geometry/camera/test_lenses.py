@@ -109,7 +109,7 @@ def test_a_batch_may_mix_kinds_and_each_is_as_if_alone() -> None:
     assert torch.allclose(plucker(mixed)[10:], plucker(replace(parts[0], lens=None)))
 
 
-def test_a_pinhole_lens_is_no_lens() -> None:
+def test_a_pinhole_lens_changes_nothing() -> None:
     cameras = lens_cameras(LensKind.PINHOLE, (3,), 0)
     points = torch.randn(3, 50, 3, dtype=torch.float64)
     (uv, z), (plain_uv, plain_z) = project(cameras, points), project(cameras.pinholes(), points)
@@ -117,7 +117,7 @@ def test_a_pinhole_lens_is_no_lens() -> None:
     assert torch.equal(ray_map(cameras)[1], ray_map(cameras.pinholes())[1])
 
 
-def test_everything_cameras_do_takes_the_lens_along() -> None:
+def test_every_operation_on_cameras_keeps_the_lens() -> None:
     cameras = lens_cameras(LensKind.FISHEYE, (2, 3), 1)
     assert cameras.lens is not None
     for index in ((1, [0, 2]), (slice(None), slice(0, 0)), 0):
@@ -190,7 +190,7 @@ def test_pixels_and_rays_agree_with_opencv_itself() -> None:
         (lambda theta: theta.sin(), [-1 / 6, 1 / 120, -1 / 5040, 1 / 362880]),
     ],
 )
-def test_a_fisheye_is_the_projection_its_series_says(radius, coefficients) -> None:
+def test_a_fisheye_projects_by_its_series(radius, coefficients) -> None:
     lens = Lens.of(LensKind.FISHEYE, torch.tensor(coefficients, dtype=torch.float64))
     theta = torch.linspace(0, 1.2, 30, dtype=torch.float64)
     plane, depth = lens.project(3 * torch.stack([theta.sin(), torch.zeros_like(theta), theta.cos()], -1))
@@ -244,7 +244,7 @@ def test_a_lens_reaches_to_where_its_radius_stops_growing(kind, coefficients, re
 
 
 @pytest.mark.parametrize("kind", [LensKind.OPENCV, LensKind.FISHEYE])
-def test_beyond_its_reach_a_lens_sees_nothing_and_pixels_get_the_direction_at_its_edge(kind) -> None:
+def test_beyond_its_reach_a_lens_shows_nothing_and_pixels_get_the_direction_at_its_edge(kind) -> None:
     lens = Lens.of(kind, torch.tensor([-1 / 3], dtype=torch.float64))  # reach 1, where the radius is 2/3
     points = torch.tensor([[0.9, 0, 1], [1.1, 0, 1], [1.4, 0, 1], [0.5, 0, -1]], dtype=torch.float64)
     assert (lens.project(points)[1] > 0).tolist() == [True, kind == LensKind.FISHEYE, kind == LensKind.FISHEYE, False]
@@ -331,7 +331,7 @@ def test_warps_and_point_clouds_take_depth_along_rays() -> None:
     assert bool(seen.all()), "the fisheye sees all that the pinhole does"
 
 
-def test_lenses_that_are_none_are_refused(refused, unchecked) -> None:
+def test_invalid_lenses_are_refused(refused, unchecked) -> None:
     with refused("lens coefficients"):
         Lens.of(LensKind.OPENCV, torch.tensor([math.nan]))
     with refused("FISHEYE", "up to 4"):

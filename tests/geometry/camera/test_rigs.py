@@ -31,7 +31,7 @@ def drive() -> tuple[torch.Tensor, torch.Tensor]:
     return rigid(turn, torch.stack([2 * time_s, 0 * time_s, 0 * time_s], -1)), time_s
 
 
-def test_cameras_of_a_moment_stand_together_in_their_order() -> None:
+def test_cameras_of_one_moment_are_side_by_side_in_order() -> None:
     cameras = two().cameras(*drive())
     assert cameras.shape == (8,) and cameras.view.tolist() == [0, 1] * 4
     assert cameras.time_s.tolist() == [0, 0, 0.5, 0.5, 1, 1, 1.5, 1.5]
@@ -43,7 +43,7 @@ def test_cameras_of_a_moment_stand_together_in_their_order() -> None:
     assert only.view.tolist() == [1] * 4 and torch.equal(only.world_from_camera, cameras.world_from_camera[1::2])
 
 
-def test_a_late_camera_is_where_the_rig_is_by_then() -> None:
+def test_a_camera_with_a_time_offset_is_where_the_rig_is_then() -> None:
     path, time_s = drive()
     cameras = two(time_offset_s=0.25).cameras(path, time_s)
     assert torch.allclose(cameras.time_s[1::2], time_s + 0.25)
@@ -63,7 +63,7 @@ def test_lenses_and_sizes_of_each_camera_are_kept() -> None:
     assert small.hw == (30, 40) and small.K[0, 2] == 20 and small.K[1, 1] == 20
 
 
-def test_what_makes_no_rig_is_refused() -> None:
+def test_invalid_rigs_are_refused() -> None:
     front = two()["front"]
     path, time_s = drive()
     with pytest.raises(InputError, match="name of its own"):

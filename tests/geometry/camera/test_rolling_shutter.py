@@ -59,7 +59,7 @@ def test_rows_are_seen_from_where_constant_motion_takes_the_camera() -> None:
     assert torch.allclose(moment, torch.linalg.cross(origins + 3 * directions, directions))
 
 
-def test_a_still_camera_or_an_instant_readout_is_no_rolling_shutter() -> None:
+def test_a_still_camera_or_an_instant_readout_is_a_global_shutter() -> None:
     cameras, shutter = recorded((2,), 2)
     points = cameras.centers[:, None] + 5 * ray_map(cameras)[1].flatten(1, 2)
     zero = torch.zeros(2, 3, dtype=torch.float64)
@@ -97,7 +97,7 @@ def test_gradients_reach_the_motion() -> None:
     assert torch.autograd.gradcheck(uv, inputs)
 
 
-def test_shutters_that_are_none_are_refused(refused, unchecked) -> None:
+def test_invalid_shutters_are_refused(refused, unchecked) -> None:
     with refused("'up'", "top"):
         RollingShutter(torch.zeros(3), torch.zeros(3), torch.tensor(0.1), "up")  # type: ignore[arg-type]
     with refused("(2, 3)"):

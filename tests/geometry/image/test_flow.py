@@ -78,7 +78,7 @@ def test_a_moving_plane_comes_back_exactly() -> None:
     assert inner.sum() > 80 and (found - motion).abs()[:, inner[0]].max() < 1e-9
 
 
-def test_what_is_unknown_or_behind_has_no_flow_and_sky_only_turns() -> None:
+def test_unknown_depth_and_points_behind_have_no_flow_and_sky_only_rotates() -> None:
     cameras = pair((6, 8))
     behind = look_at(torch.tensor([0.0, 5.0, 1.0]).double(), torch.tensor([0.0, 9.0, 1.0]).double())
     depth = torch.full((1, 6, 8), 3.0, dtype=torch.float64)
@@ -91,7 +91,7 @@ def test_what_is_unknown_or_behind_has_no_flow_and_sky_only_turns() -> None:
     assert bool(valid.all()) and flow.abs().max() < 1e-9
 
 
-def test_points_that_come_back_are_the_ones_that_are_seen() -> None:
+def test_visible_points_are_those_whose_flow_comes_back() -> None:
     """The exact flow of still things both ways, against the rays of the scene that say what is hidden."""
     clip = street()
     assert clip.visibility is not None and clip.scene_flow is not None

@@ -1,4 +1,4 @@
-"""Whether posed images with depth agree: closed forms, and that every way to be wrong scores less than the truth."""
+"""Multi-view agreement: closed forms, and that every kind of error scores less than the truth."""
 
 import math
 
@@ -33,7 +33,7 @@ def flat(cameras: Cameras, value: float) -> Tensor:
 
 
 @pytest.mark.parametrize("step", [0.0, 0.25, 0.5, 1.25])
-def test_the_truth_agrees_wherever_it_is_seen_twice(step: float) -> None:
+def test_true_depth_agrees_wherever_both_frames_show_it(step: float) -> None:
     cameras = sideways([0.0, step])
     overlap = max(1 - step, 0.0)
     assert float(agreement(wall(cameras), flat(cameras, 1.0), cameras)) == pytest.approx(overlap, abs=1e-5)
@@ -68,7 +68,7 @@ def test_sky_agrees_with_sky_and_moves_with_rotation_alone() -> None:
     assert float(agreement(rgb, flat(cameras, 0.0), turned)) == 0
 
 
-def test_what_lies_behind_a_camera_or_is_hidden_scores_nothing() -> None:
+def test_what_lies_behind_a_camera_or_is_hidden_scores_0() -> None:
     cameras = sideways([0.0, 0.0])
     inverse = flat(cameras, 1.0)
     inverse[:, 0, :, :, : SIDE // 2] = 10.0  # a near thing in the left half of the first image only

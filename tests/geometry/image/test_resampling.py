@@ -78,7 +78,7 @@ def test_an_image_of_directions_is_one_after_any_change_of_lens_and_gaze(batch) 
     assert float(error.median()) < 5e-4 and float(error.quantile(0.99)) < 0.03
 
 
-def test_cameras_in_different_places_share_no_map(refused) -> None:
+def test_cameras_at_different_positions_are_refused(refused) -> None:
     panorama, fisheye = turned_fisheyes((2,))
     apart = replace(fisheye, world_from_camera=fisheye.world_from_camera.clone())
     apart.world_from_camera[0, 0, 3] += 0.5

@@ -43,7 +43,7 @@ def test_a_sideways_step_moves_pixels_by_focal_length_times_step_over_depth() ->
     assert bool((z[..., :8] == 2).all()) and not bool(moved[..., 8:].any()) and not bool(z[..., 8:].any())
 
 
-def test_looking_back_by_the_new_depth_finds_the_same_pixels_and_where_they_were() -> None:
+def test_backward_warping_by_the_new_depth_finds_the_same_pixels_and_their_positions() -> None:
     rgb, depth = torch.rand(1, 3, 8, 10), torch.full((1, 1, 8, 10), 2.0)
     found, visible, uv = backward_warp(rgb, depth[0], facing(x=1.0)[0], depth, facing())
     assert torch.allclose(found[0, ..., :8], rgb[0, ..., 2:], atol=1e-5)
@@ -55,7 +55,7 @@ def test_looking_back_by_the_new_depth_finds_the_same_pixels_and_where_they_were
     assert not bool(hidden.any())
 
 
-def test_looking_back_needs_a_camera_for_each_image(unchecked: None) -> None:
+def test_backward_warping_needs_a_camera_for_each_image(unchecked: None) -> None:
     rgb, depth = torch.rand(2, 3, 8, 10), torch.full((1, 1, 8, 10), 2.0)
     with pytest.raises(InputError, match="expected one each"):
         backward_warp(rgb, depth[0], facing()[0], depth, facing())
@@ -154,7 +154,7 @@ def test_a_plane_at_a_grazing_angle_is_seen_wherever_it_is_in_the_image() -> Non
     assert bool(seen[~ground].all()) and (~ground).sum() > 1000  # the sky as well
 
 
-def test_of_a_sphere_exactly_the_side_towards_the_other_camera_is_seen() -> None:
+def test_of_a_sphere_exactly_the_side_towards_the_other_camera_is_visible() -> None:
     scene = sphere_scene()
     target = 12
     direction = ray_map(scene.cameras[target])[1].double()

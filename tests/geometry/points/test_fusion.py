@@ -1,4 +1,4 @@
-"""Posed depth maps to one cloud of what several agree on."""
+"""Posed depth maps fused to one cloud of the points that several agree on."""
 
 import math
 
@@ -19,7 +19,7 @@ def scene() -> SphereScene:
     return sphere_scene((30, 40), frames=5)
 
 
-def test_views_of_one_place_give_one_point_a_pixel_at_the_mean_of_those_that_agree() -> None:
+def test_views_from_one_position_give_one_point_per_pixel_at_the_mean_of_those_that_agree() -> None:
     cameras = Cameras.from_fov(torch.eye(4, dtype=torch.float64).repeat(4, 1, 1), 60.0, (5, 6))
     scale = torch.tensor([1.0, 1.002, 1.004, 1.5], dtype=torch.float64).view(4, 1, 1, 1)
     depth, rgb = 2 * scale.expand(4, 1, 5, 6), torch.rand(4, 3, 5, 6)
@@ -33,7 +33,7 @@ def test_views_of_one_place_give_one_point_a_pixel_at_the_mean_of_those_that_agr
         assert len(fuse_points(rgb, depth, cameras, confirmations)[0]) == count
 
 
-def test_points_of_a_sphere_lie_on_it_cover_it_and_are_oriented_to_who_saw_them(scene) -> None:
+def test_points_of_a_sphere_lie_on_it_cover_it_and_are_oriented_towards_the_cameras(scene) -> None:
     cloud, frame = fuse_points(scene.rgb, scene.depth, scene.cameras)
     radius = (cloud.points - scene.center).norm(dim=-1)
     assert (radius - scene.radius).abs().max() < 0.01
@@ -66,7 +66,7 @@ def test_fisheyes_are_fused_by_their_depth_along_rays() -> None:
     assert len(cloud) > 300 and (cloud.points.norm(dim=-1) - 0.8).abs().max() < 0.02
 
 
-def test_what_does_not_fit_is_refused(refused, unchecked, scene) -> None:
+def test_invalid_arguments_are_refused(refused, unchecked, scene) -> None:
     with refused("point fusion: rgb"):
         fuse_points(scene.rgb, scene.depth[:2], scene.cameras)
     with refused("2 frames", "2 confirmations"):

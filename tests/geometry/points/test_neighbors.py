@@ -44,7 +44,7 @@ def test_outliers_are_those_whose_neighbors_are_far_or_few() -> None:
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_normals_of_a_sphere_point_at_who_sees_it(inside) -> None:
+def test_normals_of_a_sphere_point_to_the_camera(inside) -> None:
     surface = torch.nn.functional.normalize(torch.randn(3000, 3, dtype=torch.float64), dim=-1)
     cloud = PointCloud(surface.float(), torch.rand(3000, 3))
     eyes = torch.zeros(3) if inside else 3 * cloud.points
@@ -82,7 +82,7 @@ def test_chamfer_and_f_score_agree_with_the_reference(shared) -> None:
         assert float(total) == pytest.approx(float(golden["with_lengths"][i]), rel=1e-6)
 
 
-def test_equal_clouds_are_nothing_apart_and_a_moved_one_as_far_as_it_was_moved() -> None:
+def test_equal_clouds_have_distance_0_and_a_moved_one_the_distance_moved() -> None:
     grid = torch.cartesian_prod(*[torch.arange(4.0)] * 3).requires_grad_()
     between = cloud_distance(grid, grid.detach())
     assert float(between.chamfer) == 0 and float(between.f_score(0.1)) == 1
@@ -92,7 +92,7 @@ def test_equal_clouds_are_nothing_apart_and_a_moved_one_as_far_as_it_was_moved()
     assert float(moved.chamfer) == pytest.approx(0.1) and float(moved.f_score(0.05)) == 0
 
 
-def test_impossible_requests_are_refused(refused, unchecked) -> None:
+def test_invalid_arguments_are_refused(refused, unchecked) -> None:
     points = torch.rand(5, 3)
     with refused("6 nearest of 5"):
         nearest_neighbors(points, points, 6)

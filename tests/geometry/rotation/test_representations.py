@@ -1,4 +1,4 @@
-"""Rotations as vectors: PyTorch3D's and scipy's numbers, and back again, also where formulas divide by nothing."""
+"""Rotations as vectors: PyTorch3D's and scipy's numbers, and back again, also where formulas divide by 0."""
 
 import math
 from pathlib import Path
@@ -94,14 +94,14 @@ def test_euler_angles_come_back_in_every_order(order: str, batch: tuple[int, ...
 
 @pytest.mark.parametrize("order", EULER_ORDERS)
 @pytest.mark.parametrize("end", [0, 1])
-def test_where_two_angles_are_one_the_last_is_0_and_the_rotation_is_right(order: str, end: int) -> None:
+def test_in_gimbal_lock_the_last_angle_is_0_and_the_rotation_is_right(order: str, end: int) -> None:
     middle = (0.0, math.pi)[end] if order[0] == order[2] else (-math.pi / 2, math.pi / 2)[end]
     rotation = matrix_from_euler(torch.tensor([0.4, middle, 0.9], dtype=torch.float64), order)
     found = euler_from_matrix(rotation, order)
     assert float(found[2]) == 0 and near(matrix_from_euler(found, order), rotation, 1e-7)
 
 
-def test_an_order_that_is_none_is_refused() -> None:
+def test_an_unknown_order_is_refused() -> None:
     for order in ("XXY", "XY", "xyz"):
         for call in (matrix_from_euler, euler_from_matrix):
             with pytest.raises(InputError, match="expected one of XYX"):

@@ -54,6 +54,6 @@ def test_look_at_is_a_rotation_with_its_axis_through_the_target_even_straight_up
     assert rotation[2, 1] <= 1e-9  # the image's down never points up
 
 
-def test_look_at_its_own_place_is_refused() -> None:
+def test_look_at_the_camera_s_own_position_is_refused() -> None:
     with pytest.raises(InputError, match="coincides"):
         look_at(torch.ones(2, 3), torch.ones(3))

@@ -1,4 +1,4 @@
-"""Cameras in words, and what is found wrong with them."""
+"""Cameras in words, and the mistakes found in them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -74,7 +74,7 @@ def _negative(K: torch.Tensor) -> None:
         (lambda c: replace(c, world_from_camera=c.world_from_camera * torch.nan), "NaN or Inf"),
     ],
 )
-def test_what_is_spoilt_is_found_and_nothing_else(spoil: Callable[[Cameras], Cameras], said: str) -> None:
+def test_each_mistake_is_found_and_nothing_else(spoil: Callable[[Cameras], Cameras], said: str) -> None:
     found = lint(spoil(around()))
     assert len(found) == 1 and said in found[0], found
 
@@ -105,7 +105,7 @@ def test_the_field_of_view_of_a_fisheye_is_its_angle() -> None:
     assert torch.allclose(angles, torch.rad2deg(torch.tensor([2.0, 1.0])), atol=1e-4)
 
 
-def test_cameras_that_look_outwards_are_not_suspicious() -> None:
+def test_nothing_is_found_in_cameras_that_look_outwards() -> None:
     ring = orbit(torch.zeros(3), 2.0, 10.0, 12)
     outwards = ring @ torch.diag(torch.tensor([-1.0, 1, -1, 1]))  # about their own upright axis
     assert lint(Cameras.from_fov(outwards, 50.0, (30, 40))) == []

@@ -37,7 +37,7 @@ def test_the_true_path_has_no_error_in_any_world_frame(flags: dict[str, Any]) ->
         assert float(error) < 1e-5
 
 
-def test_sums_and_means_degrees_and_radians_differ_by_what_they_say() -> None:
+def test_sums_and_means_and_degrees_and_radians_differ_as_named() -> None:
     turn = rigid(rotation_about(UP, torch.tensor(0.1)), torch.zeros(3)).double()
     found = path().clone()
     found[:, 1:] = found[:, 1:] @ turn
@@ -79,7 +79,7 @@ def test_the_protocol_says_its_name() -> None:
     assert other == "mean over 4 frames, deg, sim3 alignment, in metres"
 
 
-def test_paths_and_flags_that_make_no_sense_are_refused(unchecked: None) -> None:
+def test_invalid_paths_and_flags_are_refused(unchecked: None) -> None:
     still = path()[:, :1].expand(1, 3, 4, 4)
     cases: list[tuple[torch.Tensor, torch.Tensor, dict[str, Any], str]] = [
         (path(4), path(5), {}, "expected one shape"),
@@ -95,7 +95,7 @@ def test_paths_and_flags_that_make_no_sense_are_refused(unchecked: None) -> None
     assert float(errors.translation) == 0
 
 
-def test_ate_is_what_is_left_after_the_alignment_asked_for() -> None:
+def test_ate_is_the_error_left_after_alignment() -> None:
     world = rigid(rotation_about(torch.tensor([1.0, 2.0, 3.0]), torch.tensor(0.7)), torch.tensor([5.0, -1, 2])).double()
     moved = world @ path()
     scaled = moved.clone()
@@ -138,7 +138,7 @@ def test_ate_and_rpe_are_evos() -> None:
     assert float(ate(found, path(30))) == pytest.approx(error.get_statistic(metrics.StatisticsType.rmse), rel=1e-6)
 
 
-def test_ate_and_rpe_refuse_what_makes_no_sense(unchecked: None) -> None:
+def test_ate_and_rpe_refuse_invalid_paths(unchecked: None) -> None:
     for call, said in (
         (lambda: ate(path(4), path(5)), "expected one shape"),
         (lambda: ate(path(), path(), "affine"), "alignment 'affine'"),  # type: ignore[arg-type]

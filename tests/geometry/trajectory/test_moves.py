@@ -91,7 +91,7 @@ def test_an_orbit_carries_the_camera_to_its_right_around_what_it_looks_at(told: 
         (moves.figure_eight(2.0, 1.0, 3.0), None),
     ],
 )
-def test_what_is_circled_stays_where_it_is_in_the_image(move: Move, point: tuple | None) -> None:
+def test_the_point_circled_stays_where_it_is_in_the_image(move: Move, point: tuple | None) -> None:
     shot = elsewhere()
     ahead = shot.start[:3, 3] + 3 * shot.start[:3, 2]
     target = ahead if point is None else torch.tensor(point, dtype=torch.float64)
@@ -109,7 +109,7 @@ def test_what_is_circled_stays_where_it_is_in_the_image(move: Move, point: tuple
      moves.crane(1.0, 2.0),
      moves.figure_eight(1.0, 0.5, 2.0), moves.lawnmower(2.0, 0.5, 3), moves.handheld(2.0, 0.1)],
 )  # fmt: skip
-def test_a_move_begins_where_the_camera_is_and_goes_on_smoothly(move: Move) -> None:
+def test_a_move_begins_where_the_camera_is_and_continues_smoothly(move: Move) -> None:
     shot = elsewhere()
     state = done(move, shot)
     assert torch.allclose(state.pose[0], shot.start, atol=1e-9) and float(state.zoom[0]) == 1
@@ -179,7 +179,7 @@ def test_a_follower_stays_behind_and_above_and_looks_at_what_it_follows() -> Non
     assert near(state.forward[10], (3 / math.sqrt(13), 0, -2 / math.sqrt(13)))
 
 
-def test_a_hand_shakes_as_much_as_it_is_told_and_the_same_for_the_same_seed() -> None:
+def test_handheld_shake_has_the_size_given_and_repeats_with_the_seed() -> None:
     share = torch.linspace(0, 1, 4001, dtype=torch.float64)
     start = CameraState(Shot.looking(EYE, TARGET).start.expand(4001, 4, 4), torch.ones(4001, dtype=torch.float64))
     one, same, other = (
@@ -215,7 +215,7 @@ def test_moves_of_a_shot_follow_each_other() -> None:
     )
 
 
-def test_what_makes_no_shot_is_refused(refused) -> None:
+def test_invalid_shots_and_moves_are_refused(refused) -> None:
     shot = Shot.looking(EYE, TARGET)
     for words, make in (
         (("seconds", "0.0"), lambda: shot.then(moves.dolly(1.0), 0.0)),

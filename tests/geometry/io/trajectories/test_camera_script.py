@@ -1,4 +1,4 @@
-"""Camera scripts: what they say is what is recorded, and what is wrong is said with its line."""
+"""Camera scripts make the shot they describe, and errors name the line."""
 
 import json
 import math
@@ -91,7 +91,7 @@ def test_json_is_read_too_and_defaults_fill_in() -> None:
         (HEAD + "  - {dolly: 1e999 m, for: 1 s}", 3, ("1e999",)),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(text: str, line: int, words: tuple[str, ...]) -> None:
+def test_errors_name_the_line(text: str, line: int, words: tuple[str, ...]) -> None:
     with pytest.raises(InputError) as caught:
         parse_camera_script(text, "shot.yaml")
     message = str(caught.value)
@@ -123,7 +123,7 @@ def test_a_move_from_outside_can_be_scripted(monkeypatch, refused) -> None:
         parse_camera_script(HEAD + "  - {wobble: 2 m, for: 2 s}")
 
 
-def test_spoilt_files_are_an_input_error_and_nothing_else(tmp_path: Path) -> None:
+def test_corrupt_files_raise_only_input_errors(tmp_path: Path) -> None:
     draw = random.Random(0)
     letters = "{}[]:,-&*!|>'\"%@`#\t\n 0123456789.emsx\x00\xff"
     for n in range(1000):
