@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from worldgen.pipelines.fill import fill
 
 from tests.models.tiny import awake, posed, tiny_model
 from worldgen.core.clip import Clip
 from worldgen.models.world_model import WorldModel
+from worldgen.pipelines.filling import fill
 from worldgen.pipelines.novel_views import Sampling
 from worldgen.pipelines.view_schedule import Request, schedule_depth, schedule_path
 
