@@ -27,7 +27,7 @@ from geometry.io.captures.nuscenes import read_nuscenes_frame
 from geometry.io.captures.posed import PosedImages
 from geometry.io.images import write_png
 from geometry.shapes import Float
-from worldgen.data.measures import Look, matches
+from worldgen.data.measures import ImageMeasures, matches
 from worldgen.runtime.contact_sheet import depth_image
 
 _NEIGHBORS = 2  # images further on that each is compared with
@@ -45,7 +45,7 @@ class Pair:
 
 def matched(captured: PosedImages, count: int | None = None) -> list[Pair]:
     """Features that neighbors share, in the pixels of the images."""
-    looks = [Look.at(frame.read(), frame.camera) for frame in captured.frames[:count]]
+    looks = [ImageMeasures.of(frame.read(), frame.camera) for frame in captured.frames[:count]]
     sizes = [torch.tensor([f.hw[1] / k.camera.hw[1], f.hw[0] / k.camera.hw[0]]).double() for f, k in
              zip(captured.frames, looks)]  # fmt: skip
     pairs = []

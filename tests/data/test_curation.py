@@ -1,4 +1,4 @@
-"""Curation keeps good clips, and drops what was spoilt on purpose for the reason it was spoilt."""
+"""Curation keeps good clips, and drops those spoilt on purpose for the reason that they were spoilt."""
 
 import json
 import shutil
@@ -17,8 +17,8 @@ from worldgen.cli import main
 from worldgen.data import Curation, Shards, curate, find_captures
 from worldgen.data.camera_verbs import camera_verb
 from worldgen.data.curation import squared_clip
-from worldgen.data.filters import Judgement, Limits, judge, ordered
-from worldgen.data.measures import Look, Step
+from worldgen.data.filters import FilteredCapture, Limits, filter_capture, ordered
+from worldgen.data.measures import ImageMeasures, PairMeasures
 
 SMALL = Curation(size_px=16, frames=4, captures_per_shard=1)
 
@@ -28,20 +28,20 @@ def video() -> tuple[torch.Tensor, Cameras]:
     return recorded()
 
 
-def judged(folder: Path, rgb: torch.Tensor, cameras: Cameras, frames: int = 4) -> Judgement:
-    write_video(folder, "film", rgb, cameras)
-    return judge(ordered(find_captures(folder)[0].read().frames), frames, Limits())
+def filtered_video(folder: Path, rgb: torch.Tensor, cameras: Cameras, frames: int = 4) -> FilteredCapture:
+    write_video(folder, "video", rgb, cameras)
+    return filter_capture(ordered(find_captures(folder)[0].read().frames), frames, Limits())
 
 
-def reasons(judgement: Judgement) -> list[str]:
-    return [image.reason.split(":")[0] for image in judgement.images]
+def reasons(filtered: FilteredCapture) -> list[str]:
+    return [image.reason.split(":")[0] for image in filtered.images]
 
 
 def test_a_good_video_is_kept_whole(tmp_path, video) -> None:
-    judgement = judged(tmp_path, *video)
-    assert reasons(judgement) == [""] * 12
-    assert judgement.clips == ((0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11))
-    residuals = [step.residual_px for step in judgement.steps if step.residual_px is not None]
+    filtered = filtered_video(tmp_path, *video)
+    assert reasons(filtered) == [""] * 12
+    assert filtered.clips == ((0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11))
+    residuals = [step.residual_px for step in filtered.steps if step.residual_px is not None]
     assert len(residuals) >= 8 and max(residuals) < 1, residuals
 
 
@@ -50,7 +50,7 @@ def test_a_blurred_a_dark_and_a_flat_image_are_dropped_and_nothing_else(tmp_path
     rgb[2] = torch.nn.functional.avg_pool2d(rgb[2][None], 15, 1, 7, count_include_pad=False)[0]
     rgb[5] *= 0.02
     rgb[9] = 0.5
-    found = reasons(judged(tmp_path, rgb, video[1], frames=3))
+    found = reasons(filtered_video(tmp_path, rgb, video[1], frames=3))
     assert [found[n] for n in (2, 5, 9)] in (["blurred", "dark", "flat"], ["blurred", "flat", "flat"])
     assert [n for n, reason in enumerate(found) if not reason] == [0, 1, 3, 4, 6, 7, 8, 10, 11]
 
@@ -58,35 +58,35 @@ def test_a_blurred_a_dark_and_a_flat_image_are_dropped_and_nothing_else(tmp_path
 def test_a_cut_ends_a_clip(tmp_path, video) -> None:
     other, _ = recorded(scene=3)
     rgb = torch.cat([video[0][:5], other[5:].flip(-1)])
-    judgement = judged(tmp_path, rgb, video[1], frames=5)
-    assert judgement.clips == ((0, 1, 2, 3, 4), (5, 6, 7, 8, 9), (7, 8, 9, 10, 11)), "none goes over the cut"
+    filtered = filtered_video(tmp_path, rgb, video[1], frames=5)
+    assert filtered.clips == ((0, 1, 2, 3, 4), (5, 6, 7, 8, 9), (7, 8, 9, 10, 11)), "none spans the cut"
 
 
-def test_poses_of_another_convention_are_found_out(tmp_path, video) -> None:
+def test_poses_of_another_convention_are_detected(tmp_path, video) -> None:
     """OpenGL axes written as OpenCV ones, and camera-to-world as world-to-camera: the usual mistakes."""
     rgb, cameras = video
     flip = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
     for n, poses in enumerate((cameras.world_from_camera @ flip, cameras.camera_from_world)):
         (tmp_path / str(n)).mkdir()
-        judgement = judged(tmp_path / str(n), rgb, Cameras(poses, cameras.K, cameras.hw))
-        assert set(reasons(judgement)) <= {"poses", "fast"} and not judgement.clips, reasons(judgement)
+        filtered = filtered_video(tmp_path / str(n), rgb, Cameras(poses, cameras.K, cameras.hw))
+        assert set(reasons(filtered)) <= {"poses", "fast"} and not filtered.clips, reasons(filtered)
 
 
 def test_a_jump_of_the_camera_path_ends_a_clip(tmp_path, video) -> None:
     rgb, cameras = video
     poses = cameras.world_from_camera.clone()
     poses[6:, :3, 3] += 60 * (poses[6, :3, 3] - poses[5, :3, 3])
-    judgement = judged(tmp_path, rgb, Cameras(poses, cameras.K, cameras.hw), frames=5)
-    assert not any({5, 6} <= set(clip) for clip in judgement.clips)
+    filtered = filtered_video(tmp_path, rgb, Cameras(poses, cameras.K, cameras.hw), frames=5)
+    assert not any({5, 6} <= set(clip) for clip in filtered.clips)
 
 
-def test_a_still_is_no_video_and_a_turning_camera_without_way_is_one(tmp_path, video) -> None:
+def test_a_video_of_one_still_is_dropped(tmp_path, video) -> None:
     rgb, cameras = video
-    judgement = judged(tmp_path, rgb[:1].expand(6, -1, -1, -1), cameras[torch.zeros(6, dtype=torch.long)])
-    assert set(reasons(judgement)) == {"nothing moves"} and not judgement.clips
+    filtered = filtered_video(tmp_path, rgb[:1].expand(6, -1, -1, -1), cameras[torch.zeros(6, dtype=torch.long)])
+    assert set(reasons(filtered)) == {"nothing moves"} and not filtered.clips
 
 
-def test_a_pure_turn_is_judged_by_where_rotation_takes_the_pixels() -> None:
+def test_a_pure_turn_is_measured_by_where_rotation_takes_the_pixels() -> None:
     torch.manual_seed(0)
     image = torch.nn.functional.interpolate(torch.rand(1, 3, 40, 60), (200, 300), mode="bicubic")[0].clamp(0, 1)
     K = torch.tensor([[200.0, 0, 100], [0, 200, 100], [0, 0, 1]], dtype=torch.float64)
@@ -94,9 +94,9 @@ def test_a_pure_turn_is_judged_by_where_rotation_takes_the_pixels() -> None:
     poses = torch.eye(4, dtype=torch.float64).repeat(2, 1, 1)
     poses[1] = rigid(rotation_about(torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64), turn), torch.zeros(3).double())
     cameras = Cameras(poses, K.expand(2, 3, 3), (200, 200))
-    looks = [Look.at(image[:, :, start : start + 200], cameras[n]) for n, start in enumerate((40, 60))]
-    wrong = Look.at(image[:, :, 60:260], Cameras(poses[1].mT.contiguous(), K, (200, 200)))
-    right, other = Step.between(*looks), Step.between(looks[0], wrong)
+    measured = [ImageMeasures.of(image[:, :, start : start + 200], cameras[n]) for n, start in enumerate((40, 60))]
+    wrong = ImageMeasures.of(image[:, :, 60:260], Cameras(poses[1].mT.contiguous(), K, (200, 200)))
+    right, other = PairMeasures.between(*measured), PairMeasures.between(measured[0], wrong)
     assert right.residual_px is not None and right.residual_px < 4, "a turn is nearly a shift, but for perspective"
     assert other.residual_px is not None and other.residual_px > 20
 
@@ -117,19 +117,19 @@ def test_images_without_times_are_ordered_by_the_numbers_in_their_names_and_thin
 
 
 def test_a_curation_writes_shards_that_give_back_the_images_cameras_and_captions(tmp_path, video) -> None:
-    source, output = tmp_path / "films", tmp_path / "out"
+    source, output = tmp_path / "videos", tmp_path / "out"
     for name in ("a", "b"):
         (source / name).mkdir(parents=True)
-        write_video(source / name, "film", *video)
-    (source / "b/film.txt").write_text("\n1 2 3\n")
+        write_video(source / name, "video", *video)
+    (source / "b/video.txt").write_text("\n1 2 3\n")
     report = curate([source], output, SMALL)
     assert (report["captures"], report["unreadable"], report["clips"], report["kept"]) == (2, 1, 3, 12)
     assert json.loads((output / "report.json").read_text()) == json.loads(json.dumps(report))
     assert "19 finite numbers" in (output / "report.md").read_text() and (output / "kept.png").is_file()
     shards = Shards(output)
-    assert shards.keys == ["films-a-film-0000", "films-a-film-0001", "films-a-film-0002"]
+    assert shards.keys == ["videos-a-video-0000", "videos-a-video-0001", "videos-a-video-0002"]
     sample = shards[1]
-    assert sample.caption == "the camera orbits to the right" and sample.names[0] == "film/800000"
+    assert sample.caption == "the camera orbits to the right" and sample.names[0] == "video/800000"
     expected = video[1].resized((16, 16))[4:8]
     assert (sample.clip.cameras.world_from_camera - expected.world_from_camera).abs().max() < 1e-5
     assert (sample.clip.cameras.K - expected.K).abs().max() < 1e-4
@@ -137,11 +137,11 @@ def test_a_curation_writes_shards_that_give_back_the_images_cameras_and_captions
     assert (sample.clip.rgb - small).abs().mean() < 0.03
 
 
-def test_a_curation_goes_on_where_it_was_and_makes_the_same_bytes(tmp_path, video, monkeypatch) -> None:
-    source = tmp_path / "films"
+def test_an_interrupted_curation_resumes_and_writes_the_same_bytes(tmp_path, video, monkeypatch) -> None:
+    source = tmp_path / "videos"
     for name in ("a", "b", "c"):
         (source / name).mkdir(parents=True)
-        write_video(source / name, "film", video[0], video[1])
+        write_video(source / name, "video", video[0], video[1])
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     curate([source], whole, SMALL)
 
@@ -154,7 +154,7 @@ def test_a_curation_goes_on_where_it_was_and_makes_the_same_bytes(tmp_path, vide
     assert sorted(p.name for p in pieces.glob("*.tar")) == ["clips-00000.tar", "clips-00001.tar"]
     before = (pieces / "clips-00001.tar").stat().st_mtime_ns
     curate([source], pieces, SMALL)
-    assert (pieces / "clips-00001.tar").stat().st_mtime_ns == before, "what was done is not done again"
+    assert (pieces / "clips-00001.tar").stat().st_mtime_ns == before, "finished shards are not written again"
     for path in sorted(whole.iterdir()):
         assert (pieces / path.name).read_bytes() == path.read_bytes(), path.name
     with pytest.raises(InputError, match="curation"):
@@ -166,8 +166,8 @@ def test_a_curation_goes_on_where_it_was_and_makes_the_same_bytes(tmp_path, vide
         curate([source], pieces, SMALL)
 
 
-def test_the_command_curates_and_refuses_what_holds_nothing(tmp_path, video, capsys) -> None:
-    write_video(tmp_path, "film", *video)
+def test_the_command_curates_and_refuses_a_folder_without_captures(tmp_path, video, capsys) -> None:
+    write_video(tmp_path, "video", *video)
     arguments = ["curate", str(tmp_path), "--output", str(tmp_path / "out"), "--frames", "6", "--size-px", "8"]
     assert main(arguments) == 0
     assert "2 clips of 12 images kept" in capsys.readouterr().out
@@ -178,19 +178,19 @@ def test_the_command_curates_and_refuses_what_holds_nothing(tmp_path, video, cap
     assert main([*arguments[:-1], "4"]) == 2
 
 
-def test_real_captures_are_judged_as_one_would(shared: Path) -> None:
+def test_real_captures_are_kept_or_dropped_as_a_person_would(shared: Path) -> None:
     """A hand-held video of a wall ornament is good; a head turned in front of a fixed background is not, since its
     poses hold for the head alone."""
     (fox,) = find_captures(shared / "data/fox")
-    good = judge(ordered(fox.read().frames)[:8], 4, Limits())
+    good = filter_capture(ordered(fox.read().frames)[:8], 4, Limits())
     assert reasons(good) == [""] * 8
     (head,) = find_captures(shared / "data/colmap_ethiopian_head")
-    bad = judge(ordered(head.read().frames)[:8], 4, Limits())
+    bad = filter_capture(ordered(head.read().frames)[:8], 4, Limits())
     assert reasons(bad).count("poses") >= 6
 
 
-def test_times_of_clips_start_at_zero_since_float32_holds_no_seconds_since_1970(tmp_path, video) -> None:
-    write_video(tmp_path, "film", *video)
+def test_times_of_clips_start_at_zero_since_float32_cannot_hold_seconds_since_1970(tmp_path, video) -> None:
+    write_video(tmp_path, "video", *video)
     frames = find_captures(tmp_path)[0].read().frames[:3]
     late = [replace(frame, time_s=1.5e9 + frame.time_s) for frame in frames]
     times = squared_clip(late, "crop", 16).cameras.time_s
@@ -204,17 +204,17 @@ def test_all_formats_in_a_folder_are_found(shared: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("way", "turn_deg", "verb"),
+    ("step", "turn_deg", "verb"),
     [
         ((0, 0, 1), 0, "moves forward"), ((0, 0, -1), 0, "moves backward"), ((1, 0, 0), 0, "moves to the right"),
         ((0, -1, 0), 0, "rises"), ((0, 0, 0), 20, "pans to the right"), ((0, 0, 0), -20, "pans to the left"),
         ((1, 0, 0), -30, "orbits to the right"), ((-1, 0, 0), 30, "orbits to the left"), ((0, 0, 0), 0, "stands still"),
     ],
 )  # fmt: skip
-def test_camera_verbs(way, turn_deg, verb) -> None:
+def test_camera_verbs(step, turn_deg, verb) -> None:
     share = torch.linspace(0, 1, 5)
     rotation = rotation_about(torch.tensor([0.0, 1.0, 0.0]).expand(5, 3), torch.deg2rad(share * turn_deg))
-    poses = rigid(rotation, share[:, None] * torch.tensor(way, dtype=torch.float32))
+    poses = rigid(rotation, share[:, None] * torch.tensor(step, dtype=torch.float32))
     cameras = Cameras.from_fov(poses, 50.0, (SIDE, SIDE))
     timed = Cameras(poses, cameras.K, cameras.hw, cameras.view, share)
     assert camera_verb(timed) == f"the camera {verb}"

@@ -1,11 +1,11 @@
-"""What a camera does over a clip, in the words of video: the part of a caption that poses alone can write."""
+"""A camera's motion over a clip in words: the part of a caption that follows from poses alone."""
 
 import math
 
 from geometry.camera.cameras import Cameras
 from worldgen.core.normalization import scene_scale_from_cameras
 
-_STILL_DEG, _STILL_SHARE = 2.0, 0.02
+_STILL_DEG, _STILL_SHARE = 2.0, 0.02  # a still camera's turn, and translation over the scene scale, at most
 
 
 def camera_verb(cameras: Cameras) -> str:
@@ -13,9 +13,10 @@ def camera_verb(cameras: Cameras) -> str:
     right", "... stands still"; "several cameras look at the scene" for a rig, "several views of one scene" for photos
     without times.
 
-    Rules, first that holds: more than one physical camera; times that don't grow; no turn beyond 2 degrees and no way
-    beyond 2% of the scene scale; a turn without way is a pan or tilt; a way across the view, turning against it, is an
-    orbit; else the axis of the longest way (forward, backward, left, right, up, down), in the first camera's axes.
+    The first rule that holds: more than one physical camera; times that do not grow; no turn beyond 2 degrees and no
+    translation beyond 2% of the scene scale; a turn without translation is a pan or tilt; a translation across the
+    view, turning against it, is an orbit; else the axis of the largest translation (forward, backward, left, right, up,
+    down), in the first camera's axes.
     """
     if len(cameras) < 2:
         return "a single image"
@@ -29,8 +30,8 @@ def camera_verb(cameras: Cameras) -> str:
     right_deg = math.degrees(math.atan2(float(relative[0, 2]), float(relative[2, 2])))
     down_deg = math.degrees(math.asin(max(-1.0, min(1.0, float(relative[1, 2])))))
     scale = float(scene_scale_from_cameras(cameras.to(first.dtype)))
-    way = float(motion.norm()) / scale if scale > 0 else 0.0
-    if way < _STILL_SHARE:
+    distance = float(motion.norm()) / scale if scale > 0 else 0.0
+    if distance < _STILL_SHARE:
         if max(abs(right_deg), abs(down_deg)) < _STILL_DEG:
             return "the camera stands still"
         if abs(right_deg) >= abs(down_deg):

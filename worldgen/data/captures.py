@@ -1,4 +1,4 @@
-"""Finding captures: what posed images lie in a file or folder, in any of the formats `geometry.io` reads."""
+"""Finding captures: the posed images in a file or folder, in any of the formats of `geometry.io.formats`."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -18,9 +18,11 @@ from geometry.shapes import Float
 class Capture:
     """Posed images of one place or drive.
 
-    name  unique among the captures found together; letters, digits, - and _
-    kind  of its format
-    read  reads it, and raises InputError where it is broken
+    Attributes:
+        name: Unique among the captures found together; letters, digits, - and _.
+        kind: The name of its format.
+        path: The file or folder.
+        read: Reads it, and raises InputError where it is broken.
     """
 
     name: str
@@ -30,10 +32,19 @@ class Capture:
 
 
 def find_captures(path: Path) -> list[Capture]:
-    """All captures in a file or folder, folders within included, ordered by name; none is read yet.
+    """All captures in a file or folder and the folders within; none is read yet.
 
     The formats are those of `geometry.io.formats.FORMATS` that hold posed images, recognized by content. A dataset of
-    several scenes is one capture each. Raises InputError when there is nothing of the kind.
+    several scenes is one capture each.
+
+    Args:
+        path: The file or folder.
+
+    Returns:
+        The captures, ordered by name.
+
+    Raises:
+        InputError: No such path, or no capture in it.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; expected {listed('posed images')}")
@@ -52,7 +63,7 @@ def find_captures(path: Path) -> list[Capture]:
 
 
 def read_images(images: list[PosedImage]) -> Iterator[Float[torch.Tensor, "3 h w"]]:
-    """The images in order; frames of a video in passes of 64 over it, not one each. Raises InputError."""
+    """The images in order; a pass over a video reads up to 64 frames. Raises InputError where one cannot be read."""
     at = 0
     while at < len(images):
         first, end = images[at], at + 1

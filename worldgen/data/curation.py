@@ -1,4 +1,4 @@
-"""`worldgen curate`: captures in, shards of good clips and a report of what was dropped out; resumable."""
+"""`worldgen curate`: from captures to shards of good clips, with a report of what was dropped; resumable."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -17,20 +17,22 @@ from worldgen.core.clip import Clip
 from worldgen.data.camera_verbs import camera_verb
 from worldgen.data.captures import Capture, find_captures, read_images
 from worldgen.data.curation_report import write_curation_report
-from worldgen.data.filters import Judgement, Limits, judge, ordered
+from worldgen.data.filters import FilteredCapture, Limits, filter_capture, ordered
 from worldgen.data.shards import Sample, write_index, write_shard
 from worldgen.runtime.config import plain
 
 
 @dataclass(frozen=True)
 class Curation:
-    """What clips are made of captures.
+    """How captures become clips.
 
-    size_px             side of the square frames
-    frames              of a clip
-    every               only every so manyth image of each camera
-    fit                 how images become square: crop or pad
-    captures_per_shard  captures that go into one tar; what a resumed run repeats at most
+    Attributes:
+        size_px: Side of the square frames.
+        frames: Frames of a clip.
+        every: Take every n-th image of each camera.
+        fit: How images become square: crop or pad.
+        captures_per_shard: Captures that go into one tar; a resumed run repeats at most that many.
+        limits: What is kept.
     """
 
     size_px: int = 64
@@ -56,15 +58,26 @@ def curate(
     curation: Curation | None = None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
-    """Judge every capture in some files and folders (`find_captures`) and write the good clips as shards.
+    """Filter every capture in some files and folders and write the good clips as shards.
 
-    clips-00000.tar ...    the clips (`worldgen.data.shards`), and index.json
-    report.md, report.json what was kept and dropped, and why, image by image
-    kept.png, dropped.png  some of each
+    clips-00000.tar ...     the clips (`worldgen.data.shards`), and index.json
+    report.md, report.json  what was kept and dropped, and why, image by image
+    kept.png, dropped.png   some of each
 
-    An interrupted run goes on where it was when called again with the same arguments. Captures that can't be read are
-    dropped, with the reason. Returns what report.json holds.
-    Raises InputError where there is nothing to curate, or the folder holds something else.
+    An interrupted run resumes when called again with the same arguments. Captures that cannot be read are dropped, with
+    the reason.
+
+    Args:
+        sources: Files and folders (`find_captures`).
+        output: New folder, or that of an interrupted run.
+        curation: How captures become clips; default `Curation()`.
+        on_step: Called with how many captures are done, and how many there are.
+
+    Returns:
+        What report.json holds.
+
+    Raises:
+        InputError: No captures, two of one name, or a folder that holds something else.
     """
     curation = curation or Curation()
     captures = list({(c.kind, c.path, c.name): c for source in sources for c in find_captures(source)}.values())
@@ -84,17 +97,17 @@ def curate(
         on_step(min(start + size, len(captures)), len(captures))
     if list(output.glob("*.tar")):
         write_index(output)
-    return write_curation_report(output, captures, records, curation)
+    return write_curation_report(output, captures, records, plain(curation))
 
 
 def _claim(output: Path, arguments: dict[str, Any]) -> None:
-    """Make the folder, or find it made by a run with the same arguments."""
+    """Make the folder, or check that a run with the same arguments has made it."""
     claim = output / "curation.json"
     if output.exists() and not claim.is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: there is something else already; expected a new folder or one to go on with")
+        raise InputError(f"{output}: holds something else; expected a new folder or that of an interrupted run")
     if not claim.is_file():
         write_file(claim, json.dumps(arguments, indent=1).encode())
-    elif (before := read_json(claim, "what a curation was asked for")) != arguments:
+    elif (before := read_json(claim, "the arguments of a curation")) != arguments:
         keys = [key for key in arguments if not isinstance(before, dict) or before.get(key) != arguments[key]]
         raise InputError(f"{output}: made with other {' and '.join(keys)}; expected the same, or a new folder")
 
@@ -102,7 +115,7 @@ def _claim(output: Path, arguments: dict[str, Any]) -> None:
 def _shard(
     done: Path, captures: Sequence[Capture], curation: Curation, on_capture: Callable[[int], None]
 ) -> list[dict[str, Any]]:
-    """Judge some captures and write their clips into the tar beside `done`; returns a record of each."""
+    """Filter some captures and write their clips into the tar beside `done`; returns a record of each."""
     records: list[dict[str, Any]] = []
 
     def samples() -> Iterator[Sample]:
@@ -124,22 +137,22 @@ def _samples(capture: Capture, curation: Curation, records: list[dict[str, Any]]
     try:
         images = capture.read()
         chosen = ordered(images.frames, curation.every)
-        judgement = judge(chosen, curation.frames, curation.limits)
-        record["steps"] = [asdict(step) for step in judgement.steps]
-        for number in range(len(judgement.clips)):
-            sample = _sample(capture, images, chosen, judgement, number, curation)
+        filtered = filter_capture(chosen, curation.frames, curation.limits)
+        record["steps"] = [asdict(step) for step in filtered.steps]
+        for number in range(len(filtered.clips)):
+            sample = _sample(capture, images, chosen, filtered, number, curation)
             record["clips"].append({"key": sample.key, "caption": sample.caption, "names": list(sample.names)})
             yield sample
-        record["images"] = [asdict(judged) for judged in judgement.images]
+        record["images"] = [asdict(image) for image in filtered.images]
     except InputError as error:
         record["unreadable"] = str(error)
 
 
 def _sample(
-    capture: Capture, images: PosedImages, chosen: list[PosedImage], judgement: Judgement, number: int,
+    capture: Capture, images: PosedImages, chosen: list[PosedImage], filtered: FilteredCapture, number: int,
     curation: Curation,
 ) -> Sample:  # fmt: skip
-    frames = [chosen[n] for n in judgement.clips[number]]
+    frames = [chosen[n] for n in filtered.clips[number]]
     clip = squared_clip(frames, curation.fit, curation.size_px)
     caption = ", ".join(part for part in (images.caption.strip().rstrip("."), camera_verb(clip.cameras)) if part)
     names = tuple(frame.file_path for frame in frames)
@@ -147,8 +160,8 @@ def _sample(
 
 
 def squared_clip(frames: Sequence[PosedImage], fit: str, size_px: int) -> Clip:
-    """Images as a clip [f] of one size, with what depth they have, and times from the first image's (float32 holds
-    no seconds since 1970). Raises InputError for unreadable ones."""
+    """Images as a clip [f] of one size, with the depth they have, and times relative to the first image's (float32
+    cannot hold seconds since 1970). Raises InputError for images that cannot be read."""
     rgb, depth, cameras = [], [], []
     for image, stored in zip(frames, read_images(list(frames))):
         image = replace(image, time_s=image.time_s - frames[0].time_s)

@@ -1,10 +1,10 @@
-"""What a curation kept and dropped, for people: report.md, report.json and two sheets of images."""
+"""What a curation kept and dropped, and why: report.md, report.json and two sheets of images."""
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
@@ -13,29 +13,28 @@ from geometry.image.framing import square
 from geometry.io.files import write_file
 from geometry.io.images import write_png
 from worldgen.data.captures import Capture
-from worldgen.runtime.config import plain
 from worldgen.runtime.contact_sheet import grid
-
-if TYPE_CHECKING:
-    from worldgen.data.curation import Curation
 
 _SHOWN, _COLUMNS, _THUMBNAIL_PX = 32, 8, 96
 
 
 def write_curation_report(
-    output: Path, captures: Sequence[Capture], records: list[dict[str, Any]], curation: "Curation"
+    output: Path, captures: Sequence[Capture], records: list[dict[str, Any]], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write the report of a curation's records, one a capture, into its folder. Returns what report.json holds."""
-    images = [judged for record in records for judged in record["images"]]
-    dropped = Counter(judged["reason"].split(":")[0] for judged in images if judged["clip"] is None)
+    """Write the report of a curation's records, one a capture, into its folder. Returns what report.json holds.
+
+    settings  of the curation, as plain data
+    """
+    images = [image for record in records for image in record["images"]]
+    dropped = Counter(image["reason"].split(":")[0] for image in images if image["clip"] is None)
     report = {
         "captures": len(records),
         "unreadable": sum("unreadable" in record for record in records),
         "images": len(images),
-        "kept": sum(judged["clip"] is not None for judged in images),
+        "kept": sum(image["clip"] is not None for image in images),
         "dropped": dict(dropped.most_common()),
         "clips": sum(len(record["clips"]) for record in records),
-        "curation": plain(curation),
+        "curation": dict(settings),
         "records": records,
     }
     write_file(output / "report.json", json.dumps(report, indent=1, allow_nan=False).encode())
@@ -45,26 +44,26 @@ def write_curation_report(
 
 
 def _sheet(path: Path, captures: Sequence[Capture], records: list[dict[str, Any]], kept: bool) -> list[str]:
-    """A sheet of some images, evenly chosen; returns a line about each."""
+    """Write a sheet of some images, evenly chosen; returns a line about each."""
     rows = [
-        (capture, judged)
+        (capture, image)
         for capture, record in zip(captures, records)
-        for judged in record["images"]
-        if (judged["clip"] is not None) == kept
+        for image in record["images"]
+        if (image["clip"] is not None) == kept
     ]
     rows = [rows[n * len(rows) // _SHOWN] for n in range(_SHOWN)] if len(rows) > _SHOWN else rows
     images: list[Tensor] = []
     lines: list[str] = []
     read: dict[str, Any] = {}
-    for capture, judged in rows:
+    for capture, image in rows:
         try:
             if capture.name not in read:
                 read = {capture.name: {frame.file_path: frame for frame in capture.read().frames}}
-            frame = read[capture.name][judged["name"]]
+            frame = read[capture.name][image["name"]]
             images.append(square(frame.read(), frame.camera, "crop", _THUMBNAIL_PX)[0])
-        except (InputError, KeyError):  # gone since it was judged
+        except (InputError, KeyError):  # gone since it was measured
             continue
-        lines.append(f"{capture.name}: {judged['name']}" + (f", {judged['reason']}" if judged["reason"] else ""))
+        lines.append(f"{capture.name}: {image['name']}" + (f", {image['reason']}" if image["reason"] else ""))
     if images:
         tiles = [images[n : n + _COLUMNS] for n in range(0, len(images), _COLUMNS)]
         write_png(path, grid(tiles, enlarge=1))
@@ -81,13 +80,13 @@ def _markdown(report: dict[str, Any], shown: dict[str, list[str]]) -> str:
         "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for record in report["records"]:
-        judged = record["images"]
+        images = record["images"]
         residuals = sorted(step["residual_px"] for step in record["steps"] if step["residual_px"] is not None)
-        reasons = Counter(j["reason"].split(":")[0] for j in judged if j["clip"] is None)
+        reasons = Counter(image["reason"].split(":")[0] for image in images if image["clip"] is None)
         why = record.get("unreadable") or ", ".join(f"{name} ({n})" for name, n in reasons.most_common())
         residual = f"{residuals[len(residuals) // 2]:.2f}" if residuals else ""
-        kept = sum(j["clip"] is not None for j in judged)
-        cells = [record["name"], record["kind"], len(judged), kept, len(record["clips"]), residual, why]
+        kept = sum(image["clip"] is not None for image in images)
+        cells = [record["name"], record["kind"], len(images), kept, len(record["clips"]), residual, why]
         lines.append("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |")
     for kind, about in shown.items():
         if about:

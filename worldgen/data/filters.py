@@ -1,4 +1,4 @@
-"""Which images of a capture make clips, and why the others don't."""
+"""Filters: which images of a capture make clips, and why the others do not."""
 
 import itertools
 import statistics
@@ -9,21 +9,23 @@ from geometry.errors import InputError
 from geometry.image.framing import undistort_and_fill
 from geometry.io.captures.posed import PosedImage
 from worldgen.data.captures import read_images
-from worldgen.data.measures import Look, Step
+from worldgen.data.measures import ImageMeasures, PairMeasures
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is kept. Lengths in pixels are on copies whose longer side is 256.
+    """The limits of what is kept. Lengths in pixels are on copies whose longer side is 256.
 
-    max_blur          0 sharp .. 1 (Crete et al. 2007)
-    min_contrast      standard deviation of the luminance
-    min_brightness, max_brightness  mean luminance
-    min_likeness      correlation of neighboring video frames; less, without matching features, is a cut
-    max_residual_px   median symmetric epipolar distance of matched features under the given cameras
-    max_jump          way from one video frame to the next, over the median way
-    min_motion        way of features through a clip in shares of the side; less is a still
-    max_motion        way of features from one video frame to the next; more is too fast
+    Attributes:
+        max_blur: 0 (sharp) to 1 (Crete et al. 2007).
+        min_contrast: Standard deviation of the luminance.
+        min_brightness: Mean luminance.
+        max_brightness: Mean luminance.
+        min_likeness: Correlation of neighboring video frames; less, without matching features, is a cut.
+        max_residual_px: Median symmetric epipolar distance of matched features under the given cameras.
+        max_jump: Distance from one video frame's camera to the next, over the median distance.
+        min_motion: Distance that features move through a clip, in shares of the side; less is a still.
+        max_motion: Distance that features move from one video frame to the next; more is too fast.
     """
 
     max_blur: float = 0.6
@@ -42,11 +44,11 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What became of one image.
+class FilteredImage:
+    """One image, kept or dropped.
 
-    clip     number of the (first) clip of the capture it is in, None when dropped
-    reason   why it was dropped, a few words, then what was measured and the limit
+    clip    number of the (first) clip of the capture it is in, None when dropped
+    reason  why it was dropped: a few words, then what was measured and the limit
     """
 
     name: str
@@ -58,21 +60,21 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """A capture judged.
+class FilteredCapture:
+    """A capture's images, and the clips that they make.
 
-    images  in the order they were looked at, neighbors in time or by name
-    clips     for each clip the places of its images in that order
-    steps     measures between neighbors that passed on their own
+    images  in order, neighbors in time or by name
+    clips   for each clip the places of its images in that order
+    steps   measures between neighbors, of the images that pass on their own
     """
 
-    images: tuple[Judged, ...]
+    images: tuple[FilteredImage, ...]
     clips: tuple[tuple[int, ...], ...]
-    steps: tuple[Step, ...]
+    steps: tuple[PairMeasures, ...]
 
 
 def ordered(images: Sequence[PosedImage], every: int = 1) -> list[PosedImage]:
-    """Images by time and camera where times are known, else by name; every so many of each camera."""
+    """Images by time and camera where times are known, else by name; every n-th of each camera."""
     if len({image.time_s for image in images}) > 1:
         by_time = sorted(images, key=lambda p: (p.time_s, p.view, p.file_path))
     else:
@@ -88,28 +90,30 @@ def ordered(images: Sequence[PosedImage], every: int = 1) -> list[PosedImage]:
 
 
 def _parts(name: str) -> list[str]:
-    """Digits apart from the rest, so that 10 comes after 9."""
+    """A name split into digits and the rest, so that 10 comes after 9."""
     return ["".join(run) for _, run in itertools.groupby(name, str.isdigit)] + [""]
 
 
-def judge(images: Sequence[PosedImage], frames: int, limits: Limits) -> Judgement:
-    """Judge ordered images of one capture, and cut what is good into clips of so many frames.
+def filter_capture(images: Sequence[PosedImage], frames: int, limits: Limits) -> FilteredCapture:
+    """Filter the ordered images of one capture, and cut those that are left into clips of `frames` frames.
 
     First each image alone: blur, brightness, contrast. Then neighbors: features they share must agree with the given
-    cameras, and video frames must not jump; between neighbors that don't agree the capture is cut in two. Stretches of
-    enough images become clips side by side, the last one flush with the end. Raises InputError for images that
-    can't be read.
+    cameras, and video frames must not jump; between neighbors that do not agree the capture is cut in two. Runs of
+    enough images become clips one after another, of which the last one ends with the run. Raises InputError for images
+    that cannot be read.
     """
-    looks = [Look.at(*undistort_and_fill(rgb, p.camera)) for p, rgb in zip(images, read_images(list(images)))]
-    reasons = [_alone(look, limits) for look in looks]
+    measured = [
+        ImageMeasures.of(*undistort_and_fill(rgb, p.camera)) for p, rgb in zip(images, read_images(list(images)))
+    ]
+    reasons = [_image_fault(image, limits) for image in measured]
     good = [n for n, reason in enumerate(reasons) if not reason]
     pairs = list(itertools.pairwise(good))
-    steps = [Step.between(looks[a], looks[b]) for a, b in pairs]
-    ways = [step.baseline for (a, b), step in zip(pairs, steps) if _video(images[a], images[b]) and step.baseline]
-    typical = statistics.median(ways) if ways else 0.0
-    breaks = [_together(step, _video(images[a], images[b]), typical, limits) for (a, b), step in zip(pairs, steps)]
+    steps = [PairMeasures.between(measured[a], measured[b]) for a, b in pairs]
+    baselines = [s.baseline for (a, b), s in zip(pairs, steps) if _video(images[a], images[b]) and s.baseline]
+    typical = statistics.median(baselines) if baselines else 0.0
+    breaks = [_pair_fault(step, _video(images[a], images[b]), typical, limits) for (a, b), step in zip(pairs, steps)]
     clips: list[tuple[int, ...]] = []
-    for places, why in _stretches(good, breaks):
+    for places, why in _runs(good, breaks):
         if len(places) < frames:
             for n in places:
                 reasons[n] = why or f"{len(places)} images left together; {frames} make a clip"
@@ -117,18 +121,18 @@ def judge(images: Sequence[PosedImage], frames: int, limits: Limits) -> Judgemen
         for start in sorted({*range(0, len(places) - frames + 1, frames), len(places) - frames}):
             clip = places[start : start + frames]
             motions = [step.motion for (a, b), step in zip(pairs, steps) if a in clip and b in clip]
-            way = sum(motion for motion in motions if motion is not None)
-            if None not in motions and way < limits.min_motion and len({images[n].view for n in clip}) == 1:
+            moved = sum(motion for motion in motions if motion is not None)
+            if None not in motions and moved < limits.min_motion and len({images[n].view for n in clip}) == 1:
                 for n in clip:
-                    reasons[n] = f"nothing moves: {way:.4f} of the side over the clip; expected {limits.min_motion:g}"
+                    reasons[n] = f"nothing moves: {moved:.4f} of the side over the clip; expected {limits.min_motion:g}"
             else:
                 clips.append(tuple(clip))
     first = {n: number for number, clip in reversed(list(enumerate(clips))) for n in clip}
-    judged = tuple(
-        Judged(p.file_path, first.get(n), "" if n in first else reasons[n], look.blur, look.brightness, look.contrast)
-        for n, (p, look) in enumerate(zip(images, looks))
+    filtered = tuple(
+        FilteredImage(p.file_path, first.get(n), "" if n in first else reasons[n], m.blur, m.brightness, m.contrast)
+        for n, (p, m) in enumerate(zip(images, measured))
     )
-    return Judgement(judged, tuple(clips), tuple(steps))
+    return FilteredCapture(filtered, tuple(clips), tuple(steps))
 
 
 def _video(a: PosedImage, b: PosedImage) -> bool:
@@ -136,35 +140,35 @@ def _video(a: PosedImage, b: PosedImage) -> bool:
     return a.view == b.view and 0 < b.time_s - a.time_s <= 1
 
 
-def _alone(look: Look, limits: Limits) -> str:
-    """Why an image is dropped for itself; empty when it is not."""
-    if look.contrast < limits.min_contrast:
-        return f"flat: contrast {look.contrast:.3f}; expected {limits.min_contrast:g}"
-    if look.brightness < limits.min_brightness:
-        return f"dark: brightness {look.brightness:.3f}; expected {limits.min_brightness:g}"
-    if look.brightness > limits.max_brightness:
-        return f"bright: brightness {look.brightness:.3f}; expected at most {limits.max_brightness:g}"
-    if look.blur > limits.max_blur:
-        return f"blurred: {look.blur:.2f}; expected at most {limits.max_blur:g}"
+def _image_fault(image: ImageMeasures, limits: Limits) -> str:
+    """Why an image is dropped by itself; empty when it is not."""
+    if image.contrast < limits.min_contrast:
+        return f"flat: contrast {image.contrast:.3f}; expected {limits.min_contrast:g}"
+    if image.brightness < limits.min_brightness:
+        return f"dark: brightness {image.brightness:.3f}; expected {limits.min_brightness:g}"
+    if image.brightness > limits.max_brightness:
+        return f"bright: brightness {image.brightness:.3f}; expected at most {limits.max_brightness:g}"
+    if image.blur > limits.max_blur:
+        return f"blurred: {image.blur:.2f}; expected at most {limits.max_blur:g}"
     return ""
 
 
-def _together(step: Step, video: bool, typical_way: float, limits: Limits) -> str:
-    """Why two neighbors don't belong in one clip; empty when they do."""
+def _pair_fault(step: PairMeasures, video: bool, typical: float, limits: Limits) -> str:
+    """Why two neighbors do not belong in one clip; empty when they do."""
     if video and step.motion is None and step.likeness < limits.min_likeness:
         return f"cut: likeness {step.likeness:.2f}, {step.matches} matches; expected {limits.min_likeness:g}"
     if step.residual_px is not None and step.residual_px > limits.max_residual_px:
         return f"poses: features {step.residual_px:.1f} px off; expected at most {limits.max_residual_px:g}"
-    if video and typical_way > 0 and step.baseline > limits.max_jump * typical_way:
-        return f"jump: {step.baseline / typical_way:.0f} times the usual way; expected at most {limits.max_jump:g}"
+    if video and typical > 0 and step.baseline > limits.max_jump * typical:
+        return f"jump: {step.baseline / typical:.0f} times the usual way; expected at most {limits.max_jump:g}"
     if video and step.motion is not None and step.motion > limits.max_motion:
         return f"fast: features move {step.motion:.2f} of the side; expected at most {limits.max_motion:g}"
     return ""
 
 
-def _stretches(good: Sequence[int], breaks: Sequence[str]) -> Iterable[tuple[list[int], str]]:
-    """Runs of good images without a break between neighbors, each with the reason it ended or, for want of one,
-    began."""
+def _runs(good: Sequence[int], breaks: Sequence[str]) -> Iterable[tuple[list[int], str]]:
+    """Runs of good images without a break between neighbors, each with the reason for its end, or else for its
+    beginning."""
     places, began = [], ""
     for n, why in itertools.zip_longest(good, breaks, fillvalue=""):
         if isinstance(n, int):

@@ -1,8 +1,8 @@
-"""Shards: clips in WebDataset tar files, with an index that makes any clip a seek away.
+"""Shards: clips in WebDataset tar files, with an index by which any clip is one seek away.
 
-A clip KEY is the members KEY.clip.json (cameras, caption, where it came from), KEY.000.rgb.png, KEY.000.depth.png,
-KEY.001.rgb.png ... (depth only where something is known, 16 bits). Any WebDataset reader takes the tars as they are.
-`index.json` lists where the members lie; without it the tars are scanned. Equal clips make equal bytes.
+A clip KEY is the members KEY.clip.json (cameras, caption, source), KEY.000.rgb.png, KEY.000.depth.png, KEY.001.rgb.png
+... (depth only where some is known, 16 bits). Any WebDataset reader can read the tars. `index.json` lists where the
+members are; without it the tars are scanned. Equal clips give equal bytes.
 """
 
 import io
@@ -31,11 +31,14 @@ _TAR_END = 1024  # a tar ends in two blocks of zeros
 
 @dataclass(frozen=True)
 class Sample:
-    """A clip [f] of a shard.
+    """A clip of a shard.
 
-    key      unique in a data set; letters, digits, - and _
-    caption  what it shows
-    source   where its images came from, and their names
+    Attributes:
+        key: Unique in a data set; letters, digits, - and _.
+        clip: Batch shape [f].
+        caption: What it shows.
+        source: Where its images come from.
+        names: Of its images.
     """
 
     key: str
@@ -52,9 +55,17 @@ class Sample:
 
 
 def write_shard(path: Path, samples: Iterable[Sample]) -> int:
-    """Write clips as one tar, whole or not at all; images as 8-bit PNG, depth as 16-bit PNG. Returns their number.
+    """Write clips as one tar, completely or not at all; images as 8-bit PNG, depth as 16-bit PNG.
 
-    Raises InputError for a repeated key, images that are not finite, or a place that can't be written.
+    Args:
+        path: The tar.
+        samples: The clips.
+
+    Returns:
+        Their number.
+
+    Raises:
+        InputError: A repeated key, images with NaN or Inf, or a path that cannot be written.
     """
     keys: set[str] = set()
     with replacing(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -94,7 +105,14 @@ def _members(sample: Sample) -> list[tuple[str, bytes]]:
 
 
 def write_index(folder: Path) -> None:
-    """Write `index.json` for the tars in a folder. Raises InputError for a folder without any, or broken ones."""
+    """Write `index.json` for the tars in a folder.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        InputError: No tars, or broken ones.
+    """
     write_file(folder / "index.json", json.dumps({"format": _FORMAT, "shards": _scan(folder)}).encode())
 
 
@@ -109,7 +127,7 @@ def _scan(folder: Path) -> dict[str, dict[str, dict[str, list[int]]]]:
         try:
             with path.open("rb") as file:
                 file.seek(-_TAR_END, io.SEEK_END)
-                if any(file.read()):  # tarfile itself takes a tar that was cut off for a short one
+                if any(file.read()):  # tarfile itself reads a truncated tar as a short one
                     raise tarfile.ReadError
             with tarfile.open(path, "r:") as tar:
                 for entry in tar:
@@ -117,7 +135,7 @@ def _scan(folder: Path) -> dict[str, dict[str, dict[str, list[int]]]]:
                     if entry.isfile():
                         clips.setdefault(key, {})[name] = [entry.offset_data, entry.size]
         except (tarfile.TarError, OSError, ValueError) as error:
-            raise InputError(f"{path}: truncated or no tar; expected a shard") from error
+            raise InputError(f"{path}: truncated or not a tar; expected a shard") from error
         if broken := [key for key, members in clips.items() if "clip.json" not in members]:
             raise InputError(f"{path}: {broken[0]} without clip.json; expected shards of worldgen")
         shards[path.name] = clips
@@ -195,13 +213,13 @@ def _lens(facts: dict[str, Any] | None) -> Lens | None:
 class ShardStream:
     """Training batches from shards: a function of (seed, step) alone, of which each rank takes its slice.
 
-    An epoch is one permutation of the clips, going on where a batch ends; nothing needs saving to resume.
+    An epoch is one permutation of the clips, and continues in the next batch; there is no state to save.
     """
 
     def __init__(
         self, shards: Shards, batch: int, frames: Sequence[int], seed: int = 0, rank: int = 0, world_size: int = 1
     ):
-        """Raises InputError for batches that the ranks can't share evenly."""
+        """Raises InputError for a batch that is not a multiple of the ranks."""
         if batch < 1 or batch % world_size or not 0 <= rank < world_size:
             raise InputError(f"batch of {batch} for rank {rank} of {world_size}; expected a multiple of the ranks")
         self.shards, self.batch_size, self.frames, self.seed = shards, batch, tuple(frames), seed
@@ -215,9 +233,9 @@ class ShardStream:
         return [int(orders[place // size][place % size]) for place in places]
 
     def batch(self, step: int) -> Clip:
-        """This rank's clips [b, f] of a step: as many frames of each as drawn for the step, in drawn order.
+        """This rank's clips [b, f] of a step; the number of frames and their order are drawn.
 
-        Raises InputError for clips of different sizes or with fewer frames than asked for.
+        Raises InputError for clips of different sizes, or with too few frames.
         """
         frames = int(stream(Stream.TRAINING, self.seed, step, 0, 6).choice(np.array(self.frames)))
         share = self.batch_size // self.world_size
