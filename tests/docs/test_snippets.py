@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from geometry.camera.cameras import Cameras
+from geometry.camera.conversion import CONVENTIONS
 from geometry.io.captures.nerfstudio import write_transforms
 from geometry.io.formats import FORMATS
 from geometry.io.images import write_png
@@ -51,7 +52,7 @@ def folder(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     for path in (*material.iterdir(), ROOT / "configs", ROOT / "examples"):
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
-    tables: list[dict[str, Any]] = [SOLVERS, FORMATS, FAMILIES, COMMANDS, MOVES, BACKBONES, MODALITIES]
+    tables: list[dict[str, Any]] = [SOLVERS, FORMATS, FAMILIES, COMMANDS, CONVENTIONS, MOVES, BACKBONES, MODALITIES]
     before = [dict(table) for table in tables]
     yield tmp_path
     for table, entries in zip(tables, before):  # what a page adds is its own
