@@ -54,13 +54,19 @@ def read_inputs(
 ) -> Inputs:
     """Read, undistort, square and resize images.
 
-    images  files, or rgb tensors [3, h, w] in 0..1
-    cameras   a transforms.json that names each image (its other frames become held-out truth), cameras of batch
-              shape [g] for tensors, or None for one image
-    fov_deg   field of view over the shorter side of one image without cameras; else its EXIF, else 55 degrees
-    fit       "crop" to the center square, or "pad" to a square by repeating the border
+    Args:
+        images: Files, or rgb tensors [3, h, w] in 0..1.
+        cameras: A transforms.json that names each image (its other frames become held-out truth), Cameras [g] of the
+            images, or None for one image.
+        fov_deg: Field of view over the shorter side of one image without cameras; else its EXIF, else 55 degrees.
+        fit: "crop" to the center square, or "pad" to a square by repeating the border.
+        size_px: Side of the squares.
 
-    Raises InputError for anything that does not fit together.
+    Returns:
+        The images with their cameras, and what is held out.
+
+    Raises:
+        InputError: For anything that does not fit together.
     """
     if fit not in ("crop", "pad"):
         raise InputError(f"fit {fit!r}; expected crop or pad")

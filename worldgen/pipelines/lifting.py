@@ -24,9 +24,18 @@ class Lifted:
 
 
 def lift(clip: Clip, pivot: Float[Tensor, "3"], scale: float) -> Lifted:
-    """Points and a fused surface of frames [f] around a pivot (world, metres).
+    """Lift frames to points and a fused surface.
 
-    Voxels are a 48th of the scene scale. Raises InputError when the depth shows no surface near the pivot.
+    Args:
+        clip: Posed frames [f] with depth.
+        pivot: The center of what is kept, in the world.
+        scale: The scene scale, metres: what is kept is within it of the pivot, in voxels of a 48th of it.
+
+    Returns:
+        The points and the mesh, in the world.
+
+    Raises:
+        InputError: When the depth shows no surface near the pivot.
     """
     voxel = scale / _VOXELS_PER_SCALE
     cloud = points_from_depth(clip.rgb, clip.depth, clip.cameras)

@@ -53,19 +53,27 @@ def restore(
     scale: float | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> Clip:
-    """The images [f] in 0..1 that were measured as y = A x, and their depth.
+    """Restore images that were measured as y = A x, and estimate their depth.
 
     Frames help each other through their cameras. Those of which everything was measured are given to the network
-    (level 0), those of which nothing was are unknown (level 1), the others start at `how.start`. The result has the
-    measurement as nearly as `displayable` gets (2e-4 in `docs/results/restoration.json`; see `measurement_residual`);
-    what no A x has, such as values of missing pixels or frequencies that a blur removes, is ignored.
+    (level 0), those of which nothing was are unknown (level 1), the others start at `how.start`.
 
-    measured  by `operator.apply` of images of the cameras' size
-    cameras   batch shape [f], at most as many as the model was trained for
-    scale     metres a network unit (`worldgen.core.normalization`); None = from the cameras
-    on_step   called after every sampling step
+    Args:
+        model: The model.
+        measured: By `operator.apply` of images of the cameras' size. What no A x has, such as values of missing pixels
+            or frequencies that a blur removes, is ignored.
+        cameras: Batch shape [f], at most as many as the model was trained for.
+        operator: A, such as `worldgen.sampling.restoration.Inpaint`.
+        how: Steps, start and seed.
+        scale: Metres per unit of the network (`worldgen.core.normalization`); None = from the cameras.
+        on_step: Called after every sampling step.
 
-    Raises InputError for shapes that do not fit, nothing or NaN measured, or cameras in one place without a scale.
+    Returns:
+        Images [f] in 0..1 and their depth. They have the measurement as nearly as `displayable` gets (2e-4 in
+        `docs/results/restoration.json`; see `measurement_residual`).
+
+    Raises:
+        InputError: For shapes that do not fit, nothing or NaN measured, or cameras in one place without a scale.
     """
     _check(model, cameras)
     expected = tuple(operator.apply(torch.zeros(len(cameras), 3, *cameras.hw)).shape)
@@ -92,15 +100,26 @@ def denoise(
     scale: float | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> Clip:
-    """Images [f] without the normal noise of standard deviation `sigma` that was added to them, and their depth.
+    """Remove normal noise of a known standard deviation from images, and estimate their depth.
 
     The noised images are the sampler's state at the level with that much noise, so it continues from there: one step
-    gives the posterior mean, more a sharper sample. `how.start` has no part in it. A network that leaves an error of
-    its own is no help against less noise than that (`docs/results/restoration.json`: `tiny` below 0.05).
+    gives the posterior mean, more a sharper sample. A network that has an error of its own is no help against less
+    noise than that (`docs/results`: `tiny` below 0.05).
 
-    noised  colors in 0..1 before the noise, not clamped after it
+    Args:
+        model: The model, of a codec that does not mix pixels.
+        noised: Colors in 0..1 before the noise, not clamped after it.
+        cameras: Batch shape [f], at most as many as the model was trained for.
+        sigma: The standard deviation of the noise.
+        how: Steps and seed; `how.start` has no effect.
+        scale: Metres per unit of the network; None = from the cameras.
+        on_step: Called after every sampling step.
 
-    Raises InputError as `restore` does, and for a model whose codec mixes pixels, where noise is not noise of a level.
+    Returns:
+        Images [f] in 0..1 and their depth.
+
+    Raises:
+        InputError: As `restore` does, and for a model whose codec mixes pixels, where noise is not noise of a level.
     """
     _check(model, cameras)
     if tuple(noised.shape) != (len(cameras), 3, *cameras.hw) or not bool(noised.isfinite().all()):
