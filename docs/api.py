@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 TOP = ("geometry", "worldgen")
-_MARKUP = r"(?<![\w*\\])\*(?=\w)|(?<!\\)\|(?=\S)|(?<=\S)(?<!\\)\|"
+_MARKUP = r"(?<!\\)\*|(?<!\\)\|(?=\S)|(?<=\S)(?<!\\)\|"
 
 
 def pages() -> dict[str, str]:
@@ -70,6 +70,13 @@ def _entries(value: object) -> str:
     if isinstance(value, Mapping):
         return f"A table of {', '.join(f'``{key}``' for key in value)}."
     return f"A ``{type(value).__name__}``."
+
+
+def process_signature(
+    _app: object, _what: str, _name: str, _obj: object, _options: object, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Sphinx's hook: defaults that a dataclass makes anew are dots, which can be parsed."""
+    return signature and signature.replace("<factory>", "..."), returns
 
 
 def process_docstring(_app: object, _what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:

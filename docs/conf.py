@@ -33,4 +33,5 @@ html_show_sphinx = html_show_copyright = html_copy_source = False
 def setup(app: Sphinx) -> None:
     """Write the pages that are made of data, and read docstrings in the repository's short form."""
     app.connect("builder-inited", lambda _: generate.write(ROOT, ROOT / "docs" / "_generated"))
+    app.connect("autodoc-process-signature", api.process_signature)
     app.connect("autodoc-process-docstring", api.process_docstring)
