@@ -1,4 +1,4 @@
-"""Images of `Splats`: the one place that chooses who blends them, numba, gsplat or the torch reference."""
+"""Images of `Splats`: the one place that chooses the backend, numba, gsplat or the torch reference."""
 
 from collections.abc import Callable
 from typing import Literal

@@ -1,7 +1,7 @@
 """PLY: point clouds and triangle meshes in the world frame (z up, metres), colors as sRGB bytes.
 
-Written are binary little-endian files with float32 positions. Read are those of others too: ASCII or binary, any scalar
-types, further vertex properties ignored.
+Files are written as binary, little-endian, with float32 positions. Files of other programs are read too: ASCII or
+binary, any scalar types; further vertex properties are ignored.
 """
 
 from collections.abc import Iterable

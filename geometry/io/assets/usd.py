@@ -277,7 +277,7 @@ def _intrinsics(prim: Any, K: list[list[float]], hw: tuple[int, int], when: Any)
 
 
 class _Pxr:
-    """The modules of USD, loaded when first asked for."""
+    """The modules of USD, loaded when first needed."""
 
     def __getattr__(self, name: str) -> Any:
         return load_optional(f"pxr.{name}", "USD", from_extra("usd"))

@@ -90,7 +90,7 @@ def read_colmap(folder: Path | str, image_folder: Path | None = None, need_image
         need_images: whether every image must be there, in the size the model says; else missing ones get no path.
 
     Returns:
-        The images with their cameras, the points, and who saw them.
+        The images with their cameras, the points, and their tracks.
 
     Raises:
         InputError: files are missing, truncated or damaged, lenses that `geometry.camera.lenses` does not have, unknown

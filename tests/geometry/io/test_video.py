@@ -107,7 +107,7 @@ def test_a_foreign_video_is_read(shared) -> None:
 
 def test_files_that_are_no_whole_video_are_refused(tmp_path, refused) -> None:
     write_mp4(tmp_path / "good.mp4", torch.rand(9, 3, 32, 32), 25.0)
-    write_png(tmp_path / "picture.png", torch.rand(3, 32, 32))
+    write_png(tmp_path / "image.png", torch.rand(3, 32, 32))
     data = (tmp_path / "good.mp4").read_bytes()
     cases = {"empty.mp4": b"", "text.mp4": b"not a video" * 99, "half.mp4": data[: len(data) // 2]}
     for name, content in cases.items():
