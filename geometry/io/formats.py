@@ -26,6 +26,7 @@ from geometry.io.assets.splats import read_splats, write_splats
 from geometry.io.assets.usd import SUFFIXES as USD_SUFFIXES
 from geometry.io.assets.usd import write_usd
 from geometry.io.captures.colmap import is_colmap_capture, read_colmap_images
+from geometry.io.captures.colmap_rigs import ColmapRig, read_colmap_rigs, write_colmap_rig
 from geometry.io.captures.colmap_writer import colmap_model, write_colmap
 from geometry.io.captures.ddad import is_ddad, read_ddad
 from geometry.io.captures.nerfstudio import is_transforms, read_transforms, write_transforms
@@ -47,7 +48,7 @@ from geometry.io.trajectories.pose_files import (
 from geometry.io.video import read_mp4, write_mp4
 
 Kind = Literal[
-    "cameras", "posed images", "image", "depth", "video", "points", "mesh", "textured mesh", "gaussians",
+    "cameras", "posed images", "rig", "image", "depth", "video", "points", "mesh", "textured mesh", "gaussians",
     "point sequence",
 ]  # fmt: skip
 CaptureReader = Callable[[], PosedImages]
@@ -91,6 +92,11 @@ class Format:
         return self.named(path) if self.recognizes is None else self.recognizes(path)
 
 
+def _write_rig(folder: Path, rig: ColmapRig) -> None:
+    images = [[name or "" for name in row] for row in rig.images]  # a missing one is refused as a name
+    write_colmap_rig(folder, rig.rig, rig.world_from_rig, images)
+
+
 FORMATS: dict[str, Format] = {
     row.name: row
     for row in (
@@ -104,6 +110,7 @@ FORMATS: dict[str, Format] = {
             recognizes=is_colmap_capture, reader=read_colmap_images, options=("need_images",),
             writer=lambda path, cameras: write_colmap(path, colmap_model(cameras, _image_names(cameras))),
         ),
+        Format("COLMAP rigs", ("rig",), "a COLMAP model with rigs", ("",), reader=read_colmap_rigs, writer=_write_rig),
         Format(
             "nuScenes", ("posed images",), "the folder of a nuScenes dataset",
             recognizes=is_nuscenes, captures=nuscenes_captures,

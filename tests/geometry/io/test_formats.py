@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from geometry.camera.cameras import Cameras
+from geometry.camera.rigs import Rig, RigCamera
 from geometry.gaussians.splats import Splats
 from geometry.io.assets.point_sequence import PointSequence
+from geometry.io.captures.colmap_rigs import ColmapRig
 from geometry.io.captures.posed import PosedImage, PosedImages
 from geometry.io.formats import FORMATS, Format, Kind, captures_of, listed, read, read_cameras, write, write_cameras
 from geometry.mesh.meshes import Mesh, TexturedMesh
@@ -33,12 +35,16 @@ def cameras() -> Cameras:
 
 VALUES: dict[Kind, Any] = {
     "image": torch.rand(3, 16, 16), "depth": torch.rand(1, 16, 16) + 1, "video": torch.rand(4, 3, 16, 16),
+    "rig": ColmapRig(
+        Rig((RigCamera("front", torch.eye(4), torch.tensor([[9.0, 0, 4], [0, 9, 4], [0, 0, 1]]), (8, 8)),)),
+        torch.eye(4).double()[None], (("front/0.png",),),
+    ),
     "points": cloud(), "mesh": house(), "textured mesh": card(color_bars()), "gaussians": some_splats(4, 1),
     "point sequence": [(0.0, cloud()), (1.0, cloud())],
 }  # fmt: skip
 TYPES: dict[Kind, Any] = {
-    "image": torch.Tensor, "depth": torch.Tensor, "video": torch.Tensor, "points": PointCloud, "mesh": Mesh,
-    "textured mesh": TexturedMesh, "gaussians": Splats, "point sequence": PointSequence,
+    "image": torch.Tensor, "depth": torch.Tensor, "video": torch.Tensor, "rig": tuple, "points": PointCloud,
+    "mesh": Mesh, "textured mesh": TexturedMesh, "gaussians": Splats, "point sequence": PointSequence,
 }  # fmt: skip
 MODULES = {"exr": "OpenEXR", "usd": "pxr"}
 BOTH_WAYS = [
