@@ -52,7 +52,17 @@ def folder(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     for path in (*material.iterdir(), ROOT / "configs", ROOT / "examples"):
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
-    tables: list[dict[str, Any]] = [SOLVERS, FORMATS, FAMILIES, COMMANDS, CONVENTIONS, MOVES, BACKBONES, MODALITIES]
+    tables: list[dict[str, Any]] = [
+        SOLVERS,
+        FORMATS,
+        FAMILIES,
+        COMMANDS,
+        CONVENTIONS,
+        MOVES,
+        BACKBONES,
+        MODALITIES,
+        CONVENTIONS,
+    ]
     before = [dict(table) for table in tables]
     yield tmp_path
     for table, entries in zip(tables, before):  # what a page adds is its own
