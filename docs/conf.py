@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jaxtyping  # noqa: F401  # before `geometry` is loaded, whose signatures then show shapes
 from sphinx.application import Sphinx
 
 from docs import api, generate

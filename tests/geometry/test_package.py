@@ -63,3 +63,10 @@ print(sorted({"PIL", "scipy", "skimage", "av", "trimesh", "open3d"} & set(sys.mo
 """
     shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert shown.strip() == "[]"
+
+
+def test_jaxtyping_is_left_alone_unless_it_is_there_already() -> None:
+    code = "import sys{}, geometry, inspect; print('jaxtyping' in sys.modules, inspect.signature(geometry.plucker))"
+    for first, loaded, shown in (("", "False", "torch.Tensor"), (", jaxtyping", "True", "*b 6 h w")):
+        run = subprocess.run([sys.executable, "-c", code.format(first)], check=True, capture_output=True, text=True)
+        assert run.stdout.startswith(loaded) and shown in run.stdout, run.stdout
