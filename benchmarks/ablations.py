@@ -50,7 +50,7 @@ def arms(blocks: int = 1) -> dict[str, tuple[str, ...]]:
         "no depth": ("train.depth_weight=0", "tasks.depth=0", "tasks.given_depth=0"),
         "consistency loss": ("train.consistency_weight=0.1",),
         "geometry alignment": ("train.alignment_weight=2",),
-        # The same network that only ever sees the unknown as pure noise: it learns its mean and nothing to sample with.
+        # The same network, with the unknown always given as pure noise: it learns the mean and cannot sample.
         "regression": ("tasks.top=1.0", "tasks.independent=0", "tasks.unknown=0"),
     }
 
@@ -127,7 +127,7 @@ def by_focal_length(output: Path, arms: Sequence[str], held: OrbitSet) -> Table:
 
 @reporting_errors
 def main() -> int:
-    """Train the arms asked for, then compare all that are there."""
+    """Train the requested arms, then compare all that are there."""
     parser = command(__doc__)
     parser.add_argument("--config", type=Path, default=Path("configs/ablation.yaml"))
     parser.add_argument("--output", type=Path, default=Path("out/ablations"))

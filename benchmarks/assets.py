@@ -1,6 +1,6 @@
 """From posed images with exact depth to a textured mesh, measured: `python -m benchmarks.assets`.
 
-Fuses a procedural scene, simplifies, unwraps and paints it, and says how far the surface is from the true one, how
+Fuses a procedural scene, simplifies, unwraps and paints it, and measures how far the surface is from the true one, how
 close its images come to those it was made from, and how long each step took. Writes the GLBs and a sheet to look at.
 """
 
@@ -116,7 +116,7 @@ def around(count: int, size: int) -> Cameras:
 
 
 def seen_twice(clip: Clip) -> Tensor:
-    """True surface points [n, 3] of the pixels whose point another camera sees too, in the box."""
+    """True surface points [n, 3] of the pixels whose point is visible to another camera too, in the box."""
     points = []
     for i in range(len(clip.cameras)):
         others = [j for j in range(len(clip.cameras)) if j != i]

@@ -124,7 +124,7 @@ def models_by_colmap(folder: Path) -> list[tuple[Any, Any]]:
 
 
 def overlay(captured: PosedImages, index: int) -> Float[Tensor, "3 h w"]:
-    """An image with the LiDAR points it sees, colored by depth, bright when near."""
+    """An image with the LiDAR points in its view, colored by depth, bright when near."""
     frame = captured.frames[index]
     rgb = frame.read()
     depth = frame.read_depth(frame.camera.to(torch.float32))
@@ -159,7 +159,7 @@ def table(data: Path) -> Table:
 
 @reporting_errors
 def main() -> int:
-    """Publish the table, and draw the LiDAR sweeps if asked."""
+    """Publish the table, and draw the LiDAR sweeps on request."""
     parser = command(__doc__)
     parser.add_argument("data", type=Path, help="the folder of the captures")
     parser.add_argument("--output", type=Path, help="where to draw LiDAR over images")

@@ -127,7 +127,7 @@ def comparison(codec: ConvVAE, training: int, videos: dict[str, Video], video: t
 
 
 def main() -> int:
-    """Publish the table; write a sheet, if asked."""
+    """Publish the table; write a sheet on request."""
     parser = command(__doc__)
     parser.add_argument("codec", help="name of an embedded codec, or a folder")
     parser.add_argument("--scenes", type=int, default=32, help="held-out videos of each family (default 32)")

@@ -1,6 +1,6 @@
 """The same point through every camera convention: `python -m benchmarks.converters`.
 
-Random cameras over images of any shape with principal points off their middle; a point each sees must land on the
+Random cameras over images of any shape with principal points off their middle; a point visible to each must land on the
 same pixel. The libraries that are installed (kornia, OpenCV, pycolmap) project it themselves, given the camera in their
 convention (`geometry.camera.conversion`); every convention is also written and read back. Exits with 1 if a
 case is more than 1e-4 pixels off.

@@ -258,7 +258,7 @@ def videos(repeats: int) -> list[Result]:
 
 
 def main() -> int:
-    """Run the cases asked for and publish the table."""
+    """Run the requested cases and publish the table."""
     cases: dict[str, Callable[[int], list[Result]]] = {
         "plucker": plucker_maps, "unprojection": unprojection, "warp": warps, "points": fusion, "tsdf": surfaces,
         "trajectories": trajectories, "ssim": similarity, "mp4": videos,

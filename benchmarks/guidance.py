@@ -211,7 +211,7 @@ def gains(found: dict[str, Figures]) -> tuple[Table, list[str]]:
 
 
 def main() -> int:
-    """Publish the tables; write contact sheets if asked."""
+    """Publish the tables; write contact sheets on request."""
     parser = command(__doc__)
     parser.add_argument("--scenes", type=int, default=32, help="held-out scenes (default 32)")
     parser.add_argument("--shown", type=int, nargs="+", default=[0, 2], help="scenes of the contact sheets")

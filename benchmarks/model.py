@@ -2,7 +2,7 @@
 
 One process, one thread, in turn. Exits with 1 if a promised ratio is missed by more than a fifth. diffusers has no part
 in the default install: `pip install "worldgen[diffusers]"`; cases whose peer is missing are left out. On a machine with
-a GPU the same command says which share of the GPU's arithmetic training and sampling use, and where the time goes.
+a GPU the same command measures which share of the GPU's arithmetic training and sampling use, and where the time goes.
 """
 
 import sys
@@ -187,7 +187,7 @@ def whole_sampling(repeats: int) -> list[Result]:
 
 
 def main() -> int:
-    """Run the cases asked for and publish the tables."""
+    """Run the requested cases and publish the tables."""
     parser = case_options(__doc__, ["block", "bf16", "sampling", "gpu"], 9)
     parser.add_argument("--config", type=Path, default=Path("configs/mini.yaml"), help="of the GPU's figures")
     arguments = parser.parse_args()

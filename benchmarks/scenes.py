@@ -160,7 +160,7 @@ def on_gpu(repeats: int) -> list[Result]:
 
 
 def main() -> int:
-    """Run the cases asked for and publish the table."""
+    """Run the requested cases and publish the table."""
     cases: dict[str, Callable[[int], list[Result]]] = {
         "solids": lambda repeats: primary(
             "24 solids", random_scene([CLOSED_FORM[n % 5] for n in range(24)]), {"numba": 2.0, "torch": 0.5},

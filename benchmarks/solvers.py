@@ -58,7 +58,7 @@ def plot(curves: dict[str, dict[str, list[float]]], steps: Sequence[int], path: 
 
 
 def main() -> int:
-    """Publish the orders of every solver in every mode, and with every process; plot them if asked."""
+    """Publish the orders of every solver in every mode, and with every process; plot them on request."""
     parser = command(__doc__)
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 20, 40, 80, 160], help="of a schedule")
     parser.add_argument("--plot", type=Path, help="write the errors over the steps as a PNG")

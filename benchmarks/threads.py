@@ -93,7 +93,7 @@ def digest(tensors: Iterable[Tensor]) -> str:
 
 @contextmanager
 def busy(count: int) -> Iterator[None]:
-    """So many processes that use a core each, as far as there is one."""
+    """`count` processes that use a core each, as far as there is one."""
     processes = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(count)]
     try:
         yield

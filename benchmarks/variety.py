@@ -166,7 +166,7 @@ def _labeled(image: Tensor, across: int, down: int, names: list[str]) -> Tensor:
 
 @reporting_errors
 def main() -> int:
-    """Publish the table, and write the plot if asked."""
+    """Publish the table, and write the plot on request."""
     parser = command(__doc__)
     parser.add_argument("--real", type=Path, help="a folder of real images to set beside the rendered ones")
     parser.add_argument("--count", type=int, default=1000, help="images rendered in all (default 1000)")

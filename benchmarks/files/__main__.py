@@ -15,7 +15,7 @@ _MOST_MISSES = 20  # printed
 
 
 def main() -> int:
-    """Check the formats asked for and publish a table."""
+    """Check the requested formats and publish a table."""
     parser = command(__doc__)
     parser.add_argument("--formats", nargs="*", default=list(FORMATS), help=f"some of {', '.join(FORMATS)}")
     parser.add_argument("--count", type=int, default=200, help="random assets of each (default 200)")

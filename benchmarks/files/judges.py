@@ -39,7 +39,7 @@ class Tally:
         except ImportError:
             self.checked.setdefault(name, 0)
             return
-        except Exception as error:  # whatever another library says of our file is a finding
+        except Exception as error:  # any error of another library on our file is a finding
             self.wrong.append(f"{name}: {type(error).__name__} {str(error)[:200]}")
         self.checked[name] = self.checked.get(name, 0) + 1
 

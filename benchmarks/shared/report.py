@@ -14,7 +14,7 @@
     }
 
 A cell is a text, a number, null (nothing was measured), or an interval {"mean", "low", "high"} of numbers or nulls, so
-that no figure is lost to rounding; `formats` says how a column's numbers are printed (a Python format such as ".2f").
+that no figure is lost to rounding; `formats` gives how a column's numbers are printed (a Python format such as ".2f").
 A table may have "notes" of its own, and the report "images": [{"file": "below docs", "caption": "..."}].
 """
 

@@ -136,7 +136,7 @@ def measure(
     arguments: argparse.Namespace,
     cases: Mapping[str, Callable[[int], list[Result]]],
 ) -> tuple[list[Result], list[str]]:
-    """The results of the cases asked for, and notes of those whose peers are not installed."""
+    """The results of the requested cases, and notes of those whose peers are not installed."""
     known = parser.get_default("cases")
     if unknown := set(arguments.cases) - set(known):
         parser.error(f"cases {sorted(unknown)}; expected some of {', '.join(known)}")

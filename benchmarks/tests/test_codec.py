@@ -37,7 +37,7 @@ def test_baselines_are_exact_when_they_may_store_everything(videos: Video, group
             assert torch.allclose(kept, shown[name], atol=1e-5)
 
 
-def test_a_baseline_with_fewer_numbers_keeps_less_and_the_table_says_so(videos: Video) -> None:
+def test_a_baseline_with_fewer_numbers_keeps_less_and_the_table_shows_it(videos: Video) -> None:
     methods = {
         str(count): (lambda linear: lambda signals: clipped(linear(signals)))(
             patch_components(small(1, count, count), [videos.signals])

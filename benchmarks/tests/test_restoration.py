@@ -1,4 +1,4 @@
-"""The table says what was measured, and the verdict follows it."""
+"""The table shows what was measured, and the verdict follows it."""
 
 import torch
 

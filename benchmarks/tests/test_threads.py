@@ -15,7 +15,7 @@ from worldgen.runtime.threads import Threads
 @pytest.fixture
 def faked(monkeypatch) -> list[tuple[str, int, int]]:
     """Measurements that take no time: a thread more is slower where others are busy."""
-    beside, asked = [0], []
+    beside, measurements = [0], []
 
     class Busy:
         def __init__(self, count: int):
@@ -25,14 +25,14 @@ def faked(monkeypatch) -> list[tuple[str, int, int]]:
         def __exit__(self, *_: object) -> None: ...
 
     def measured(case: str, count: int, steps: int) -> tuple[float, str]:
-        asked.append((case, count, beside[0]))
+        measurements.append((case, count, beside[0]))
         return (count if beside[0] else 1 / count), f"{case} {count}"
 
     monkeypatch.setattr(threads, "busy", Busy)
     monkeypatch.setattr(threads, "measured", measured)
     monkeypatch.setattr(threads, "choose", lambda system: Threads(1 if beside[0] else 2, ""))
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    return asked
+    return measurements
 
 
 def test_a_row_for_each_case_and_load_with_what_would_be_chosen(faked, monkeypatch, tmp_path: Path, capsys) -> None:

@@ -1,4 +1,4 @@
-"""Baselines where the answer can be read off."""
+"""Baselines on clips whose result is known."""
 
 import math
 from collections.abc import Callable
@@ -57,21 +57,21 @@ def wall(shift_px: list[float], depth_m: float = 4.0) -> Clip:
 
 
 @pytest.mark.parametrize("name", [*BLIND, *ORACLES])
-def test_every_image_baseline_answers_each_target_of_each_clip_alone(name: str) -> None:
+def test_every_image_baseline_predicts_each_target_of_each_clip_alone(name: str) -> None:
     clips = [random_clip([0, 20, 50, 80]), random_clip([100, 90, 200, 95])]
     poses, K = (torch.cat([getattr(clip.cameras, part) for clip in clips]) for part in ("world_from_camera", "K"))
     images, depth = (torch.cat([getattr(clip, part) for clip in clips]) for part in ("rgb", "depth"))
     both = Clip(images, depth, Cameras(poses, K, (SIZE, SIZE)))
 
-    def answer(clip: Clip, targets: list[int]) -> Tensor:
-        known, asked = clip.frames([0, 1]), clip.frames(targets)
-        return BLIND[name](known, asked.cameras) if name in BLIND else ORACLES[name](known, asked)
+    def predict(clip: Clip, targets: list[int]) -> Tensor:
+        known, wanted = clip.frames([0, 1]), clip.frames(targets)
+        return BLIND[name](known, wanted.cameras) if name in BLIND else ORACLES[name](known, wanted)
 
-    together = answer(both, [2, 3])
+    together = predict(both, [2, 3])
     assert together.shape == (2, 2, 3, SIZE, SIZE)
     for b, clip in enumerate(clips):
         for t in range(2):
-            assert torch.allclose(answer(clip, [2 + t])[0, 0], together[b, t], atol=1e-6)
+            assert torch.allclose(predict(clip, [2 + t])[0, 0], together[b, t], atol=1e-6)
 
 
 def test_no_one_color_scores_better_than_the_mean_on_the_known_images() -> None:
@@ -109,7 +109,7 @@ def test_the_oracle_moves_a_wall_by_whole_pixels_and_fills_from_its_edge() -> No
 
 
 @pytest.mark.parametrize("oracle", ORACLES.values(), ids=ORACLES)
-def test_no_oracle_looks_at_the_image_that_is_asked_for(oracle: Callable[[Clip, Clip], Tensor]) -> None:
+def test_no_oracle_depends_on_the_image_to_predict(oracle: Callable[[Clip, Clip], Tensor]) -> None:
     clip = random_clip([0, 20])
     other = replace(clip, rgb=1 - clip.rgb)
     assert torch.equal(oracle(clip.frames([0]), clip.frames([1])), oracle(clip.frames([0]), other.frames([1])))
@@ -122,14 +122,14 @@ def test_the_backward_oracle_samples_a_wall_between_pixels_where_the_forward_one
     assert 5 * (backward - truth).abs().max() < (forward - truth).abs().max()
 
 
-def test_the_backward_oracle_takes_each_pixel_from_the_nearest_camera_that_sees_it() -> None:
+def test_the_backward_oracle_takes_each_pixel_from_the_nearest_camera_it_is_visible_to() -> None:
     clip = wall([0.0, 2.0, -9.0])
     painted = torch.stack([torch.full_like(clip.rgb[0, 0], value) for value in (0.2, 0.8, 0.5)])[None]
     known = Clip(painted, clip.depth, clip.cameras)
-    answer = backward_warp_oracle(known.frames([0, 2]), known.frames([1]))[0, 0]
-    columns = torch.arange(SIZE).expand_as(answer)
-    # The camera 2 px away sees all but the last two columns; the far one sees none of those either.
-    assert torch.allclose(answer, torch.full_like(answer, 0.2), atol=1e-6)
+    predicted = backward_warp_oracle(known.frames([0, 2]), known.frames([1]))[0, 0]
+    columns = torch.arange(SIZE).expand_as(predicted)
+    # All but the last two columns are visible to the camera 2 px away; those two are not visible to the far one either.
+    assert torch.allclose(predicted, torch.full_like(predicted, 0.2), atol=1e-6)
     far_side = backward_warp_oracle(known.frames([0, 2]), wall([0.0, -4.0]).frames([1]))[0, 0]
     assert torch.allclose(far_side, torch.where(columns < 4, 0.5, 0.2), atol=1e-6)
 
@@ -145,7 +145,7 @@ def test_seen_is_what_the_given_images_share() -> None:
 def test_what_is_seen_of_each_target_is_its_own() -> None:
     clip = wall([0.0, 3.0, -2.0, 5.0])
     depth = clip.depth.clone()
-    depth[:, 3] *= 1.5  # nowhere near the wall the others see
+    depth[:, 3] *= 1.5  # nowhere near the wall in the other images
     changed = Clip(clip.rgb, depth, clip.cameras)
     together = seen(changed.frames([0, 1]), changed.frames([2, 3]))
     assert together[:, 0].any() and not together[:, 1].any()
@@ -158,8 +158,8 @@ def test_constant_depth_is_the_median_of_what_is_known_and_finite() -> None:
     depth[:, 0, :, :12] = 0.0
     depth[:, 1, :, :12] = math.inf
     depth[:, :, :, 15] = 3.0
-    answer = constant_depth(Clip(clip.rgb, depth, clip.cameras), 3)
-    assert torch.equal(answer, torch.full((1, 3, 1, SIZE, SIZE), 2.0))
+    predicted = constant_depth(Clip(clip.rgb, depth, clip.cameras), 3)
+    assert torch.equal(predicted, torch.full((1, 3, 1, SIZE, SIZE), 2.0))
 
 
 def test_row_depth_is_the_median_of_each_row_sky_included() -> None:
@@ -167,5 +167,5 @@ def test_row_depth_is_the_median_of_each_row_sky_included() -> None:
     depth = torch.arange(1, SIZE + 1).float()[:, None].expand(1, 3, 1, SIZE, SIZE).clone()
     depth[:, :, :, 0] = math.inf
     depth[:, 0] += 100
-    answer = row_depth(Clip(clip.rgb, depth, clip.cameras), 2)
-    assert torch.equal(answer, depth[:, 1:])
+    predicted = row_depth(Clip(clip.rgb, depth, clip.cameras), 2)
+    assert torch.equal(predicted, depth[:, 1:])

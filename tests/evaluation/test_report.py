@@ -1,4 +1,4 @@
-"""What a reader of a report sees."""
+"""What a report shows its reader."""
 
 import math
 from dataclasses import replace
@@ -49,7 +49,7 @@ def test_every_figure_stands_in_its_column_and_a_missing_one_is_a_dash(report: R
     assert ["narrow", "1", "0.50 [0.50, 0.50]", "guess", "20.00 [20.00, 20.00]"] in rows
 
 
-def test_a_report_says_how_it_was_made(report: Report) -> None:
+def test_a_report_states_how_it_was_made(report: Report) -> None:
     text = markdown(report)
     for words in ("`thing`", "3 held-out tabletop scenes", "7 euler steps", "no learned features", SET.sha256):
         assert words in text

@@ -1,4 +1,4 @@
-"""A plan says what a run takes, before it takes it."""
+"""A plan states what a run takes, before it takes it."""
 
 import subprocess
 import sys
@@ -114,11 +114,11 @@ def test_the_command_prints_parameters_memory_work_and_time(root: Path, capsys) 
     assert torch.get_num_threads() > 0
 
 
-def test_the_plan_of_so_many_seconds_says_how_many_steps_they_are_at_most(root: Path, capsys) -> None:
+def test_the_plan_of_a_time_budget_states_how_many_steps_it_is_at_most(root: Path, capsys) -> None:
     config = str(root / "configs" / "tiny.yaml")
     assert main(["plan", config, "train.budget_s=30"]) == 0
-    said = capsys.readouterr().out
-    steps = int(said.split("at most ")[2].split()[0])
-    assert "of at most 8500" in said and "steps in the 30 s of train.budget_s" in said and 10 < steps < 8500
+    printed = capsys.readouterr().out
+    steps = int(printed.split("at most ")[2].split()[0])
+    assert "of at most 8500" in printed and "steps in the 30 s of train.budget_s" in printed and 10 < steps < 8500
     assert main(["plan", str(root / "configs" / "student.yaml")]) == 2
     assert "students are not planned yet" in capsys.readouterr().err

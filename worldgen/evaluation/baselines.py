@@ -1,8 +1,8 @@
-"""What needs no learning: the answers a model has to beat, given the same known frames.
+"""Baselines that need no learning: the predictions a model has to beat, given the same known frames.
 
-A blind baseline is a function of the known frames, a clip [b, k], and the targets' cameras [b, t]: it moves no pixel to
-where the new camera sees it. An oracle takes the targets as a clip and may use true depth, which no model is given. It
-takes the world for still: where things move between the frames' times, their pixels land where they were.
+A blind baseline is a function of the known frames, a clip [b, k], and the targets' cameras [b, t]: it moves no pixel
+to its place in the new image. An oracle takes the targets as a clip and may use true depth, which no model is given. It
+assumes a still world: where things move between the frames' times, their pixels land where they were.
 """
 
 import math
@@ -51,10 +51,11 @@ def forward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w"
 
 
 def backward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w"]:
-    """The known images sampled where the new image's true depth says its surfaces are (`backward_warp`).
+    """The known images sampled at the surfaces given by the new image's true depth (`backward_warp`).
 
-    A pixel takes its color from the nearest camera that sees it, and from the nearest such pixel where none does. It
-    knows the new view's depth too, so it is the stronger oracle: what is left is shading, resampling and the unseen.
+    A pixel takes its color from the nearest camera it is visible to; where there is none, from the nearest pixel that
+    has one. It knows the new view's depth too, so it is the stronger oracle: what is left is shading, resampling and
+    the unseen.
     """
     distances = torch.stack(
         [squared_distances(targets.cameras[:, t], known.cameras) for t in range(targets.cameras.shape[1])], 1
@@ -79,7 +80,7 @@ ORACLES: dict[str, Oracle] = {ORACLE: forward_warp_oracle, BACKWARD_ORACLE: back
 def constant_depth(known: Clip, count: int) -> Float[Tensor, "b n 1 h w"]:
     """`count` depth maps a clip of one constant: the median of the known frames' true finite depth, in metres.
 
-    More than a model is told: it sees no depth at all.
+    More than a model has: it is given no depth at all.
     """
     finite = torch.where((known.depth > 0) & known.depth.isfinite(), known.depth, math.nan)
     median = finite.flatten(1).nanmedian(-1).values
@@ -96,7 +97,7 @@ def row_depth(known: Clip, count: int) -> Float[Tensor, "b n 1 h w"]:
 
 
 def seen(known: Clip, targets: Clip) -> Bool[Tensor, "b t 1 h w"]:
-    """Which pixels of the targets [b, t] show something that some known frame [b, k] sees too, by true depth.
+    """Which pixels of the targets [b, t] show something that is visible in some known frame [b, k] too, by true depth.
 
     Both times are taken for one: a thing that has moved in between counts as unseen.
     """

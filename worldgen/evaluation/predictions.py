@@ -121,7 +121,7 @@ def scores(
 ) -> Iterator[tuple[str, Float[Tensor, "b"]]]:
     """The figures of one prediction by name, each the mean over a scene's images (of those that have it).
 
-    visible    pixels that some given camera sees too; None where only the true images are known, no depth
+    visible    pixels visible to some given camera too; None where only the true images are known, no depth
     agreement  of the given and the predicted images, by the predicted depth (`geometry.image.multiview`; a still scene)
     """
     if prediction.rgb is not None:

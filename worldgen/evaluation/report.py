@@ -59,7 +59,7 @@ class Gain:
 class GivenResult:
     """Figures with one number of images given.
 
-    seen_fraction  share of the targets' pixels that some given camera sees too; None where depth is not known
+    seen_fraction  share of the targets' pixels that are visible to some given camera too; None where depth is not known
     methods        figures by method (models, then baselines)
     against_first  the other models' figures minus the first model's, by method, scene by scene
     """
@@ -80,12 +80,17 @@ class GivenResult:
 class PartResult:
     """The result of one part of a set (`worldgen.evaluation.sets.evaluation_set.Part`).
 
-    unit            what figures are means over: "scenes" or "views"
-    given           figures by the number of images given
-    seconds         a clip and step took, by number given and model
-    sheet_columns   names of the sheet's columns
-    consistency     figures of whether views agree, by method; empty where not measured
-    camera_control  None where not measured
+    Attributes:
+        name: Of the part.
+        about: What the report adds beside the name.
+        unit: What figures are means over: "scenes" or "views".
+        facts: Plain data that the report keeps with the figures.
+        given: Figures by the number of images given.
+        seconds: Time of one step on one clip, by the number of images given and the model.
+        sheet_columns: Names of the sheet's columns.
+        sheet: Contact sheet [3, height, width], sRGB in 0..1.
+        consistency: Figures of whether views agree, by method; empty where not measured.
+        camera_control: Errors of the cameras found in the views; None where not measured.
     """
 
     name: str

@@ -49,8 +49,8 @@ def evaluate(
         The report, which is the same for the same models, set and sampling, but for its timings.
 
     Raises:
-        InputError: The folder exists or cannot be written, a model does not fit the set, there is no part of a name
-            in `full`, or the set has no truth for the further figures.
+        InputError: The folder exists or cannot be written, a model does not fit the set, a name in `full` is not
+            that of a part, or the set has no truth for the further figures.
     """
     info, parts, others = evaluation_set.info, evaluation_set.parts(), other_models or {}
     sampling = Sampling.of(model) if sampling is None else sampling

@@ -67,7 +67,7 @@ def test_only_what_both_views_see_is_compared() -> None:
 
 
 @pytest.mark.parametrize("off", [(2.0, 0.0), (0.0, 1.0), (0.0, 2.0), (1.5, -2.5)])
-def test_a_view_drawn_pixels_off_is_found_by_as_many_and_the_epipolar_distance_sees_its_part_across(
+def test_a_view_drawn_pixels_off_is_found_by_as_many_and_the_epipolar_distance_finds_its_part_across(
     off: tuple[float, float],
 ) -> None:
     # The cameras move to the right: epipolar lines are rows, and only what is off across them is seen by both lines.

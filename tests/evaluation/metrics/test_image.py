@@ -1,4 +1,4 @@
-"""Metrics against the reference libraries, and where the answer is known."""
+"""Metrics against the reference libraries, and where the result is known."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Bootstrap intervals where statistics knows the answer."""
+"""Bootstrap intervals against results known from statistics."""
 
 import math
 

@@ -22,15 +22,15 @@ def views(scenes: int, count: int, size_px: int = 64) -> Cameras:
 
 
 def test_images_taken_elsewhere_measure_how_far() -> None:
-    scene, asked = tabletop(0, [3], held_out=True), views(1, 1, 32)
-    asked = Cameras.cat([asked] * 3)
+    scene, requested = tabletop(0, [3], held_out=True), views(1, 1, 32)
+    requested = Cameras.cat([requested] * 3)
     turns, shifts = (0.0, 1.0, 3.0), (0.0, 0.05, 0.15)
     directions = torch.randn(3, 2, 3)
-    taken = Cameras.cat([perturbed(asked[:, i : i + 1], turns[i], shifts[i], directions[None, i : i + 1])
+    taken = Cameras.cat([perturbed(requested[:, i : i + 1], turns[i], shifts[i], directions[None, i : i + 1])
                          for i in range(3)])  # fmt: skip
     images = render(scene, taken, 2).rgb
-    found, residual = find_poses(images, asked, lambda now: render(scene, now, 2).rgb, torch.full((1, 3), 3.2))
-    rotation, translation = pose_errors(found, asked)
+    found, residual = find_poses(images, requested, lambda now: render(scene, now, 2).rgb, torch.full((1, 3), 3.2))
+    rotation, translation = pose_errors(found, requested)
     assert torch.allclose(rotation[0], torch.tensor(turns), atol=0.1)
     assert torch.allclose(translation[0], torch.tensor(shifts), atol=0.01)
     assert float(residual.max()) < 0.01

@@ -115,12 +115,12 @@ def test_bad_requests_are_refused(tmp_path: Path, model: WorldModel, capsys: pyt
     with pytest.raises(InputError, match="crop or pad"):
         replace(CONFIG, fit="squash")
     out = str(tmp_path / "out")
-    for arguments, said in (
+    for arguments, message in (
         ([], "no captures"),
         (["nowhere"], "nowhere"),
         ([str(tmp_path / "place" / "0.png")], "0.png"),
     ):
         assert main(["evaluate", "captures", *arguments, "--output", out]) == 2
         err = capsys.readouterr().err
-        assert said in err and err.count("\n") == 1
+        assert message in err and err.count("\n") == 1
     assert not Path(out).exists()

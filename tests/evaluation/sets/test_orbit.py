@@ -187,7 +187,7 @@ def test_every_scene_has_noise_of_its_own_however_many_go_at_once(monkeypatch, m
     assert len(ids) == 9 == len(set(ids))
 
 
-def test_an_error_among_the_unseen_pixels_is_told_from_one_among_the_seen() -> None:
+def test_an_error_among_the_unseen_pixels_is_kept_apart_from_one_among_the_seen() -> None:
     clip = SMALL.clip("full")
     known, targets = clip.frames([0]), clip.frames([2, 3])
     visible = seen(known, targets)

@@ -138,7 +138,7 @@ def test_another_seed_gives_other_batches(run_of, seeds: tuple[str, int]) -> Non
     assert not equal(SceneStream(config, CPU).footage(0).clip, SceneStream(other, CPU).footage(0).clip)
 
 
-def test_families_are_mixed_as_asked_and_a_place_in_the_stream_keeps_its_scene(run_of) -> None:
+def test_families_are_mixed_as_configured_and_a_place_in_the_stream_keeps_its_scene(run_of) -> None:
     def first_pool(families: dict[str, float]) -> Clip:
         config = run_of(batch=4)
         stream = SceneStream(replace(config, data=replace(config.data, families=families)), CPU)

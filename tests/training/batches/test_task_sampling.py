@@ -77,7 +77,7 @@ def test_independent_columns_have_levels_of_their_own() -> None:
     assert torch.corrcoef(columns.T).fill_diagonal_(0).abs().max() < 0.1
 
 
-def test_each_pattern_is_drawn_as_often_as_its_weight_says() -> None:
+def test_each_pattern_is_drawn_in_proportion_to_its_weight() -> None:
     config = replace(NEVER, given=3.0, given_depth=2.0, depth=2.0, unknown=1.0, independent=2.0, top=0.0)
     names = named(drawn(config, batch=4000).level)
     share = np.array([names.count(name) / 4000 for name in UNORDERED])

@@ -36,7 +36,7 @@ def run_of(folder: Path, group: int = 1, family: str = "tabletop", **train) -> C
 
 
 def trained(config: CodecRun, steps: int | None = None) -> CodecTrainer:
-    """A trainer of the run after so many more steps, or at its end, saved."""
+    """A trainer of the run after `steps` more steps, or at its end, saved."""
     trainer = CodecTrainer(config)
     for count, _ in enumerate(trainer.steps(), start=1):
         if count == steps:
@@ -88,7 +88,7 @@ def test_creating_a_trainer_leaves_the_global_generator_alone(tmp_path: Path) ->
     assert torch.equal(torch.rand(3), wanted)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+def test_a_loss_that_is_nan_or_inf_stops_the_run(tmp_path: Path) -> None:
     trainer = CodecTrainer(run_of(tmp_path))
     with torch.no_grad():
         next(trainer.vae.parameters()).fill_(torch.nan)
@@ -96,7 +96,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
         next(trainer.steps())
 
 
-def test_videos_are_told_from_rigs_and_from_views_of_one_moment() -> None:
+def test_videos_are_distinguished_from_rigs_and_from_views_of_one_moment() -> None:
     view = torch.tensor([[0, 0, 0], [0, 1, 0], [0, 0, 0]])
     time_s = torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
     poses = torch.eye(4).expand(3, 3, 4, 4)

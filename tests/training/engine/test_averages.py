@@ -124,7 +124,7 @@ def test_a_run_stores_the_averages_of_its_weights(averaged_run, tmp_path: Path) 
 def test_a_killed_run_stores_in_the_end_what_one_that_was_not_does(averaged_run) -> None:
     whole, parts = averaged_run("whole"), averaged_run("parts")
     finished(whole)
-    trainer = Trainer(parts)  # goes on to step 7 and is lost, with a checkpoint of step 4 and averages of step 6
+    trainer = Trainer(parts)  # continues to step 7 and is lost, with a checkpoint of step 4 and averages of step 6
     for record in trainer.steps():
         if record["step"] == 4:
             trainer.save()
@@ -142,7 +142,7 @@ def test_a_killed_run_stores_in_the_end_what_one_that_was_not_does(averaged_run)
         assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a), name
 
 
-def test_the_command_makes_a_model_of_a_length_or_says_why_not(averaged_run, tmp_path: Path, capsys) -> None:
+def test_the_command_makes_a_model_of_a_length_or_reports_why_not(averaged_run, tmp_path: Path, capsys) -> None:
     config = averaged_run()
     finished(config)
     command = ["average", str(config.output), "--length", "0.07", "--output", str(tmp_path / "model")]

@@ -1,4 +1,4 @@
-"""Runs that have so many seconds."""
+"""Runs with a budget of seconds."""
 
 import json
 from dataclasses import replace
@@ -116,7 +116,7 @@ def test_the_length_is_on_disk_as_soon_as_it_is_known(run_of, clock: Clock) -> N
     assert again.step == 22 and again.total == trainer.total == 40
 
 
-def test_a_run_says_its_length_and_ends_with_its_last_sheet_and_log(run_of, clock: Clock, capsys) -> None:
+def test_a_run_prints_its_length_and_ends_with_its_last_sheet_and_log(run_of, clock: Clock, capsys) -> None:
     config = run_of(steps=1000, budget_s=30.0, log_every=7, sheet_every=1000, checkpoint_every=1000)
     sheets: list[Path] = []
     config.output.mkdir()

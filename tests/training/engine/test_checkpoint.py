@@ -149,7 +149,7 @@ def test_a_full_disk_is_one_clear_error_and_keeps_the_old_checkpoint(tmp_path: P
     assert checkpoint.load(path)[1] == {"step": 1}
 
 
-def test_no_space_left_on_the_device_is_said_as_such(tmp_path: Path, monkeypatch) -> None:
+def test_no_space_left_on_the_device_is_reported_as_such(tmp_path: Path, monkeypatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -69,7 +69,7 @@ def test_a_coded_model_trains_is_saved_with_its_codec_and_generates_views(
     assert torch.equal(made.rgb[:, :2], known.rgb) and torch.equal(made.depth[:, :2], known.depth)
 
 
-def test_a_coded_model_resumes_exactly_and_sees_memories_as_pixels(vae, run_of: Callable, tmp_path: Path) -> None:
+def test_a_coded_model_resumes_exactly_and_takes_memories_as_pixels(vae, run_of: Callable, tmp_path: Path) -> None:
     def run(name: str) -> RunConfig:
         return replace(run_of(name, TaskConfig(memory=1.0), steps=4), model=coded(tmp_path / "vae", memory=True))
 
@@ -88,7 +88,7 @@ def test_a_run_starts_from_a_coded_model_with_the_codec_it_brings(vae, run_of: C
         WorldModel.load(tmp_path / "start").grown(tiny_model())
 
 
-def test_the_loss_sees_the_codec_s_latents_and_counts_depth_where_whole_blocks_of_it_are_known(vae, tmp_path) -> None:
+def test_the_loss_is_of_codec_latents_and_counts_depth_where_whole_blocks_of_it_are_known(vae, tmp_path) -> None:
     model, clip = WorldModel.create(coded(tmp_path / "vae")), some_clip(1, 2)
     clip.depth[0, 1, 0, 0, 5] = 0
     normalization = Normalization.of(clip.cameras, scene_scale_from_cameras(clip.cameras))
@@ -116,9 +116,9 @@ def test_the_embedded_codec_is_named_and_not_copied(tmp_path: Path) -> None:
 
 def test_codecs_that_do_not_fit_are_refused(vae, tmp_path: Path) -> None:
     config = coded(tmp_path / "vae")
-    save_codec(vae_of(2, BLOCK), tmp_path / "film")
+    save_codec(vae_of(2, BLOCK), tmp_path / "video")
     cases = {
-        "video codecs are not wired": replace(config, codec_weights=str(tmp_path / "film")),
+        "video codecs are not wired": replace(config, codec_weights=str(tmp_path / "video")),
         "network modalities": replace(config, network=replace(config.network, modalities={"rgb": 3, "depth": 4})),
         "codec.block 8": replace(config, codec=PixelCodec(8)),
         "codec 'nothing'": replace(config, codec_weights="nothing"),

@@ -171,7 +171,7 @@ def test_averages_in_shards_are_those_of_whole_weights(two) -> None:
         assert torch.allclose(value, wanted[name], atol=1e-3), name
 
 
-def test_a_loss_that_is_no_number_on_one_rank_stops_all_and_says_where(two) -> None:
+def test_a_loss_that_is_nan_or_inf_on_one_rank_stops_all_and_reports_where(two) -> None:
     for rank in (0, 1):
         message = (two["poisoned"].output / f"error-{rank}.txt").read_text()
         assert "the loss is nan at step 2 on rank 1" in message and "\n" not in message
@@ -212,7 +212,7 @@ def test_an_environment_that_does_not_fit_is_refused(environment, options, messa
         pass
 
 
-def test_without_torchrun_there_is_one_process_whatever_the_configuration_says(monkeypatch) -> None:
+def test_without_torchrun_there_is_one_process_whatever_the_configuration_is(monkeypatch) -> None:
     for name in TORCHRUNS:
         monkeypatch.delenv(name, raising=False)
     with joined(TrainConfig(device="cpu", parallel="fsdp", context_parallel=2)) as ranks:
@@ -266,7 +266,7 @@ def test_a_run_whose_processes_are_killed_is_restarted_by_torchrun_and_ends_as_o
     draw, kills = random.SystemRandom(), 0
     command = [*TORCHRUN, "--max-restarts", "8", "-m", "worldgen.cli", "train", str(written(config))]
     environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # as docs/guides/training.md says
+    environment["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # as in docs/guides/training.md
     with subprocess.Popen([sys.executable, *command], cwd=root, env=environment) as agent:
         children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
         log = config.output / "log.jsonl"

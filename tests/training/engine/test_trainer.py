@@ -45,7 +45,7 @@ sys.stdin.read()  # never ends by itself
 
 
 def trained(config: RunConfig, steps: int | None = None, kind: type[Trainer] = Trainer) -> Trainer:
-    """A trainer of the run after so many more steps, or at its end, saved."""
+    """A trainer of the run after `steps` more steps, or at its end, saved."""
     trainer = kind(config)
     for count, _ in enumerate(trainer.steps(), start=1):
         if count == steps:
@@ -169,7 +169,7 @@ def test_the_averaged_weights_follow_the_trained_ones_slowly(run_of) -> None:
         assert torch.allclose(value, average[name], atol=1e-5), name
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_says_where(run_of) -> None:
+def test_a_loss_that_is_nan_or_inf_stops_the_run_and_reports_where(run_of) -> None:
     trainer = trained(run_of(), steps=2)
     before = trainer.checkpoint_path.read_bytes()
     with torch.no_grad():
@@ -180,7 +180,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_says_where(run_of) -> None:
     assert trainer.checkpoint_path.read_bytes() == before
 
 
-def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weights(run_of) -> None:
+def test_a_gradient_that_is_nan_or_inf_stops_the_run_before_it_reaches_the_weights(run_of) -> None:
     trainer = Trainer(run_of())
     next(trainer.steps())
     before = {name: value.clone() for name, value in trainer.model.network.state_dict().items()}

@@ -67,14 +67,14 @@ def test_what_is_not_known_does_not_count_and_a_normal_needs_neighbors() -> None
 def test_a_network_learns_its_geometry_for_a_part_of_the_run_that_leaves_no_trace(run_of, tmp_path: Path) -> None:
     trainer = Trainer(run_of(steps=40, alignment_weight=2.0, alignment_until=0.75, learning_rate=0.01))
     lost = [record.get("geometry") for record in trainer.steps()]
-    asked = [value for value in lost if value is not None]
-    assert asked == lost[:30] and len(lost) == 40
-    assert sum(asked[25:]) < 0.6 * sum(asked[:5])
+    losses = [value for value in lost if value is not None]
+    assert losses == lost[:30] and len(lost) == 40
+    assert sum(losses[25:]) < 0.6 * sum(losses[:5])
     trainer.averaged().save(tmp_path / "model")
     assert WorldModel.load(tmp_path / "model").state().keys() == WorldModel.create(trainer.config.model).state().keys()
 
 
-def test_geometry_is_asked_of_the_middle_block_and_so_of_those_before(run_of) -> None:
+def test_geometry_is_learned_by_the_middle_block_and_so_by_those_before(run_of) -> None:
     run = run_of(alignment_weight=1.0)
     network = replace(run.model.network, attention=("full",) * 4)
     trainer = Trainer(replace(run, model=replace(run.model, network=network)))

@@ -189,27 +189,27 @@ def test_a_student_that_does_not_fit_is_one_error(case: str, file: Path, teacher
     facts = json.loads((folder / "config.json").read_text())
     match case:
         case "other weights":
-            facts["base_sha256"], said = "0" * 64, "changes weights 000000000000 of"
+            facts["base_sha256"], message = "0" * 64, "changes weights 000000000000 of"
         case "no base":
-            facts["base"], said = str(file.parent / "nothing"), "nothing.*expected one of"
+            facts["base"], message = str(file.parent / "nothing"), "nothing.*expected one of"
         case "another rank":
-            facts["rank"], said = 5, "does not fit"
+            facts["rank"], message = 5, "does not fit"
         case "no rank":
-            facts["rank"], said = -1, "rank -1; expected 1 or more"
+            facts["rank"], message = -1, "rank -1; expected 1 or more"
         case "itself":
-            facts["base"], said = ".", "a student of itself"
+            facts["base"], message = ".", "a student of itself"
         case _:
             weights = folder / "weights.safetensors"
             save_file({n: v[:, :1].contiguous() for n, v in load_file(weights).items()}, weights)
-            said = "does not fit"
+            message = "does not fit"
     (folder / "config.json").write_text(json.dumps(facts))
-    with pytest.raises(InputError, match=said) as raised:
+    with pytest.raises(InputError, match=message) as raised:
         WorldModel.load(folder)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("train.start_from=null", "expected the teacher"),
         ("train.parallel=fsdp", "distill with train.parallel fsdp"),
@@ -221,8 +221,8 @@ def test_a_student_that_does_not_fit_is_one_error(case: str, file: Path, teacher
         ("model.network.width=64", "model.network .*expected that of the teacher"),
     ],
 )
-def test_a_run_that_makes_no_sense_is_one_error(override: str, said: str, file: Path, capsys) -> None:
+def test_a_run_that_makes_no_sense_is_one_error(override: str, message: str, file: Path, capsys) -> None:
     assert main(["train", str(file), override]) == 2
     err = capsys.readouterr().err
     assert len(err.strip().splitlines()) == 1
-    assert re.search(said, err), err
+    assert re.search(message, err), err

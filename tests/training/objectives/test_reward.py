@@ -87,7 +87,7 @@ def model() -> WorldModel:
 
 
 def batch(clip: Clip, noise: Tensor, jitter: float = 1.0) -> Batch:
-    """Clips asked for all depth, and all images but the first."""
+    """Clips with all depth, and all images but the first, to predict."""
     count, frames = clip.cameras.shape
     level = torch.ones(count, frames, 2)
     level[:, 0, 0] = 0
@@ -116,15 +116,15 @@ def test_neither_true_depth_nor_the_true_new_images_matter(model: WorldModel) ->
     assert torch.equal(first, second)
 
 
-def test_the_gradient_reaches_every_weight_through_as_many_of_the_last_steps_as_asked(model: WorldModel) -> None:
-    asked = batch(scenes(2, 3, 16), torch.randn(2, 3, 64, 4, 4))
+def test_the_gradient_reaches_every_weight_through_as_many_of_the_last_steps_as_configured(model: WorldModel) -> None:
+    requests = batch(scenes(2, 3, 16), torch.randn(2, 3, 64, 4, 4))
     calls: list[bool] = []
     model.network.register_forward_hook(lambda *_: calls.append(torch.is_grad_enabled()))
     found = []
     for last in (1, 3):
         calls.clear()
         model.network.zero_grad()
-        reward = sampled_reward(model, asked, RewardConfig(given=1, steps=3, last=last)).mean()
+        reward = sampled_reward(model, requests, RewardConfig(given=1, steps=3, last=last)).mean()
         reward.backward()
         assert calls == [False] * (3 - last) + [True] * last
         gradients = [parameter.grad.clone() for parameter in model.network.parameters() if parameter.grad is not None]
@@ -135,9 +135,9 @@ def test_the_gradient_reaches_every_weight_through_as_many_of_the_last_steps_as_
 
 
 def test_a_step_along_the_gradient_raises_the_reward(model: WorldModel) -> None:
-    asked = batch(scenes(2, 3, 16), torch.randn(2, 3, 64, 4, 4))
+    requests = batch(scenes(2, 3, 16), torch.randn(2, 3, 64, 4, 4))
     config = RewardConfig(given=1, steps=2, last=2)
-    before = sampled_reward(model, asked, config).mean()
+    before = sampled_reward(model, requests, config).mean()
     before.backward()
     with torch.no_grad():
         gradients = [parameter.grad for parameter in model.network.parameters()]
@@ -145,16 +145,16 @@ def test_a_step_along_the_gradient_raises_the_reward(model: WorldModel) -> None:
         for parameter, gradient in zip(model.network.parameters(), gradients):
             assert gradient is not None
             parameter += 1e-4 / size * gradient
-        rise = float(sampled_reward(model, asked, config).mean() - before)
+        rise = float(sampled_reward(model, requests, config).mean() - before)
     assert 1e-5 < rise < 1e-3  # not the whole gradient: depths that agree with each other are held
 
 
 def test_the_total_is_the_ordinary_loss_and_what_is_missing_to_the_reward(model: WorldModel, run_of) -> None:
-    asked = batch(scenes(2, 3, 16), torch.randn(2, 3, 64, 4, 4))
+    requests = batch(scenes(2, 3, 16), torch.randn(2, 3, 64, 4, 4))
     without = run_of()
     with_reward = replace(run_of(), reward=RewardConfig(weight=0.7, given=1))
     (plain, few), (total, parts) = (
-        Objective(model, build_terms(model, run))(asked, Progress()) for run in (without, with_reward)
+        Objective(model, build_terms(model, run))(requests, Progress()) for run in (without, with_reward)
     )
     assert [*few, "reward"] == [*parts]
     assert float(total) == pytest.approx(float(plain) + 0.7 * (1 - float(parts["reward"])), rel=1e-5)

@@ -1,4 +1,4 @@
-"""Loss terms: a table that says which a run has, added up in order, with weights of their own where they have some."""
+"""Loss terms: a table of those a run has, added up in order, with weights of their own where they have some."""
 
 from dataclasses import replace
 

@@ -15,7 +15,11 @@ RESAMPLES = 1000
 class Interval:
     """A mean over scenes and its 95% interval; None where a number is not finite or no scene has a value.
 
-    scenes  how many scenes have a value
+    Attributes:
+        mean: Over the scenes.
+        low: The interval's lower end.
+        high: The interval's upper end.
+        scenes: The number of scenes that have a value.
     """
 
     mean: float | None
@@ -52,6 +56,14 @@ def paired_difference(ours: Float[Tensor, "scenes"], theirs: Float[Tensor, "scen
 
     What scenes have in common cancels, so it is narrower than the difference of two intervals. Without 0 in it, the
     difference holds beyond these scenes.
+
+    Args:
+        ours: A value for each scene; a scene that lacks either value (NaN) is left out.
+        theirs: A value for each of the same scenes, in the same order.
+        seed: Of the resamples.
+
+    Returns:
+        The interval of the differences, rounded to five decimals.
     """
     return interval(ours - theirs, seed)
 

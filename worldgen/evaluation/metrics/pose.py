@@ -1,4 +1,4 @@
-"""Camera control: where generated views seem to have been taken from, against where they were asked for.
+"""Camera control: where generated views seem to have been taken from, against the requested cameras.
 
 The scenes are known exactly, so a view's pose is found by rendering and comparing: no feature matching, which fails on
 small or smooth images and then drops the clips it fails on. The estimator has a floor of its own (true images,
@@ -38,15 +38,20 @@ def moved(cameras: Cameras, motion: Float[Tensor, "*b 6"], reach: Float[Tensor, 
 def find_poses(
     images: Float[Tensor, "b t 3 h w"], start: Cameras, renderer: Renderer, reach: Float[Tensor, "b t"]
 ) -> tuple[Cameras, Float[Tensor, "b t"]]:
-    """The cameras [b, t] from which renders of the known scenes look most like the images, and the RMS residual left
-    in 0..1, under the least blur.
+    """Find the cameras from which renders of the known scenes match the images best.
 
-    start  where the search begins: the cameras asked for
-    reach  metres to what the images show, which makes turns and shifts alike in size
+    Damped Gauss-Newton (Levenberg 1944, Marquardt 1963) in six parameters on images blurred less and less, with central
+    differences of whole renders, so that silhouettes count exactly; residuals have Huber's weight (Huber 1964). A step
+    is kept only if it lowers the cost, so an image without a match stays near `start` instead of being lost.
 
-    Levenberg and Marquardt's damped Gauss-Newton in six parameters on images blurred less and less, with central
-    differences of whole renders, so that silhouettes count exactly; residuals by Huber's weight. A step is kept only if
-    it helps, so an image that looks like nothing stays near `start` instead of being lost.
+    Args:
+        images: Images [b, t, 3, h, w] of b scenes, sRGB in 0..1.
+        start: Cameras [b, t] where the search begins: the requested ones.
+        renderer: Renders the scenes: cameras [b, f] -> rgb [b, f, 3, h, w].
+        reach: Distance in metres to what the images show; it makes turns and shifts alike in size.
+
+    Returns:
+        The cameras [b, t], and the RMS residual [b, t] in 0..1 of images under the least blur.
     """
     side, focal = images.shape[-1], start.K[..., 0, 0]
     cameras, residual = start, torch.full(start.shape, torch.inf)
@@ -122,14 +127,22 @@ def blurred(images: Float[Tensor, "*b 3 h w"], sigma_px: float) -> Float[Tensor,
     return torch.nn.functional.conv2d(flat, taps.view(1, 1, 1, -1)).view(images.shape)
 
 
-def pose_errors(found: Cameras, asked: Cameras) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b"]]:
-    """Each camera's rotation error in degrees and distance in metres from where it was asked for."""
-    turn = asked.world_from_camera[..., :3, :3].mT @ found.world_from_camera[..., :3, :3]
-    return torch.rad2deg(angle_of(turn)), (found.centers - asked.centers).norm(dim=-1)
+def pose_errors(found: Cameras, requested: Cameras) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b"]]:
+    """How far each camera is from the requested one.
+
+    Args:
+        found: Estimated cameras [*b].
+        requested: Cameras [*b] that the images were to be taken with.
+
+    Returns:
+        The rotation errors [*b] in degrees and the distances [*b] of the camera centers in metres.
+    """
+    turn = requested.world_from_camera[..., :3, :3].mT @ found.world_from_camera[..., :3, :3]
+    return torch.rad2deg(angle_of(turn)), (found.centers - requested.centers).norm(dim=-1)
 
 
 def perturbed(cameras: Cameras, turn_deg: float, shift_m: float, directions: Float[Tensor, "*b 2 3"]) -> Cameras:
-    """Cameras turned by so many degrees about, and shifted by so many metres along, given directions of any length."""
+    """Cameras turned by `turn_deg` about, and shifted by `shift_m` metres along, given directions of any length."""
     unit = torch.nn.functional.normalize(directions, dim=-1)
     motion = torch.cat([math.radians(turn_deg) * unit[..., 0, :], shift_m * unit[..., 1, :]], -1)
     return moved(cameras, motion, torch.ones(cameras.shape))

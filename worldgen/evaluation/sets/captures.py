@@ -83,7 +83,7 @@ class CapturesSet:
             sources: Files and folders (`worldgen.data.captures.find_captures`).
 
         Returns:
-            The set. Captures of too few images beside others are skipped, and the report says so.
+            The set. Captures of too few images beside others are skipped, and the report lists them.
 
         Raises:
             InputError: No capture is found, one is broken, two have one name, or all have too few images.
@@ -106,7 +106,7 @@ class CapturesSet:
 
     @property
     def info(self) -> SetInfo:
-        """What a report says of the set."""
+        """What a report states about the set."""
         config = self.config
         description = (
             f"- Images made square ({config.fit}) and {config.size_px} px in size; the given ones are spread over the "

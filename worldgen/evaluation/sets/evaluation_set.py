@@ -32,8 +32,9 @@ from worldgen.evaluation.metrics.control import RenderedScenes
 class Truth:
     """The true frames of a part.
 
-    clip    [b, f]; without depth (all 0) where it is not known
-    scenes  what the clip shows, for figures that render it anew
+    Attributes:
+        clip: The frames [b, f]; depth is 0 everywhere where it is not known.
+        scenes: What the clip shows, for figures that render it again; None where there is nothing to render.
     """
 
     clip: Clip
@@ -52,7 +53,7 @@ class Part:
         order: The clip's frames in the order in which they are given.
         targets: The clip's frames that are predicted, the same ones for each number given.
         given: Numbers of frames to give, a row of the table each.
-        about: What the report says beside the name.
+        about: What the report adds beside the name.
         facts: Plain data that the report keeps with the figures.
         exact: Whether true depth is known. If not, only images are compared, with baselines that need no depth.
         by_view: Whether the truth is one clip whose targets are predicted one by one, each from the nearest of the
@@ -102,7 +103,7 @@ class Part:
 
 @dataclass(frozen=True)
 class SetInfo:
-    """What a report says of a set.
+    """What a report states about a set.
 
     Attributes:
         name: Of the evaluation.
@@ -129,13 +130,21 @@ class SetInfo:
 
 @runtime_checkable
 class EvaluationSet(Protocol):
-    """A set that models can be evaluated on; the module's docstring has an example."""
+    """A set that models can be evaluated on; the docstring of its module has an example.
+
+    Attributes:
+        info: What a report states about the set.
+    """
 
     @property
     def info(self) -> SetInfo:
-        """What a report says of the set."""
+        """What a report states about the set."""
         ...
 
     def parts(self) -> Sequence[Part]:
-        """The parts, each of another name; quick, since a part loads its frames when its turn comes."""
+        """List the parts; quick, since a part loads its frames only when it is evaluated.
+
+        Returns:
+            The parts, each with a name of its own.
+        """
         ...

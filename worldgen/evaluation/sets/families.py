@@ -68,7 +68,7 @@ class FamiliesSet:
 
     @property
     def info(self) -> SetInfo:
-        """What a report says of the set."""
+        """What a report states about the set."""
         rays = f"{self.supersample}x{self.supersample}"
         description = (
             f"- {self.scenes} held-out scenes a family (seed {self.seed}) of {self.size_px} px, {rays} rays a pixel, "

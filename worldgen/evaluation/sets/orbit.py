@@ -61,7 +61,7 @@ class OrbitSet:
 
     @property
     def info(self) -> SetInfo:
-        """What a report says of the set."""
+        """What a report states about the set."""
         rays = f"{self.supersample}x{self.supersample}"
         description = (
             f"- {self.scenes} held-out {self.family} scenes (seed {self.seed}) of {self.size_px} px, {rays} rays a "
