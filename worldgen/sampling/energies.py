@@ -7,6 +7,7 @@ of energies is an energy. Through trained codecs gradients pass by their decoder
 """
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from einops import rearrange
 from torch import Tensor
@@ -18,12 +19,20 @@ from geometry.image.flow import warp_by_flow
 from geometry.image.multiview import COLOR_TOLERANCE, agreement
 from geometry.image.warping import forward_warp
 from geometry.shapes import Bool, Float, Int
-from worldgen.models.codec.protocol import Codec
 
 Energy = Callable[[Float[Tensor, "b f c y x"]], Float[Tensor, "b"]]
 
 
-def flow_energy(codec: Codec, flow: Float[Tensor, "b f 2 h w"], valid: Bool[Tensor, "b f 1 h w"]) -> Energy:
+@runtime_checkable
+class Decoder(Protocol):
+    """What energies need of a codec (`worldgen.models.codec.Codec`)."""
+
+    def decode(self, latent: Float[Tensor, "*b g c y x"]) -> dict[str, Tensor]:
+        """The signals of every modality; colors are not clamped."""
+        ...
+
+
+def flow_energy(codec: Decoder, flow: Float[Tensor, "b f 2 h w"], valid: Bool[Tensor, "b f 1 h w"]) -> Energy:
     """Motion guidance: each pixel should look as the next frame does where its flow leads, sum of R^2 / 4.
 
     flow   pixels to the same surface point in the next frame; the last frame's is not looked at
@@ -47,7 +56,7 @@ def flow_energy(codec: Codec, flow: Float[Tensor, "b f 2 h w"], valid: Bool[Tens
     return energy
 
 
-def reprojection_energy(codec: Codec, cameras: Cameras) -> Energy:
+def reprojection_energy(codec: Decoder, cameras: Cameras) -> Energy:
     """Frames of a still world should explain each other by the depth being sampled: what is missing to a
     `geometry.image.multiview` of 1, as much as sums of R^2 / 4 over pixels, meaned over the other frames, where R is
     small.
@@ -75,7 +84,7 @@ def reprojection_energy(codec: Codec, cameras: Cameras) -> Energy:
 
 
 def camera_energy(
-    codec: Codec,
+    codec: Decoder,
     rgb: Float[Tensor, "b k 3 h w"],
     depth: Float[Tensor, "b k 1 h w"],
     given: Cameras,
@@ -108,7 +117,7 @@ def camera_energy(
     return energy
 
 
-def mask_energy(codec: Codec, classify: Callable[[Tensor], Tensor], masks: Int[Tensor, "b f 1 h w"]) -> Energy:
+def mask_energy(codec: Decoder, classify: Callable[[Tensor], Tensor], masks: Int[Tensor, "b f 1 h w"]) -> Energy:
     """Each pixel should be of a class: cross-entropy in nats, summed over pixels.
 
     classify  differentiable, images [b, f, 3, h, w] in 0..1 to logits [b, f, k, h, w]
