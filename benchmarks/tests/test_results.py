@@ -20,8 +20,8 @@ FIGURES = {
         (*ORBIT, {"given": "2", "method": "one call"}, "PSNR dB"),
         (*ORBIT, {"given": "2", "method": "row mean"}, "PSNR dB"),
     ],
-    "the same against a warp": [
-        (*ORBIT, {"given": "2", "method": "one call"}, "PSNR dB"),
+    "the same as a full sample": [
+        (*ORBIT, {"given": "2", "method": "full sample"}, "PSNR dB"),
         (*ORBIT, {"given": "2", "method": "forward warp (oracle)"}, "PSNR dB"),
     ],
     "relative error of the new views' depth": [
@@ -32,7 +32,7 @@ FIGURES = {
         ("demo", "23 generated views", {"images": "generated"}, "PSNR dB"),
         ("demo", "23 generated views", {"images": "the given image, copied"}, "PSNR dB"),
     ],
-    "a full sample in 4 calls": [
+    "a full sample of those scenes in 4 calls": [
         ("student", "Student and teacher", {"method": "student, 4 steps"}, "PSNR dB"),
         ("student", "Student and teacher", {"method": "teacher, 20 steps, guided"}, "PSNR dB"),
     ],

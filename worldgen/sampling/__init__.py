@@ -2,7 +2,7 @@
 
 denoiser   what the sampler calls
 process    how a level mixes signal and noise
-ramps      how a column comes down from 1 to 0
+schedules  how a column comes down from 1 to 0
 levels     every mode as a matrix of levels
 solvers    from one row to the next
 sampler    the loop
@@ -11,6 +11,8 @@ windows    which frames the network sees
 guidance   denoisers made of denoisers
 restoration  estimates that agree with what was measured
 energies   what estimates are moved towards
+pyramid    from small images to large ones
+oracles    closed-form denoisers to test samplers on
 """
 
 from worldgen.sampling.denoiser import CachingDenoiser, Denoiser, FunctionDenoiser
