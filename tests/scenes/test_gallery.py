@@ -1,4 +1,4 @@
-"""The gallery's folder is whole or not there, and its videos, sheets and GLBs can be read."""
+"""The gallery's folder is complete or absent, and its videos, sheets and GLBs can be read."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from geometry.io.video import read_mp4
 from worldgen.scenes.gallery import write_gallery
 
 
-def test_a_gallery_has_a_sheet_a_video_and_a_glb_of_every_family_asked_for(tmp_path: Path) -> None:
+def test_a_gallery_has_a_sheet_a_video_and_a_glb_of_every_family_named(tmp_path: Path) -> None:
     done: list[tuple[int, int]] = []
     write_gallery(["physics", "room"], tmp_path / "out", size_px=16, frames=3, on_step=lambda *step: done.append(step))
     assert done == [(0, 2), (1, 2), (2, 2)]
@@ -26,7 +26,7 @@ def test_a_gallery_has_a_sheet_a_video_and_a_glb_of_every_family_asked_for(tmp_p
         assert isinstance(loaded, trimesh.Scene) and len(loaded.geometry) == facts[name]["primitives"][0]
 
 
-def test_a_gallery_that_can_t_be_made_leaves_nothing(tmp_path: Path) -> None:
+def test_a_gallery_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="castle"):
         write_gallery(["castle"], tmp_path / "out")
     with pytest.raises(InputError, match="at least 2"):

@@ -56,7 +56,7 @@ def test_between_moments_a_body_moves_straight_and_turns_evenly_and_outside_them
     assert torch.allclose(rotation[0, :, 0], torch.stack([turned(angle) for angle in angles]), atol=1e-5)
 
 
-def test_a_still_body_is_where_it_was_put_at_any_time() -> None:
+def test_a_body_at_rest_has_one_pose_at_all_times() -> None:
     place, turn = torch.rand(2, 3, 3), turned(70.0).expand(2, 3, 3, 3)
     position, rotation = Motion.still(place, turn).at(torch.tensor([[0.0, 5.0], [-2.0, 1e6]]))
     assert torch.equal(position, place[:, None].expand(-1, 2, -1, -1))
@@ -70,5 +70,5 @@ def test_tracks_that_no_body_can_follow_are_refused() -> None:
         replace(good, position=good.position * torch.nan).check()
     with pytest.raises(InputError, match="rising"):
         replace(good, time_s=torch.tensor([[0.0, 1.0, 1.0]])).check()
-    with pytest.raises(InputError, match="length zero"):
+    with pytest.raises(InputError, match="length 0"):
         replace(good, rotation=good.rotation * 0).check()

@@ -1,4 +1,4 @@
-"""Primitives as triangles: closed, on the surface, and what Open3D's ray caster sees of them is what we render."""
+"""Primitives as triangles: closed, on the surface, and rendered by Open3D's ray caster as the primitives are here."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ from worldgen.scenes.textures import Pattern
 
 
 def one(kind: Shape) -> Scene:
-    """One scene of one solid of unlike half extents."""
+    """One scene of one solid with different half extents."""
     build = Builder()
     build.add(kind, (0, 0, 1), (0.5, 0.4, 0.7), plain((0.5, 0.5, 0.5)), form=FORM, instance=1)
     light = np.full(3, 0.4)
@@ -82,7 +82,7 @@ def test_depth_ids_and_normals_are_those_that_open3d_s_ray_caster_finds_on_the_s
 
 
 class Glb:
-    """A GLB file's document and numbers, read by the letter of the standard."""
+    """A GLB file's document and numbers, read exactly as the standard prescribes."""
 
     def __init__(self, path: Path):
         raw = path.read_bytes()

@@ -1,4 +1,4 @@
-"""An independent account of the scenes' solids: what is inside them, found by walking along rays, and their meshes."""
+"""The scenes' solids, computed independently: what is inside them, found by walking along rays, and their meshes."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Captions: one sentence about a scene, from its own contents."""
+"""Captions: one sentence about a scene, made from its contents."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ _COLORS = {  # linear light
 }  # fmt: skip
 _NUMBERS = ("no", "a", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _NOUNS = {SemanticClass.VEGETATION: "plant", SemanticClass.SHELF: "bookcase"}
-_LIVELY = (SemanticClass.CAR, SemanticClass.TRUCK, SemanticClass.PEDESTRIAN)  # named first
+_TRAFFIC = (SemanticClass.CAR, SemanticClass.TRUCK, SemanticClass.PEDESTRIAN)  # named first
 _BACKGROUND = (SemanticClass.GROUND, SemanticClass.WALL, SemanticClass.FLOOR, SemanticClass.ROAD,
                SemanticClass.LANE_LINE, SemanticClass.SIDEWALK)  # fmt: skip
 
 
 def color_names(colors: Tensor) -> list[str]:
-    """The nearest common names of linear colors [n, 3], judged by chromaticity first and brightness second."""
+    """The nearest common names of linear colors [n, 3], by chromaticity first and brightness second."""
 
     def features(rgb: Tensor) -> Tensor:
         bright = rgb.clamp_min(1e-4) ** (1 / 2.2)
@@ -36,7 +36,7 @@ def color_names(colors: Tensor) -> list[str]:
 
 
 def scene_captions(scene: Scene, settings: Sequence[str]) -> tuple[str, ...]:
-    """One sentence a scene: what is there, with colors and counts, and where ("in a room at night")."""
+    """One sentence for each scene: what is there, with colors and counts, and its setting ("in a room at night")."""
     return tuple(_caption(scene, b, setting) for b, setting in enumerate(settings))
 
 
@@ -53,11 +53,11 @@ def _caption(scene: Scene, b: int, setting: str) -> str:
         if semantic in _BACKGROUND or instance == 0:
             continue
         if volume <= things.get(instance, (False, 0.0, ""))[1]:
-            continue  # a thing is named after its largest part
+            continue  # a thing is named by its largest part
         noun = _NOUNS.get(semantic, semantic.name)
         if semantic is SemanticClass.OBJECT:
             noun = Shape(kind).name
-        things[instance] = (semantic in _LIVELY, volume, f"{colors[n]} {noun.lower().replace('_', ' ')}")
+        things[instance] = (semantic in _TRAFFIC, volume, f"{colors[n]} {noun.lower().replace('_', ' ')}")
     counts = Counter(name for _, _, name in sorted(things.values(), reverse=True))
     parts = [_count(name, count) for name, count in list(counts.items())[:6]]
     if not parts:

@@ -1,4 +1,4 @@
-"""What things are: the classes of everything in a scene, and the colors that stand for them in a layout map."""
+"""Semantic classes of everything in a scene, and their colors in a layout map."""
 
 from enum import IntEnum
 
@@ -9,7 +9,7 @@ from geometry.shapes import Float, Int
 
 
 class SemanticClass(IntEnum):
-    """Semantic classes. The value is what a clip's `classes` map holds; the order is part of every checkpoint."""
+    """Semantic classes, as values of a clip's `classes` map; checkpoints depend on their order."""
 
     SKY = -1
     GROUND = 0
@@ -68,7 +68,14 @@ _COLORS = {
 
 
 def class_colors(classes: Int[Tensor, "*b 1 h w"]) -> Float[Tensor, "*b 3 h w"]:
-    """The color of each pixel's class (sRGB, 0..1)."""
+    """The color of each pixel's class.
+
+    Args:
+        classes: [*b, 1, h, w] `SemanticClass`.
+
+    Returns:
+        [*b, 3, h, w] sRGB in 0..1.
+    """
     # The sky's -1 indexes the last row.
     table = torch.tensor([_COLORS[kind] for kind in sorted(SemanticClass, key=lambda kind: kind % len(SemanticClass))])
     return table.to(classes.device)[classes.squeeze(-3)].movedim(-1, -3)

@@ -1,4 +1,4 @@
-"""A scene as files: its exact geometry with its motion as GLB, and any clip as a video of color and depth."""
+"""Scenes as files: exact geometry with its motion as GLB, and clips as videos of color beside depth."""
 
 from pathlib import Path
 
@@ -18,10 +18,16 @@ from worldgen.scenes.tessellation import tessellate
 
 
 def write_scene_glb(path: Path, scene: Scene, index: int = 0, fine: int = 48) -> None:
-    """Write one scene of a batch: every primitive a node with its own track, colored by its texture.
+    """Write one scene of a batch as GLB: every primitive is a node with its own track, colored by its texture.
 
-    fine  segments around a round shape
-    Raises InputError for a scene without primitives.
+    Args:
+        path: The file.
+        scene: A batch of scenes.
+        index: Which of them.
+        fine: Segments around a round shape.
+
+    Raises:
+        InputError: A scene without primitives.
     """
     meshes = []
     columns = scene.material.textures.table()[index].T.contiguous()
@@ -40,7 +46,7 @@ def write_scene_glb(path: Path, scene: Scene, index: int = 0, fine: int = 48) ->
 
 
 def _colors(columns: Tensor, n: int, vertices: Tensor, faces: Tensor) -> Tensor:
-    """The texture at each vertex (sRGB), blurred to the vertices' distance."""
+    """The texture at each vertex (sRGB), blurred to the distance between vertices."""
     a, b, c = vertices[faces].unbind(1)
     normal = torch.zeros_like(vertices).index_add(0, faces.flatten(), _thrice(torch.linalg.cross(b - a, c - a)))
     edge = ((a - b).norm(dim=-1) + (b - c).norm(dim=-1)) / 2
@@ -55,7 +61,14 @@ def _thrice(values: Tensor) -> Tensor:
 
 
 def write_clip_mp4(path: Path, clip: Clip, fps: float = 12.0, scale: int = 1) -> None:
-    """Write a clip [f] as one video: colors on the left, depth on the right (bright = near)."""
+    """Write a clip as one video: color on the left, depth on the right (bright = near).
+
+    Args:
+        path: The file, MP4.
+        clip: Batch shape [f].
+        fps: Frames a second.
+        scale: Enlargement of each pixel.
+    """
     known = clip.depth[(clip.depth > 0) & clip.depth.isfinite()]
     near, far = (float(known.min()), float(known.max())) if len(known) else (1.0, 2.0)
     far = max(min(far, 50 * near), near * 1.01)

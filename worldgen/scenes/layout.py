@@ -1,6 +1,6 @@
-"""Layout maps: what a scenario says is there, as an image: class colors, 3D boxes in depth order, lane lines.
+"""Layout maps: a scenario's contents as an image of class colors, 3D boxes in depth order and lane lines.
 
-The boxes are ray cast like the scenes themselves, so depth order and boxes that reach behind the camera are exact.
+Boxes are ray cast like the scenes themselves, so depth order and boxes that reach behind the camera are exact.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from worldgen.scenes.rendering.tracing import trace
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.shapes import Shape
 
-_EDGE_M, _LINE_M = 0.04, 0.08  # half widths of a box's edges and of a lane line, if that is more than a pixel
+_EDGE_M, _LINE_M = 0.04, 0.08  # half widths of a box's edges and of a lane line, where that is more than a pixel
 _BACKGROUND = (SemanticClass.GROUND, SemanticClass.WALL, SemanticClass.FLOOR, SemanticClass.ROAD,
                SemanticClass.SIDEWALK, SemanticClass.LANE_LINE)  # fmt: skip
 
@@ -27,10 +27,11 @@ _BACKGROUND = (SemanticClass.GROUND, SemanticClass.WALL, SemanticClass.FLOOR, Se
 class Boxes:
     """Up to n oriented 3D boxes in each of f frames of b clips: x to a thing's front, y to its left, z up.
 
-    center    [b, f, n, 3] metres
-    rotation  [b, f, n, 3, 3] world from box
-    size      [b, f, n, 3] half length, half width, half height, metres
-    semantic  [b, n] `SemanticClass`; -1 = no box
+    Attributes:
+        center: [b, f, n, 3] metres.
+        rotation: [b, f, n, 3, 3] world from box.
+        size: [b, f, n, 3] half length, half width, half height, metres.
+        semantic: [b, n] `SemanticClass`; -1 = no box.
     """
 
     center: Float[Tensor, "b f n 3"]
@@ -40,7 +41,15 @@ class Boxes:
 
 
 def boxes_of(scene: Scene, time_s: Float[Tensor, "b f"]) -> Boxes:
-    """The box around each thing (instance 1 and up) of a scene at some times, in the frame of its first part."""
+    """The box around each thing (instance 1 and up) of a scene, in the frame of its first part.
+
+    Args:
+        scene: b scenes.
+        time_s: [b, f] times.
+
+    Returns:
+        A box for each instance number, at each time.
+    """
     position, rotation = scene.motion.at(time_s)  # [b, f, n, ...]
     batch, frames, slots = position.shape[:3]
     things = int(scene.instance.max()) + 1
@@ -67,7 +76,7 @@ def boxes_of(scene: Scene, time_s: Float[Tensor, "b f"]) -> Boxes:
     high = (blank - torch.inf).scatter_reduce(2, own, local.amax(-2), "amax")
     middle = torch.where(present[:, None, :, None], (low + high) / 2, 0.0)
     half = torch.where(present[:, None, :, None], (high - low) / 2, 1.0).clamp_min(1e-4)
-    present[:, 0] = False  # the background's
+    present[:, 0] = False  # the background
     return Boxes(
         center=origin + (turn @ middle[..., None]).squeeze(-1),
         rotation=turn,
@@ -79,9 +88,15 @@ def boxes_of(scene: Scene, time_s: Float[Tensor, "b f"]) -> Boxes:
 def scene_layout(
     scene: Scene, cameras: Cameras, classes: Int[Tensor, "b f 1 h w"] | None = None
 ) -> Float[Tensor, "b f 3 h w"]:
-    """The layout map of a scene from cameras [b, f], each at its own time.
+    """The layout map of a scene, each camera at its own time.
 
-    classes  of a rendered clip, for an exact background; else sky over an endless ground
+    Args:
+        scene: b scenes.
+        cameras: Batch shape [b, f].
+        classes: [b, f, 1, h, w] of a rendered clip, for an exact background; None = sky over an endless ground.
+
+    Returns:
+        [b, f, 3, h, w] sRGB in 0..1.
     """
     return draw_layout(cameras, boxes_of(scene, cameras.time_s), scene.lines, classes)
 
@@ -92,14 +107,22 @@ def draw_layout(
     lines: Float[Tensor, "b q 2 3"] | None = None,
     classes: Int[Tensor, "b f 1 h w"] | None = None,
 ) -> Float[Tensor, "b f 3 h w"]:
-    """Boxes and lane lines as cameras [b, f] see them: sRGB colors in 0..1.
+    """Boxes and lane lines as seen by cameras.
 
     Boxes have their class's color, darker on the left and right, with a light front and dark edges at least a pixel
     wide; lines lie on the ground z = 0, white, hidden by boxes; the background has flat class colors.
 
-    lines    pieces from point to point, NaN = none
-    classes  whose background classes are drawn; else sky over an endless ground
-    Raises InputError when the batch shapes do not match.
+    Args:
+        cameras: Batch shape [b, f].
+        boxes: In each of the b f frames.
+        lines: [b, q, 2, 3] segments, metres; NaN = none.
+        classes: [b, f, 1, h, w], of which the background is drawn; None = sky over an endless ground.
+
+    Returns:
+        [b, f, 3, h, w] sRGB in 0..1.
+
+    Raises:
+        InputError: Batch shapes that do not match.
     """
     if len(cameras.shape) != 2 or boxes.center.shape[:2] != cameras.shape:
         raise InputError(
@@ -155,22 +178,22 @@ def _solids(boxes: Boxes) -> Solids:
 
 
 def _on_lines(point: Tensor, lines: Tensor, footprint: Tensor) -> Tensor:
-    """Which ground points [p, t, 2, k] are on a line, or within half a pixel of it: [p, t, k]."""
+    """Which ground points [p, t, 2, k] are on a line or within half a pixel of it: [p, t, k]."""
     painted = torch.zeros_like(point[:, :, 0], dtype=torch.bool)
-    for piece in lines[..., :2].unbind(1):
-        start, end = piece.unbind(1)
+    for segment in lines[..., :2].unbind(1):
+        start, end = segment.unbind(1)
         along = (end - start)[:, None, :, None]
         offset = point - start[:, None, :, None]
         share = ((offset * along).sum(2, keepdim=True) / along.square().sum(2, keepdim=True)).clamp(0, 1)
         away = (offset - share * along).norm(dim=2)
-        painted |= away < torch.maximum(0.5 * footprint, torch.full_like(footprint, _LINE_M))  # NaN is no line
+        painted |= away < torch.maximum(0.5 * footprint, torch.full_like(footprint, _LINE_M))  # never for NaN
     return painted
 
 
 def _box_colors(
     solids: Solids, boxes: Boxes, slot: Tensor, t: Tensor, origin: Tensor, direction: Tensor, pixel: Tensor
 ) -> Tensor:
-    """Colors [p, t, 3, k] of what the rays meet; where they meet nothing, anything."""
+    """Colors [p, t, 3, k] of what the rays hit; undefined where they hit nothing."""
     images, frames = len(slot), boxes.center.shape[1]
     image = torch.arange(images, device=slot.device)[:, None, None].expand_as(slot)
     which = slot.clamp_min(0)
@@ -179,7 +202,7 @@ def _box_colors(
     unit = (affine[..., :3] @ point[..., None]).squeeze(-1) + affine[..., 3]
     width = torch.maximum(pixel * t.nan_to_num(posinf=1.0), torch.full_like(t, _EDGE_M))[..., None]
     near_side = (1 - unit.abs()) * half < torch.minimum(width, 0.35 * half)
-    edge = near_side.sum(-1) >= 2  # one side is the one that is seen
+    edge = near_side.sum(-1) >= 2  # one of them is the visible face
     face = unit.abs().argmax(-1)
     front, back = (face == 0) & (unit[..., 0] > 0), (face == 0) & (unit[..., 0] <= 0)
     shade = torch.where(face == 2, 1.0, torch.where(face == 1, 0.75, torch.where(back, 0.6, 1.0)))

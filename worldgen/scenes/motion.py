@@ -1,4 +1,4 @@
-"""`Motion`: where rigid bodies are at any time."""
+"""`Motion`: poses of rigid bodies over time."""
 
 from dataclasses import dataclass
 
@@ -12,14 +12,15 @@ from geometry.shapes import Float
 
 @dataclass(frozen=True)
 class Motion:
-    """Rigid tracks of n bodies of b scenes, known at k moments.
+    """Tracks of n rigid bodies in each of b scenes, known at k moments.
 
-    Between two moments positions move in a straight line and rotations turn at constant speed, which is what a glTF
-    animation does; before the first and after the last moment bodies rest.
+    Between two moments positions move in a straight line and rotations turn at constant speed, as in a glTF animation;
+    before the first and after the last moment bodies rest.
 
-    time_s    [b, k] rising
-    position  [b, n, k, 3] metres
-    rotation  [b, n, k, 4] world from body, wxyz
+    Attributes:
+        time_s: [b, k] rising.
+        position: [b, n, k, 3] metres.
+        rotation: [b, n, k, 4] world from body, wxyz.
     """
 
     time_s: Float[Tensor, "b k"]
@@ -28,7 +29,7 @@ class Motion:
 
     @staticmethod
     def still(position: Float[Tensor, "b n 3"], rotation: Float[Tensor, "b n 3 3"]) -> "Motion":
-        """Bodies that do not move, from rotation matrices."""
+        """Bodies at rest, from positions and rotation matrices (world from body)."""
         return Motion(
             position.new_zeros(len(position), 1),
             position[:, :, None],
@@ -36,13 +37,13 @@ class Motion:
         )
 
     def check(self) -> None:
-        """Raise InputError for poses that are not finite, quaternions without length or moments that do not rise."""
+        """Raise InputError for NaN or Inf, quaternions of length 0 or moments that do not rise."""
         for name in ("time_s", "position", "rotation"):
             value = getattr(self, name)
             if not bool(value.isfinite().all()):
-                raise InputError(f"scene motion: {name} holds a number that is not finite; expected finite numbers")
+                raise InputError(f"scene motion: {name} with NaN or Inf; expected finite numbers")
         if not bool((self.rotation.norm(dim=-1) > 1e-6).all()):
-            raise InputError("scene motion: a rotation of length zero; expected unit quaternions (w, x, y, z)")
+            raise InputError("scene motion: a quaternion of length 0; expected unit quaternions (w, x, y, z)")
         if not bool((self.time_s.diff(dim=-1) > 0).all()):
             raise InputError(f"scene motion: moments {self.time_s.tolist()[:2]}; expected rising times")
 

@@ -15,13 +15,14 @@ from worldgen.scenes.textures import Textures
 
 @dataclass(frozen=True)
 class Materials:
-    """What primitives [*b] look like.
+    """The materials of primitives of batch shape b.
 
-    textures  batch shape b; the diffuse color
-    gloss     [*b] strength of the highlight, 0 = diffuse
-    shine     [*b] its sharpness (Blinn-Phong exponent; Blinn 1977)
-    glow      [*b] light given off, times the color
-    haze_m    [*b] distance over which the primitive fades into the horizon's color; inf = never
+    Attributes:
+        textures: Batch shape b; the diffuse color.
+        gloss: [*b] strength of the highlight, 0 = diffuse.
+        shine: [*b] its sharpness (Blinn-Phong exponent; Blinn 1977).
+        glow: [*b] emitted light over the color.
+        haze_m: [*b] distance over which the primitive fades into the horizon's color; inf = never.
     """
 
     textures: Textures
@@ -33,11 +34,16 @@ class Materials:
 
 @dataclass(frozen=True)
 class Light:
-    """Linear light of b scenes: a sky, one sun with shadows, and up to l lamps with shadows.
+    """The linear light of b scenes: a sky, one sun with shadows, and up to l lamps with shadows.
 
-    to_sun       [b, 3] unit vector towards the sun
-    sun, ambient, horizon, zenith  [b, 3] light of the sun, of the surroundings, and the sky's colors
-    lamp, lamp_color  [b, l, 3] where lamps are (metres) and their light at one metre's distance; 0 = none
+    Attributes:
+        to_sun: [b, 3] unit vector towards the sun.
+        sun: [b, 3] light of the sun.
+        ambient: [b, 3] light of the surroundings.
+        horizon: [b, 3] color of the sky at the horizon.
+        zenith: [b, 3] color of the sky at the zenith.
+        lamp: [b, l, 3] positions of the lamps, metres.
+        lamp_color: [b, l, 3] their light at a distance of one metre; 0 = none.
     """
 
     to_sun: Float[Tensor, "b 3"]
@@ -51,20 +57,21 @@ class Light:
 
 @dataclass(frozen=True)
 class Scene:
-    """B scenes of up to n primitives under their lights. World: right-handed, z up, metres.
+    """A batch of b scenes of up to n primitives under their lights. World: right-handed, z up, metres.
 
-    kind       [b, n] `Shape`, -1 = empty slot
-    size       [b, n, 3] half extents
-    form       [b, n, 2] the two numbers some shapes have (`worldgen/scenes/shapes.py`)
-    motion     where each primitive is over time
-    instance   [b, n] what a clip's `instances` will hold; the parts of one thing share a number, 0 is the background
-    semantic   [b, n] `SemanticClass`
-    material   batch shape [b, n]
-    light      the sky, the sun and the lamps
-    triangles  [b, m, 3, 3] corners of the meshes, metres in their own primitive's frame
-    owner      [b, m] whose they are (a slot), -1 = none
-    lines      [b, q, 2, 3] painted lane lines as pieces from one point to another, metres; NaN = none
-    captions   one sentence a scene about its contents; empty where nobody wrote one
+    Attributes:
+        kind: [b, n] `Shape`, -1 = empty slot.
+        size: [b, n, 3] half extents, metres.
+        form: [b, n, 2] two numbers that some shapes have (`worldgen/scenes/shapes.py`).
+        motion: Poses of the primitives over time.
+        instance: [b, n] values of a clip's `instances`; the parts of one thing share a number, 0 is the background.
+        semantic: [b, n] `SemanticClass`.
+        material: Batch shape [b, n].
+        light: The sky, the sun and the lamps.
+        triangles: [b, m, 3, 3] corners of the meshes, metres in their primitive's frame.
+        owner: [b, m] the slots of their primitives, -1 = none.
+        lines: [b, q, 2, 3] painted lane lines as segments, metres; NaN = none.
+        captions: One sentence a scene about its contents, or empty.
     """
 
     kind: Int[Tensor, "b n"]
@@ -90,11 +97,11 @@ class Scene:
         return _map(self, lambda tensor: tensor.to(target))
 
     def __getitem__(self, index: slice) -> "Scene":
-        """Some of the scenes."""
+        """A slice of the batch."""
         return replace(_map(self, lambda tensor: tensor[index]), captions=self.captions[index])
 
     def check(self) -> None:
-        """Raise InputError, naming the part, for numbers that no world has: not finite, or of no extent."""
+        """Raise InputError, naming the part, for NaN or Inf, or half extents of 0 or less."""
         self.motion.check()
         present = self.kind >= 0
         bad = present & ~((self.size > 0) & self.size.isfinite()).all(-1)
@@ -103,10 +110,10 @@ class Scene:
             raise InputError(f"scene {b}, primitive {n}: half extents {self.size[b, n].tolist()}; expected above 0")
         for name, value in (("to_sun", self.light.to_sun), ("form", self.form), ("triangles", self.triangles)):
             if not bool(value.isfinite().all()):
-                raise InputError(f"scene: {name} holds a number that is not finite; expected finite numbers")
+                raise InputError(f"scene: {name} with NaN or Inf; expected finite numbers")
 
 
-Parts = TypeVar("Parts")  # Scene, or one of the dataclasses of tensors that it is made of
+Parts = TypeVar("Parts")  # Scene, or one of the dataclasses of tensors within it
 
 
 def _map(value: Parts, function: Callable[[Tensor], Tensor]) -> Parts:
@@ -128,7 +135,14 @@ def tensors(value: object) -> list[Tensor]:
 
 
 def stack(scenes: Sequence[Scene]) -> Scene:
-    """One batch of several batches, the smaller ones padded with empty slots, dark lamps and their last moment."""
+    """One batch of several batches, the smaller ones padded with empty slots, dark lamps and their last moment.
+
+    Args:
+        scenes: Batches of scenes.
+
+    Returns:
+        All scenes in order, with as many slots as the largest batch.
+    """
     width = {
         axis: max(size(scene) for scene in scenes)
         for axis, size in {

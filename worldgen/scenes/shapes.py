@@ -1,4 +1,4 @@
-"""Closed-form primitives, what they are and how far they reach; `worldgen.scenes.rendering` says how rays meet them.
+"""Closed-form primitives: what they are and how far they reach. `worldgen.scenes.rendering` traces rays against them.
 
 Each shape is a unit solid in its own frame, stretched by `size` (half extents, metres). Some have a `form`, two numbers
 without units:
@@ -38,9 +38,9 @@ class Shape(IntEnum):
 
 
 def bounding_radius(kind: Tensor, size: Tensor, form: Tensor) -> Tensor:
-    """Radius [*b] of a ball about the center that holds shapes of half extents size [*b, 3]; inf for planes.
+    """Radius [*b] of a ball about the center that contains shapes of half extents size [*b, 3]; inf for planes.
 
-    A mesh is taken to lie within its half extents.
+    A mesh is assumed to lie within its half extents.
     """
     ball = size.amax(-1)
     corner = size.norm(dim=-1)
@@ -56,8 +56,8 @@ def bounding_radius(kind: Tensor, size: Tensor, form: Tensor) -> Tensor:
 def reach_below(kind: Tensor, rotation: Tensor, size: Tensor, form: Tensor | None = None) -> Tensor:
     """How far shapes [*b] reach below their center, for `rotation` [*b, 3, 3] (world from shape) and size [*b, 3].
 
-    This is the support function along -z, so a center at this height rests on the ground z = 0. A superquadric or mesh
-    is given that of its bounding box.
+    This is the support function along -z, so a shape whose center is at this height rests on the ground z = 0. For
+    superquadrics and meshes it is that of the bounding box.
     """
     row = rotation[..., 2, :] * size
     ball = row.norm(dim=-1)

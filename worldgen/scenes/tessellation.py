@@ -1,4 +1,4 @@
-"""Primitives as triangles: for export, and to compare with renderers of meshes."""
+"""Primitives as triangles, for export and for comparison with renderers of meshes."""
 
 import math
 
@@ -13,7 +13,7 @@ def tessellate(scene: Scene, b: int, n: int, fine: int = 32, plane_m: float = 40
     """The surface of primitive n of scene b in its own frame (metres, before its pose).
 
     fine     segments around a round shape
-    plane_m  half the side of the square that stands for an endless plane
+    plane_m  half the side of the square in place of an endless plane
 
     Returns vertices [v, 3] (float64) on the exact surface and faces [m, 3], counter-clockwise seen from outside.
     """
@@ -69,7 +69,7 @@ def _revolved(kind: Shape, form: list[float], fine: int) -> tuple[Tensor, Tensor
     around = torch.arange(fine, dtype=torch.float64) * (2 * math.pi / fine)
 
     def exact(values: Tensor) -> Tensor:
-        """Zeros that rounding has missed, since small exponents make much of them."""
+        """Zeros that rounding has missed, which small exponents would make large."""
         return torch.where(values.abs() < 1e-12, 0.0, values)
 
     if kind == Shape.TORUS:
@@ -79,7 +79,7 @@ def _revolved(kind: Shape, form: list[float], fine: int) -> tuple[Tensor, Tensor
     cosine, sine = exact(around.cos()), exact(around.sin())
     if kind in (Shape.CYLINDER, Shape.CONE):
         top = 1.0 if kind == Shape.CYLINDER else 0.0
-        # Rings twice where there is an edge, to keep it sharp; rings of radius 0 close the ends.
+        # Two rings where there is an edge, to keep it sharp; rings of radius 0 close the ends.
         radius = torch.tensor([0, 1, 1, top, top, 0], dtype=torch.float64)
         height = torch.tensor([-1, -1, -1, 1, 1, 1], dtype=torch.float64)
     else:

@@ -1,12 +1,12 @@
 """Procedural textures: a pattern of the point on a surface, between two colors, prefiltered by the ray's footprint.
 
-A texture has coordinates q = wave p + phase (radians; p in metres in the object's own frame), a `pattern` that turns q
-into a value of about -1..1, and two colors mixed by the value, softly or hard (`sharpness`). So one row of numbers
-says it all, and a hit's texture is fetched by one gather.
+A texture has coordinates q = wave p + phase (radians; p in metres in the object's own frame), a `pattern` that maps q
+to a value of about -1..1, and two colors mixed by the value, softly or hard (`sharpness`). One row of numbers holds all
+of it, so that one gather fetches a hit's texture.
 
 waves       sum or product of three sine waves: stripes, checks, blotches (never filtered: the frozen evaluation set)
 noise       several octaves of turbulence, amplitude `a` per octave (0.5 is 1/f, that of natural images), bent by `b`
-color      the same with three independent channels
+color       the same with three independent channels
 worley      cells around scattered points: `a` 0 = cells of one tint, 1 = their borders
 wood        rings about the q_2 axis, bent by noise of strength `a`
 marble      veins: a wave bent by noise of strength `a`
@@ -45,11 +45,18 @@ class Pattern(IntEnum):
 
 @dataclass(frozen=True)
 class Textures:
-    """Textures with any batch shape b. Colors are linear light.
+    """Textures of any batch shape b. Colors are linear light.
 
-    color_a, color_b [*b, 3]; wave [*b, 3 waves, 3] radians per metre; phase [*b, 3]; weight [*b, 3] of the sum, or
-    the pattern's a, b, c; product [*b] 1 = multiply the waves instead; sharpness [*b]; pattern [*b] a `Pattern`;
-    grain [*b] strength of the fine noise over all of it
+    Attributes:
+        color_a: [*b, 3].
+        color_b: [*b, 3].
+        wave: [*b, 3 waves, 3] radians per metre.
+        phase: [*b, 3] radians.
+        weight: [*b, 3] of the waves' sum, or the pattern's a, b, c.
+        product: [*b] 1 = multiply the waves instead.
+        sharpness: [*b] of the change from one color to the other.
+        pattern: [*b] `Pattern`.
+        grain: [*b] strength of fine noise over all of it.
     """
 
     color_a: Tensor
@@ -63,7 +70,7 @@ class Textures:
     grain: Tensor
 
     def table(self) -> Tensor:
-        """All numbers of each texture in one row [*b, 25], so that a gather fetches a hit's texture at once."""
+        """All numbers of each texture in one row [*b, 25], so that one gather fetches a hit's texture."""
         single = (self.product, self.sharpness, self.pattern, self.grain)
         wave = self.wave.flatten(-2)
         parts = [self.color_a, self.color_b, wave, self.phase, self.weight, *(part[..., None] for part in single)]

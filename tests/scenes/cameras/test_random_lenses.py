@@ -1,4 +1,4 @@
-"""Scenes through lenses: images, depth and flow are what the lenses say."""
+"""Scenes through lenses: images, depth and flow follow the lens models."""
 
 from dataclasses import replace
 
@@ -60,7 +60,7 @@ def test_depth_leads_along_each_pixels_ray_to_the_ground_or_a_ball(lens) -> None
 
 
 @pytest.mark.parametrize("lens", LENSES)
-def test_flow_is_where_the_lens_puts_what_stands_still_a_frame_later(lens) -> None:
+def test_flow_is_where_the_lens_projects_a_point_at_rest_a_frame_later(lens) -> None:
     cameras, scene = through(*lens, frames=2), draw("tabletop", 0, [3])
     clip = render(scene, cameras, 1, ("flow", "visibility"))
     assert clip.flow is not None and clip.visibility is not None and clip.instances is not None
@@ -87,7 +87,7 @@ def test_a_fisheye_image_undistorted_is_the_pinholes() -> None:
     assert float(-10 * (shrunk - there).square().mean().log10()) > 35
 
 
-def test_a_straight_bar_is_drawn_as_the_curve_the_lens_says() -> None:
+def test_a_straight_bar_is_drawn_as_the_curve_of_the_lens_model() -> None:
     bar = scene_of([Shape.BOX], torch.tensor([[0.0, 0.0, 2.0]]), torch.tensor([[0.02, 5.0, 0.02]]))
     pose = look_at(torch.tensor([3.0, 0.0, 1.0]), torch.tensor([0.0, 0.0, 1.0]))[None, None]
     lens = Lens.of(LensKind.FISHEYE, torch.zeros(1, 1, 1))

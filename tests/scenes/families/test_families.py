@@ -1,4 +1,4 @@
-"""What every family of scenes promises: the same scene for the same number, others for others, no NaN, a caption."""
+"""Every family of scenes gives the same scene for the same number, other scenes for others, no NaN, and a caption."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ CLIP = ClipSpec(4, 4.0, (20, 24))
 
 
 def numbers(scene: Scene) -> torch.Tensor:
-    """What one scene says, as one row, without the padding."""
+    """All numbers of one scene as one row, without the padding."""
     present = scene.kind[0] >= 0
     material = scene.material.textures.table()[0][present]
     poses = torch.cat([scene.motion.position[0], scene.motion.rotation[0]], -1)[present]
@@ -32,7 +32,7 @@ def test_a_scene_is_a_function_of_its_seed_and_number_whatever_the_batch_and_ord
         alone = draw(family, 3, [index])
         moments = alone.motion.time_s.shape[1]
         own = numbers(together[row : row + 1])
-        # Padding moments stand still at the end; nobody sees them.
+        # Padding repeats the last moment.
         assert together.captions[row] == alone.captions[0]
         assert moments <= together.motion.time_s.shape[1]
         if moments == together.motion.time_s.shape[1]:
@@ -83,7 +83,7 @@ def test_a_family_that_does_not_exist_is_refused() -> None:
         views("castle", draw("tabletop", 0, [0]), 0, [0], False, CLIP)
 
 
-def test_in_a_street_nothing_comes_near_the_one_who_drives() -> None:
+def test_in_a_street_nothing_comes_near_a_camera_on_the_ego_car() -> None:
     from worldgen.scenes.families.street import ego_speed, street
 
     times = torch.linspace(0, 4, 17)
@@ -136,7 +136,7 @@ def balls(seed: int, numbers: list[int], held_out: bool = False) -> Scene:
     return stack(scenes)
 
 
-def test_a_family_added_from_outside_is_drawn_and_recorded_as_the_others_are(monkeypatch) -> None:
+def test_a_family_added_from_outside_is_drawn_and_rendered_as_the_others_are(monkeypatch) -> None:
     monkeypatch.setitem(FAMILIES, "balls", Family("one ball", 100, balls, ((arc, 1.0),)))
     scene = draw("balls", 0, [0, 3])
     cameras = views("balls", scene, 0, [0, 3], False, CLIP)

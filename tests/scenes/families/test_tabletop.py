@@ -1,4 +1,4 @@
-"""Tabletop scenes and their cameras: functions of a seed and a number, and what they promise about the world."""
+"""Tabletop scenes and their cameras: functions of a seed and a number, within their documented distributions."""
 
 from itertools import product
 
@@ -14,7 +14,7 @@ from worldgen.scenes.scene import Scene
 
 
 def numbers(scene: Scene) -> torch.Tensor:
-    """Everything a scene says, one row a scene."""
+    """All numbers of scenes, one row a scene."""
     light, motion = scene.light, scene.motion
     parts = [scene.kind, motion.position, motion.rotation, scene.size, scene.material.textures.table(), light.to_sun]
     parts += [light.sun, light.ambient, light.horizon, light.zenith]
@@ -34,7 +34,7 @@ def test_scenes_of_other_numbers_and_other_seeds_differ() -> None:
     assert len(rows.unique(dim=0)) == 6
 
 
-def test_a_held_out_scene_is_no_training_scene_of_any_small_seed_or_number() -> None:
+def test_a_held_out_scene_is_not_a_training_scene_of_any_small_seed_or_number() -> None:
     held = numbers(tabletop(0, list(range(5)), held_out=True))
     training = torch.cat([numbers(tabletop(seed, list(range(20)))) for seed in range(5)])
     assert torch.cdist(held, training).min() > 0.5
@@ -55,7 +55,7 @@ def test_streams_at_different_addresses_differ_and_at_the_same_agree() -> None:
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
-def test_a_seed_that_is_no_key_is_refused(seed: int) -> None:
+def test_a_seed_that_is_not_a_key_is_refused(seed: int) -> None:
     with pytest.raises(InputError, match="expected a whole number"):
         tabletop(seed, [0])
 

@@ -18,7 +18,7 @@ STEP = 1 / 240
 
 
 def bodies(*rows: dict[str, Any]) -> RigidBodies:
-    """One world of the bodies in the rows; what a row does not say is a resting ball of 0.2 m and 1 kg."""
+    """One world of the bodies in the rows; by default a resting ball of 0.2 m and 1 kg."""
 
     def column(name: str, default: Any) -> torch.Tensor:
         return torch.tensor([[row.get(name, default) for row in rows]], dtype=torch.float64)
@@ -148,7 +148,7 @@ def test_a_box_set_down_on_its_edge_falls_onto_a_face_and_stays() -> None:
     assert float(end.position[0, 0, 2]) == pytest.approx(0.2, abs=0.002)
 
 
-def test_friction_stops_a_sliding_box_where_coulomb_says_and_lets_a_ball_roll() -> None:
+def test_friction_stops_a_sliding_box_where_coulomb_s_law_says_and_lets_a_ball_roll() -> None:
     slid = run(bodies({"kind": Shape.BOX, "place": [0, 0, 0.2], "velocity": [3.0, 0, 0], "rub": 0.4}), 2.0)[-1]
     assert float(slid.position[0, 0, 0]) == pytest.approx(9 / (2 * 0.4 * GRAVITY), rel=0.02)
     assert slid.velocity.abs().max() < 1e-3
@@ -178,13 +178,13 @@ def test_tracks_are_the_states_at_the_frames() -> None:
         assert torch.allclose(motion.position[0, :, frame].double(), states[8 * frame].position[0], atol=1e-5)
 
 
-def test_bodies_that_no_world_has_are_refused() -> None:
+def test_impossible_bodies_are_refused() -> None:
     good = bodies({"place": [0, 0, 1]})
     for bad, what in (
         (replace(good, position=good.position / 0), "position"),
         (replace(good, size=good.size * 0), "size 0"),
         (replace(good, kind=torch.tensor([[int(Shape.CONE)]])), "cone"),
-        (replace(good, rotation=good.rotation * 0), "length zero"),
+        (replace(good, rotation=good.rotation * 0), "length 0"),
     ):
         with pytest.raises(InputError, match=what):
             next(steps(bad, STEP, 1))

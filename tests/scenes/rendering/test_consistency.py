@@ -17,7 +17,7 @@ SIDE = 128
 
 
 def pairs(degrees: float, count: int) -> Clip:
-    """Textured tabletops from two cameras so many degrees apart, 3 x 3 rays a pixel."""
+    """Textured tabletops from two cameras `degrees` apart, 3 x 3 rays a pixel."""
     scene = draw("tabletop", 1, list(range(count)), True)
     azimuth = torch.linspace(0, 5, count)[:, None] + torch.tensor([0.0, math.radians(degrees)])
     eye = torch.stack([3.2 * azimuth.cos(), 3.2 * azimuth.sin(), torch.full_like(azimuth, 1.6)], -1)

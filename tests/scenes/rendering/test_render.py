@@ -39,14 +39,14 @@ def some_views(scenes: int, frames: int, hw: tuple[int, int] = (16, 16)) -> Came
 
 
 def ground_depth(cameras: Cameras) -> Tensor:
-    """z-depth of the plane z = 0 [*b, h, w], inf where the ray does not come down to it."""
+    """z-depth of the plane z = 0 [*b, h, w], inf where the ray does not reach it."""
     origin, direction = rays(cameras)
     t = -origin[..., 2] / direction[..., 2]
     return torch.where(t > 0, t, torch.inf)
 
 
 def assert_depth(depth: Tensor, truth: Tensor, instances: Tensor, object_t: Tensor) -> None:
-    """Depth and ids are those of the nearer of ground and object; a silhouette may take either side."""
+    """Depth and ids are those of the nearer of ground and object; at silhouettes either may be hit."""
     agree = torch.isclose(depth[:, :, 0].double(), truth, rtol=1e-4)
     assert agree.double().mean() > 0.995
     assert object_t.isfinite().double().mean() > 0.05 and truth.isinf().any()
@@ -66,7 +66,7 @@ def test_the_depth_of_a_ball_is_the_quadratic_s_nearer_root() -> None:
     assert_depth(clip.depth, torch.minimum(ball, ground_depth(cameras)), clip.instances, ball)
 
 
-def test_the_depth_of_a_box_is_that_of_the_nearest_face_a_ray_meets_within_its_edges() -> None:
+def test_the_depth_of_a_box_is_that_of_the_nearest_face_a_ray_hits_within_its_edges() -> None:
     center, half = torch.tensor([0.2, -0.1, 0.3]), torch.tensor([0.5, 0.4, 0.3])
     cameras = looking(EYES)
     clip = render(scene_of([Shape.BOX], center[None], half[None]), cameras)

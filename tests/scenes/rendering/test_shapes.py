@@ -48,7 +48,7 @@ def test_a_ray_that_starts_behind_or_points_away_does_not_enter(kind: Shape) -> 
 
 
 @pytest.mark.parametrize("kind", ALL_SOLIDS)
-def test_rays_along_the_axes_are_no_special_case(kind: Shape) -> None:
+def test_rays_along_the_axes_are_not_a_special_case(kind: Shape) -> None:
     axes = torch.cat([torch.eye(3), -torch.eye(3)])
     entered = enter(kind, (-4 * axes + 0.1).T, axes.T, form(axes))
     assert torch.allclose(entered.double(), walk(kind, (-4 * axes + 0.1).double(), axes.double(), 8.0), atol=1e-5)

@@ -92,7 +92,7 @@ def test_points_of_many_textures_get_each_its_own() -> None:
         assert torch.allclose(together[:, which == n], alone[:, which == n], atol=1e-6)
 
 
-def test_random_looks_are_rows_of_light_and_hues_are_those_of_the_color_wheel() -> None:
+def test_random_materials_are_rows_of_light_and_hues_are_those_of_the_color_wheel() -> None:
     for hue, wanted in ((0.0, (1, 0, 0)), (1 / 3, (0, 1, 0)), (2 / 3, (0, 0, 1))):
         assert np.allclose(from_hsv(hue, 1.0, 1.0) > 0.5, np.array(wanted) > 0.5)
     rng = np.random.default_rng(0)

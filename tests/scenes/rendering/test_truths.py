@@ -1,4 +1,4 @@
-"""What a clip says beside its colors: normals, classes, flow, scene flow and visibility, each by its own account."""
+"""Truths beside color: normals, classes, flow, scene flow and visibility, each against an independent computation."""
 
 import math
 from dataclasses import replace
@@ -59,7 +59,7 @@ def flying(frames: int = 3, hw: tuple[int, int] = (40, 56)) -> Cameras:
 
 @pytest.fixture(scope="module")
 def clip() -> Clip:
-    """The moving scene with everything known about it."""
+    """The moving scene with all its truths."""
     return render(moving(), flying(), truths=TRUTHS)
 
 
@@ -190,7 +190,7 @@ def test_what_glows_and_what_shines_are_brighter_and_a_lamp_s_light_falls_with_t
     assert float(ground(2.0, gloss=0.4)) == pytest.approx(0.125 + 0.1, abs=4e-3)  # straight back: the full highlight
 
 
-def test_a_lamp_s_light_stops_at_what_stands_in_it() -> None:
+def test_a_lamp_s_light_is_blocked_by_a_solid() -> None:
     build = Builder()
     build.add(Shape.PLANE, (0, 0, 0), (1, 1, 1), plain((0.5, 0.5, 0.5)))
     build.add(Shape.BALL, (0, 0, 1), (0.2, 0.2, 0.2), plain((0.5, 0.5, 0.5)), instance=build.thing())
@@ -265,7 +265,7 @@ def test_the_image_s_gradient_is_its_change_inside_silhouettes(what: str) -> Non
             assert measured.abs().max() > 0.05
 
 
-def test_an_unknown_truth_is_refused_and_so_are_cameras_and_scenes_that_are_no_numbers() -> None:
+def test_an_unknown_truth_is_refused_and_so_are_cameras_and_scenes_with_nan_or_inf() -> None:
     scene, cameras = moving(), flying()
     with pytest.raises(InputError, match="normalz"):
         render(scene, cameras, truths=["normalz"])
@@ -283,7 +283,7 @@ def test_an_unknown_truth_is_refused_and_so_are_cameras_and_scenes_that_are_no_n
         render(replace(scene, size=scene.size * 0), cameras)
 
 
-def test_a_scene_without_anything_is_all_sky() -> None:
+def test_an_empty_scene_is_all_sky() -> None:
     scene = moving()
     empty = replace(scene, kind=torch.full_like(scene.kind, int(Shape.NONE)), owner=torch.full_like(scene.owner, -1))
     clip = render(empty, flying(), truths=TRUTHS)

@@ -11,17 +11,26 @@ from worldgen.runtime.rng import Stream, stream
 
 
 def with_lenses(cameras: Cameras, seed: int, numbers: list[int], share: float) -> Cameras:
-    """Cameras [b, f] of clips by their numbers, of which about that share get a lens, one for all frames of a clip.
+    """Give a share of clips a lens other than a pinhole, one for all frames of a clip.
 
-    A function of (seed, number), whatever the batch; the others, and all poses, stay as they are.
+    A function of (seed, number) for each clip, independent of the batch.
+
+    Args:
+        cameras: Batch shape [b, f].
+        seed: Of the series of scenes.
+        numbers: The clips' numbers in it.
+        share: Chance of a clip to get a lens.
+
+    Returns:
+        The cameras, with the same poses.
     """
-    clips, bent = [], False
+    clips, changed = [], False
     for row, number in enumerate(numbers):
         clip, rng = cameras[row], stream(Stream.TRAINING, seed, number, 0, 8)
         if rng.random() < share:
-            clip, bent = (fisheye if rng.random() < 0.5 else bulged)(rng, clip), True
+            clip, changed = (fisheye if rng.random() < 0.5 else bulged)(rng, clip), True
         clips.append(clip)
-    return Cameras.cat(clips).reshape(*cameras.shape) if bent else cameras
+    return Cameras.cat(clips).reshape(*cameras.shape) if changed else cameras
 
 
 def fisheye(rng: np.random.Generator, cameras: Cameras) -> Cameras:

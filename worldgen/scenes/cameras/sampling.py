@@ -130,7 +130,8 @@ def shares(frames: int) -> np.ndarray:
 
 
 def middle_of(site: Site) -> tuple[np.ndarray, float, float]:
-    """The middle [3] of a scene's things, and the distances from it between which all of them are in view (metres)."""
+    """The point [3] that cameras turn about, and their least and greatest distance from it, by the positions of a
+    scene's things (metres)."""
     scene = site.scene
     things = (scene.instance[0] > 0) & (scene.kind[0] >= 0) & (scene.kind[0] != Shape.MESH)
     center = scene.motion.position[0, :, 0][things]
@@ -153,7 +154,7 @@ def arc(rng: np.random.Generator, site: Site) -> Cameras:
 
 
 def inward(rng: np.random.Generator, site: Site) -> Cameras:
-    """Unordered views of one moment from anywhere around, looking at the middle of things give or take."""
+    """Unordered views of one moment from all around, looking roughly at the middle of things."""
     middle, near, far = middle_of(site)
     count = site.clip.frames
     away = on_sphere(rng.uniform(0, 2 * math.pi, count), np.radians(rng.uniform(0, 60, count)))
@@ -162,7 +163,7 @@ def inward(rng: np.random.Generator, site: Site) -> Cameras:
 
 
 def dolly(rng: np.random.Generator, site: Site) -> Cameras:
-    """A straight ride towards, past or away from things, with the gaze kept."""
+    """A straight ride towards, past or away from things; the point looked at moves along for a part of the way."""
     middle, near, far = middle_of(site)
     share = shares(site.clip.frames)[:, None]
     azimuth, elevation = rng.uniform(0, 2 * math.pi), math.radians(rng.uniform(3, 40))
@@ -172,7 +173,7 @@ def dolly(rng: np.random.Generator, site: Site) -> Cameras:
 
 
 def tripod(rng: np.random.Generator, site: Site) -> Cameras:
-    """A camera on a tripod."""
+    """A camera that does not move."""
     middle, near, far = middle_of(site)
     away = on_sphere(np.array(rng.uniform(0, 2 * math.pi)), np.array(math.radians(rng.uniform(5, 40))))
     eye = middle + rng.uniform(near, far) * away + np.zeros((site.clip.frames, 1))

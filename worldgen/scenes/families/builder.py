@@ -1,6 +1,6 @@
 """`Builder`: puts one scene together, part by part; `texture`: the numbers of one texture.
 
-Families draw each scene by itself from its own random stream, so a scene cannot depend on the batch it comes in.
+Families draw each scene by itself from its own random stream, so that it does not depend on the batch.
 """
 
 import math
@@ -33,12 +33,22 @@ def texture(
     sharpness: float = 4.0,
     grain: float = 0.0,
 ) -> np.ndarray:
-    """One texture as a row [25] (`worldgen/scenes/textures.py`).
+    """One texture as a row of numbers (`Textures.table`).
 
-    color_a, color_b  linear light; one color alone is plain
-    period_m            metres a period, or one each of the three coordinates
-    axes                [3, 3] rows are the coordinates' directions in the object's frame; default its own axes
-    phase               radians
+    Args:
+        pattern: What it shows.
+        color_a: [3] linear light.
+        color_b: [3] linear light; default `color_a`.
+        period_m: Metres a period, one for all or one each of the three coordinates.
+        axes: [3, 3] rows are the coordinates' directions in the object's frame; default its own axes.
+        phase: [3] radians.
+        weight: [3] of the waves' sum, or the pattern's a, b, c (`worldgen/scenes/textures.py`).
+        product: Multiply the waves instead.
+        sharpness: Of the change from one color to the other.
+        grain: Strength of fine noise over all of it.
+
+    Returns:
+        [25] float32.
     """
     color_b = color_a if color_b is None else color_b
     wave = (np.eye(3) if axes is None else axes) * (2 * math.pi / np.broadcast_to(period_m, 3))[:, None]
@@ -47,13 +57,25 @@ def texture(
 
 
 def plain(color: Vector, grain: float = 0.0) -> np.ndarray:
-    """A texture of one color."""
+    """A texture of one color.
+
+    Args:
+        color: [3] linear light.
+        grain: Strength of fine noise over it.
+
+    Returns:
+        [25] float32, a row of `Textures.table`.
+    """
     return texture(Pattern.PLAIN, color, grain=grain)
 
 
 @dataclass
 class Builder:
-    """Collects the primitives, lamps and lane lines of one scene (metres, z up)."""
+    """Collects the primitives, lamps and lane lines of one scene (metres, z up).
+
+    Attributes:
+        moments: [k] rising times, seconds, at which positions and rotations are given; default 0 alone.
+    """
 
     moments: np.ndarray = field(default_factory=lambda: np.zeros(1, np.float32))
     _rows: list[tuple] = field(default_factory=list)
@@ -83,11 +105,24 @@ class Builder:
         glow: float = 0.0,
         haze_m: float = math.inf,
     ) -> int:
-        """One primitive; returns its slot.
+        """Add one primitive.
 
-        center    [3], or [k, 3] at the builder's moments
-        rotation  [3, 3] world from object, or [k, 3, 3]; default none
-        texture_row      its texture's row [25]
+        Args:
+            kind: Its shape.
+            center: [3], or [k, 3] at the builder's moments, metres.
+            size: [3] half extents, metres.
+            texture_row: [25] (`texture`).
+            rotation: [3, 3] world from object, or [k, 3, 3]; default none.
+            form: [2] numbers that some shapes have (`worldgen/scenes/shapes.py`).
+            instance: Number of the thing it is part of (`thing`); 0 = the background.
+            semantic: Its class.
+            gloss: Strength of the highlight, 0 = diffuse.
+            shine: Sharpness of the highlight.
+            glow: Emitted light over the color.
+            haze_m: Distance over which it fades into the horizon's color, metres.
+
+        Returns:
+            Its slot.
         """
         count = len(self.moments)
         place = np.broadcast_to(np.asarray(center, np.float32), (count, 3))
@@ -99,22 +134,33 @@ class Builder:
         return len(self._rows) - 1
 
     def mesh(self, triangles: np.ndarray, center: Vector, texture_row: np.ndarray, **options) -> int:
-        """A mesh of triangles [m, 3, 3] given in metres about its center; options as for `add`."""
+        """Add a mesh of triangles [m, 3, 3] in metres about its center; options as for `add`. Returns its slot."""
         extent = np.maximum(np.abs(triangles).max((0, 1)), 1e-3)
         slot = self.add(Shape.MESH, center, extent, texture_row, **options)
         self._triangles.append((triangles.astype(np.float32), slot))
         return slot
 
     def lamp(self, place: Vector, color: Vector) -> None:
-        """A point light: its linear light at one metre's distance."""
+        """Add a point light at a place [3] (metres); color [3] is its linear light at a distance of one metre."""
         self._lamps.append(np.array([place, color], np.float32))
 
     def line(self, points: np.ndarray) -> None:
-        """A painted lane line through points [q, 3]."""
+        """Add a painted lane line through points [q, 3] (metres)."""
         self._lines.extend(np.stack([points[:-1], points[1:]], 1).astype(np.float32))
 
     def scene(self, to_sun: Vector, sun: Vector, ambient: Vector, horizon: Vector, zenith: Vector) -> Scene:
-        """The scene, as a batch of one, under its light (linear)."""
+        """The scene under its light.
+
+        Args:
+            to_sun: [3] direction to the sun, of any length.
+            sun: [3] linear light of the sun.
+            ambient: [3] linear light of the surroundings.
+            horizon: [3] linear color of the sky at the horizon.
+            zenith: [3] linear color of the sky at the zenith.
+
+        Returns:
+            A batch of one scene.
+        """
         columns = [np.stack(column) for column in zip(*self._rows)]
         kind, size, form, place, turn, instance, semantic, texture_row, surface = (
             torch.from_numpy(np.ascontiguousarray(column))[None] for column in columns
@@ -149,8 +195,13 @@ class Builder:
 class Thing:
     """One thing made of parts, in its own frame: x to its front, y to its left, z up, the origin on the ground below.
 
-    place    [3], or [k, 3] at the builder's moments, metres
-    heading  radians about z
+    Attributes:
+        build: The builder of its scene.
+        place: [3], or [k, 3] at the builder's moments, metres.
+        heading: Direction of its front, radians about z.
+        instance: Its number (`Builder.thing`).
+        semantic: Its class.
+        haze_m: Distance over which it fades into the horizon's color, metres.
     """
 
     build: Builder
@@ -161,7 +212,7 @@ class Thing:
     haze_m: float = math.inf
 
     def put(self, kind: Shape, center: Vector, size: Vector, texture_row: np.ndarray, **options: Any) -> None:
-        """A part at a place in the thing's own frame; options as for `Builder.add`."""
+        """Add a part at a place in the thing's own frame; options as for `Builder.add`."""
         cosine, sine = math.cos(self.heading), math.sin(self.heading)
         turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
         rotation = turn @ options.pop("rotation", np.eye(3))
@@ -172,7 +223,15 @@ class Thing:
 
 
 def height_field(heights: np.ndarray, extent_m: tuple[float, float]) -> np.ndarray:
-    """Triangles [m, 3, 3] over a grid of heights [r, c] (metres), centered; `extent_m` in x (columns) and y (rows)."""
+    """A terrain as triangles.
+
+    Args:
+        heights: [r, c] over a grid, metres.
+        extent_m: Its size in x (columns) and y (rows), metres.
+
+    Returns:
+        [m, 3, 3] corners, centered in x and y.
+    """
     rows, columns = heights.shape
     x, y = np.meshgrid(
         np.linspace(-extent_m[0] / 2, extent_m[0] / 2, columns), np.linspace(-extent_m[1] / 2, extent_m[1] / 2, rows)

@@ -1,4 +1,4 @@
-"""Random looks: palettes as nature and people choose them, and textures that suit a material.
+"""Random materials: palettes, and textures of wood, cloth, bricks and others.
 
 All functions draw from a numpy generator; textures are rows of `worldgen.scenes.families.builder.texture`. Colors are
 linear light.
@@ -14,19 +14,19 @@ from worldgen.scenes.textures import Pattern
 
 
 def color(rng: np.random.Generator, saturation: float = 0.5, low: float = 0.15, high: float = 0.9) -> np.ndarray:
-    """One color: any hue, saturation U(0, 2 saturation) cut at 1, brightness (sRGB) U(low, high)."""
+    """One color: any hue, saturation U(0, 2 saturation) clipped at 1, brightness (sRGB) U(low, high)."""
     return from_hsv(rng.random(), min(1.0, rng.uniform(0, 2 * saturation)), rng.uniform(low, high))
 
 
 def from_hsv(hue: float, saturation: float, value: float) -> np.ndarray:
-    """Linear color of a hue (0..1), saturation and value as painters' tools have them (in sRGB)."""
+    """Linear color of a hue (0..1), saturation and value (HSV in sRGB)."""
     wheel = (6 * hue + np.array([5.0, 3.0, 1.0])) % 6
     srgb = value * (1 - saturation * np.clip(np.minimum(wheel, 4 - wheel), 0, 1))
     return (np.clip(srgb, 0.01, 1) ** 2.2).astype(np.float32)
 
 
 def pair(rng: np.random.Generator, saturation: float = 0.45, contrast: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Two colors that go together: near in hue (70%) or opposite (30%), of different brightness."""
+    """Two colors, near in hue (70%) or opposite (30%), of different brightness."""
     hue, first = rng.random(), rng.uniform(0.3, 0.95)
     other = hue + (rng.normal(0, 0.06) if rng.random() < 0.7 else 0.5 + rng.normal(0, 0.08))
     second = np.clip(first + contrast * rng.choice([-1, 1]) * rng.uniform(0.15, 0.6), 0.08, 0.98)
@@ -43,7 +43,7 @@ def turned_axes(rng: np.random.Generator, flat: bool = False) -> np.ndarray:
 
 
 def anything(rng: np.random.Generator, size_m: float, saturation: float = 0.45, flat: bool = False) -> np.ndarray:
-    """Any pattern, of features between a twentieth and once the size of the thing that wears it.
+    """Any pattern, with periods between a tenth and 1.5 times the size of the thing.
 
     Shares: noise 20%, color noise 12%, marble 9%, wood 8%, bricks and tiles 10%, worley 9%, stripes and checks 12%,
     glyphs 6%, gradients 4%, speckle 5%, plain 5%.
@@ -79,7 +79,7 @@ def anything(rng: np.random.Generator, size_m: float, saturation: float = 0.45, 
         product = bool(rng.random() < 0.4)
         weight = (1.0, 0.0, 0.0) if rng.random() < 0.6 else (0.6, 0.6, 0.6)
         axes = np.eye(3) if product else axes
-        # Never filtered: nothing finer than a third of the thing.
+        # Waves are never filtered: no periods below a third of the thing.
         return texture(Pattern.WAVES, a, b, max(period, size_m / 3), axes, phase, weight, product, sharp)
     if kind == "glyphs":
         return texture(Pattern.GLYPHS, a, b, axes=np.eye(3), sharpness=8.0, **common)
@@ -155,7 +155,7 @@ def leaves(rng: np.random.Generator, size_m: float = 0.3) -> np.ndarray:
 
 
 def sky(rng: np.random.Generator, brightness: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Colors of the horizon and the zenith: blue by far most often, at times gray or of a low sun."""
+    """Colors of the horizon and the zenith: blue (75%), else pale in any hue."""
     kind = rng.random()
     hue = rng.uniform(0.55, 0.62) if kind < 0.75 else rng.random()
     saturation = rng.uniform(0.2, 0.7) if kind < 0.75 else rng.uniform(0, 0.2)

@@ -1,7 +1,7 @@
 """The `physics` family: balls and boxes that fall, bounce, roll, slide, collide and topple. Needs numba (`[fast]`).
 
 Distributions (U = uniform):
-what happens  drop (30%): 3 to 7 bodies fall from 0.6 m and more, turning; tower (25%): 3 to 5 boxes, hit by a thrown
+event         drop (30%): 3 to 7 bodies fall from 0.6 m and more, turning; tower (25%): 3 to 5 boxes, hit by a thrown
               ball; wall (15%): six boxes in rows of three, two and one, hit by a ball; roll (15%): 2 to 4 balls
               rolling through 2 to 4 standing boxes; throw (15%): 2 to 4 bodies thrown towards the middle
 bodies        half extents U(0.12, 0.35) m; density 1; restitution U(0, 0.7) (0 in towers), friction U(0.3, 0.8)
@@ -34,15 +34,15 @@ DURATION_S = 2.0
 
 
 def physics(seed: int, indices: list[int], held_out: bool = False) -> Scene:
-    """The scenes of the given numbers in the endless series of a seed.
+    """The scenes of some numbers in the endless series of a seed.
 
     Raises InputError for a negative number, or where numba is missing.
     """
-    return stack([_one(scene_stream(seed, index, NUMBER, held_out)) for index in scene_numbers(indices)])
+    return stack([_scene(scene_stream(seed, index, NUMBER, held_out)) for index in scene_numbers(indices)])
 
 
 class _Start:
-    """The bodies at the start, row by row."""
+    """Collects the bodies at the start."""
 
     def __init__(self, rng: np.random.Generator):
         self.rng, self.rows = rng, []
@@ -57,7 +57,7 @@ class _Start:
         rotation: np.ndarray | None = None,
         bounce: float | None = None,
     ) -> None:
-        """One body; its mass follows from its volume at one kilogram a litre."""
+        """Add one body; its mass follows from its volume at one kilogram a litre."""
         volume = float(np.prod(size)) * (4.19 if kind == Shape.BALL else 8.0)
         self.rows.append((
             int(kind), size, 1000 * volume, self.rng.uniform(0, 0.7) if bounce is None else bounce,
@@ -84,10 +84,10 @@ class _Start:
         return Shape.BALL if self.rng.random() < 0.5 else Shape.BOX
 
 
-def _one(rng: np.random.Generator) -> Scene:
-    happening = ("drop", "tower", "wall", "roll", "throw")[rng.choice(5, p=[0.3, 0.25, 0.15, 0.15, 0.15])]
+def _scene(rng: np.random.Generator) -> Scene:
+    event = ("drop", "tower", "wall", "roll", "throw")[rng.choice(5, p=[0.3, 0.25, 0.15, 0.15, 0.15])]
     start = _Start(rng)
-    {"drop": _drop, "tower": _tower, "wall": _wall, "roll": _roll, "throw": _throw}[happening](rng, start)
+    {"drop": _drop, "tower": _tower, "wall": _wall, "roll": _roll, "throw": _throw}[event](rng, start)
     bodies = start.bodies()
     motion = simulate(bodies, DURATION_S, steps_per_s=120)
     build = Builder(motion.time_s[0].numpy())
@@ -114,7 +114,7 @@ def _one(rng: np.random.Generator) -> Scene:
         rng.uniform(0.6, 1.1) * np.array([1, 0.97, 0.9]), rng.uniform(0.3, 0.5) * np.ones(3), horizon, zenith,
     )  # fmt: skip
     setting = {"drop": "falling to the ground", "tower": "as a tower is hit", "wall": "as a wall is hit",
-               "roll": "rolling over the floor", "throw": "flying at each other"}[happening]  # fmt: skip
+               "roll": "rolling over the floor", "throw": "flying at each other"}[event]  # fmt: skip
     return replace(scene, captions=scene_captions(scene, [setting]))
 
 
@@ -151,7 +151,7 @@ def _about_z(angle: float) -> np.ndarray:
 
 
 def _thrown_ball(rng: np.random.Generator, start: _Start, target: np.ndarray, speed: float) -> None:
-    """A ball that will be at the target, coming from 1.8 to 2.6 m away, within a second."""
+    """A ball thrown from 1.8 to 2.6 m away that reaches the target within a second."""
     azimuth, away = rng.uniform(0, 2 * math.pi), rng.uniform(1.8, 2.6)
     size = start.size(Shape.BALL, 0.16, 0.28)
     direction = np.array([math.cos(azimuth), math.sin(azimuth), 0.0])

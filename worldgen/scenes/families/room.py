@@ -31,12 +31,12 @@ _THICK = 0.1  # half the walls' thickness
 
 
 def room(seed: int, indices: list[int], held_out: bool = False) -> Scene:
-    """The scenes of the given numbers in the endless series of a seed. Raises InputError for a negative number."""
-    return stack([_one(scene_stream(seed, index, NUMBER, held_out)) for index in scene_numbers(indices)])
+    """The scenes of some numbers in the endless series of a seed. Raises InputError for a negative number."""
+    return stack([_scene(scene_stream(seed, index, NUMBER, held_out)) for index in scene_numbers(indices)])
 
 
 def room_size(seed: int, index: int, held_out: bool = False) -> np.ndarray:
-    """Half width, half depth and height of a room (metres), where cameras may go."""
+    """Half width, half depth and height [3] of a room (metres), within which cameras may be."""
     return _size(scene_stream(seed, index, NUMBER, held_out))
 
 
@@ -44,7 +44,7 @@ def _size(rng: np.random.Generator) -> np.ndarray:
     return np.array([rng.uniform(1.6, 3.25), rng.uniform(1.6, 3.25), rng.uniform(2.3, 3.0)])
 
 
-def _one(rng: np.random.Generator) -> Scene:
+def _scene(rng: np.random.Generator) -> Scene:
     half_x, half_y, height = _size(rng)
     build = Builder()
     day = bool(rng.random() < 0.7)
@@ -103,7 +103,7 @@ def _wall(
     wide = (half_y if side % 2 == 0 else half_x) + 2 * _THICK
 
     def block(low: Vector, high: Vector, skin: np.ndarray, depth: Vector) -> None:
-        """A box of a stretch along the wall and a stretch of height, from `depth` to `depth` inside the inner face."""
+        """A box from `low` to `high` (along the wall, height), at depths from the inner face inwards."""
         along, up = (low[0] + high[0]) / 2, (low[1] + high[1]) / 2
         face, heading = _on_wall(side, half_x, half_y, along)
         inward = np.array([math.cos(heading), math.sin(heading)])
@@ -135,7 +135,7 @@ def _wall(
 
 
 def _furnish(rng: np.random.Generator, build: Builder, half_x: float, half_y: float, day: bool) -> int:
-    """Things apart from each other; returns how many lamps are lit."""
+    """Add things apart from each other; returns the number of lit lamps."""
     taken: list[tuple[np.ndarray, float]] = []
 
     def free(radius: float, at_wall: bool, depth: float) -> tuple[np.ndarray, float] | None:
@@ -181,7 +181,7 @@ def _furnish(rng: np.random.Generator, build: Builder, half_x: float, half_y: fl
 
 
 def _light(rng: np.random.Generator, day: bool, window: int, lit: int) -> dict[str, np.ndarray]:
-    """Sun through the window, or lamps; walls scatter, so there is much ambient light."""
+    """Sun through the window, or lamps, with much ambient light, since walls scatter."""
     face, _ = _on_wall(window, 1.0, 1.0, 0.0)
     azimuth = math.atan2(face[1], face[0]) + rng.uniform(-0.8, 0.8)
     elevation = math.radians(rng.uniform(15, 50))
@@ -197,20 +197,20 @@ def _light(rng: np.random.Generator, day: bool, window: int, lit: int) -> dict[s
 
 
 def _inside(rng: np.random.Generator, site: Site, count: int) -> np.ndarray:
-    """Places [count, 3] in a room at the height of a standing or sitting person's eyes."""
+    """Points [count, 3] in a room at the height of a standing or sitting person's eyes."""
     half = room_size(site.seed, site.index, site.held_out)
     flat = rng.uniform(-1, 1, (count, 2)) * (half[:2] - 0.4)
     return np.concatenate([flat, np.full((count, 1), rng.uniform(0.9, 1.7))], 1)
 
 
 def walk(rng: np.random.Generator, site: Site) -> Cameras:
-    """Through a room from one place to another, looking about, with the sway of a hand."""
-    start, end, gaze, gaze_end = _inside(rng, site, 4)
+    """A walk through a room from one point to another, looking around, with the sway of a hand."""
+    start, end, target, target_end = _inside(rng, site, 4)
     share, count = shares(site.clip.frames)[:, None], site.clip.frames
     step = end - start
     eye = start + share * step * min(1.0, 0.35 * count / site.clip.fps / max(np.linalg.norm(step), 1e-6) + 0.3)
     eye = eye + rng.normal(0, 0.008, (count, 3))
-    target = gaze + share * (gaze_end - gaze) * 0.5 - np.array([0, 0, 0.5])
+    target = target + share * (target_end - target) * 0.5 - np.array([0, 0, 0.5])
     return aim(rng, site, eye, target + rng.normal(0, 0.01, (count, 3)), float(rng.uniform(55, 85)))
 
 
@@ -225,7 +225,7 @@ def room_arc(rng: np.random.Generator, site: Site) -> Cameras:
 
 
 def anywhere(rng: np.random.Generator, site: Site) -> Cameras:
-    """Unordered views of one moment from places in a room in any direction near the level."""
+    """Unordered views of one moment from points in a room, in any nearly level direction."""
     eye = _inside(rng, site, site.clip.frames)
     eye[1:] = eye[0] + 0.5 * (eye[1:] - eye[0])
     azimuth = rng.uniform(0, 2 * math.pi) + rng.normal(0, 0.8, len(eye))

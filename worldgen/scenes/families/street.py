@@ -39,20 +39,20 @@ _LENGTH = 70.0  # of the road, to both sides of x = 25
 
 
 def street(seed: int, indices: list[int], held_out: bool = False) -> Scene:
-    """The scenes of the given numbers in the endless series of a seed. Raises InputError for a negative number."""
-    return stack([_one(scene_stream(seed, index, NUMBER, held_out)) for index in scene_numbers(indices)])
+    """The scenes of some numbers in the endless series of a seed. Raises InputError for a negative number."""
+    return stack([_scene(scene_stream(seed, index, NUMBER, held_out)) for index in scene_numbers(indices)])
 
 
 def ego_speed(seed: int, index: int, held_out: bool = False) -> float:
-    """The speed at which a camera may drive along the x axis of a street (m/s)."""
+    """The speed at which a camera may drive along the x axis of a street without a collision (m/s)."""
     return _Plan.draw(scene_stream(seed, index, NUMBER, held_out)).speed
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is drawn first.
+    """What is drawn first: the road, the ego car's speed (m/s), time of day and weather.
 
-    lanes    (metres) y of every lane's middle; those right of `middle` go towards +x
+    lanes    y of every lane's middle, metres; those right of `middle` go towards +x
     """
 
     speed: float
@@ -86,7 +86,7 @@ class _Plan:
         return _Plan(speed, width, lanes, (same - ego - 0.5) * width, rng.uniform(2, 4), time, weather, haze)
 
 
-def _one(rng: np.random.Generator) -> Scene:
+def _scene(rng: np.random.Generator) -> Scene:
     plan, build = _Plan.draw(rng), Builder(MOMENTS)
     _road(rng, build, plan)
     _sides(rng, build, plan)
@@ -99,7 +99,7 @@ def _one(rng: np.random.Generator) -> Scene:
 
 def _thing(build: Builder, plan: _Plan, place: Vector, heading: float, semantic: SemanticClass,
            velocity: Vector = (0.0, 0.0)) -> Thing:  # fmt: skip
-    """Something that stands on the ground, or moves over it steadily."""
+    """A thing that stands on the ground or moves over it at a constant velocity."""
     path = np.array([*place, 0.0]) + MOMENTS[:, None] * np.array([*velocity, 0.0])
     return Thing(build, path, heading, build.thing(), semantic, plan.haze_m)
 
@@ -172,7 +172,7 @@ def _traffic(rng: np.random.Generator, build: Builder, plan: _Plan) -> None:
         ego = abs(y) < 1e-6
         speed = plan.speed * rng.uniform(1.0, 1.3) if ego else rng.uniform(4, 14)
         x = rng.uniform(LEAD_M, 45) if ego else rng.uniform(0, 55) if onwards else rng.uniform(5, 80)
-        # One speed a lane, so that nobody catches up with anybody.
+        # One speed a lane, so that no car catches up with another.
         queue = taken.setdefault(lane, [])
         speed = queue[0][1] if queue else speed
         if any(abs(x - other) < 12 for other, _ in queue):
@@ -225,13 +225,13 @@ def _light(rng: np.random.Generator, plan: _Plan) -> dict[str, np.ndarray]:
 
 
 def drive(rng: np.random.Generator, site: Site) -> Cameras:
-    """From a car in the ego lane of a street, at its safe speed, 1.2 to 1.8 m high, looking ahead or a little aside."""
+    """A camera on a car in the ego lane, at its safe speed, 1.2 to 1.8 m high, looking ahead or a little aside."""
     speed = ego_speed(site.seed, site.index, site.held_out)
     x = rng.uniform(-2, 2) + speed * np.arange(site.clip.frames) / site.clip.fps
     eye = np.stack([x, 0.05 * np.sin(0.3 * x), rng.uniform(1.2, 1.8) + 0 * x], -1)
     aside = math.radians(rng.normal(0, 6))
-    gaze = np.array([10 * math.cos(aside), 10 * math.sin(aside), rng.uniform(-1.2, 0.2)])
-    return aim(rng, site, eye, eye + gaze, float(rng.uniform(45, 75)))
+    towards = np.array([10 * math.cos(aside), 10 * math.sin(aside), rng.uniform(-1.2, 0.2)])
+    return aim(rng, site, eye, eye + towards, float(rng.uniform(45, 75)))
 
 
 def drive_rig(rng: np.random.Generator, site: Site) -> Cameras:
@@ -241,13 +241,13 @@ def drive_rig(rng: np.random.Generator, site: Site) -> Cameras:
 
 
 def stroll(rng: np.random.Generator, site: Site) -> Cameras:
-    """Along a street at walking pace, looking ahead or across it."""
+    """A walk along a street, looking ahead or across it."""
     pace, heading = rng.uniform(0.8, 2.0), rng.choice([0.0, math.pi])
     x = rng.uniform(2, 30) + pace * math.cos(heading) * np.arange(site.clip.frames) / site.clip.fps
     eye = np.stack([x, rng.uniform(-0.8, 0.8) + 0 * x, 1.6 + 0.02 * np.sin(6 * x)], -1)
     aside = heading + math.radians(rng.uniform(-70, 70))
-    gaze = np.array([8 * math.cos(aside), 8 * math.sin(aside), rng.uniform(-0.5, 1.0)])
-    return aim(rng, site, eye, eye + gaze, float(rng.uniform(45, 80)))
+    towards = np.array([8 * math.cos(aside), 8 * math.sin(aside), rng.uniform(-0.5, 1.0)])
+    return aim(rng, site, eye, eye + towards, float(rng.uniform(45, 80)))
 
 
 CAMERAS: tuple[tuple[CameraStyle, float], ...] = ((drive, 0.55), (drive_rig, 0.25), (stroll, 0.2))

@@ -1,7 +1,7 @@
 """The `tabletop` family: two to four solid objects on a textured ground under a low or high sun.
 
-Every scene is a fixed transformation of uniform numbers drawn at its own address, so it does not depend on the batch
-it is made in. Distributions (U = uniform):
+Every scene is a fixed transformation of uniform numbers drawn at its own address, so that it does not depend on the
+batch. Distributions (U = uniform):
 objects    2 to 4 of ball, box, cylinder, cone; half extents U(0.26, 0.5) m times U(0.6, 1.4) per axis; half of them
            upright, half turned at random; standing on the ground within 1.1 m of the origin, apart where possible
 textures   objects: 55% plain, else stripes, checks or blotches of period U(0.25, 0.75) m; ground: 40% plain, periods
@@ -30,17 +30,25 @@ NUMBER = 0
 CAMERAS: tuple[tuple[CameraStyle, float], ...] = ((arc, 0.6), (inward, 0.4))
 _SLOTS = 4
 _TRIES = 12
-_HAZE_M = 14.0  # over which the ground fades into the horizon; keeps its far texture from aliasing
+_HAZE_M = 14.0  # over which the ground fades into the horizon, so that its far texture does not alias
 _PER_OBJECT = 16 + 2 * _TRIES
 _PER_TEXTURE = 24
 _NUMBERS = _SLOTS * _PER_OBJECT + (_SLOTS + 1) * _PER_TEXTURE + 16
 
 
 def tabletop(seed: int, indices: list[int], held_out: bool = False) -> Scene:
-    """The tabletop scenes of the given numbers in the endless series of a seed.
+    """Scenes of the tabletop family.
 
-    Training and held-out scenes come from different series, whatever the seed and numbers.
-    Raises InputError for a negative number.
+    Args:
+        seed: Of the endless series of scenes.
+        indices: The scenes' numbers in it, 0 or more.
+        held_out: Take the scenes from the series that training never draws from.
+
+    Returns:
+        A batch of the scenes.
+
+    Raises:
+        InputError: A negative number.
     """
     scene_numbers(indices)
     domain = Stream.HELD_OUT_SCENES if held_out else Stream.TRAINING_SCENES
@@ -93,7 +101,7 @@ def _rotations(u: Tensor) -> Tensor:
 
 
 def _places(u: Tensor, radius: Tensor, present: Tensor) -> Tensor:
-    """Positions [b, n, 2] in a disc of 1.1 m: of each object's tries, the one farthest clear of those before it."""
+    """Positions [b, n, 2] in a disc of 1.1 m: of each object's tries the first one clear of others, or the clearest."""
     angle, reach = 2 * math.pi * u[..., 0], 1.1 * u[..., 1].sqrt()
     tries = torch.stack([reach * angle.cos(), reach * angle.sin()], -1)
     placed = [tries[:, 0, 0]]

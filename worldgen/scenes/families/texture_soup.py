@@ -32,11 +32,11 @@ _MOMENTS = np.linspace(0, 2, 9).astype(np.float32)
 
 
 def texture_soup(seed: int, indices: list[int], held_out: bool = False) -> Scene:
-    """The scenes of the given numbers in the endless series of a seed. Raises InputError for a negative number."""
-    return stack([_one(scene_stream(seed, index, NUMBER, held_out)) for index in scene_numbers(indices)])
+    """The scenes of some numbers in the endless series of a seed. Raises InputError for a negative number."""
+    return stack([_scene(scene_stream(seed, index, NUMBER, held_out)) for index in scene_numbers(indices)])
 
 
-def _one(rng: np.random.Generator) -> Scene:
+def _scene(rng: np.random.Generator) -> Scene:
     moving = rng.random() < 0.3
     build = Builder(_MOMENTS if moving else np.zeros(1, np.float32))
     for _ in range(rng.integers(6, 17)):
@@ -105,7 +105,7 @@ def ease(time_s: np.ndarray, start_s: float, duration_s: float) -> np.ndarray:
 
 
 def spikes(rng: np.random.Generator, radius_m: float) -> np.ndarray:
-    """Triangles [80, 3, 3] of a ball whose vertices were pulled in and out."""
+    """Triangles [80, 3, 3] of a ball whose vertices are pulled in and out."""
     a = (1 + math.sqrt(5)) / 2
     vertices = np.array([(-1, a, 0), (1, a, 0), (-1, -a, 0), (1, -a, 0), (0, -1, a), (0, 1, a), (0, -1, -a), (0, 1, -a),
                          (a, 0, -1), (a, 0, 1), (-a, 0, -1), (-a, 0, 1)])  # fmt: skip
@@ -117,7 +117,7 @@ def spikes(rng: np.random.Generator, radius_m: float) -> np.ndarray:
     a, b, c, ab, bc, ca = (*corners.transpose(1, 0, 2), *middle.transpose(1, 0, 2))
     parts = np.concatenate([np.stack(part, 1) for part in ((a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca))])
     unit = parts / np.linalg.norm(parts, axis=-1, keepdims=True)
-    # The same vertex gets the same pull wherever it occurs.
+    # A vertex gets the same pull in all its triangles.
     key = np.round(unit * 1000).astype(int) @ np.array([1, 2003, 4012009])
     _, which = np.unique(key, return_inverse=True)
     pull = rng.uniform(0.45, 1.0, which.max() + 1)

@@ -1,4 +1,4 @@
-"""Where balls and boxes touch each other and the ground: contact points with normals, compiled by numba.
+"""Contact points and normals of balls and boxes with each other and the ground, compiled by numba.
 
 Boxes: the separating axis test over 15 axes, then the faces clipped against each other or the nearest points of two
 edges (Gottschalk, Lin and Manocha 1996; Ericson, Real-Time Collision Detection, 2005, sections 4.4 and 5.1.9).
@@ -12,7 +12,7 @@ from numba import njit
 from worldgen.scenes.shapes import Shape
 
 _BALL = int(Shape.BALL)
-_FLAT = 0.95  # an edge pair must be this much shallower than a face before it is believed
+_FLAT = 0.95  # an edge pair is taken only where it is this much shallower than a face
 
 
 @no_type_check
@@ -36,7 +36,7 @@ def turn_back(q, v):
 @no_type_check
 @njit(nogil=True)
 def axes_of(q):
-    """The rows are a body's own axes in the world."""
+    """A body's own axes in the world, as rows."""
     axes = np.empty((3, 3))
     for i in range(3):
         unit = np.zeros(3)
@@ -48,7 +48,7 @@ def axes_of(q):
 @no_type_check
 @njit(nogil=True)
 def find_contacts(kind, half, position, rotation, moving, margin, pair, point_a, point_b, normal):
-    """All contacts of one world nearer than each body's margin (metres); returns how many.
+    """All contacts of one world nearer than each body's margin (metres); returns their number.
 
     pair [c, 2] bodies a and b, b = -1 for the ground; point_a, point_b [c, 3] nearest points on each, in the world;
     normal [c, 3] from a to b. The arrays' length limits the number.
@@ -124,7 +124,7 @@ def _between(a, b, kind, half, position, rotation, near, pair, point_a, point_b,
     distance = np.sqrt(away @ away)
     if distance > 1e-9:
         outward, gap = away / distance, distance
-    else:  # the center is inside: out through the nearest face
+    else:  # the center is inside: push out through the nearest face
         depth = half[box] - np.abs(local)
         axis = int(np.argmin(depth))
         outward = np.zeros(3)
@@ -168,7 +168,7 @@ def _boxes(a, b, half, position, rotation, near, pair, point_a, point_b, normal,
             if gap > best_edge:
                 best_edge, edge, n_edge = gap, 3 * i + j, axis
     size = min(half[a].min(), half[b].min())
-    # Faces carry more points, so they are preferred unless an edge separates plainly better.
+    # Faces give more points, so they are preferred unless an edge separates clearly better.
     if edge >= 0 and best_edge > best + 0.02 * size and best_edge * _FLAT > best:
         n = n_edge if n_edge @ offset > 0 else -n_edge
         pa, pb = _edge_points(edge, n, ax, bx, half[a], half[b], position[a], position[b])

@@ -101,4 +101,4 @@ def _check(bodies: RigidBodies) -> None:
     if bool((bodies.size[present] <= 0).any()) or bool((bodies.mass[present] < 0).any()):
         raise InputError("physics: a body of size 0 or negative mass; expected half extents above 0 and mass 0 or more")
     if bool((bodies.rotation[present].norm(dim=-1) < 1e-6).any()):
-        raise InputError("physics: a rotation of length zero; expected unit quaternions (w, x, y, z)")
+        raise InputError("physics: a quaternion of length 0; expected unit quaternions (w, x, y, z)")

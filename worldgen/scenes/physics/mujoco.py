@@ -1,4 +1,4 @@
-"""The same bodies by MuJoCo (Todorov, Erez and Tassa 2012), which also knows cylinders and capsules: `[physics]`."""
+"""The same bodies simulated by MuJoCo (Todorov, Erez and Tassa 2012), also cylinders and capsules: `[physics]`."""
 
 from typing import Any
 from xml.etree import ElementTree
@@ -21,11 +21,23 @@ def simulate_mujoco(
     gravity: float = GRAVITY,
     step_s: float = 1 / 960,
 ) -> Motion:
-    """The bodies' tracks over some seconds, from time 0, as `worldgen.scenes.physics.dynamics.simulate` gives them.
+    """The bodies' tracks over some seconds, as `worldgen.scenes.physics.dynamics.simulate` gives them.
 
     Balls, boxes, cylinders and capsules (upright in their own frame: size is radius, radius, half the whole height).
-    MuJoCo has no restitution: whatever bounces here has restitution 0.
-    Raises InputError for other shapes, or where MuJoCo is missing.
+    MuJoCo has no restitution: bodies do not bounce.
+
+    Args:
+        bodies: Their state at time 0, n bodies in each of b worlds.
+        duration_s: Seconds.
+        frames_per_s: Moments a second at which the result has their poses.
+        gravity: Metres per second squared, downwards.
+        step_s: Seconds a step.
+
+    Returns:
+        Tracks of k = 1 + duration_s * frames_per_s moments.
+
+    Raises:
+        InputError: Other shapes, or MuJoCo is missing.
     """
     try:
         import mujoco
@@ -43,7 +55,7 @@ def _model(bodies: RigidBodies, b: int, gravity: float, step_s: float) -> str:
     option = {"timestep": f"{step_s}", "gravity": f"0 0 {-gravity}", "integrator": "implicitfast", "cone": "elliptic"}
     ElementTree.SubElement(root, "option", option)
     world = ElementTree.SubElement(root, "worldbody")
-    # Of two materials MuJoCo takes the larger friction: the ground has none of its own.
+    # Of two bodies MuJoCo takes the larger friction, so the ground gets none.
     ElementTree.SubElement(world, "geom", {"type": "plane", "size": "100 100 1", "friction": "0 0 0"})
     for n, kind in enumerate(bodies.kind[b].tolist()):
         if kind == Shape.NONE:

@@ -1,4 +1,4 @@
-"""Rays of images in square bundles, and images of bundled values."""
+"""Rays of images in square bundles, and bundled values back to images."""
 
 import torch
 from einops import rearrange
@@ -13,7 +13,7 @@ def image_bundles(cameras: Cameras, supersample: int) -> tuple[Tensor, Tensor]:
     """Rays of images [p] in square bundles: origins [p, 1, 3, 1], directions [p, t, 3, k] with camera z = 1, or of
     unit length where a lens has depth along the ray.
 
-    Bundles over the lower and right edge repeat the last rays.
+    Bundles that extend past the lower and right edge repeat the last rays.
     """
     fine = cameras.resized((cameras.hw[0] * supersample, cameras.hw[1] * supersample))
     uv = pixel_centers(fine.hw, fine.K.device, fine.K.dtype)

@@ -1,4 +1,4 @@
-"""`Solids`: the primitives of single images, each at its image's moment; `Hits`: what rays meet of them."""
+"""`Solids`: the primitives of single images, each at its image's moment; `Hits`: what rays hit of them."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,14 @@ from worldgen.scenes.shapes import bounding_radius
 class Solids:
     """The primitives of p images, each at its image's moment.
 
-    kind             [p, n] `Shape`
-    unit_from_world  [p, n, 3, 4] into the unit shape's frame
-    form             [p, n, 2]
-    center, reach    [p, n, 3], [p, n] a ball around each; inf = endless, -inf = an empty slot
-    corners          [p, m, 3, 3] triangles of the meshes, in the world
-    owner            [p, m] their primitives, -1 = none
+    Attributes:
+        kind: [p, n] `Shape`.
+        unit_from_world: [p, n, 3, 4] into the unit shape's frame.
+        form: [p, n, 2] two numbers that some shapes have.
+        center: [p, n, 3] of a ball around each.
+        reach: [p, n] radius of that ball; inf = endless, -inf = an empty slot.
+        corners: [p, m, 3, 3] triangles of the meshes, in the world.
+        owner: [p, m] slots of their primitives, -1 = none.
     """
 
     kind: Int[Tensor, "p n"]
@@ -33,7 +35,7 @@ class Solids:
 
     @staticmethod
     def of(scene: Scene, time_s: Float[Tensor, "b f"]) -> "Solids":
-        """The primitives of b f images (b-major): scene b at each of its f times."""
+        """The primitives of p = b f images (b-major): each of b scenes at each of its f times [b, f]."""
         frames = time_s.shape[1]
         position, rotation = (rearrange(x, "b f n ... -> (b f) n ...") for x in scene.motion.at(time_s))
 
@@ -54,11 +56,12 @@ class Solids:
 
 @dataclass(frozen=True)
 class Hits:
-    """What rays [p, t, k] (k rays in each of t bundles of p images) hit first.
+    """What k rays in each of t bundles of p images hit first.
 
-    t         [p, t, k] ray parameter, inf = nothing
-    slot      [p, t, k] primitive, -1 = none
-    triangle  [p, t, k] of a mesh, -1 = none
+    Attributes:
+        t: [p, t, k] ray parameter, inf = nothing.
+        slot: [p, t, k] primitive, -1 = none.
+        triangle: [p, t, k] of a mesh, -1 = none.
     """
 
     t: Float[Tensor, "p t k"]

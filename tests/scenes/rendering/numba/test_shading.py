@@ -1,4 +1,4 @@
-"""The compiled shading gives what torch's gives, ray by ray, on everything scenes are made of."""
+"""The compiled renderer gives the images and truths of the torch reference, for every family, shape and lens."""
 
 import sys
 

@@ -23,7 +23,14 @@ from worldgen.scenes.rendering.numba import compiling, shading, shapes, surfaces
 from worldgen.scenes.rendering.numba import truths as truth_kernels
 from worldgen.scenes.rendering.numba.compiling import entry, kernel, spliced
 from worldgen.scenes.rendering.numba.shading import shade
-from worldgen.scenes.rendering.numba.surfaces import Bundle, SceneArrays, SurfacePoints, Views, lens_rays, meet
+from worldgen.scenes.rendering.numba.surfaces import (
+    Bundle,
+    SceneArrays,
+    SurfacePoints,
+    Views,
+    lens_rays,
+    surface_points,
+)
 from worldgen.scenes.rendering.numba.textures import TextureWorkspace
 from worldgen.scenes.rendering.numba.tracing import SolidArrays, Workspace, arrays, first_hits, in_threads
 from worldgen.scenes.rendering.numba.truths import write_motion, write_truths
@@ -40,7 +47,7 @@ _DONE = -2
 
 
 class _Images(NamedTuple):
-    """The images, [p, c, h w]; p = 0 for those that are not asked for."""
+    """The images, [p, c, h w]; p = 0 for those that are not wanted."""
 
     rgb: np.ndarray
     depth: np.ndarray
@@ -167,7 +174,7 @@ def _render(first, last, shape, solids, views, scenes, images, workspaces):
                         n = slot[k]
                         size = _take(bundle, n, k, count, rays)
                         if n >= 0:
-                            meet(solids, views, scenes, p, n, rays, ends, size)
+                            surface_points(solids, views, scenes, p, n, rays, ends, size)
                         if turn == 0:
                             shade(solids, views, scenes, p, n, rays, ends, cast, work, textures, size)
                             share = _1 / _F(fine * fine)

@@ -111,8 +111,8 @@ class SurfacePoints(NamedTuple):
 
 @no_type_check
 @kernel
-def meet(solids, views, scenes, p, n, rays, ends, count):
-    """`worldgen.scenes.rendering.torch.shading.surfaces`."""
+def surface_points(solids, views, scenes, p, n, rays, ends, count):
+    """`worldgen.scenes.rendering.torch.shading.surfaces` for the rays that hit primitive n of image p."""
     matrix, extent = solids.affine[p, n], scenes.size[views.scene[p], n]
     for c in range(3):
         eye = views.eye[p, c, 0]

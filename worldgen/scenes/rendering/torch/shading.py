@@ -1,7 +1,6 @@
-"""From what rays hit to the light they carry: surfaces, textures, sun, lamps, haze and sky.
+"""From hits to the light that arrives along rays: surfaces, textures, sun, lamps, haze and sky.
 
-Vectors are component-first, [3, n] for n rays of many images: contiguous components are what makes elementwise work
-fast.
+Vectors are component-first, [3, n] for n rays of many images: elementwise operations are fast on contiguous components.
 """
 
 from dataclasses import dataclass
@@ -19,11 +18,12 @@ from worldgen.scenes.scene import Scene
 
 @dataclass(frozen=True)
 class Surfaces:
-    """What n rays meet.
+    """Where n rays end.
 
-    hit        [n] anything at all; where not, the rest is that of some primitive and means nothing
+    hit        [n] whether they hit anything; where not, the rest is that of some primitive and meaningless
     scene      [n] which scene of the batch
     primitive  [n] scene times slots + slot: the row of tables [b n, ...]
+    t          [n] ray parameter
     point      [3, n] in the world
     local      [3, n] metres in the primitive's own frame
     normal     [3, n] unit, in the world, towards the ray's start for meshes and outwards for solids
@@ -53,9 +53,9 @@ def flat(bundled: Tensor, like: Tensor) -> Tensor:
 def surfaces(scene: Scene, solids: Solids, which: Tensor, hits: Hits, origin: Tensor, direction: Tensor) -> Surfaces:
     """Where and on what the rays end; `which` [p] is the scene of each image.
 
-    t and all that follows from it carry gradients to poses, sizes and rays: the hit itself is found without them, and
-    one Newton step on the surface from there, which moves nothing, has the right derivative (the implicit function
-    theorem).
+    t, and what is computed from it, carries gradients to poses, sizes and rays: the hit itself is found without
+    gradients, and one Newton step on the surface from there, which changes no value, has the right derivative (the
+    implicit function theorem).
     """
     images, slots = solids.kind.shape
     hit = hits.slot >= 0
@@ -81,7 +81,9 @@ def surfaces(scene: Scene, solids: Solids, which: Tensor, hits: Hits, origin: Te
         unit = _to_unit(affine, o + t * d)
         smooth = unit_normal(kind.squeeze(0), unit, form)
         unit_n = torch.where(hits.triangle.reshape(-1) >= 0, unit_n, smooth)
-    normal = torch.stack([(affine[axis::4] * unit_n).sum(0) for axis in range(3)])  # covectors turn by the transpose
+    normal = torch.stack(
+        [(affine[axis::4] * unit_n).sum(0) for axis in range(3)]
+    )  # covectors transform by the transpose
     normal = normal / length(normal).clamp_min(1e-12)
     return Surfaces(hit, primitive // slots, primitive, t, o + t * d, unit * size, normal, unit_n / size)
 
@@ -123,9 +125,9 @@ def shade(
 ) -> Tensor:
     """Linear light [3, p t k] arriving along each ray: Lambert and Blinn-Phong under a sun and lamps that cast shadows.
 
-    seen   what the rays meet (`surfaces`)
-    pixel  [p] a ray's share of the image, metres across at z-depth 1 m; the textures' footprint follows from it.
-           None = textures unfiltered
+    seen   where the rays end (`surfaces`)
+    pixel  [p] width of a ray at z-depth 1 m (metres), from which the textures' footprint follows; None = textures
+           unfiltered
     """
     d = flat(direction, hits.t)
     distance = length(d) * seen.t
@@ -133,8 +135,8 @@ def shade(
     columns = scene.material.textures.table().flatten(0, 1).T.contiguous()
     albedo = _albedo(columns, seen, None if pixel is None else pixel.repeat_interleave(hits.t[0].numel()) * distance)
     material = scene.material
-    look = torch.stack([material.gloss, material.shine, material.glow, material.haze_m], -1).flatten(0, 1)
-    gloss, shine, glow, haze_m = _per_ray(look.to(d.dtype), seen.primitive)
+    finish = torch.stack([material.gloss, material.shine, material.glow, material.haze_m], -1).flatten(0, 1)
+    gloss, shine, glow, haze_m = _per_ray(finish.to(d.dtype), seen.primitive)
 
     light = scene.light
     names = ("to_sun", "sun", "ambient", "horizon", "zenith")
@@ -160,7 +162,7 @@ def _lamp_places(scene: Scene, lamp: int, which: Tensor, hits: Hits) -> Tensor:
 
 
 def _albedo(columns: Tensor, seen: Surfaces, footprint: Tensor | None) -> Tensor:
-    """The diffuse color of each ray's end; what met nothing is left black."""
+    """The diffuse color at each ray's end [3, n]; black for rays that hit nothing."""
     chosen = seen.hit.nonzero().squeeze(-1)
     width = None if footprint is None else footprint[chosen]
     color = evaluate(
@@ -170,7 +172,7 @@ def _albedo(columns: Tensor, seen: Surfaces, footprint: Tensor | None) -> Tensor
 
 
 def _reflect(albedo: Tensor, normal: Tensor, to_light: Tensor, to_eye: Tensor, gloss: Tensor, shine: Tensor) -> Tensor:
-    """What a surface sends to the eye of light from a direction: Lambert's law and a Blinn-Phong highlight."""
+    """The share of light from a direction that is reflected to the eye: Lambert's law and a Blinn-Phong highlight."""
     facing = (normal * to_light).sum(0).clamp_min(0)
     reflected = albedo * facing
     if bool((gloss > 0).any()):
@@ -181,8 +183,8 @@ def _reflect(albedo: Tensor, normal: Tensor, to_light: Tensor, to_eye: Tensor, g
 
 
 def _reaches(solids: Solids, seen: Surfaces, hits: Hits, to_light: Tensor, end: float) -> Tensor:
-    """Whether light arrives at each ray's end [n]: nothing is met from there towards `to_light` before t = end."""
-    # What lies in the dark anyway starts at its surface's far side, which changes nothing.
+    """Whether light arrives at each ray's end [n]: a ray from there along `to_light` hits nothing before t = end."""
+    # Faces turned away from the light start inside their own solid; they are dark in any case.
     start = torch.where(seen.hit, seen.point + SHADOW_BIAS * seen.normal, torch.zeros_like(seen.point))
     start = start.detach().reshape(3, *hits.t.shape).movedim(0, 2).contiguous()
     if to_light.shape[-1] > 1:

@@ -134,7 +134,7 @@ def _superquadric(o: Vector, d: Vector, form: Tensor) -> Tensor:
             + total ** (polar / 2 - 1) * z ** (2 / polar - 1) * torch.where(o[2] + t * d[2] < 0, -d[2], d[2])
         )
         if step == 0:
-            alive = alive & (value > 1)  # a start inside
+            alive = alive & (value > 1)  # else it starts inside
         reached = (value - 1).abs() < 1e-5
         alive = alive & (reached | (slope < 0))
         t = torch.where(alive & (slope < 0), t + (1 - value) / slope.clamp_max(-_TINY), t)
@@ -145,9 +145,9 @@ def _superquadric(o: Vector, d: Vector, form: Tensor) -> Tensor:
 def _torus(o: Vector, d: Vector, form: Tensor) -> Tensor:
     """Sphere tracing (Hart 1996) with the exact distance to a circle's tube, then Newton's method on that distance."""
     tube = form[0]
-    o, d = (o[0], o[1], o[2] * tube), (d[0], d[1], d[2] * tube)  # where the tube is round
+    o, d = (o[0], o[1], o[2] * tube), (d[0], d[1], d[2] * tube)  # stretched so that the tube is round
     length = _dot(d, d).sqrt().clamp_min(_TINY)
-    near, far, hit = _interval(length * length, _dot(o, d), _dot(o, o) - 1.0001)  # the ball around it
+    near, far, hit = _interval(length * length, _dot(o, d), _dot(o, o) - 1.0001)  # its bounding ball
 
     def distance(t: Tensor) -> Tensor:
         x, y, z = (o[axis] + t * d[axis] for axis in range(3))
@@ -219,7 +219,7 @@ def unit_normal(kind: Tensor, point: Tensor, form: Tensor | None = None) -> Tens
     zero = torch.zeros_like(x)
     across = (x * x + y * y).sqrt()
     size = point.abs()
-    # Box, by the largest coordinate; the round-sided ones by which of side and cap the point is nearer to.
+    # Box, by the largest coordinate; cylinder and cone, by whether the point is nearer to side or cap.
     normal = torch.where((kind == Shape.BOX) & (size < size.amax(0)), 0.0, point)
     upright = (kind == Shape.CYLINDER) | (kind == Shape.CONE)
     flat = torch.where(kind == Shape.CYLINDER, z.abs() >= across, z < -1 + 1e-3)

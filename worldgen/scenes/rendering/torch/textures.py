@@ -1,4 +1,4 @@
-"""Colors of procedural textures (`worldgen.scenes.textures`, which says what each pattern is)."""
+"""Colors of procedural textures; `worldgen.scenes.textures` describes the patterns."""
 
 import math
 from collections.abc import Callable
@@ -16,8 +16,8 @@ def evaluate(columns: Tensor, row: Tensor, point: Tensor, normal: Tensor, footpr
     columns    [25, t] one texture a column (`Textures.table`)
     row        [p] which texture each point has
     point      [3, p] metres, in the object's frame
-    normal     [3, p] there, which says for patterns that lie on the surface what the surface's axes are
-    footprint  [p] metres a pixel covers: what is finer fades into its mean; None = unfiltered
+    normal     [3, p] there, which gives the surface's axes to patterns that lie on the surface
+    footprint  [p] metres that a pixel covers: finer detail fades into its mean; None = unfiltered
     """
     color = torch.zeros_like(point)
     pattern = columns[23].index_select(0, row)
@@ -34,7 +34,7 @@ def evaluate(columns: Tensor, row: Tensor, point: Tensor, normal: Tensor, footpr
 
 
 class TexturePoints:
-    """Points of one pattern, with their textures' numbers by name."""
+    """Points with textures of one pattern, whose numbers have names."""
 
     def __init__(self, rows: Tensor, point: Tensor, normal: Tensor, footprint: Tensor | None):
         self.color_a, self.color_b, wave, phase, weight, rest = rows.split([3, 3, 9, 3, 3, 4])
@@ -54,9 +54,9 @@ class TexturePoints:
         return None if self.footprint is None else self.footprint * self.frequency()
 
     def on_surface(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The two coordinates, in whole periods, that lie along the surface, and which one was left out.
+        """The two coordinates along the surface, in periods, and the number of the one left out.
 
-        The one left out is the one that the normal is nearest to: the sides of a box get their own plane each.
+        The one left out is nearest to the normal, so that each side of a box has a plane of its own.
         """
         n = self._normal
         turned = (self._wave[0::3] * n[0] + self._wave[1::3] * n[1] + self._wave[2::3] * n[2]).abs()
@@ -69,10 +69,10 @@ class TexturePoints:
     def mix(
         self, value: Tensor, tint: Tensor | None = None, fade: Tensor | float = 1.0, share: Tensor | float = 0.5
     ) -> Tensor:
-        """Color by value, as hard as the footprint allows, with a tint per cell and the grain over it.
+        """Color by value, as sharp as the footprint allows, with a tint per cell and the grain over it.
 
-        fade   1 where the pattern can be told apart, 0 where it is finer than a pixel
-        share  of the second color in the whole pattern, which is what is seen there
+        fade   1 where the pattern is resolved, 0 where it is finer than a pixel
+        share  of the second color in the whole pattern, which is visible where it is not resolved
         """
         sharpness, width = self.sharpness, self.width()
         if width is not None:
@@ -90,8 +90,9 @@ class TexturePoints:
 def noise(q: Tensor, gain: Tensor | float, width: Tensor | None, bend: Tensor | float = 0.7) -> Tensor:
     """Turbulence [p] of about unit variance at q [3, p] (radians): octaves of a few waves, each bending the next.
 
-    gain  amplitude of an octave over that of the one before, `width` the footprint in radians: a wave finer than that
-    fades as a Gaussian blur would fade it
+    gain   amplitude of an octave over that of the one before
+    width  footprint in radians: a finer wave fades as under a Gaussian blur; None = unfiltered
+    bend   by how much the waves of an octave bend the next
     """
     total, power = torch.zeros_like(q[0]), 1e-12
     amplitude = torch.ones_like(q[0])
@@ -140,7 +141,7 @@ def _color(points: TexturePoints) -> Tensor:
 
 
 def _worley(points: TexturePoints) -> Tensor:
-    """Distances to the nearest and second nearest of one random point a cell (Worley 1996), over 2^3 cells nearby."""
+    """Distances to the nearest and second nearest of one random point a cell (Worley 1996), in the 2^3 nearest cells."""
     q = points.q / (2 * math.pi)
     base = (q - 0.5).floor()
     first = torch.full_like(q[0], 9.0)
@@ -160,7 +161,7 @@ def _worley(points: TexturePoints) -> Tensor:
 
 
 def _fade(points: TexturePoints, periods: float) -> Tensor | float:
-    """1 where cells of so many periods are larger than the footprint, falling to 0 where they are smaller than it."""
+    """1 where cells of `periods` periods are larger than the footprint, falling to 0 where they are smaller than it."""
     width = points.width()
     return 1.0 if width is None else (1.5 - width / (math.pi * periods)).clamp(0, 1)
 
@@ -195,10 +196,10 @@ def _bricks(points: TexturePoints) -> Tensor:
 def _glyphs(points: TexturePoints) -> Tensor:
     u, v, side = points.on_surface()
     cell = torch.stack([u.floor(), v.floor(), side.to(u)])
-    letter = (cell_random(cell, 5) * 90).floor().to(u)  # an alphabet, not a new sign every time
+    letter = (cell_random(cell, 5) * 90).floor().to(u)  # an alphabet of 90 letters
     x, y = (u - cell[0]) * 7 - 1, (v - cell[1]) * 9 - 1
     within = (x >= 0) & (x < 5) & (y >= 0) & (y < 7)
-    # Mirrored dots look more like writing than scattered ones.
+    # Symmetric dots resemble writing more than scattered ones.
     column = torch.where(letter % 2 == 0, torch.minimum(x.floor(), 4 - x.floor()), x.floor())
     on = cell_random(torch.stack([column, y.floor(), letter]), 7) < 0.5
     ink = torch.where(within & on, 1.0, -1.0).to(u)

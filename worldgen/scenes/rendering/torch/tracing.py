@@ -7,7 +7,7 @@ from worldgen.scenes.rendering.solids import Hits, Solids
 from worldgen.scenes.rendering.torch.shapes import enter, enter_triangle
 from worldgen.scenes.shapes import Shape
 
-_ELEMENTS_CPU, _ELEMENTS_GPU = 1 << 16, 1 << 25  # rays times primitives tried at once: what a cache, or a GPU, likes
+_ELEMENTS_CPU, _ELEMENTS_GPU = 1 << 16, 1 << 25  # rays times primitives tried at once, to fit a cache or fill a GPU
 
 
 def bundle_cones(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -17,7 +17,7 @@ def bundle_cones(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Ten
     unit = direction * _square(direction, -2).clamp_min(1e-30).rsqrt()[..., None, :]
     total = unit.sum(-1)
     axis = torch.nn.functional.normalize(total, dim=-1)
-    # By the chord, since the arc cosine knows nothing of small angles.
+    # By the chord: an arc cosine in float32 cannot tell small angles apart.
     chord = _square(unit - axis[..., None], -2).amax(-1).sqrt()
     angle = 2 * (chord / 2).clamp(max=1).asin()
     # Rays in all directions (of a panorama) may have no mean direction.
@@ -71,7 +71,7 @@ def trace_torch(solids: Solids, origin: Tensor, direction: Tensor) -> Hits:
 
 
 class _Nearest:
-    """The nearest hits so far."""
+    """The nearest hit of each ray so far."""
 
     def __init__(self, images: int, bundles: int, rays: int, like: Tensor):
         self.shape = (images, bundles, rays)
@@ -80,14 +80,14 @@ class _Nearest:
         self.triangle = self.slot.clone()
 
     def offer(self, bundle: Tensor, t: Tensor, slot: Tensor, triangle: Tensor | None) -> None:
-        """Hits t [j, k] of j pairs of a bundle and a primitive."""
+        """Keep the nearer ones of hits t [j, k] of j pairs of a bundle and a primitive."""
         pair, ray = t.isfinite().nonzero(as_tuple=True)
         place = bundle[pair] * self.shape[2] + ray
         value = t[pair, ray]
         flat = self.t.view(-1)
         before = flat[place]
         flat.scatter_reduce_(0, place, value, "amin")
-        # Of equally near ones the first stays, and of several new ones the lowest slot wins, in whatever order.
+        # Of equally near hits the first stays, and of several new ones the lowest slot wins, in any order of them.
         won = (value == flat[place]) & (value < before)
         place, pair = place[won], pair[won]
         self.slot.view(-1).scatter_reduce_(0, place, slot[pair], "amin", include_self=False)
