@@ -1,4 +1,4 @@
-"""One image of a scene the model has never seen in; an orbit, points and a mesh out; and how far from the truth.
+"""One image of a held-out scene in; an orbit, points and a mesh out; and how far they are from the truth.
 
 python examples/01_orbit.py [OUTPUT]
 """

@@ -1,4 +1,4 @@
-"""Fine-tune the embedded model on your own posed images, and see what it gains on images it was not shown.
+"""Fine-tune the embedded model on your own posed images, and see what it gains on held-out ones.
 
 python examples/02_own_images.py CAPTURE [OUTPUT] [STEPS]
 

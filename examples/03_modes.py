@@ -1,4 +1,4 @@
-"""Every mode of the one sampler on a scene the model has never seen: its matrix of levels, and what it generates.
+"""Every mode of the one sampler on a held-out scene: its matrix of levels, and what it generates.
 
 python examples/03_modes.py [OUTPUT] [STEPS]
 
