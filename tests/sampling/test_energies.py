@@ -97,7 +97,7 @@ def test_one_step_lets_two_frames_meet_half_way() -> None:
     assert torch.allclose(after, x0.mean(1, keepdim=True).expand_as(x0), atol=1e-9)
 
 
-def test_flow_asks_nothing_of_pixels_that_are_not_valid_or_leave_the_image() -> None:
+def test_flow_ignores_pixels_that_are_not_valid_or_leave_the_image() -> None:
     x0 = latents(torch.rand(1, 2, 3, SIDE, SIDE))
     flow = torch.zeros(1, 2, 2, SIDE, SIDE)
     assert float(flow_energy(CODEC, flow, torch.zeros(1, 2, 1, SIDE, SIDE, dtype=torch.bool))(x0)) == 0

@@ -1,4 +1,4 @@
-"""Guidance: what is asked beside the question itself, and how the answers are put together."""
+"""Guidance: which branches are evaluated, and how their estimates are combined."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def denoiser_of(function, process: Process | None = None) -> FunctionDenoiser:
     return FunctionDenoiser(function, process or Flow(), MODALITIES)
 
 
-class Asked:
+class Recorder:
     """A denoiser whose answer says what it was told, and that counts its calls and its clips."""
 
     process = Flow()
@@ -115,46 +115,46 @@ def test_both_branches_are_one_call_with_the_given_at_level_1_as_its_own_noise()
 @pytest.mark.parametrize(("part", "worth"), [("camera", 100.0), ("text", 400_000.0), ("memory", 0.75), ("image", 1.0)])
 def test_each_scale_weighs_one_thing_alone(part: str, worth: float) -> None:
     """Scale 3 adds twice what the thing says, and the other things stay as they are."""
-    asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
-    plain = asked(x, LEVEL, everything())
-    out = guide(asked, Guidance(**{part: 3.0}), torch.ones(1).double())(x, LEVEL, everything())
+    recorder, x = Recorder(), torch.zeros(2, 3, 3, 1, 1).double()
+    plain = recorder(x, LEVEL, everything())
+    out = guide(recorder, Guidance(**{part: 3.0}), torch.ones(1).double())(x, LEVEL, everything())
     moved = (out - plain)[:, 2]
     assert torch.allclose(moved, torch.full_like(moved, 2 * worth), atol=1e-9), part
-    assert asked.batches == [2, 4]
+    assert recorder.batches == [2, 4]
 
 
 def test_scales_add_up_in_one_call() -> None:
-    asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
-    plain = asked(x, LEVEL, everything())
-    out = guide(asked, Guidance(camera=2.0, text=0.5), torch.ones(1).double())(x, LEVEL, everything())
+    recorder, x = Recorder(), torch.zeros(2, 3, 3, 1, 1).double()
+    plain = recorder(x, LEVEL, everything())
+    out = guide(recorder, Guidance(camera=2.0, text=0.5), torch.ones(1).double())(x, LEVEL, everything())
     assert torch.allclose((out - plain)[:, 2], torch.tensor(100.0 - 200_000.0).double())
-    assert asked.batches == [2, 6]
+    assert recorder.batches == [2, 6]
 
 
 def test_layout_is_guided_apart_from_images() -> None:
-    asked, x = Asked({"rgb": 2, "layout": 1}), torch.zeros(2, 3, 3, 1, 1).double()
+    recorder, x = Recorder({"rgb": 2, "layout": 1}), torch.zeros(2, 3, 3, 1, 1).double()
     level = torch.tensor([[[0.6, 0.0]] * 3]).double().expand(2, -1, -1)
-    guide(asked, Guidance(image=2.0), torch.ones(1).double())(x, level, blank(2, 3))
-    guide(asked, Guidance(layout=2.0), torch.ones(1).double())(x, level, blank(2, 3))
-    assert asked.batches == [2, 4], "no image is given, a layout is"
+    guide(recorder, Guidance(image=2.0), torch.ones(1).double())(x, level, blank(2, 3))
+    guide(recorder, Guidance(layout=2.0), torch.ones(1).double())(x, level, blank(2, 3))
+    assert recorder.batches == [2, 4], "no image is given, a layout is"
 
 
-def test_what_is_not_there_is_not_asked_about_and_costs_nothing() -> None:
-    asked, x = Asked(), torch.randn(2, 3, 3, 4, 4)
+def test_a_branch_without_its_input_is_not_evaluated() -> None:
+    recorder, x = Recorder(), torch.randn(2, 3, 3, 4, 4)
     guidance = Guidance(text=2.0, image=2.0, camera=2.0, layout=2.0, memory=2.0)
     level = torch.full((2, 3, 2), 0.5)
-    out = guide(asked, guidance, x)(x, level, blank(2, 3))
-    assert torch.equal(out, asked(x, level, blank(2, 3))) and asked.batches == [2, 2]
+    out = guide(recorder, guidance, x)(x, level, blank(2, 3))
+    assert torch.equal(out, recorder(x, level, blank(2, 3))) and recorder.batches == [2, 2]
 
 
 def test_a_scale_may_hold_at_some_levels_only_and_costs_nothing_at_others() -> None:
-    asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
-    denoiser = guide(asked, Guidance(camera=within(3.0, 0.5, 0.8)), x)
+    recorder, x = Recorder(), torch.zeros(2, 3, 3, 1, 1).double()
+    denoiser = guide(recorder, Guidance(camera=within(3.0, 0.5, 0.8)), x)
     for level, batch, moved in ((0.9, 2, 0.0), (0.6, 4, 200.0), (0.3, 2, 0.0)):
         levels = torch.full((2, 3, 2), level).double()
         out = denoiser(x, levels, everything())
-        assert asked.batches[-1] == batch
-        assert torch.allclose(out - asked(x, levels, everything()), torch.tensor(moved).double())
+        assert recorder.batches[-1] == batch
+        assert torch.allclose(out - recorder(x, levels, everything()), torch.tensor(moved).double())
 
 
 def test_a_scale_may_be_one_a_frame() -> None:
@@ -194,13 +194,13 @@ def test_what_is_given_stays_in_the_guided_estimate_which_energies_and_previews_
 
 
 def test_weight_1_alone_is_the_plain_answer_at_its_plain_cost() -> None:
-    asked, x = Asked(), torch.randn(2, 3, 3, 1, 1).double()
+    recorder, x = Recorder(), torch.randn(2, 3, 3, 1, 1).double()
     mask = torch.ones(2, 1, dtype=torch.bool)
-    assert guide_history(asked, [History(1.0)], x) is asked
+    assert guide_history(recorder, [History(1.0)], x) is recorder
     prompt = Prompt(torch.ones(2, 1, 4), mask, 1.0)
-    composed = compose(asked, [prompt])(x, LEVEL, blank(2, 3))
+    composed = compose(recorder, [prompt])(x, LEVEL, blank(2, 3))
     told = replace(blank(2, 3), text=prompt.text, text_mask=mask)
-    assert torch.equal(composed, asked(x, LEVEL, told)) and asked.batches == [2, 2]
+    assert torch.equal(composed, recorder(x, LEVEL, told)) and recorder.batches == [2, 2]
 
 
 def test_every_weight_may_be_one_a_frame_or_a_function_of_the_level() -> None:
@@ -273,18 +273,18 @@ def test_autoguidance_goes_away_from_the_weaker_network() -> None:
 
 
 def test_prompts_compose_linearly_and_one_can_be_avoided() -> None:
-    asked, x = Asked(), torch.zeros(2, 3, 3, 1, 1).double()
+    recorder, x = Recorder(), torch.zeros(2, 3, 3, 1, 1).double()
     mask = torch.ones(2, 1, dtype=torch.bool)
     red, big, bad = (torch.full((2, 1, 4), value) for value in (1.0, 2.0, 0.5))
     prompts = [Prompt(red, mask, 2.0), Prompt(big, mask, -1.0)]
     level = torch.full((2, 3, 2), 0.5).double()
-    out = compose(asked, prompts)(x, level, blank(2, 3))
+    out = compose(recorder, prompts)(x, level, blank(2, 3))
     assert torch.allclose(out, torch.tensor(2 * 400_000.0 - 800_000.0).double())
-    out = compose(asked, [Prompt(red, mask, 3.0)], Prompt(bad, mask, 1.0))(x, level, blank(2, 3))
+    out = compose(recorder, [Prompt(red, mask, 3.0)], Prompt(bad, mask, 1.0))(x, level, blank(2, 3))
     assert torch.allclose(out, torch.tensor(200_000.0 + 3 * 200_000.0).double())
-    assert asked.batches == [6, 4]
+    assert recorder.batches == [6, 4]
     with pytest.raises(InputError, match="at least one"):
-        compose(asked, [])
+        compose(recorder, [])
 
 
 def test_energy_moves_the_estimate_down_its_slope_also_in_inference_mode() -> None:
@@ -319,8 +319,8 @@ def test_energy_leaves_what_is_given_as_it_is() -> None:
         lambda: Guidance(text=1000.0),
         lambda: Guidance(rescale=1.5),
         lambda: within(2.0, 0.8, 0.5),
-        lambda: guide_history(Asked(), [], torch.zeros(1)),
-        lambda: guide_history(Asked(), [History(1.0, None, 1.0)], torch.zeros(1)),
+        lambda: guide_history(Recorder(), [], torch.zeros(1)),
+        lambda: guide_history(Recorder(), [History(1.0, None, 1.0)], torch.zeros(1)),
     ],
 )
 def test_guidance_out_of_range_is_refused(wrong) -> None:

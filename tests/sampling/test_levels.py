@@ -59,7 +59,7 @@ def test_one_bad_column_among_good_ones_is_found_unless_another_stage_follows() 
     assert Levels(matrix, partial=True).matrix[-1, 2, 1] == pytest.approx(0.1)
 
 
-def test_full_sequence_is_one_even_ramp_for_every_column() -> None:
+def test_full_sequence_is_one_even_noise_schedule_for_every_column() -> None:
     levels = Levels.full_sequence(3, 2, 4)
     assert torch.equal(levels.matrix, column(1, 0.75, 0.5, 0.25, 0).expand(5, 3, 2))
     assert not levels.still.any()
@@ -73,7 +73,7 @@ def test_given_columns_are_0_in_every_row_and_still() -> None:
     assert torch.equal(levels.still, known)
 
 
-def test_a_ramp_of_one_s_own_is_taken_as_it_is() -> None:
+def test_a_custom_noise_schedule_is_taken_as_it_is() -> None:
     assert torch.equal(Levels.full_sequence(2, 1, shifted(5, 3.0)).matrix[:, 0, 0], shifted(5, 3.0).float())
 
 
@@ -109,7 +109,7 @@ FRAMES, MODALITIES, STEPS = st.integers(1, 40), st.integers(1, 5), st.integers(1
 
 @st.composite
 def any_mode(draw: st.DrawFn) -> tuple[str, Levels, torch.Tensor, int]:
-    """A constructor's name, its levels, what is known, and the steps of a ramp."""
+    """A constructor's name, its levels, what is known, and the steps of a noise schedule."""
     frames, modalities, steps = draw(FRAMES), draw(MODALITIES), draw(STEPS)
     bits = draw(st.lists(st.booleans(), min_size=frames * modalities, max_size=frames * modalities))
     known = torch.tensor(bits).view(frames, modalities)
@@ -146,7 +146,7 @@ def any_mode(draw: st.DrawFn) -> tuple[str, Levels, torch.Tensor, int]:
 
 
 @given(any_mode())
-def test_every_mode_is_made_of_whole_ramps_and_of_what_is_given(made) -> None:
+def test_every_mode_is_made_of_whole_noise_schedules_and_of_what_is_given(made) -> None:
     name, levels, known, steps = made
     matrix = levels.matrix
     assert bool((matrix[:, known] == 0).all()), "what is given is at 0"
@@ -154,7 +154,7 @@ def test_every_mode_is_made_of_whole_ramps_and_of_what_is_given(made) -> None:
     if moving.shape[1]:
         assert bool((moving[-1] == 0).all()) and bool((moving[0] > 0).all())
         changes = moving.diff(dim=0) != 0
-        assert bool((changes.sum(0) == steps).all()), "each column makes every step of its ramp"
+        assert bool((changes.sum(0) == steps).all()), "each column makes every step of its noise schedule"
         first, last = changes.float().argmax(0), len(changes) - changes.flip(0).float().argmax(0)
         assert bool((last - first == steps).all()), "without a pause"
         assert bool(changes.any(1).all()), "no row in which nothing moves"

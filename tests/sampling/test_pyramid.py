@@ -10,7 +10,7 @@ from worldgen.sampling.denoiser import FunctionDenoiser
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.oracles import blank
 from worldgen.sampling.process import EDM, VP, Flow, Process
-from worldgen.sampling.pyramid import Pyramid, Stage, jump, least_level, sample_pyramid
+from worldgen.sampling.pyramid import Pyramid, PyramidStage, jump, least_level, sample_pyramid
 from worldgen.sampling.solvers import DPM2M, Euler
 
 CHANNELS = (8, 4)  # two signals and one, in blocks of 2 pixels
@@ -116,15 +116,15 @@ def test_flat_images_are_found_through_all_stages() -> None:
         lambda: Pyramid.of(torch.zeros(1, 1, dtype=torch.bool), (8, 8), (2, 2), (1.0,), Flow()),
         lambda: Pyramid(
             (
-                Stage((4, 4), Levels(torch.tensor([1.0, 0.5])[:, None, None], partial=True)),
-                Stage((8, 8), Levels(torch.tensor([0.5, 0.0])[:, None, None])),
+                PyramidStage((4, 4), Levels(torch.tensor([1.0, 0.5])[:, None, None], partial=True)),
+                PyramidStage((8, 8), Levels(torch.tensor([0.5, 0.0])[:, None, None])),
             ),
             Flow(),
         ),
         lambda: Pyramid(
             (
-                Stage((4, 4), Levels(torch.tensor([1.0, 0.5])[:, None, None], partial=True)),
-                Stage((4, 4), Levels(torch.tensor([0.7, 0.0])[:, None, None])),
+                PyramidStage((4, 4), Levels(torch.tensor([1.0, 0.5])[:, None, None], partial=True)),
+                PyramidStage((4, 4), Levels(torch.tensor([0.7, 0.0])[:, None, None])),
             ),
             Flow(),
         ),

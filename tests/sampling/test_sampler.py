@@ -93,7 +93,7 @@ def test_the_network_sees_given_columns_bit_identical_in_every_call(solver: str)
     assert all(torch.equal(x[given_ones], known[given_ones]) for x in seen)
 
 
-def test_a_heun_step_calls_the_denoiser_twice_but_once_where_all_ramps_end() -> None:
+def test_a_heun_step_calls_the_denoiser_twice_but_once_where_all_noise_schedules_end() -> None:
     levels_seen = []
 
     def denoiser(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:

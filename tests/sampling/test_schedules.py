@@ -1,4 +1,4 @@
-"""Ramps: how a column comes down."""
+"""Noise schedules: how a column comes down."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from worldgen.sampling.solvers import DPM2M, Euler
 
 
 @pytest.mark.parametrize("process", [Flow(), EDM(), VP()], ids=str)
-def test_every_ramp_falls_from_1_to_0(process) -> None:
+def test_every_noise_schedule_falls_from_1_to_0(process) -> None:
     for steps in (1, 2, 7):
         for schedule in (uniform(steps), shifted(steps, 3.0), karras(steps, process), log_snr(steps, process)):
             assert len(schedule) == steps + 1 and schedule[0] == 1 and schedule[-1] == 0
@@ -46,8 +46,8 @@ def test_karras_and_log_snr_are_even_in_what_they_say() -> None:
 
 
 @pytest.mark.parametrize(("order", "solver"), [(1, Euler()), (2, DPM2M())])
-def test_an_optimized_ramp_samples_its_oracle_better_than_the_others(order: int, solver) -> None:
-    """The error is measured by sampling, not by the formula the ramp was optimized with."""
+def test_an_optimized_noise_schedule_samples_its_oracle_better_than_the_others(order: int, solver) -> None:
+    """The error is measured by sampling, not by the formula the schedule was optimized with."""
     variances = torch.tensor([1.0, 0.3, 0.05, 0.01, 0.002], dtype=torch.float64)
     gaussian = Gaussian(torch.zeros(5).double(), torch.diag(variances), 1, {"rgb": 5}, Flow())
 
@@ -80,6 +80,6 @@ def test_an_optimized_ramp_samples_its_oracle_better_than_the_others(order: int,
         lambda: as_schedule(torch.tensor([1.2, 0.0])),
     ],
 )
-def test_impossible_ramps_are_refused(wrong) -> None:
+def test_impossible_noise_schedules_are_refused(wrong) -> None:
     with pytest.raises(InputError, match="expected"):
         wrong()

@@ -1,4 +1,4 @@
-"""Which frames the network sees: windows over long matrices, and finished frames that are remembered."""
+"""Which frames the network sees: windows over long matrices, and finished frames kept in a cache."""
 
 from dataclasses import replace
 
@@ -111,7 +111,7 @@ def test_a_given_image_is_seen_while_its_depth_waits_and_rows_without_motion_cal
     assert len(rows) == 7 and len(calls) == 6
     assert calls[0] == [0, 3], "the given image is all that is known"
     assert [*sample(model, x, x, Levels.given(torch.ones_like(known), 1), numbered(6), Euler(), window=window)]
-    assert len(calls) == 6, "where all is given, nothing is asked"
+    assert len(calls) == 6, "where all is given, nothing is queried"
 
 
 def test_frames_that_begin_must_have_room_to_see_what_is_known() -> None:
@@ -155,7 +155,7 @@ def orbiting(frames: int) -> Conditioning:
 
 @pytest.mark.parametrize("solver", [Euler(), Heun(), DPM2M(), UniPC()], ids=str)
 @pytest.mark.parametrize("chunk", [1, 2])
-def test_remembering_finished_frames_changes_nothing_and_they_are_not_computed_again(
+def test_caching_finished_frames_changes_nothing_and_they_are_not_computed_again(
     solver, chunk: int, network: MultiViewDiT
 ) -> None:
     frames, process = 6, Flow()
@@ -176,7 +176,7 @@ def test_remembering_finished_frames_changes_nothing_and_they_are_not_computed_a
     assert torch.equal(cached.x[:, :chunk], x[:, :chunk])
 
 
-def test_a_denoiser_that_remembers_needs_an_order_and_no_window(network: MultiViewDiT) -> None:
+def test_a_caching_denoiser_needs_an_order_and_no_window(network: MultiViewDiT) -> None:
     x = torch.randn(1, 4, 6, 4, 4)
     causal = CausalDenoiser(network, Flow(), LATENTS)
     levels = Levels.autoregressive(4, 2, 2)
@@ -190,8 +190,8 @@ def test_a_denoiser_that_remembers_needs_an_order_and_no_window(network: MultiVi
 @pytest.mark.parametrize(
     "case", ["first frame given", "frame by frame", "backwards", "one stays unknown", "an idle row", "all given"]
 )
-def test_remembering_is_exact_also_where_chunks_are_finished_in_parts(case: str, network: MultiViewDiT) -> None:
-    """What a frame may see decides when it can be remembered."""
+def test_the_cache_is_exact_also_where_chunks_are_finished_in_parts(case: str, network: MultiViewDiT) -> None:
+    """What a frame may see decides when it can be cached."""
     frames, process = 4, Flow()
     known = torch.zeros(frames, 2, dtype=torch.bool)
     known[0] = case == "first frame given"

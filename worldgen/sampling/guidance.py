@@ -1,7 +1,7 @@
-"""Guidance: denoisers made of one denoiser asked several things, or of a stronger and a weaker one.
+"""Guidance: denoisers made of several branches of one denoiser, or of a stronger and a weaker one.
 
-All branches of a call run as one batch. What has scale 1 is not asked, and where nothing else is, the guided denoiser
-says bit for bit what the plain one says.
+All branches of a call run as one batch. A branch of scale 1 is not evaluated, and where no other branch is,
+the guided denoiser predicts bit for bit what the plain one predicts.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from worldgen.sampling.process import per_channel
 
 # A number; one a frame [f]; or a function of the level [b, f, m] with as many values.
 Scale = float | Tensor | Callable[[Tensor], Tensor]
-Question = tuple[Tensor, Tensor, Conditioning]
+Branch = tuple[Tensor, Tensor, Conditioning]
 
 
 def within(scale: float, low: float, high: float) -> Scale:
@@ -79,25 +79,25 @@ class _Guided(DenoiserWrapper):
     noise: Tensor
 
     def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
-        plain: Question = (x, level, conditioning)
-        others: list[tuple[float | Tensor, Question]] = []
+        plain: Branch = (x, level, conditioning)
+        others: list[tuple[float | Tensor, Branch]] = []
         for name, scale in self.scales.items():
             amount = _amount(scale, level)
-            question = self._without(name, plain)
+            branch = self._without(name, plain)
             wanted = bool((amount != 1).any()) if isinstance(amount, Tensor) else amount != 1
-            if question is not None and wanted:
-                others.append((amount, question))
+            if branch is not None and wanted:
+                others.append((amount, branch))
         if not others:
             return self.denoiser(x, level, conditioning)
-        seeing, *blind = ask(self.denoiser, [plain, *(question for _, question in others)])
+        seeing, *blind = evaluate_branches(self.denoiser, [plain, *(branch for _, branch in others)])
         total, channels = seeing, self.channels
         for (amount, _), estimate in zip(others, blind):
             total = total + _spread(amount - 1, channels, seeing) * (seeing - estimate)
         total = torch.where(_wide(level <= self.guidance.given, channels), seeing, total)
         return total if self.guidance.rescale == 0 else rescaled(total, seeing, self.guidance.rescale)
 
-    def _without(self, name: str, plain: Question) -> Question | None:
-        """The question with one thing left out; None where it is not there anyway."""
+    def _without(self, name: str, plain: Branch) -> Branch | None:
+        """The branch with one thing left out; None where it is not there anyway."""
         x, level, conditioning = plain
         if name in ("image", "layout"):
             meant = [(m == "layout") == (name == "layout") for m in self.modalities]
@@ -121,10 +121,10 @@ class _Guided(DenoiserWrapper):
         return replace(self, denoiser=inner, scales=scales, noise=self.noise[:, chosen])
 
 
-def ask(denoiser: Denoiser, questions: Sequence[Question]) -> tuple[Tensor, ...]:
-    """The answers to several questions of as many clips each, in one call."""
-    xs, levels, conditionings = zip(*questions)
-    return denoiser(torch.cat(xs), torch.cat(levels), Conditioning.cat(conditionings)).chunk(len(questions))
+def evaluate_branches(denoiser: Denoiser, branches: Sequence[Branch]) -> tuple[Tensor, ...]:
+    """The estimates of several branches with the same number of clips each, in one call."""
+    xs, levels, conditionings = zip(*branches)
+    return denoiser(torch.cat(xs), torch.cat(levels), Conditioning.cat(conditionings)).chunk(len(branches))
 
 
 def rescaled(guided: Tensor, plain: Tensor, share: float) -> Tensor:
@@ -174,9 +174,9 @@ def _at(scale: Scale, chosen: list[int]) -> Scale:
     return scale[chosen] if isinstance(scale, Tensor) else scale
 
 
-def hide(question: Question, hidden: Tensor, noise: Tensor, denoiser: Denoiser, to: float = 1.0) -> Question:
-    """The question with the columns `hidden` [b, f, m] raised to a level: at 1 they are their own noise alone."""
-    x, level, conditioning = question
+def hide(branch: Branch, hidden: Tensor, noise: Tensor, denoiser: Denoiser, to: float = 1.0) -> Branch:
+    """The branch with the columns `hidden` [b, f, m] raised to a level: at 1 they are their own noise alone."""
+    x, level, conditioning = branch
     noised = denoiser.process.add_noise(x, noise, torch.full_like(level[:1, :1, :1, None, None], to))
     wide = _wide(hidden, channels_of(denoiser))
     return torch.where(wide, noised, x), torch.where(hidden, to, level), conditioning
@@ -219,24 +219,24 @@ class _HistoryGuided(DenoiserWrapper):
     given: float
 
     def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
-        plain: Question = (x, level, conditioning)
+        plain: Branch = (x, level, conditioning)
         known = level <= self.given
         if not bool(known.any()):
             return self.denoiser(x, level, conditioning)
-        questions = [self._hidden(plain, known, 1.0)]
+        branches = [self._hidden(plain, known, 1.0)]
         for history in self.histories:
             frames = torch.zeros_like(known)
             if max(history.frames or (0,)) >= known.shape[1]:
                 raise InputError(f"history of frames {history.frames}; expected some of 0 to {known.shape[1] - 1}")
             frames[:, slice(None) if history.frames is None else list(history.frames)] = True
             part = plain if history.level == 0 else self._hidden(plain, known, history.level)
-            questions.append(self._hidden(part, known & ~frames, 1.0))
-        blind, *seeing = ask(self.denoiser, questions)
+            branches.append(self._hidden(part, known & ~frames, 1.0))
+        blind, *seeing = evaluate_branches(self.denoiser, branches)
         total = _towards(blind, seeing, [h.weight for h in self.histories], level, self.channels)
         return torch.where(_wide(known, self.channels), x, total)
 
-    def _hidden(self, question: Question, hidden: Tensor, to: float) -> Question:
-        return hide(question, hidden, self.noise, self.denoiser, to)
+    def _hidden(self, branch: Branch, hidden: Tensor, to: float) -> Branch:
+        return hide(branch, hidden, self.noise, self.denoiser, to)
 
     def select_frames(self, chosen: list[int]) -> Denoiser:
         """The same for some of the frames (`worldgen.sampling.windows`)."""
@@ -285,21 +285,21 @@ def compose(denoiser: Denoiser, prompts: Sequence[Prompt], avoid: Prompt | None 
     """Several prompts at once (Liu et al. 2022, "Compositional Visual Generation", eq. 11):
 
     x0 = base + sum of weight (with the prompt - base), where base has no words, or those to `avoid` (a negative
-    prompt). One prompt of weight 1 is asked alone. The words of the conditioning it is called with are not looked at.
-    Raises InputError for no prompt.
+    prompt). One prompt of weight 1 is evaluated alone. The text of the conditioning it is called with
+    is ignored. Raises InputError for no prompt.
     """
     if not prompts:
         raise InputError("no prompts; expected at least one")
 
     def composed(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         first = prompts[0]
-        asked = [replace(conditioning, text=p.text, text_mask=p.text_mask) for p in prompts]
+        conditionings = [replace(conditioning, text=p.text, text_mask=p.text_mask) for p in prompts]
         if len(prompts) == 1 and _is(first.weight, 1):
-            return denoiser(x, level, asked[0])
-        base = asked[0].without_text()
+            return denoiser(x, level, conditionings[0])
+        base = conditionings[0].without_text()
         if avoid is not None:
             base = replace(conditioning, text=avoid.text, text_mask=avoid.text_mask)
-        plain, *wanted = ask(denoiser, [(x, level, c) for c in (base, *asked)])
+        plain, *wanted = evaluate_branches(denoiser, [(x, level, c) for c in (base, *conditionings)])
         return _towards(plain, wanted, [prompt.weight for prompt in prompts], level, channels_of(denoiser))
 
     return FunctionDenoiser.like(denoiser, composed)

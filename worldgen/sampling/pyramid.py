@@ -22,7 +22,7 @@ from worldgen.sampling.solvers.base import Solver
 
 
 @dataclass(frozen=True)
-class Stage:
+class PyramidStage:
     """Levels of the frames at one size of latents (h, w)."""
 
     hw: tuple[int, int]
@@ -36,7 +36,7 @@ class Pyramid:
     Raises InputError for other sizes, and for a stage that begins too low for its noise to be white (`least_level`).
     """
 
-    stages: tuple[Stage, ...]
+    stages: tuple[PyramidStage, ...]
     process: Process
 
     def __post_init__(self) -> None:
@@ -79,7 +79,7 @@ class Pyramid:
             schedule = (end + (top - end) * uniform(count)).float()
             matrix = torch.where(known, 0.0, schedule[:, None, None])
             size = (hw[0] // 2 ** (halvings - n), hw[1] // 2 ** (halvings - n))
-            stages.append(Stage(size, Levels(matrix, partial=n < halvings)))
+            stages.append(PyramidStage(size, Levels(matrix, partial=n < halvings)))
             top = least_level(torch.tensor(end, dtype=torch.float64), process)
         return Pyramid(tuple(stages), process)
 

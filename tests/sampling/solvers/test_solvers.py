@@ -159,7 +159,7 @@ def test_one_step_along_straightened_paths_has_the_law_of_many() -> None:
 
 
 def test_a_column_that_waits_keeps_its_own_past() -> None:
-    """A frame that stands still in the middle of its ramp goes on as if it had not, in a solver that remembers."""
+    """A frame that waits in the middle of its noise schedule resumes as if it had not, in a solver with history."""
     gaussian = Gaussian(torch.zeros(2).double(), torch.diag(torch.tensor([0.3, 0.5]).double()), 2, {"rgb": 1}, Flow())
     schedule = torch.linspace(1, 0, 9, dtype=torch.float64)
     waits = torch.cat([schedule[:4], schedule[3:4].expand(3), schedule[4:]])
