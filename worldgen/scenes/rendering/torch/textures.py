@@ -141,7 +141,7 @@ def _color(points: TexturePoints) -> Tensor:
 
 
 def _worley(points: TexturePoints) -> Tensor:
-    """Distances to the nearest and second nearest of one random point a cell (Worley 1996), in the 2^3 nearest cells."""
+    """Distances to the nearest and second nearest of one random point a cell (Worley 1996) in 2^3 cells."""
     q = points.q / (2 * math.pi)
     base = (q - 0.5).floor()
     first = torch.full_like(q[0], 9.0)
