@@ -22,6 +22,7 @@ from worldgen.models.network.backbones import BACKBONES
 from worldgen.sampling.solvers import SOLVERS
 from worldgen.scenes.families.family import FAMILIES, draw
 from worldgen.scenes.rendering.renderer import render
+from worldgen.training.objectives.terms import TERMS
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -54,6 +55,7 @@ def folder(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.chdir(tmp_path)
     tables: list[dict[str, Any]] = [
         SOLVERS,
+        TERMS,
         FORMATS,
         FAMILIES,
         COMMANDS,
