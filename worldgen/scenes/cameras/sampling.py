@@ -61,8 +61,16 @@ CameraStyle = Callable[[np.random.Generator, Site], Cameras]  # draws the camera
 
 
 def sample_cameras(rng: np.random.Generator, site: Site, styles: Sequence[tuple[CameraStyle, float]]) -> Cameras:
-    """Cameras [f] by one of some styles, each with its chance, drawn until all are in the open; the last of 24 tries
-    is taken as it is."""
+    """Cameras by one of some styles, drawn until all are in the open; the last of 24 tries is taken as it is.
+
+    Args:
+        rng: Random stream of the clip.
+        site: The scene, and the frames wanted.
+        styles: Camera styles, each with its chance.
+
+    Returns:
+        Cameras of batch shape [f].
+    """
     functions, chances = zip(*styles)
     cameras = None
     for _ in range(_TRIES):
@@ -143,7 +151,15 @@ def middle_of(site: Site) -> tuple[np.ndarray, float, float]:
 
 
 def arc(rng: np.random.Generator, site: Site) -> Cameras:
-    """A segment of an orbit of U(15, 120) degrees, rising or falling a little, about the middle of things."""
+    """A segment of an orbit of U(15, 120) degrees, rising or falling a little, about the middle of things.
+
+    Args:
+        rng: Random stream of the clip.
+        site: The scene, and the frames wanted.
+
+    Returns:
+        Cameras of batch shape [f].
+    """
     middle, near, far = middle_of(site)
     share = shares(site.clip.frames)
     sweep = math.radians(rng.uniform(15, 120)) * rng.choice([-1, 1])
@@ -154,7 +170,15 @@ def arc(rng: np.random.Generator, site: Site) -> Cameras:
 
 
 def inward(rng: np.random.Generator, site: Site) -> Cameras:
-    """Unordered views of one moment from all around, looking roughly at the middle of things."""
+    """Unordered views of one moment from all around, looking roughly at the middle of things.
+
+    Args:
+        rng: Random stream of the clip.
+        site: The scene, and the frames wanted.
+
+    Returns:
+        Cameras of batch shape [f].
+    """
     middle, near, far = middle_of(site)
     count = site.clip.frames
     away = on_sphere(rng.uniform(0, 2 * math.pi, count), np.radians(rng.uniform(0, 60, count)))
@@ -163,7 +187,15 @@ def inward(rng: np.random.Generator, site: Site) -> Cameras:
 
 
 def dolly(rng: np.random.Generator, site: Site) -> Cameras:
-    """A straight ride towards, past or away from things; the point looked at moves along for a part of the way."""
+    """A straight ride towards, past or away from things; the point looked at moves along for a part of the way.
+
+    Args:
+        rng: Random stream of the clip.
+        site: The scene, and the frames wanted.
+
+    Returns:
+        Cameras of batch shape [f].
+    """
     middle, near, far = middle_of(site)
     share = shares(site.clip.frames)[:, None]
     azimuth, elevation = rng.uniform(0, 2 * math.pi), math.radians(rng.uniform(3, 40))
@@ -173,7 +205,15 @@ def dolly(rng: np.random.Generator, site: Site) -> Cameras:
 
 
 def tripod(rng: np.random.Generator, site: Site) -> Cameras:
-    """A camera that does not move."""
+    """A camera that does not move.
+
+    Args:
+        rng: Random stream of the clip.
+        site: The scene, and the frames wanted.
+
+    Returns:
+        Cameras of batch shape [f].
+    """
     middle, near, far = middle_of(site)
     away = on_sphere(np.array(rng.uniform(0, 2 * math.pi)), np.array(math.radians(rng.uniform(5, 40))))
     eye = middle + rng.uniform(near, far) * away + np.zeros((site.clip.frames, 1))
@@ -181,8 +221,16 @@ def tripod(rng: np.random.Generator, site: Site) -> Cameras:
 
 
 def fan(pose: Cameras, count: int, spread_deg: float) -> Cameras:
-    """A rig of `count` cameras in a fan, carried along poses [f]: each run of `count` frames has its views of one
-    moment, turned about z by up to the spread to both sides."""
+    """A rig of cameras in a fan, carried along poses: each run of `count` frames has its views of one moment.
+
+    Args:
+        pose: Cameras of batch shape [f].
+        count: Cameras of the rig.
+        spread_deg: Angle about z by which the outer ones are turned to both sides, degrees.
+
+    Returns:
+        Cameras of batch shape [f], with the number of each in the rig as its `view`.
+    """
     frames = len(pose)
     view = torch.arange(frames) % count
     moment = torch.arange(frames) - view
