@@ -16,7 +16,7 @@ from geometry.conventions import (
     srgb_from_linear,
     world_from_gltf,
 )
-from geometry.errors import InputError
+from geometry.errors import InputError, Note
 from geometry.gaussians import *
 from geometry.image import *
 from geometry.mesh import *
@@ -27,6 +27,7 @@ from geometry.trajectory import *
 
 __all__ = [
     "InputError",
+    "Note",
     "Similarity",
     "Transformable",
     "gltf_from_world",

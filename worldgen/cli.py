@@ -1,16 +1,21 @@
 """The `worldgen` command: one-line errors and exit codes; the commands are in `worldgen/commands`."""
 
 import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
-from geometry.errors import InputError
+from geometry.errors import InputError, Note
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns 0; 2 for bad input, with one line on stderr; 130 when interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        _run(arguments)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", Note)
+            warnings.showwarning = _show(warnings.showwarning)
+            _run(arguments)
     except InputError as error:
         print(f"worldgen: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -18,6 +23,18 @@ def main(arguments: list[str] | None = None) -> int:
         print("worldgen: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _show(usual: Any) -> Any:
+    """A function that shows notes as one line on stderr, and other warnings as usual."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        if issubclass(category, Note):
+            print(f"worldgen: note: {' '.join(str(message).split())}", file=sys.stderr)
+        else:
+            usual(message, category, *rest)
+
+    return show
 
 
 def _run(arguments: list[str]) -> None:
