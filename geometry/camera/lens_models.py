@@ -71,11 +71,11 @@ def pinhole_directions(plane: torch.Tensor, coefficients: torch.Tensor, reach: t
 def opencv_plane(points: torch.Tensor, coefficients: torch.Tensor, reach: torch.Tensor) -> _Result:
     """`distort` of points in front of the camera and within the lens's reach, where it does not fold."""
     xy, seen = pinhole_plane(points, coefficients, reach)
+    seen = seen & (xy.detach().norm(dim=-1) < reach[:, None])
+    xy = torch.where(seen[..., None], xy, 0.0)
     with torch.no_grad():
-        within = xy.norm(dim=-1) < reach[:, None]
-        jacobian = _distortion_error(torch.where(within[..., None], xy, 0.0), torch.zeros_like(xy), coefficients)[1]
-        seen = seen & within & (_determinant(jacobian) > 0)
-    return distort(torch.where(seen[..., None], xy, torch.zeros_like(xy)), coefficients), seen
+        seen = seen & (_determinant(_distortion_jacobian(xy, coefficients)) > 0)
+    return torch.where(seen[..., None], distort(xy, coefficients), 0.0), seen
 
 
 def opencv_directions(plane: torch.Tensor, coefficients: torch.Tensor, reach: torch.Tensor) -> _Result:
@@ -120,7 +120,12 @@ def _undistorted(plane: torch.Tensor, coefficients: torch.Tensor, reach: torch.T
 def _distortion_error(
     xy: torch.Tensor, plane: torch.Tensor, coefficients: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """How far `distort` of xy is from the plane's points, and its Jacobian as (dx'/dx, dx'/dy = dy'/dx, dy'/dy)."""
+    """How far `distort` of xy is from the plane's points, and its Jacobian."""
+    return distort(xy, coefficients) - plane, _distortion_jacobian(xy, coefficients)
+
+
+def _distortion_jacobian(xy: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+    """Derivatives (dx'/dx, dx'/dy = dy'/dx, dy'/dy) of `distort`."""
     p1, p2 = coefficients[..., 2, None], coefficients[..., 3, None]
     x, y = xy.unbind(-1)
     s, rise = _radial(x * x + y * y, coefficients)
@@ -129,7 +134,7 @@ def _distortion_error(
         2 * x * y * rise + 2 * p1 * x + 2 * p2 * y,
         s + 2 * y * y * rise + 6 * p1 * y + 2 * p2 * x,
     ]
-    return distort(xy, coefficients) - plane, torch.stack(jacobian, -1)
+    return torch.stack(jacobian, -1)
 
 
 def _determinant(jacobian: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,7 @@
 """Images as another camera at the same position would have taken them: undistortion, and any other change of lens."""
 
+from collections.abc import Iterator
+
 import torch
 
 from geometry.camera.cameras import Cameras
@@ -8,6 +10,8 @@ from geometry.camera.rays import camera_directions, lens_mask, pixel_centers
 from geometry.errors import InputError
 from geometry.image.sampling import sample_across
 from geometry.shapes import Bool, Float
+
+_PIXELS_AT_ONCE = 2**15
 
 
 def resampling_map(
@@ -25,6 +29,12 @@ def resampling_map(
     Raises:
         InputError: If batch shapes or positions differ.
     """
+    positions, shown = zip(*_by_rows(source, target))
+    return torch.cat(positions, -3), torch.cat(shown, -2)
+
+
+def _by_rows(source: Cameras, target: Cameras) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """`resampling_map`, some rows at a time: what a lens computes on the way then stays in the processor's cache."""
     if source.shape != target.shape:
         raise InputError(
             f"resampling from cameras {tuple(source.shape)} to {tuple(target.shape)}; expected the same batch shape"
@@ -32,11 +42,15 @@ def resampling_map(
     apart = (source.centers - target.centers).norm(dim=-1)
     if bool((apart > 1e-5 * (1 + source.centers.norm(dim=-1))).any()):
         raise InputError(f"resampling between cameras {float(apart.max()):g} m apart; expected the same position")
-    uv = pixel_centers(target.hw, target.K.device, target.K.dtype)
     turn = source.world_from_camera[..., :3, :3].mT @ target.world_from_camera[..., :3, :3]
-    found, depth = pixels_of(source, camera_directions(target, uv).flatten(-3, -2) @ turn.mT)
-    inside = (depth > 0) & (found >= 0).all(-1) & (found <= found.new_tensor([source.hw[1], source.hw[0]])).all(-1)
-    return found.unflatten(-2, target.hw), inside.unflatten(-1, (1, *target.hw)) & lens_mask(target)
+    size = turn.new_tensor([source.hw[1], source.hw[0]])
+    lens_shows = lens_mask(target)
+    rows = max(1, _PIXELS_AT_ONCE // (target.hw[1] * max(1, target.shape.numel())))
+    centers = pixel_centers(target.hw, target.K.device, target.K.dtype)
+    for uv, lens_row in zip(centers.split(rows), lens_shows.split(rows, -2)):
+        found, depth = pixels_of(source, camera_directions(target, uv).flatten(-3, -2) @ turn.mT)
+        inside = (depth > 0) & (found >= 0).all(-1) & (found <= size).all(-1)
+        yield found.unflatten(-2, uv.shape[:2]), inside.unflatten(-1, (1, *uv.shape[:2])) & lens_row
 
 
 def resample(
@@ -57,10 +71,14 @@ def resample(
     Raises:
         InputError: If batch shapes or positions differ.
     """
-    uv, known = resampling_map(source.to(torch.float64), target.to(torch.float64))
-    position = torch.where(known.movedim(-3, -1), 2 * uv / uv.new_tensor([source.hw[1], source.hw[0]]) - 1, 0.0)
-    sampled = sample_across(images.double(), position.flatten(-3, -2)).unflatten(-1, target.hw)
-    return torch.where(known, sampled, 0.0).to(images.dtype), known
+    source, target, exact = source.to(torch.float64), target.to(torch.float64), images.double()
+    parts, masks = [], []
+    for uv, known in _by_rows(source, target):
+        position = torch.where(known.movedim(-3, -1), 2 * uv / uv.new_tensor([source.hw[1], source.hw[0]]) - 1, 0.0)
+        sampled = sample_across(exact, position.flatten(-3, -2)).unflatten(-1, uv.shape[-3:-1])
+        parts.append(torch.where(known, sampled, 0.0).to(images.dtype))
+        masks.append(known)
+    return torch.cat(parts, -2), torch.cat(masks, -2)
 
 
 def undistort(

@@ -104,10 +104,10 @@ def points_or_sky(
 def fill_nearest(
     rgb: Float[torch.Tensor, "*b c h w"], visible: Bool[torch.Tensor, "*b 1 h w"]
 ) -> Float[torch.Tensor, "*b c h w"]:
-    """Pixels that are not visible get the values of the nearest one that is (Saito and Toriwaki 1994).
+    """Pixels that are not visible get the values of the nearest one that is.
 
-    Exact Euclidean distance; among equals the upper, then the left one. First the nearest along each row, then over the
-    rows: O(h) passes over the image.
+    Exact Euclidean distance (Maurer et al. 2003, by SciPy on the CPU, in linear time); among equals the upper, then the
+    left one.
 
     Args:
         rgb: Images [*b, c, h, w].
@@ -118,25 +118,18 @@ def fill_nearest(
     """
     if bool(visible.all()):
         return rgb
+    from scipy.ndimage import distance_transform_edt
+
     height, width = rgb.shape[-2:]
-    seen = visible[..., 0, :, :]
-    columns = torch.arange(width, device=rgb.device).expand_as(seen)
-    none = 4 * (height + width)
-    left = torch.where(seen, columns, -none).cummax(-1).values
-    right = torch.where(seen, columns, none).flip(-1).cummin(-1).values.flip(-1)
-    nearest = torch.where(columns - left <= right - columns, left, right)
-    squared = (nearest - columns) ** 2
-    best, from_row = torch.full_like(squared, 2 * none**2), torch.zeros_like(nearest)
-    rows = torch.arange(height, device=rgb.device)[:, None]
-    for row in range(height):
-        candidate = squared[..., row : row + 1, :] + (rows - row) ** 2
-        better = candidate < best
-        best, from_row = torch.where(better, candidate, best), torch.where(better, row, from_row)
-    from_column = nearest.gather(-2, from_row).clamp(0, width - 1)
-    source = (from_row * width + from_column).flatten(-2)[..., None, :].expand(*rgb.shape[:-2], -1)
-    filled = rgb.flatten(-2).gather(-1, source).unflatten(-1, (height, width))
-    known = visible | ~visible.flatten(-2).any(-1)[..., None, None]
-    return torch.where(known, rgb, filled)
+    seen = visible.expand(*rgb.shape[:-3], 1, height, width).flatten(0, -4)[:, 0] if rgb.ndim > 3 else visible
+    source = torch.arange(height * width).repeat(len(seen), 1)
+    for place, mask in zip(source, seen.cpu()):
+        if bool(mask.any()):
+            # Transposed, its choice among equals is the upper, then the left one.
+            column, row = distance_transform_edt(~mask.T.numpy(), return_distances=False, return_indices=True)
+            place.copy_(torch.from_numpy(row.T * width + column.T).flatten())
+    source = source.view(*rgb.shape[:-3], 1, -1).to(rgb.device).expand(*rgb.shape[:-2], -1)
+    return rgb.flatten(-2).gather(-1, source).unflatten(-1, (height, width))
 
 
 def backward_visible(
