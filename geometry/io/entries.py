@@ -5,13 +5,15 @@ All functions take `where`, the file and place that an error begins with, and ra
 
 import json
 import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import torch
 
-from geometry.errors import InputError
+from geometry.errors import InputError, note
 from geometry.io.files import read_json
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz
 from geometry.rotation.transforms import rigid
@@ -19,6 +21,34 @@ from geometry.shapes import Float
 
 _MENDABLE, _EXACT = 1e-2, 1e-5  # errors of rotations: up to the first they are corrected, up to the second kept
 _SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of a kind of object that a reader knows; any other is noted, since it may carry meaning.
+
+    read      what the reader reads
+    harmless  what changes nothing of it
+    refused   what would change the meaning of what is read, each with what the reader expects instead
+    """
+
+    read: frozenset[str]
+    harmless: frozenset[str] = frozenset()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def of(read: str, harmless: str = "", **refused: str) -> "Keys":
+        """Keys from words with spaces between them."""
+        return Keys(frozenset(read.split()), frozenset(harmless.split()), refused)
+
+    def check(self, objects: Iterable[Any], where: str) -> None:
+        """Raise InputError for a refused key in one of some objects, and say once which unknown keys they have."""
+        found = {key for item in objects if isinstance(item, dict) for key in item}
+        if wrong := sorted(found & self.refused.keys()):
+            raise InputError(f"{where}: {wrong[0]}, which is not read; expected {self.refused[wrong[0]]}")
+        if unknown := sorted(found - self.read - self.harmless):
+            shown_keys = ", ".join(key[:40] for key in unknown[:8]) + (", ..." if unknown[8:] else "")
+            note(f"{where}: not read: {shown_keys}")
 
 
 def json_keys(path: Path) -> tuple[frozenset[str], frozenset[str]]:
@@ -127,6 +157,28 @@ def confined(root: Path, name: str, where: str) -> Path:
     if not found.is_relative_to(root):
         raise InputError(f"{where}: a path out of the file's folder; expected one below {root}")
     return found
+
+
+def listed_file(root: Path, name: str, where: str) -> Path | None:
+    """The file that a capture calls `name`, below the folder `root`; None when it is missing.
+
+    Backslashes are separators, a suffix of images is added where needed, and links that the user made are followed. A
+    name that itself leads out of the folder is refused.
+    """
+    if "\0" in name:
+        raise InputError(f"{where}: not a usable file name; expected the name of a file")
+    for written in dict.fromkeys((name, name.replace("\\", "/"))):
+        parts = PurePosixPath(written).parts
+        absolute = PureWindowsPath(written).is_absolute() or PurePosixPath(written).is_absolute()
+        if ".." in parts or (absolute and not written.startswith(f"{root}/")):
+            raise InputError(f"{where}: a path out of the file's folder; expected one below {root}")
+        for suffix in _SUFFIXES:
+            try:
+                if (found := root / (written + suffix)).is_file():
+                    return found
+            except (OSError, ValueError) as error:
+                raise InputError(f"{where}: not a usable file name; expected the name of a file") from error
+    return None
 
 
 def inside(root: Path, name: str, where: str) -> Path | None:

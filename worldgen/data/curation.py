@@ -10,7 +10,7 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.image.framing import square, undistort_and_fill
+from geometry.image.framing import square
 from geometry.io.captures.posed import PosedImage, PosedImages
 from geometry.io.files import read_json, write_file
 from worldgen.core.clip import Clip
@@ -165,7 +165,7 @@ def squared_clip(frames: Sequence[PosedImage], fit: str, size_px: int) -> Clip:
     rgb, depth, cameras = [], [], []
     for image, stored in zip(frames, read_images(list(frames))):
         image = replace(image, time_s=image.time_s - frames[0].time_s)
-        small, camera = square(*undistort_and_fill(stored, image.camera), fit, size_px)
+        small, camera = square(*image.flattened(stored)[:2], fit, size_px)
         rgb.append(small)
         depth.append(image.read_depth(camera))
         cameras.append(camera[None])

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from geometry.errors import InputError
-from geometry.image.framing import undistort_and_fill
 from geometry.io.captures.posed import PosedImage
 from worldgen.data.captures import read_images
 from worldgen.data.measures import ImageMeasures, PairMeasures
@@ -102,9 +101,7 @@ def filter_capture(images: Sequence[PosedImage], frames: int, limits: Limits) ->
     enough images become clips one after another, of which the last one ends with the run. Raises InputError for images
     that cannot be read.
     """
-    measured = [
-        ImageMeasures.of(*undistort_and_fill(rgb, p.camera)) for p, rgb in zip(images, read_images(list(images)))
-    ]
+    measured = [ImageMeasures.of(*p.flattened(rgb)[:2]) for p, rgb in zip(images, read_images(list(images)))]
     reasons = [_image_fault(image, limits) for image in measured]
     good = [n for n, reason in enumerate(reasons) if not reason]
     pairs = list(itertools.pairwise(good))

@@ -4,6 +4,7 @@ Poses are camera-from-world, quaternions (w, x, y, z), axes OpenCV, and the corn
 but for the direction. World axes and scale are arbitrary.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,11 @@ import numpy as np
 import torch
 
 from geometry.camera.lenses import Lens, LensKind
-from geometry.errors import InputError
+from geometry.errors import InputError, note
 from geometry.io.captures.colmap_tables import MODELS, CameraRow, ImageRow, model_suffix, read_tables
-from geometry.io.captures.posed import PosedImage, PosedImages, size_mismatch
-from geometry.io.entries import inside
+from geometry.io.captures.posed import PosedImage, PosedImages, fit_sizes, require_images
+from geometry.io.entries import listed_file
 from geometry.io.files import read_json
-from geometry.io.images import image_hw
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz
 from geometry.rotation.transforms import invert_rigid, rigid
 from geometry.shapes import Float, Int, UInt8
@@ -46,16 +46,18 @@ class ColmapModel:
 
 def is_colmap_capture(folder: Path) -> bool:
     """Whether a folder holds a model with its images, where `read_colmap_images` looks for them."""
-    return _capture_folders(folder) is not None
+    model = _model_folder(folder)
+    return model is not None and _image_folder(folder, model) is not None
 
 
-def read_colmap_images(folder: Path | str, need_images: bool = True) -> PosedImages:
+def read_colmap_images(folder: Path | str, need_images: bool = True, skip_missing: bool = False) -> PosedImages:
     """Read the posed images of a COLMAP capture or model.
 
     Args:
-        folder: of a capture, with the model in `sparse/0` or `sparse` or itself one, and `images` beside it; without
-            `need_images` of a model.
-        need_images: whether every image must be there, in the size the model says.
+        folder: of a capture, with the model in `sparse/0` or `sparse` or itself one, and beside it `images`, or else
+            `images_2`, `images_4` or `images_8`; without `need_images` of a model.
+        need_images: whether every image must be there, in the size the model says or resized from it.
+        skip_missing: leave images out that are missing, and say so in a note.
 
     Returns:
         The images in the order of their ids.
@@ -64,22 +66,30 @@ def read_colmap_images(folder: Path | str, need_images: bool = True) -> PosedIma
         InputError: as `read_colmap` raises it.
     """
     folder = Path(folder)
-    if not need_images:
-        return read_colmap(folder, need_images=False).images
-    model, images = _capture_folders(folder) or (folder, None)
-    return read_colmap(model, images).images
+    model = _model_folder(folder) or folder
+    siblings = [f.name for f in model.parent.iterdir() if model_suffix(f) is not None] if model.name == "0" else []
+    if siblings[1:]:
+        note(f"{folder}: {len(siblings)} models in {model.parent.name}; only {model.name} is read")
+    return read_colmap(model, _image_folder(folder, model), need_images, skip_missing).images
 
 
-def _capture_folders(folder: Path) -> tuple[Path, Path] | None:
-    """Where the model and the images of a capture are."""
-    for model, beside in ((folder / "sparse/0", folder), (folder / "sparse", folder), (folder, folder.parent)):
-        if model_suffix(model) is not None and (beside / "images").is_dir():
-            return model, beside / "images"
-    return None
+def _model_folder(folder: Path) -> Path | None:
+    """Where the model of a capture is."""
+    places = (folder / "sparse/0", folder / "sparse", folder)
+    return next((place for place in places if model_suffix(place) is not None), None)
 
 
-def read_colmap(folder: Path | str, image_folder: Path | None = None, need_images: bool = True) -> ColmapModel:
-    """Read a COLMAP model, binary where both are there.
+def _image_folder(folder: Path, model: Path) -> Path | None:
+    """Where the images of a capture are."""
+    beside = folder.parent if model == folder else folder
+    names = ("images", *(f"images_{n}" for n in (2, 4, 8)))
+    return next((beside / name for name in names if (beside / name).is_dir()), None)
+
+
+def read_colmap(
+    folder: Path | str, image_folder: Path | None = None, need_images: bool = True, skip_missing: bool = False
+) -> ColmapModel:
+    """Read a COLMAP model, binary where both are there; without points where points3D is empty or missing.
 
     A `stored_from_user.json` beside the model, as `write_colmap` leaves one, is undone: poses and points come in the
     user's world.
@@ -87,7 +97,9 @@ def read_colmap(folder: Path | str, image_folder: Path | None = None, need_image
     Args:
         folder: of the model's files.
         image_folder: of the images; their names in the model may hold folders of their own.
-        need_images: whether every image must be there, in the size the model says; else missing ones get no path.
+        need_images: whether every image must be there, in the size the model says or resized from it; else missing
+            ones get no path.
+        skip_missing: leave images out that are missing, and say so in a note.
 
     Returns:
         The images with their cameras, the points, and their tracks.
@@ -100,8 +112,16 @@ def read_colmap(folder: Path | str, image_folder: Path | None = None, need_image
     tables = read_tables(folder)
     images, points, paths = tables.images, tables.points, tables.paths
     root = image_folder.resolve() if image_folder is not None else None
-    order = sorted(images)
-    frames = [_frame(images[i], tables.cameras, root, need_images, f"{paths['images']}: image {i}") for i in order]
+    if (need_images or skip_missing) and root is None:
+        raise InputError(f"{folder}: no folder of images; expected one called images beside the model")
+    where = {i: f"{paths['images']}: image {i} ({images[i].name[:80]})" for i in sorted(images)}
+    found = {i: listed_file(root, images[i].name, where[i]) if root is not None else None for i in where}
+    if need_images or skip_missing:
+        missing = [images[i].name for i, path in found.items() if path is None]
+        require_images(missing, len(images), str(paths["images"]), root, skip_missing)
+        found = {i: path for i, path in found.items() if path is not None}
+    order = list(found)
+    frames = fit_sizes([_frame(images[i], tables.cameras, found[i], where[i]) for i in order], str(paths["images"]))
     row_of = {point: row for row, point in enumerate(points)}
     observed = [torch.tensor([row_of.get(int(p), -1) for p in images[i].points], dtype=torch.long) for i in order]
     values = np.array(list(points.values()), np.float64).reshape(-1, 6)
@@ -109,9 +129,9 @@ def read_colmap(folder: Path | str, image_folder: Path | None = None, need_image
         raise InputError(f"{paths['points3D']}: points with NaN or Inf; expected finite numbers")
     positions, moved = torch.from_numpy(values[:, :3].copy()), similarity_of(folder)
     if moved is not None:
-        positions, frames = moved.inverse().points(positions), [frame.moved(moved.inverse()) for frame in frames]
+        positions, frames = moved.inverse().points(positions), tuple(frame.moved(moved.inverse()) for frame in frames)
     return ColmapModel(
-        PosedImages(tuple(frames), moved or Similarity.identity()),
+        PosedImages(frames, moved or Similarity.identity()),
         positions,
         torch.from_numpy(values[:, 3:].clip(0, 255).astype(np.uint8)),
         tuple(torch.from_numpy(np.array(images[i].uv, np.float64)).reshape(-1, 2) for i in order),
@@ -125,16 +145,10 @@ def similarity_of(folder: Path) -> Similarity | None:
     return Similarity.from_json(read_json(path, "a similarity"), str(path)) if path.exists() else None
 
 
-def _frame(image: ImageRow, cameras: dict[int, CameraRow], root: Path | None, need: bool, where: str) -> PosedImage:
-    where = f"{where} ({image.name[:80]})"
+def _frame(image: ImageRow, cameras: dict[int, CameraRow], path: Path | None, where: str) -> PosedImage:
     if image.camera not in cameras:
         raise InputError(f"{where}: camera {image.camera}; expected one of {sorted(cameras)[:9]}")
     camera = cameras[image.camera]
-    path = inside(root, image.name, where) if root is not None else None
-    if need and path is None:
-        raise InputError(f"{where}: no such image; expected it in {root}")
-    if path is not None and image_hw(path, upright=False) != camera.hw:
-        raise InputError(size_mismatch(str(path), image_hw(path, upright=False), camera.hw))
     K, lens = _lens(camera, where)
     pose = pose_of([*image.wxyz, *image.translation], where)
     return PosedImage(image.name, path, invert_rigid(pose), K, camera.hw, lens, view=image.camera)
@@ -156,6 +170,8 @@ def _lens(camera: CameraRow, where: str) -> tuple[Float[torch.Tensor, "3 3"], Le
     if len(camera.values) != len(names.split()) or not np.isfinite(camera.values).all():
         raise InputError(f"{where}: {camera.model} with {camera.values}; expected finite {names}")
     value = dict(zip(names.split(), camera.values))
+    if camera.model == "EQUIRECTANGULAR":  # a whole panorama, forward in the middle
+        value |= {"fx": value["w"] / math.tau, "fy": value["h"] / math.pi, "cx": value["w"] / 2, "cy": value["h"] / 2}
     fx, fy = (value.get(key, value.get("f", 0.0)) for key in ("fx", "fy"))
     if not (fx > 0 and fy > 0):
         raise InputError(f"{where}: focal lengths {fx:g} {fy:g}; expected more than 0 pixels")
@@ -163,6 +179,8 @@ def _lens(camera: CameraRow, where: str) -> tuple[Float[torch.Tensor, "3 3"], Le
     kind, keys = LensKind.OPENCV, "k1 k2 p1 p2 k3 k4 k5 k6"
     if camera.model.endswith("FISHEYE"):
         kind, keys = LensKind.FISHEYE, "k1 k2 k3 k4"
+    elif camera.model == "EQUIRECTANGULAR":
+        kind, keys = LensKind.EQUIRECTANGULAR, ""
     coefficients = torch.tensor([value.get(key, 0.0) for key in keys.split()], dtype=torch.float64)
-    bent = kind == LensKind.FISHEYE or bool(coefficients.any())
+    bent = kind != LensKind.OPENCV or bool(coefficients.any())
     return K, Lens.of(kind, coefficients) if bent else None

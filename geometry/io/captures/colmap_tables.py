@@ -19,9 +19,13 @@ MODELS = {
     3: ("RADIAL", "f cx cy k1 k2"), 4: ("OPENCV", "fx fy cx cy k1 k2 p1 p2"),
     5: ("OPENCV_FISHEYE", "fx fy cx cy k1 k2 k3 k4"), 6: ("FULL_OPENCV", "fx fy cx cy k1 k2 p1 p2 k3 k4 k5 k6"),
     8: ("SIMPLE_RADIAL_FISHEYE", "f cx cy k1"), 9: ("RADIAL_FISHEYE", "f cx cy k1 k2"),
+    14: ("SIMPLE_FISHEYE", "f cx cy"), 15: ("FISHEYE", "fx fy cx cy"), 17: ("EQUIRECTANGULAR", "w h"),
 }  # fmt: skip
 # The others, by their number of parameters, so that a file which holds them can be read up to the error.
-_OTHERS = {7: ("FOV", 5), 10: ("THIN_PRISM_FISHEYE", 12), 11: ("RAD_TAN_THIN_PRISM_FISHEYE", 16)}
+_OTHERS = {
+    7: ("FOV", 5), 10: ("THIN_PRISM_FISHEYE", 12), 11: ("RAD_TAN_THIN_PRISM_FISHEYE", 16),
+    12: ("SIMPLE_DIVISION", 4), 13: ("DIVISION", 5), 16: ("EUCM", 6),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,10 @@ def read_tables(folder: Path) -> Tables:
         else {"cameras": _text_cameras, "images": _text_images, "points3D": _text_points}
     )
     paths = {part: folder / f"{part}{suffix}" for part in readers}
-    cameras, images, points = (read_table(reader, paths[part]) for part, reader in readers.items())
+    cameras, images = (read_table(readers[part], paths[part]) for part in ("cameras", "images"))
+    # Known poses are written with an empty file of points, or none.
+    any_points = paths["points3D"].is_file() and paths["points3D"].stat().st_size > 0
+    points = read_table(readers["points3D"], paths["points3D"]) if any_points else {}
     if not images:
         raise InputError(f"{paths['images']}: no images; expected at least one")
     return Tables(cameras, images, points, paths)
@@ -179,7 +186,7 @@ def _binary_cameras(data: bytes) -> dict[int, CameraRow]:
         elif model in _OTHERS:
             name, count = _OTHERS[model]
         else:
-            raise InputError(f"lens model {model}; expected one COLMAP knows")
+            raise InputError(f"lens model {model}; expected a number of COLMAP's, 0 to {max(MODELS)}")
         cameras[number] = CameraRow(name, _size(width, height), list(source.take(f"{count}d")))
     return cameras
 

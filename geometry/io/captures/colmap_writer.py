@@ -1,6 +1,7 @@
 """Writing COLMAP models: the three files that every version of COLMAP reads, binary or as text."""
 
 import json
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -131,8 +132,15 @@ def _camera(frame: PosedImage) -> _Camera:
         return frame.view, "PINHOLE", frame.hw, base
     if kind == LensKind.FISHEYE:
         return frame.view, "OPENCV_FISHEYE", frame.hw, (*base, *k[:4])
+    if kind == LensKind.EQUIRECTANGULAR:
+        w, h = base[0] * math.tau, base[1] * math.pi
+        if not (math.isclose(base[2], w / 2) and math.isclose(base[3], h / 2)):
+            raise InputError(
+                f"{frame.file_path}: part of a panorama; expected a whole one, which is all COLMAP can hold"
+            )
+        return frame.view, "EQUIRECTANGULAR", frame.hw, (w, h)
     if kind != LensKind.OPENCV:
-        raise InputError(f"{frame.file_path}: lens {kind.name}; expected PINHOLE, OPENCV or FISHEYE")
+        raise InputError(f"{frame.file_path}: lens {kind.name}; expected PINHOLE, OPENCV, FISHEYE or EQUIRECTANGULAR")
     if any(k[4:]):
         return frame.view, "FULL_OPENCV", frame.hw, (*base, *k)
     return frame.view, "OPENCV", frame.hw, (*base, *k[:4])

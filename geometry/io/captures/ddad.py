@@ -11,10 +11,10 @@ from typing import Any
 import torch
 
 from geometry.errors import InputError
-from geometry.io.captures.posed import PosedImage, PosedImages, Sweep, stated_image
+from geometry.io.captures.posed import PosedImage, PosedImages, Sweep, named_lidar, note_lost, settled, stated_image
 from geometry.io.entries import (
+    Keys,
     entry,
-    inside,
     json_keys,
     motion_from_quaternion,
     number,
@@ -26,6 +26,18 @@ from geometry.io.files import read_json
 from geometry.shapes import Float
 
 _LENS = ("fx", "fy", "cx", "cy", "skew")
+_UNDISTORTED = "images without distortion"
+KEYS = {
+    "file": Keys.of("frames", "dataset"),
+    "frame": Keys.of("cameras lidar", "boxes_in_vehicle_frame"),
+    "camera": Keys.of("image width height intrinsics cam2world time_of_day_s", "cam2vehicle", distortion=_UNDISTORTED),
+    "lidar": Keys.of("file columns sensor2world", "num_points time_of_day_s"),
+    "DGP scene": Keys.of("samples data", "name description log creation_date metadata statistics ontologies"),
+    "DGP image": Keys.of("filename height width pose", "channels annotations metadata"),
+    "DGP lens": Keys.of(  # zeros, which mean no distortion, are left out before this is asked
+        "fx fy cx cy skew", "fov", **dict.fromkeys(("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2"), _UNDISTORTED)
+    ),
+}
 
 
 def is_ddad(path: Path) -> bool:
@@ -34,13 +46,14 @@ def is_ddad(path: Path) -> bool:
     return "cameras" in first or {"samples", "data"} <= keys
 
 
-def read_ddad(path: Path | str) -> PosedImages:
+def read_ddad(path: Path | str, skip_missing: bool = False) -> PosedImages:
     """Read all images of a DDAD scene, by time and, within a time, by camera name; `view` numbers the names.
 
     Args:
         path: a DGP `scene_*.json` with its `calibration` folder beside it, or one JSON file that holds all, matrices
             4x4 by rows: {"frames": [{"cameras": {name: {"image", "width", "height", "intrinsics", "cam2world",
             "time_of_day_s"}}, "lidar": {"file", "columns", "sensor2world"}}]}.
+        skip_missing: leave images out that are missing, and say so in a note.
 
     Returns:
         The images, with the LiDAR sweep of their time.
@@ -50,21 +63,29 @@ def read_ddad(path: Path | str) -> PosedImages:
     """
     path = Path(path)
     meta = read_json(path, "a DDAD scene", 2**30)
+    lost: list[str] = []
     if isinstance(meta, dict) and "samples" in meta:
-        frames = _from_dgp(meta, path)
+        frames = _from_dgp(meta, path, lost)
     else:
-        frames = _from_frames(meta, path)
+        frames = _from_frames(meta, path, lost)
     if not frames:
         raise InputError(f"{path}: no images; expected at least one")
-    return PosedImages(tuple(frames))
+    note_lost(lost, str(path))
+    return PosedImages(settled(frames, str(path), path.parent, skip_missing=skip_missing))
 
 
-def _from_frames(meta: Any, path: Path) -> list[PosedImage]:
+def _from_frames(meta: Any, path: Path, lost: list[str]) -> list[PosedImage]:
     frames = []
+    listed = [frame for frame in entry(meta, "frames", list, str(path)) if isinstance(frame, dict)]
+    shots = [c for f in listed if isinstance(f.get("cameras"), dict) for c in f["cameras"].values()]
+    for part, objects in (
+        ("file", [meta]), ("frame", listed), ("camera", shots), ("lidar", [f.get("lidar") for f in listed])
+    ):  # fmt: skip
+        KEYS[part].check(objects, f"{path}: {part}")
     for index, frame in enumerate(entry(meta, "frames", list, str(path))):
         where = f"{path}: frame {index}"
         cameras = sorted(entry(frame, "cameras", dict, where).items())
-        sweep = _sweep(frame.get("lidar"), path.parent, where)
+        sweep = _sweep(frame.get("lidar"), path.parent, where, lost)
         for view, (name, camera) in enumerate(cameras):
             at = f"{where}: {name}"
             pose = rigid_rows(entry(camera, "cam2world", list, at), f"{at}: cam2world")
@@ -78,9 +99,12 @@ def _from_frames(meta: Any, path: Path) -> list[PosedImage]:
     return frames
 
 
-def _from_dgp(meta: dict[str, Any], path: Path) -> list[PosedImage]:
+def _from_dgp(meta: dict[str, Any], path: Path, lost: list[str]) -> list[PosedImage]:
     """A scene as the dataset ships it: samples name their data (images, sweeps) and a calibration by keys."""
     data = {str(d.get("key")): d for d in entry(meta, "data", list, str(path)) if isinstance(d, dict)}
+    KEYS["DGP scene"].check([meta], str(path))
+    shots = [d["datum"].get("image") for d in data.values() if isinstance(d.get("datum"), dict)]
+    KEYS["DGP image"].check(shots, f"{path}: images")
     frames = []
     for index, sample in enumerate(entry(meta, "samples", list, str(path))):
         where = f"{path}: sample {index}"
@@ -90,7 +114,7 @@ def _from_dgp(meta: dict[str, Any], path: Path) -> list[PosedImage]:
         sweep = None
         for datum in by_name.values():
             cloud = entry(datum, "datum", dict, where).get("point_cloud")
-            if isinstance(cloud, dict) and (file := inside(path.parent.resolve(), str(cloud.get("filename")), where)):
+            if isinstance(cloud, dict) and (file := named_lidar(path.parent, cloud.get("filename"), where, lost)):
                 columns = len(cloud.get("point_format") or [0] * 4)
                 sweep = Sweep(file, columns, _pose(entry(cloud, "pose", dict, where), where))
         for view, (name, datum) in enumerate(sorted(by_name.items())):
@@ -115,9 +139,9 @@ def _key(meta: Any, key: str, where: str) -> str:
     return value
 
 
-def _sweep(meta: Any, root: Path, where: str) -> Sweep | None:
+def _sweep(meta: Any, root: Path, where: str, lost: list[str]) -> Sweep | None:
     """The LiDAR of a frame, where it has one and the file is there."""
-    if not isinstance(meta, dict) or (file := inside(root.resolve(), str(meta.get("file")), where)) is None:
+    if not isinstance(meta, dict) or (file := named_lidar(root, meta.get("file"), where, lost)) is None:
         return None
     pose = rigid_rows(entry(meta, "sensor2world", list, where), f"{where}: sensor2world")
     return Sweep(file, len(entry(meta, "columns", list, where)), pose)
@@ -127,6 +151,8 @@ def _calibration(root: Path, key: str, where: str) -> dict[str, Float[torch.Tens
     meta = read_json(root / "calibration" / f"{key}.json", "a DGP calibration")
     names, lenses = entry(meta, "names", list, where), entry(meta, "intrinsics", list, where)
     found = {}
+    bare = [{k: v for k, v in lens.items() if v != 0} for lens in lenses if isinstance(lens, dict)]
+    KEYS["DGP lens"].check(bare, where)
     for name, lens in zip(names, lenses):
         values = [number(lens.get(k, 0.0), f"{where}: {k}") if isinstance(lens, dict) else 0.0 for k in _LENS]
         fx, fy, cx, cy, skew = values

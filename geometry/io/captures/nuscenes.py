@@ -14,14 +14,31 @@ from typing import Any
 import torch
 
 from geometry.errors import InputError
-from geometry.io.captures.posed import Lidar, PosedImage, PosedImages, Sweep, stated_image
-from geometry.io.entries import entry, inside, json_keys, motion_from_quaternion, number, opencv_intrinsics, rigid_rows
+from geometry.io.captures.posed import (
+    Lidar,
+    PosedImage,
+    PosedImages,
+    Sweep,
+    named_lidar,
+    note_lost,
+    settled,
+    stated_image,
+)
+from geometry.io.entries import Keys, entry, json_keys, motion_from_quaternion, number, opencv_intrinsics, rigid_rows
 from geometry.io.files import read_json
 from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Float
 
 CAMERAS = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_RIGHT", "CAM_BACK", "CAM_BACK_LEFT")
 _MAX_BYTES = 2**31
+KEYS = {  # of a frame in a JSON file; the tables of a dataset have fixed columns
+    "file": Keys.of("ego2global lidar cameras", "dataset sample_token timestamp boxes_in_lidar_frame"),
+    "lidar": Keys.of("file columns lidar2ego", "num_points timestamp"),
+    "camera": Keys.of(
+        "image width height intrinsics lidar2cam timestamp", "cam2ego original_file",
+        distortion="images without distortion", camera_distortion="images without distortion",
+    ),
+}  # fmt: skip
 _TABLES = ("scene", "sample", "sample_data", "ego_pose", "calibrated_sensor", "sensor")
 
 
@@ -35,10 +52,10 @@ def is_nuscenes_frame(path: Path) -> bool:
     return {"cameras", "lidar"} <= json_keys(path)[0]
 
 
-def nuscenes_captures(root: Path) -> list[tuple[str, Callable[[], PosedImages]]]:
+def nuscenes_captures(root: Path) -> list[tuple[str, Callable[..., PosedImages]]]:
     """The scenes of a dataset, by name, and what reads each; the tables are read once, when the first one is."""
     tables = cache(partial(NuscenesTables.read, root))
-    return [(name, lambda name=name: tables().scene(name)) for name in nuscenes_scenes(root)]
+    return [(name, lambda name=name, **options: tables().scene(name, **options)) for name in nuscenes_scenes(root)]
 
 
 def nuscenes_scenes(root: Path | str) -> list[str]:
@@ -56,7 +73,7 @@ def nuscenes_scenes(root: Path | str) -> list[str]:
     return [str(row.get("name")) for row in _table(_version(Path(root)), "scene")]
 
 
-def read_nuscenes(root: Path | str, scene: str) -> PosedImages:
+def read_nuscenes(root: Path | str, scene: str, skip_missing: bool = False) -> PosedImages:
     """Read the key frames of a scene: six images at each time, with the LiDAR sweep of that time.
 
     To read many scenes, read the tables once: `NuscenesTables.read(root).scene(name)`.
@@ -64,6 +81,7 @@ def read_nuscenes(root: Path | str, scene: str) -> PosedImages:
     Args:
         root: the folder that holds `samples` and the tables (`v1.0-trainval` or the like).
         scene: its name.
+        skip_missing: leave images out that are missing, and say so in a note.
 
     Returns:
         The images in the order of `CAMERAS`, `view` being the place in it; the caption is the scene's description.
@@ -71,10 +89,10 @@ def read_nuscenes(root: Path | str, scene: str) -> PosedImages:
     Raises:
         InputError: there is no such scene, tables lack what they name, or images are missing.
     """
-    return NuscenesTables.read(Path(root)).scene(scene)
+    return NuscenesTables.read(Path(root)).scene(scene, skip_missing)
 
 
-def read_nuscenes_frame(path: Path | str) -> PosedImages:
+def read_nuscenes_frame(path: Path | str, skip_missing: bool = False) -> PosedImages:
     """Read one frame from a JSON file, files named from its folder, matrices 4x4 by rows.
 
     The form is {"ego2global", "timestamp", "lidar": {"file", "columns", "lidar2ego"}, "cameras": {name: {"image",
@@ -83,6 +101,7 @@ def read_nuscenes_frame(path: Path | str) -> PosedImages:
 
     Args:
         path: the JSON file.
+        skip_missing: leave images out that are missing, and say so in a note.
 
     Returns:
         An image for each camera, in the order of the file.
@@ -94,13 +113,17 @@ def read_nuscenes_frame(path: Path | str) -> PosedImages:
     meta = read_json(path, "a nuScenes frame")
     where = str(path)
     lidar = entry(meta, "lidar", dict, where)
-    lidar_file = inside(path.parent.resolve(), str(lidar.get("file")), where)
+    cameras, lost = entry(meta, "cameras", dict, where), []
+    for part, objects in (("file", [meta]), ("lidar", [lidar]), ("camera", cameras.values())):
+        KEYS[part].check(objects, where)
+    lidar_file = named_lidar(path.parent, lidar.get("file"), where, lost)
+    note_lost(lost, where)
     world_from_lidar = rigid_rows(entry(meta, "ego2global", list, where), f"{where}: ego2global") @ rigid_rows(
         entry(lidar, "lidar2ego", list, where), f"{where}: lidar2ego"
     )
     columns = len(entry(lidar, "columns", list, where))
     frames = []
-    for view, (name, camera) in enumerate(entry(meta, "cameras", dict, where).items()):
+    for view, (name, camera) in enumerate(cameras.items()):
         at = f"{where}: {name}"
         camera_from_lidar = rigid_rows(entry(camera, "lidar2cam", list, at), f"{at}: lidar2cam")
         pose, K = world_from_lidar @ invert_rigid(camera_from_lidar), opencv_intrinsics(camera.get("intrinsics"), at)
@@ -111,7 +134,7 @@ def read_nuscenes_frame(path: Path | str) -> PosedImages:
         ))  # fmt: skip
     if not frames:
         raise InputError(f"{where}: no cameras; expected at least one")
-    return PosedImages(tuple(frames))
+    return PosedImages(settled(frames, where, path.parent, skip_missing=skip_missing))
 
 
 @dataclass(frozen=True)
@@ -137,7 +160,7 @@ class NuscenesTables:
         rows = {name: {str(row.get("token")): row for row in _table(folder, name)} for name in _TABLES}
         return NuscenesTables(root.resolve(), rows)
 
-    def scene(self, name: str) -> PosedImages:
+    def scene(self, name: str, skip_missing: bool = False) -> PosedImages:
         """The key frames of a scene, as `read_nuscenes` says."""
         scenes = [row for row in self.rows["scene"].values() if row.get("name") == name]
         if not scenes:
@@ -150,21 +173,23 @@ class NuscenesTables:
         for row in self.rows["sample_data"].values():
             if row.get("is_key_frame") and row.get("sample_token") in taken:
                 taken[row["sample_token"]][self._channel(row)] = row
-        frames = []
+        frames, lost = [], []
         for token in sorted(samples, key=lambda t: number(samples[t].get("timestamp"), f"sample {t}")):
             lidar = taken[token].get("LIDAR_TOP")
             for view, channel in enumerate(CAMERAS):
                 if channel in taken[token]:
-                    frames.append(self._frame(taken[token][channel], view, lidar))
+                    frames.append(self._frame(taken[token][channel], view, lidar, lost))
         if not frames:
             raise InputError(f"{self.root}: scene {name} without key frames; expected images")
-        return PosedImages(tuple(frames), caption=str(scenes[0].get("description", "")))
+        note_lost(lost, f"{self.root}: scene {name}")
+        frames = settled(frames, f"{self.root}: scene {name}", self.root, skip_missing=skip_missing)
+        return PosedImages(frames, caption=str(scenes[0].get("description", "")))
 
-    def _frame(self, row: dict[str, Any], view: int, lidar: dict[str, Any] | None) -> PosedImage:
+    def _frame(self, row: dict[str, Any], view: int, lidar: dict[str, Any] | None, lost: list[str]) -> PosedImage:
         where = f"{self.root}: {row.get('filename')}"
         pose = self._world_from_sensor(row)
         sweep = None
-        if lidar is not None and (file := inside(self.root, str(lidar.get("filename")), where)) is not None:
+        if lidar is not None and (file := named_lidar(self.root, lidar.get("filename"), where, lost)) is not None:
             sweep = Sweep(file, 5, self._world_from_sensor(lidar)).seen_from(pose)
         K = opencv_intrinsics(self._row("calibrated_sensor", row).get("camera_intrinsic"), where)
         time_s = number(row.get("timestamp"), where) / 1e6

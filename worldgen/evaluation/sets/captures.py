@@ -9,7 +9,7 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.image.framing import square, undistort_and_fill
+from geometry.image.framing import square
 from worldgen.core.clip import Clip
 from worldgen.core.view_distance import spread_order
 from worldgen.data.captures import Capture, find_captures, read_images
@@ -152,7 +152,7 @@ def read_capture(capture: Capture, size_px: int, fit: str) -> tuple[Clip, tuple[
     images = list(capture.read().frames)
     pairs = []
     for image, rgb in zip(images, read_images(images)):
-        flat, camera = undistort_and_fill(rgb, image.camera)
+        flat, camera, _ = image.flattened(rgb)
         pairs.append(square(flat, camera, fit, size_px))
     cameras = Cameras.cat([camera[None] for _, camera in pairs])
     rgb = torch.stack([rgb for rgb, _ in pairs])

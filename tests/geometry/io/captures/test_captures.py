@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +13,15 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.lenses import Lens, LensKind
 from geometry.camera.projection import project
 from geometry.camera.rays import ray_map
+from geometry.errors import Note
 from geometry.image.framing import square, square_camera, undistort_and_fill
 from geometry.io.captures import realestate10k
-from geometry.io.captures.colmap import read_colmap
+from geometry.io.captures.colmap import is_colmap_capture, read_colmap, read_colmap_images
 from geometry.io.captures.ddad import read_ddad
 from geometry.io.captures.nuscenes import nuscenes_scenes, read_nuscenes, read_nuscenes_frame
 from geometry.io.captures.posed import PosedImage, PosedImages
 from geometry.io.captures.realestate10k import read_realestate10k
+from geometry.io.images import write_png
 from geometry.io.video import read_mp4, read_mp4_at, video_times, write_mp4
 from geometry.rotation.transforms import invert_rigid, transform_points
 from tests.geometry.io.captures.made import HW, write_colmap, write_dgp, write_nuscenes, write_realestate10k
@@ -63,6 +67,8 @@ def test_a_real_colmap_model_projects_its_points_to_its_features(shared: Path) -
         ("RADIAL_FISHEYE", [21, 11.5, 9.25, 0.1, 0.2], LensKind.FISHEYE, [0.1, 0.2]),
         ("SIMPLE_RADIAL_FISHEYE", [21, 11.5, 9.25, 0.0], LensKind.FISHEYE, []),
         ("FULL_OPENCV", [21, 22, 11.5, 9.25, *range(1, 9)], LensKind.OPENCV, [*range(1, 9)]),
+        ("SIMPLE_FISHEYE", [21, 11.5, 9.25], LensKind.FISHEYE, []),
+        ("FISHEYE", [21, 22, 11.5, 9.25], LensKind.FISHEYE, []),
     ],
 )
 def test_colmaps_lenses_are_ours(tmp_path, model, values, kind, coefficients) -> None:
@@ -72,6 +78,73 @@ def test_colmaps_lenses_are_ours(tmp_path, model, values, kind, coefficients) ->
     frame = read_colmap(tmp_path, tmp_path / "images").images.frames[0]
     assert frame.lens is not None and int(frame.lens.kind) == kind and float(frame.K[0, 2]) == 11.5
     assert frame.lens.coefficients.tolist() == coefficients + [0.0] * (8 - len(coefficients))
+
+
+@pytest.mark.parametrize(
+    ("number", "model", "count"),
+    [(7, "FOV", 5), (10, "THIN_PRISM_FISHEYE", 12), (11, "RAD_TAN_THIN_PRISM_FISHEYE", 16), (12, "SIMPLE_DIVISION", 4),
+     (13, "DIVISION", 5), (14, "SIMPLE_FISHEYE", 3), (15, "FISHEYE", 4), (16, "EUCM", 6), (17, "EQUIRECTANGULAR", 2)],
+)  # fmt: skip
+def test_colmaps_models_are_read_or_named(tmp_path, refused, number, model, count) -> None:
+    write_colmap(tmp_path, binary=True)
+    (tmp_path / "points3D.bin").write_bytes(struct.pack("<Q", 0))
+    lens = struct.pack(
+        f"<QiiQQ{count}d", 1, 7, number, HW[1], HW[0], *[40.0, 20.0, 30.0, 10.0][:count], *[0.1] * (count - 4)
+    )
+    (tmp_path / "cameras.bin").write_bytes(lens)
+    if number in (14, 15, 17):
+        frame = read_colmap(tmp_path, tmp_path / "images").images.frames[0]
+        kind = LensKind.EQUIRECTANGULAR if number == 17 else LensKind.FISHEYE
+        assert frame.lens is not None and int(frame.lens.kind) == kind
+    else:
+        with refused(f"lens {model};", "SIMPLE_FISHEYE", "EQUIRECTANGULAR"):
+            read_colmap(tmp_path, tmp_path / "images")
+    (tmp_path / "cameras.bin").write_bytes(lens[:12] + struct.pack("<i", 18) + lens[16:])
+    with refused("lens model 18", "0 to 17"):
+        read_colmap(tmp_path, tmp_path / "images")
+
+
+def test_a_panorama_of_colmap_is_forward_in_its_middle(tmp_path) -> None:
+    write_colmap(tmp_path, binary=False)
+    (tmp_path / "cameras.txt").write_text(f"7 EQUIRECTANGULAR {HW[1]} {HW[0]} {HW[1]} {HW[0]}\n")
+    camera = read_colmap(tmp_path, tmp_path / "images").images.frames[0].camera
+    places = torch.tensor([[0.0, 0, 1], [1, 0, 0], [-1, 0, 0], [0, -1, 1]]).double()
+    uv = project(replace(camera, world_from_camera=torch.eye(4).double()), places)[0]
+    w, h = HW[1], HW[0]
+    assert torch.allclose(
+        uv, torch.tensor([[w / 2, h / 2], [w * 0.75, h / 2], [w / 4, h / 2], [w / 2, h / 4]]).double()
+    )
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_model_of_known_poses_has_no_points(tmp_path, binary, empty) -> None:
+    write_colmap(tmp_path, binary)
+    path = next(tmp_path.glob("points3D.*"))
+    path.unlink()
+    if empty:
+        path.touch()
+    model = read_colmap(tmp_path, tmp_path / "images")
+    assert len(model.images) == 3 and model.points.shape == (0, 3) and model.observed[0].tolist() == [-1] * 6
+
+
+def test_smaller_copies_of_the_images_are_read_where_there_are_no_others(tmp_path) -> None:
+    write_colmap(tmp_path, binary=False)
+    (tmp_path / "sparse/0").mkdir(parents=True)
+    (tmp_path / "sparse/1").mkdir(parents=True)
+    for path in tmp_path.glob("*.txt"):
+        shutil.copy(path, tmp_path / "sparse/1")
+        path.rename(tmp_path / "sparse/0" / path.name)
+    (tmp_path / "images").rename(tmp_path / "images_2")
+    for path in (tmp_path / "images_2").iterdir():
+        write_png(path, torch.rand(3, HW[0] // 2, HW[1] // 2))
+    assert is_colmap_capture(tmp_path) and not is_colmap_capture(tmp_path / "sparse")
+    with pytest.warns(Note) as notes:
+        found = read_colmap_images(tmp_path)
+    assert found.cameras.hw == (HW[0] // 2, HW[1] // 2)
+    assert ["2 models" in str(n.message) for n in notes] == [True, False], "and the size"
+    bare = read_colmap_images(tmp_path, need_images=False)
+    assert len(bare) == 3, "without images too"
 
 
 def test_a_fisheye_image_is_undistorted_to_what_its_pinhole_sees(tmp_path) -> None:

@@ -105,7 +105,8 @@ def test_what_colmap_can_not_hold_is_refused_and_nothing_is_left(tmp_path: Path)
     model = a_model()
     frame = model.images.frames[0]
     for bad, words in (
-        (replace(frame, lens=Lens.of(LensKind.EQUIRECTANGULAR, torch.zeros(0).double())), "EQUIRECTANGULAR"),
+        (replace(frame, lens=Lens.of(LensKind.F_THETA, torch.zeros(0).double())), "F_THETA"),
+        (replace(frame, lens=Lens.of(LensKind.EQUIRECTANGULAR, torch.zeros(0).double())), "part of a panorama"),
         (replace(frame, K=frame.K + torch.tensor([[0, 1.0, 0], [0, 0, 0], [0, 0, 0]])), "skew"),
         (replace(frame, file_path="a\nb"), "one line"),
     ):
