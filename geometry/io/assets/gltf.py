@@ -1,5 +1,8 @@
 """Writing GLB (binary glTF 2.0): y up, metres, vertex colors in linear light, textures as sRGB.
 
+Positions are float32. A shape that float32 does not hold where it is, is stored about its middle and put back by its
+node's translation, which is JSON's decimal numbers.
+
 `geometry.io.assets.gltf_reader` reads it.
 """
 
@@ -15,6 +18,7 @@ import torch
 
 from geometry.conventions import gltf_from_world, linear_from_srgb
 from geometry.errors import InputError
+from geometry.io.assets.precision import check_float32, float32_origin
 from geometry.io.files import write_file
 from geometry.io.images import encode_png
 from geometry.mesh.meshes import Mesh, TexturedMesh, vertex_normals
@@ -47,14 +51,20 @@ def write_glb(
         stored_from_user: the world to store it in, kept in the extras; `read_glb` undoes it.
 
     Raises:
-        InputError: an empty shape, positions or texels with NaN or Inf, or extras that are not JSON.
+        InputError: an empty shape, another kind of value, positions or texels with NaN or Inf, positions too far apart
+            for float32, or extras that are not JSON.
     """
     path = Path(path)
+    if not isinstance(shape, PointCloud | Mesh | TexturedMesh):
+        raise InputError(f"{path}: a {type(shape).__name__}; expected a PointCloud, Mesh or TexturedMesh")
     if stored_from_user is not None:
         shape, extras = (
             stored_from_user.apply(shape),
             {**(extras or {}), "stored_from_user": stored_from_user.to_json()},
         )
+    origin = float32_origin(_places(shape), str(path))
+    if bool(origin.any()):
+        shape = Similarity(origin.new_ones(()), torch.eye(3).double(), -origin).apply(shape)
     buffer, more = _Buffer(), {}
     if isinstance(shape, TexturedMesh):
         primitive = _primitive(path, Mesh(shape.mesh.vertices, shape.mesh.faces), buffer, gltf_from_world)
@@ -67,7 +77,7 @@ def write_glb(
         }
     else:
         primitive = _primitive(path, shape, buffer, gltf_from_world)
-    nodes = [{"mesh": 0, "name": "world"}]
+    nodes = [{"mesh": 0, "name": "world"} | _translation(gltf_from_world(origin))]
     _write(path, buffer, nodes, [{"primitives": [primitive]}], more, extras)
 
 
@@ -109,13 +119,16 @@ def write_moving_glb(path: Path | str, meshes: Sequence[MovingMesh], extras: dic
         raise InputError(f"{path}: nothing to write; expected at least one mesh")
     buffer, samplers, channels = _Buffer(), [], []
     half = math.sqrt(0.5)
+    origin = float32_origin(torch.cat([moving.position.detach().cpu() for moving in meshes]), f"{path}: poses")
     nodes: list[dict[str, Any]] = [
         {"name": "world", "rotation": [-half, 0, 0, half], "children": list(range(1, len(meshes) + 1))}
+        | _translation(gltf_from_world(origin))
     ]
     parts = []
     for node, moving in enumerate(meshes, 1):
+        check_float32(moving.mesh.vertices, f"{path}: {moving.name!r} in its own frame")
         parts.append({"primitives": [_primitive(path, moving.mesh, buffer, lambda vectors: vectors)]})
-        place = moving.position.detach().cpu().float()
+        place = (moving.position.detach().cpu() - origin.to(moving.position)).float()
         turn = torch.nn.functional.normalize(moving.rotation.detach().cpu().float(), dim=-1).roll(-1, -1)  # to xyzw
         if not bool(place.isfinite().all() & turn.isfinite().all()):
             raise InputError(f"{path}: poses of {moving.name!r} with NaN or Inf; expected finite float32")
@@ -131,6 +144,21 @@ def write_moving_glb(path: Path | str, meshes: Sequence[MovingMesh], extras: dic
             channels.append({"sampler": len(samplers) - 1, "target": {"node": node, "path": target}})
     animation = {"animations": [{"name": "motion", "samplers": samplers, "channels": channels}]} if channels else {}
     _write(path, buffer, nodes, parts, animation, extras)
+
+
+def _places(shape: PointCloud | Mesh | TexturedMesh) -> torch.Tensor:
+    match shape:
+        case PointCloud():
+            return shape.points
+        case Mesh():
+            return shape.vertices
+        case TexturedMesh():
+            return shape.mesh.vertices
+
+
+def _translation(origin: torch.Tensor) -> dict[str, list[float]]:
+    """What a node has to say of where its mesh is."""
+    return {"translation": origin.tolist()} if bool(origin.any()) else {}
 
 
 def _primitive(

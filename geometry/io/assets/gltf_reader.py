@@ -15,6 +15,7 @@ import torch
 from geometry.conventions import linear_from_srgb, srgb_from_linear, world_from_gltf
 from geometry.errors import InputError
 from geometry.io.assets.gltf import POINTS, TRIANGLES
+from geometry.io.assets.precision import narrowed
 from geometry.io.entries import number, shown
 from geometry.io.files import read_file
 from geometry.io.images import decode_texture
@@ -119,13 +120,13 @@ class _Reader:
         parts = [self.part(primitive, place) for primitive, place in placed]
         if len({part.faces is None for part in parts}) > 1 or len({part.texture for part in parts}) > 1:
             raise InputError("points beside triangles, or several textures; expected one kind of shape and one texture")
-        points = torch.cat([part.points for part in parts])
+        points = narrowed(torch.cat([part.points for part in parts]))
         light = None
         if any(part.light is not None for part in parts):
-            light = torch.cat([torch.ones_like(p.points) if p.light is None else p.light for p in parts])
+            light = torch.cat([torch.ones_like(p.points).float() if p.light is None else p.light for p in parts])
         colors = None if light is None else srgb_from_linear(light.clamp(0, 1))
         if parts[0].faces is None:
-            return PointCloud(points, torch.full_like(points, GRAY) if colors is None else colors)
+            return PointCloud(points, torch.full_like(points, GRAY).float() if colors is None else colors)
         starts = np.cumsum([0, *(len(part.points) for part in parts)]).tolist()
         faces = torch.cat([part.faces + start for part, start in zip(parts, starts) if part.faces is not None])
         if parts[0].texture is None:
@@ -183,8 +184,8 @@ class _Reader:
         attributes = _object(primitive.get("attributes"))
         points = self.values(attributes.get("POSITION"), (3,))
         count = len(points)
-        world = world_from_gltf(transform_points(place, points.double())).float()
-        if not bool(world.isfinite().all()):
+        world = world_from_gltf(transform_points(place, points.double()))
+        if not bool(world.float().isfinite().all()):
             raise InputError("positions with NaN or Inf; expected finite numbers")
         texture, factor = self.material(primitive)
         light = uv = faces = None

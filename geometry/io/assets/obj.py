@@ -13,6 +13,7 @@ import torch
 
 from geometry.conventions import gltf_from_world, world_from_gltf
 from geometry.errors import InputError
+from geometry.io.assets.precision import error_of_float32, narrowed
 from geometry.io.entries import confined
 from geometry.io.files import read_file, write_file
 from geometry.io.images import decode_texture, encode_png
@@ -33,15 +34,18 @@ def write_obj(
     Args:
         path: the file; of a textured mesh a name without spaces, which readers take for several names.
         shape: in the world.
-        up: "y" turns it to y up, "z" leaves our frame.
+        up: "y" turns it to y up, "z" leaves our frame. Positions have 9 digits; 17 where float32 would lose something.
         stored_from_user: the world to store it in, kept as a comment; `read_obj` undoes it.
 
     Raises:
-        InputError: an empty mesh, positions or colors with NaN or Inf, a name with spaces, or another direction up.
+        InputError: another kind of value, an empty mesh, positions or colors with NaN or Inf, a name with spaces, or
+            another direction up.
     """
     path = Path(path)
     if path.suffix.lower() != ".obj" or path.is_dir():
         raise InputError(f"{path}: not the name of an OBJ file; expected NAME.obj")
+    if not isinstance(shape, Mesh | TexturedMesh):
+        raise InputError(f"{path}: a {type(shape).__name__}; expected a Mesh or TexturedMesh (PLY and GLB hold points)")
     shape = shape if stored_from_user is None else stored_from_user.apply(shape)
     mesh = shape if isinstance(shape, Mesh) else shape.mesh
     colors = mesh.colors if isinstance(shape, Mesh) else None
@@ -65,7 +69,8 @@ def write_obj(
         material = f"newmtl surface\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {path.stem}_texture.png\n"
         write_file(path.with_name(f"{path.stem}_texture.png"), encode_png(shape.texture))
         write_file(path.with_suffix(".mtl"), material.encode())
-    lines += ["v " + " ".join(f"{value:.9g}" for value in row) for row in values.tolist()] + places
+    digits = 17 if error_of_float32(points) else 9
+    lines += ["v " + " ".join(f"{value:.{digits}g}" for value in row) for row in values.tolist()] + places
     lines += ["f " + " ".join(corner.format(index + 1) for index in face) for face in mesh.faces.cpu().tolist()]
     write_file(path, ("\n".join(lines) + "\n").encode())
 
@@ -81,7 +86,8 @@ def read_obj(path: Path | str, up: str = "y") -> Mesh | TexturedMesh:
         up: the file's direction up, "y" or "z".
 
     Returns:
-        The mesh; positions are float32, float64 where a world that `write_obj` stored in is undone.
+        The mesh; positions are float32, float64 where float32 would lose something, or a world that `write_obj` stored
+        in is undone.
 
     Raises:
         InputError: the file is missing or not OBJ, numbers are NaN or Inf, faces name missing vertices or have more
@@ -107,7 +113,7 @@ def _shape(path: Path, data: bytes, up: str) -> Mesh | TexturedMesh:
                 before.append((len(lines[b"v"]), len(lines[b"vt"])))
     vertices = _table(path, "vertices", lines[b"v"], (3, 4, 6, 7))
     corners, faces = _corners(path, lines[b"f"], before, (len(vertices), len(lines[b"vt"])))
-    points = _turned(path, torch.from_numpy(vertices[:, :3]), up, world_from_gltf).float()
+    points = narrowed(_turned(path, torch.from_numpy(vertices[:, :3]), up, world_from_gltf))
     colors = torch.from_numpy(vertices[:, -3:]).float() if vertices.shape[1] > 4 else None
     if colors is not None and not bool(((colors >= 0) & (colors <= 1)).all()):
         raise InputError(f"{path}: vertex colors outside 0..1; expected sRGB in 0..1")

@@ -1,60 +1,71 @@
 """PLY: point clouds and triangle meshes in the world frame (z up, metres), colors as sRGB bytes.
 
-Files are written as binary, little-endian, with float32 positions. Files of other programs are read too: ASCII or
-binary, any scalar types; further vertex properties are ignored.
+Files are written as binary, little-endian, with float32 positions; with doubles where float32 would lose something.
+Files of other programs are read too: of the vertices x, y, z, nx, ny, nz and the usual names of colors, of the faces
+their corners. What carries no meaning for a shape is passed over; all else that a file holds is named in a note.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from geometry.errors import InputError
-from geometry.io.files import read_file, write_file
-from geometry.mesh.meshes import Mesh
+from geometry.errors import InputError, note
+from geometry.image.sampling import sample_across
+from geometry.io.assets.ply_tables import Column, PlyTables, ply_tables
+from geometry.io.assets.precision import error_of_float32
+from geometry.io.files import write_file
+from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.points.pointclouds import GRAY, PointCloud
+from geometry.shapes import Float
 from geometry.similarity import Similarity
 
-MAX_BYTES = 4_000_000_000
-_MAX_HEADER = 100_000
-_TYPES = {
-    **{"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"},
-    **{"int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4"},
-    **{"float": "f4", "double": "f8", "float32": "f4", "float64": "f8"},
-}
-_NORMAL = ("nx", "ny", "nz")
-_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
+_PLACE, _NORMAL = ("x", "y", "z"), ("nx", "ny", "nz")
+_COLORS = (
+    ("red", "green", "blue"),
+    ("r", "g", "b"),
+    ("diffuse_red", "diffuse_green", "diffuse_blue"),
+)
+_OPACITY = ("alpha", "a", "diffuse_alpha", "opacity")
+_CORNERS = ("vertex_indices", "vertex_index", "vertex_indexes")
+_HARMLESS = {"confidence", "quality", "flags", "radius", "value", "vertex_index", "id"}  # of a vertex or face
+_OVER = 1e-4  # how far a rounded color may be beyond its range
 
 
 def write_ply(
     path: Path | str,
-    shape: PointCloud | Mesh,
+    shape: PointCloud | Mesh | TexturedMesh,
     comments: tuple[str, ...] = (),
     stored_from_user: Similarity | None = None,
 ) -> None:
     """Write a point cloud or mesh as binary PLY.
 
+    Positions are float32, or doubles where float32 would lose something (`geometry.io.assets.precision`).
+
     Args:
         path: the file.
-        shape: in the world; its colors are stored as sRGB bytes.
+        shape: in the world; its colors are stored as sRGB bytes. PLY has no textures: of a textured mesh the vertices
+            get the colors that the texture has there, which a note says.
         comments: comment lines of the header, after the generator's.
         stored_from_user: the world to store it in, kept as a comment; `read_ply` undoes it.
 
     Raises:
-        InputError: positions with NaN or Inf, or a comment that is not one line of ASCII.
+        InputError: another kind of shape, a mesh without triangles, positions with NaN or Inf, or a comment that is not
+            one line of ASCII.
     """
     path = Path(path)
+    shape = _paintable(path, shape)
     if stored_from_user is not None:
         shape, comments = stored_from_user.apply(shape), (*comments, stored_from_user.to_line())
-    points = (shape.points if isinstance(shape, PointCloud) else shape.vertices).detach().cpu().float().numpy()
-    if not np.isfinite(points).all():
-        raise InputError(f"{path}: positions with NaN or Inf; expected finite float32")
+    places = (shape.points if isinstance(shape, PointCloud) else shape.vertices).detach().cpu()
+    if not bool(places.isfinite().all()):
+        raise InputError(f"{path}: positions with NaN or Inf; expected finite numbers")
+    named, kind = ("double", "<f8") if error_of_float32(places) else ("float", "<f4")
     if bad := [line for line in comments if not line.isascii() or not line.isprintable()]:
         raise InputError(f"{path}: comment {bad[0]!r}; expected one line of ASCII")
-    properties = [f"float {axis}" for axis in "xyz"]
-    fields: list[tuple[str, str, int]] = [("xyz", "<f4", 3)]
+    properties = [f"{named} {axis}" for axis in "xyz"]
+    fields: list[tuple[str, str, int]] = [("xyz", kind, 3)]
     normals = shape.normals if isinstance(shape, PointCloud) else None
     if normals is not None:
         properties += [f"float {axis}" for axis in _NORMAL]
@@ -62,14 +73,14 @@ def write_ply(
     if shape.colors is not None:
         properties += [f"uchar {name}" for name in ("red", "green", "blue")]
         fields.append(("rgb", "u1", 3))
-    vertices = np.zeros(len(points), fields)
-    vertices["xyz"] = points
+    vertices = np.zeros(len(places), fields)
+    vertices["xyz"] = places.numpy()
     if normals is not None:
         vertices["normal"] = normals.detach().cpu().float().nan_to_num().numpy()
     if shape.colors is not None:
         colors = shape.colors.detach().cpu()
         vertices["rgb"] = (colors.nan_to_num().clamp(0, 1) * 255).round().to(torch.uint8).numpy()
-    elements, data = [("vertex", len(points), properties)], vertices.tobytes()
+    elements, data = [("vertex", len(places), properties)], vertices.tobytes()
     if isinstance(shape, Mesh):
         elements.append(("face", len(shape.faces), ["list uchar int vertex_indices"]))
         faces = np.zeros(len(shape.faces), [("count", "u1"), ("vertices", "<i4", 3)])
@@ -88,143 +99,152 @@ def ply_header(comments: Iterable[str], elements: Iterable[tuple[str, int, Itera
     return "\n".join([*lines, "end_header", ""]).encode("ascii")
 
 
-def read_ply(path: Path | str) -> PointCloud | Mesh:
+def read_ply(path: Path | str, drop_nonfinite: bool = False) -> PointCloud | Mesh:
     """Read a point cloud or mesh from PLY, ASCII or binary.
 
-    Colors come from 8-bit red, green and blue, or floats in 0..1, as sRGB in 0..1; normals of a cloud from nx, ny, nz.
+    Colors come from red, green and blue, r, g and b, or diffuse_red, diffuse_green and diffuse_blue, as sRGB in 0..1:
+    whole numbers over the largest of their type, floats in 0..1 as they are. What says otherwise is taken as of 8 bits,
+    with a note: floats of 0 to 255, and wider whole numbers that stay below 256. Polygons are cut into fans from their
+    first corner, which is right for convex ones. Normals of a cloud come from nx, ny, nz. What else a file holds is
+    left out, with a note where it carries meaning.
 
     Args:
         path: the file.
+        drop_nonfinite: leave out points (and the faces at them) whose position or normal has NaN or Inf, with a note of
+            their number, instead of refusing the file.
 
     Returns:
-        A mesh where the file has faces (triangles only), else a point cloud (gray 0.7 where it has no colors).
-        Positions are float32; float64 where a world to store in is undone.
+        A mesh where the file has faces, else a point cloud (gray 0.7 where it has no colors). Positions are float32;
+        float64 where the file has doubles or 32-bit whole numbers, or where a world to store in is undone.
 
     Raises:
-        InputError: the file is missing, empty, truncated or not PLY, positions are missing, NaN or Inf, or faces are
-            not triangles or name missing vertices.
+        InputError: the file is missing, empty, truncated or not PLY, positions are missing, NaN or Inf, colors are in
+            no known range, or faces name missing vertices.
     """
     path = Path(path)
-    tables, comments = ply_tables(path)
-    stored = Similarity.from_lines(comments, str(path))
-    shape = _shape(path, tables)
+    tables = ply_tables(path, ("vertex", "face"))
+    stored = Similarity.from_lines(tables.comments, str(path))
+    shape = _shape(path, tables, drop_nonfinite)
     return shape if stored is None else stored.undo(shape)
 
 
-def _shape(path: Path, tables: dict[str, np.ndarray]) -> PointCloud | Mesh:
-    vertices = tables.get("vertex")
-    names = vertices.dtype.names if vertices is not None else None
-    if vertices is None or not names or not {"x", "y", "z"} <= set(names):
+def _shape(path: Path, tables: PlyTables, drop: bool) -> PointCloud | Mesh:
+    vertices, faces = tables.columns.get("vertex", {}), _faces(tables)
+    if not set(_PLACE) <= set(vertices):
         raise InputError(f"{path}: no vertices with x, y and z; expected a point cloud or mesh")
-    points = _vectors(path, vertices, "xyz", "positions")
-    colors = None
-    if {"f_dc_0", "opacity", "scale_0", "rot_0"} <= set(names):
+    if {"f_dc_0", "opacity", "scale_0", "rot_0"} <= set(vertices):
         raise InputError(f"{path}: 3D Gaussians; expected points or a mesh (geometry.io.assets.splats.read_splats)")
-    if {"red", "green", "blue"} <= set(names):
-        rgb = np.stack([vertices[name].astype(np.float32) for name in ("red", "green", "blue")], -1)
-        whole = vertices.dtype["red"].kind in "iu"
-        colors = (torch.from_numpy(rgb).nan_to_num() / (255 if whole else 1)).clamp(0, 1)
-    if "face" not in tables or not len(tables["face"]):
-        normals = _vectors(path, vertices, _NORMAL, "normals") if set(_NORMAL) <= set(names) else None
-        return PointCloud(points, torch.full_like(points, GRAY) if colors is None else colors, normals)
-    faces = torch.from_numpy(tables["face"]["list"].astype(np.int64))
+    points = _vectors(vertices, _PLACE)
+    triangles, corners = _triangles(path, faces)
+    normals = _vectors(vertices, _NORMAL).float() if triangles is None and set(_NORMAL) <= set(vertices) else None
+    named = next((names for names in _COLORS if set(names) <= set(vertices)), None)
+    colors = None if named is None else _colors(path, [vertices[name] for name in named])
+    _tell_what_is_left_out(path, tables, {*_PLACE, *_NORMAL, *(named or ())}, corners)
+    whole = points.isfinite().all(-1)
+    whole = whole if normals is None else whole & normals.isfinite().all(-1)
+    if not bool(whole.all()):
+        seen = f"{int((~whole).sum())} of {len(whole)} points with NaN or Inf"
+        if not drop:
+            raise InputError(f"{path}: {seen}; expected finite numbers (drop_nonfinite=True leaves such points out)")
+        note(f"{path}: {seen} are left out")
+    if triangles is None:
+        cloud = PointCloud(points, torch.full_like(points, GRAY).float() if colors is None else colors, normals)
+        return cloud if bool(whole.all()) else cloud[whole]
     try:
-        return Mesh(points, faces, colors)
+        mesh = Mesh(points, triangles, colors)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    return mesh if bool(whole.all()) else _without(mesh, ~whole)
 
 
-def _vectors(path: Path, vertices: np.ndarray, names: Iterable[str], what: str) -> torch.Tensor:
-    """Three properties of the vertices as float32 [n, 3]."""
-    vectors = torch.from_numpy(np.stack([vertices[name].astype(np.float32) for name in names], -1))
-    if not bool(vectors.isfinite().all()):
-        raise InputError(f"{path}: {what} with NaN or Inf; expected finite numbers")
-    return vectors
+def _faces(tables: PlyTables) -> dict[str, Column]:
+    """The properties of the faces; none where a point cloud declares 0 faces."""
+    count = next((element.count for element in tables.elements if element.name == "face"), 0)
+    return tables.columns["face"] if count else {}
 
 
-def ply_tables(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Every element's table by its name, and the header's comments. Raises InputError for all but a PLY file."""
-    data = read_file(path, "a PLY file", MAX_BYTES)
-    order, elements, comments, start = _header(path, data)
-    tables: dict[str, np.ndarray] = {}
-    body = data[start:].split() if order == "=" else data
-    position = 0 if order == "=" else start
-    for name, count, fields in elements:
-        if isinstance(body, list):
-            tables[name], position = _ascii_table(path, body, position, name, count, fields)
-        else:
-            tables[name], position = _binary_table(path, body, position, name, count, fields, order)
-    return tables, comments
+def _without(mesh: Mesh, gone: torch.Tensor) -> Mesh:
+    """A mesh without some of its vertices and the faces at them."""
+    index = (~gone).cumsum(0) - 1
+    faces = index[mesh.faces[~gone[mesh.faces].any(-1)]]
+    return Mesh(mesh.vertices[~gone], faces, None if mesh.colors is None else mesh.colors[~gone])
 
 
-_Element = tuple[str, int, list[tuple[str, Any]]]
+def _vectors(columns: dict[str, Column], names: Iterable[str]) -> Float[torch.Tensor, "n 3"]:
+    """Three properties [n, 3]: float32, or float64 where one is of a type that float32 does not hold."""
+    values = [columns[name].values for name in names]
+    return torch.from_numpy(np.stack(values, -1).astype(np.result_type(np.float32, *values)))
 
 
-def _header(path: Path, data: bytes) -> tuple[str, list[_Element], list[str], int]:
-    """Byte order ("=" for ASCII), elements with their fields, comments, and where the body starts."""
-    end = data.find(b"end_header", 0, _MAX_HEADER)
-    start = data.find(b"\n", end) + 1 if end >= 0 else 0
-    if not data.startswith(b"ply") or not start:
-        raise InputError(f"{path}: no PLY header; expected a PLY file")
-    order, elements, comments = "", [], []
-    for line in data[:end].decode("ascii", "replace").splitlines()[1:]:
-        match line.split():
-            case ["format", kind, "1.0"] if kind in _ORDERS:
-                order = _ORDERS[kind]
-            case ["element", name, count] if count.isdecimal() and len(count) < 12:
-                elements.append((name, int(count), []))
-            case ["property", kind, name] if kind in _TYPES and elements:
-                elements[-1][2].append((name, _TYPES[kind]))
-            case ["property", "list", size, kind, _] if size in _TYPES and kind in _TYPES and elements:
-                elements[-1][2].extend([("list count", _TYPES[size]), ("list", (_TYPES[kind], 3))])
-            case ["comment", *words]:
-                comments.append(" ".join(words))
-            case [] | ["obj_info", *_]:
-                pass
-            case _:
-                raise InputError(f"{path}: header line {line[:60]!r}; expected a PLY header")
-    fields = [[name for name, _ in element[2]] for element in elements]
-    if any(names.count("list") > 1 for names in fields):
-        raise InputError(f"{path}: several lists in an element; expected triangles' corners alone")
-    if not order or any(not names or len(set(names)) != len(names) for names in fields):
-        raise InputError(f"{path}: header without format or with repeated properties; expected a PLY header")
-    return order, elements, comments, start
+def _triangles(path: Path, columns: dict[str, Column]) -> tuple[torch.Tensor | None, str]:
+    """Corners [t, 3] of the faces cut into fans, None without faces; and the property that has them."""
+    lists = [name for name, column in columns.items() if column.counts is not None and column.kind[0] != "f"]
+    name = next((known for known in _CORNERS if known in lists), lists[0] if len(lists) == 1 else "")
+    if not columns:
+        return None, name
+    if not name:
+        raise InputError(f"{path}: faces with {', '.join(columns)[:60]}; expected a list vertex_indices")
+    counts, corners = columns[name].counts, columns[name].values.astype(np.int64)
+    assert counts is not None
+    if (flat := int((counts < 3).sum())) == len(counts) or not counts.all():
+        raise InputError(f"{path}: faces of {counts.min()} to {counts.max()} corners; expected triangles or polygons")
+    if flat:
+        note(f"{path}: {flat} of {len(counts)} faces with fewer than 3 corners are left out")
+    fans = np.maximum(counts - 2, 0)
+    first = np.repeat(np.cumsum(counts) - counts, fans)
+    nth = np.arange(fans.sum()) - np.repeat(np.cumsum(fans) - fans, fans)
+    return torch.from_numpy(corners[np.stack([first, first + nth + 1, first + nth + 2], -1)]), name
 
 
-def _binary_table(
-    path: Path, data: bytes, start: int, name: str, count: int, fields: list[tuple[str, Any]], order: str
-) -> tuple[np.ndarray, int]:
-    kinds = [(key, order + kind) if isinstance(kind, str) else (key, order + kind[0], kind[1]) for key, kind in fields]
-    dtype = np.dtype(kinds)
-    end = start + count * dtype.itemsize
-    if end > len(data) and name in ("vertex", "face"):
-        raise InputError(f"{path}: {len(data) - start} bytes for {count} x {name}; expected {end - start}")
-    table = np.frombuffer(data, dtype, min(count, (len(data) - start) // dtype.itemsize), start)
-    _check_triangles(path, table)
-    return table, end
+def _colors(path: Path, columns: list[Column]) -> Float[torch.Tensor, "n 3"]:
+    """sRGB in 0..1, float32, of three properties of a type."""
+    kinds = {column.kind for column in columns}
+    if len(kinds) > 1 or any(column.counts is not None for column in columns):
+        raise InputError(f"{path}: colors of types {', '.join(sorted(kinds))}, or lists; expected one type of numbers")
+    kind = np.dtype(kinds.pop())
+    values = np.stack([column.values for column in columns], -1).astype(np.float64)
+    if bad := int((~np.isfinite(values)).any(-1).sum()):
+        note(f"{path}: {bad} of {len(values)} colors with NaN or Inf become black")
+        values[~np.isfinite(values)] = 0
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    largest = 1.0 if kind.kind == "f" else float(np.iinfo(kind).max)
+    if kind.kind == "f" and not (high <= 1 + _OVER or (high <= 255 and (high >= 2 or not (values % 1).any()))):
+        raise InputError(f"{path}: colors of up to {high:g}; expected floats in 0..1, or in 0..255")
+    if low < -_OVER:
+        raise InputError(f"{path}: colors down to {low:g}; expected 0 or more")
+    if (kind.kind == "f" and high > 1 + _OVER) or (kind.itemsize > 1 and kind.kind != "f" and 0 < high <= 255):
+        note(f"{path}: colors of up to {high:g} in {kind.name} are taken as of 8 bits, 255 being white")
+        largest = 255.0
+    if largest == 255:  # as bytes were always read
+        return torch.from_numpy(values.astype(np.float32)) / 255
+    return torch.from_numpy(values / largest).float().clamp(0, 1)
 
 
-def _ascii_table(
-    path: Path, words: list[bytes], start: int, name: str, count: int, fields: list[tuple[str, Any]]
-) -> tuple[np.ndarray, int]:
-    dtype = np.dtype([(key, kind) if isinstance(kind, str) else (key, *kind) for key, kind in fields])
-    width = sum(int(np.prod(dtype[key].shape)) for key in dtype.names or ())
-    end = start + count * width
-    if end > len(words):
-        raise InputError(f"{path}: {len(words) - start} numbers for {count} x {name}; expected {end - start}")
-    try:
-        numbers = np.array(words[start:end], dtype=np.float64).reshape(count, width)
-    except ValueError as error:
-        raise InputError(f"{path}: {name} values that are not numbers; expected numbers") from error
-    table, column = np.zeros(count, dtype), 0
-    for key in dtype.names or ():
-        span = int(np.prod(dtype[key].shape))
-        table[key] = numbers[:, column : column + span].reshape(table[key].shape)
-        column += span
-    _check_triangles(path, table)
-    return table, end
+def _tell_what_is_left_out(path: Path, tables: PlyTables, read: set[str], corners: str) -> None:
+    """One note of all properties and elements that carry meaning and are not read."""
+    vertices = tables.columns.get("vertex", {})
+    opaque = {name for name in _OPACITY if name in vertices and _is_opaque(vertices[name])}
+    left = [name for name in vertices if name not in read | opaque and name.lower() not in _HARMLESS]
+    left += [f"{name} of faces" for name in _faces(tables) if name != corners and name.lower() not in _HARMLESS]
+    left += [f"{e.count} x {e.name}" for e in tables.elements if e.name not in ("vertex", "face") and e.count]
+    left += [line for line in tables.comments if line.startswith("TextureFile")]
+    if left:
+        note(f"{path}: left out: {', '.join(left)[:200]}")
 
 
-def _check_triangles(path: Path, table: np.ndarray) -> None:
-    if table.dtype.names and "list count" in table.dtype.names and (table["list count"] != 3).any():
-        raise InputError(f"{path}: lists of other than 3 entries; expected triangles only")
+def _is_opaque(column: Column) -> bool:
+    full = 1 if column.kind[0] == "f" else np.iinfo(column.kind).max
+    return bool((column.values >= full).all())
+
+
+def _paintable(path: Path, shape: object) -> PointCloud | Mesh:
+    """The shape as PLY has it: with the colors of a texture at its vertices."""
+    if isinstance(shape, TexturedMesh):
+        note(f"{path}: PLY has no textures; its colors at the vertices are written (GLB, OBJ and USD keep it)")
+        colors = sample_across(shape.texture, 2 * shape.uv.to(shape.texture) - 1).mT
+        shape = Mesh(shape.mesh.vertices, shape.mesh.faces, colors.to(shape.mesh.vertices.dtype))
+    if isinstance(shape, Mesh) and not len(shape.faces):
+        raise InputError(f"{path}: a mesh without triangles; expected at least one")
+    if not isinstance(shape, PointCloud | Mesh):
+        raise InputError(f"{path}: a {type(shape).__name__}; expected a PointCloud, Mesh or TexturedMesh")
+    return shape

@@ -10,6 +10,7 @@ Neither format says what its axes mean. Viewers take them as COLMAP's cameras ha
 understand. Means, orientations and harmonics rotate together (`Splats.moved`).
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,11 +18,14 @@ import numpy as np
 import torch
 from einops import rearrange
 
-from geometry.errors import InputError
+from geometry.errors import InputError, note
 from geometry.gaussians.harmonics import CONSTANT, COUNTS
 from geometry.gaussians.splats import Splats
-from geometry.io.assets.ply import MAX_BYTES, ply_header, ply_tables
+from geometry.io.assets.ply import ply_header
+from geometry.io.assets.ply_tables import MAX_BYTES, ply_tables
+from geometry.io.assets.precision import check_float32, error_of_float32
 from geometry.io.files import read_file, write_file
+from geometry.shapes import Bool
 from geometry.similarity import Similarity
 
 Frame = Literal["rdf", "z_up"]
@@ -45,29 +49,34 @@ def write_splats(
             place for it.
 
     Raises:
-        InputError: another suffix, NaN or Inf, scales below 0, quaternions of length 0, and for a `.splat` no Gaussians
-            or a world to store them in.
+        InputError: another suffix or kind of value, positions that float32 cannot hold, NaN or Inf, scales below 0,
+            quaternions of length 0, and for a `.splat` no Gaussians or a world to store them in.
     """
     path = Path(path)
     _check_format(path, frame)
+    if not isinstance(splats, Splats):
+        raise InputError(f"{path}: a {type(splats).__name__}; expected Splats")
     _check(path, splats)
     if stored_from_user is not None and path.suffix == ".splat":
         raise InputError(f"{path}: a world to store splats in; expected .ply, which has a place to say so")
-    turned = (splats if stored_from_user is None else stored_from_user.apply(splats)).to("cpu").to(torch.float32)
+    stored = splats if stored_from_user is None else stored_from_user.apply(splats)
+    check_float32(stored.means, str(path))
+    turned = stored.to("cpu").to(torch.float32)
     if frame == "rdf":
         turned = turned.moved(_rdf_from_world())
     write_file(path, _ply(turned, frame, stored_from_user) if path.suffix == ".ply" else _records(path, turned))
 
 
-def read_splats(path: Path | str, frame: Frame | None = None) -> Splats:
+def read_splats(path: Path | str, frame: Frame | None = None, drop_nonfinite: bool = False) -> Splats:
     """Read Gaussians of a `.ply` or `.splat` into our world, z up.
 
     Args:
         path: the file.
         frame: what the file's axes mean; None = what a PLY of ours says itself, and "rdf" for all others.
+        drop_nonfinite: leave out Gaussians with NaN or Inf, with a note of their number, instead of refusing the file.
 
     Returns:
-        The Gaussians, float32; float64 where a world to store in is undone.
+        The Gaussians, float32; float64 where float32 would lose something of doubles, or a world to store in is undone.
 
     Raises:
         InputError: the file is missing, empty, truncated or of another format, numbers are NaN, Inf or beyond float32,
@@ -76,6 +85,9 @@ def read_splats(path: Path | str, frame: Frame | None = None) -> Splats:
     path = Path(path)
     _check_format(path, frame)
     found, said, stored = _from_ply(path) if path.suffix == ".ply" else (_from_records(path), None, None)
+    if drop_nonfinite and not bool((whole := _finite(found)).all()):
+        note(f"{path}: {int((~whole).sum())} of {len(whole)} Gaussians with NaN or Inf are left out")
+        found = Splats(*(values[whole] for values in vars(found).values()))
     _check(path, found)
     if (frame or said) != "z_up":
         found = found.moved(_rdf_from_world().T)
@@ -99,14 +111,20 @@ def _check_format(path: Path, frame: str | None) -> None:
 
 
 def _check(path: Path, splats: Splats) -> None:
-    for name, values in vars(splats).items():
-        if not bool(values.isfinite().all()):
-            raise InputError(f"{path}: {name} with NaN or Inf; expected finite numbers")
+    if not bool((whole := _finite(splats)).all()):
+        bad = ", ".join(name for name, values in vars(splats).items() if not bool(values.isfinite().all()))
+        seen = f"{int((~whole).sum())} of {len(whole)} Gaussians with NaN or Inf ({bad})"
+        raise InputError(f"{path}: {seen}; expected finite numbers (read_splats can leave them out: drop_nonfinite)")
     if bool((splats.scales < 0).any()):
         raise InputError(f"{path}: scales of {float(splats.scales.min()):g} m; expected 0 or more")
     length = splats.quaternions_wxyz.norm(dim=-1)
     if not bool(((length > 1e-12) & length.isfinite()).all()):
         raise InputError(f"{path}: quaternions of length 0 or beyond float32; expected rotations")
+
+
+def _finite(splats: Splats) -> Bool[torch.Tensor, "n"]:
+    """The Gaussians without NaN and Inf."""
+    return torch.stack([v.isfinite()[:, None].flatten(1).all(-1) for v in vars(splats).values()]).all(0)
 
 
 def _ply(splats: Splats, frame: Frame, stored_from_user: Similarity | None) -> bytes:
@@ -130,18 +148,22 @@ def _names(rest: int) -> list[str]:
 
 
 def _from_ply(path: Path) -> tuple[Splats, str | None, Similarity | None]:
-    tables, comments = ply_tables(path)
-    vertices = tables.get("vertex")
-    names = (vertices.dtype.names if vertices is not None else None) or ()
-    rest = sum(name.startswith("f_rest_") for name in names)
-    missing = [name for name in _names(rest) if name not in names and name not in ("nx", "ny", "nz")]
-    if vertices is None or missing or rest not in [3 * (count - 1) for count in COUNTS]:
+    tables = ply_tables(path, ("vertex",))
+    vertices, comments = tables.columns.get("vertex", {}), tables.comments
+    rest = sum(name.startswith("f_rest_") for name in vertices)
+    names = _names(rest)
+    missing = [name for name in names if name not in vertices and name not in ("nx", "ny", "nz")]
+    if missing or rest not in [3 * (count - 1) for count in COUNTS]:
         seen = f"no {missing[0]}" if missing else f"{rest} x f_rest"
         raise InputError(f"{path}: vertices with {seen}; expected 3D Gaussians of 0, 9, 24 or 45 x f_rest")
+    left = [name for name in vertices if name not in names]
+    left += [f"{e.count} x {e.name}" for e in tables.elements if e.name != "vertex" and e.count]
+    if left:
+        note(f"{path}: left out: {', '.join(left)[:200]}")
 
     def columns(*wanted: str) -> torch.Tensor:
         with np.errstate(over="ignore", invalid="ignore"):  # doubles beyond float32 are refused as infinite
-            return torch.from_numpy(np.stack([vertices[name].astype(np.float32) for name in wanted], -1))
+            return torch.from_numpy(np.stack([vertices[name].values.astype(np.float32) for name in wanted], -1))
 
     first = columns("f_dc_0", "f_dc_1", "f_dc_2")[:, None]
     others = columns(*(f"f_rest_{i}" for i in range(rest))) if rest else first.new_zeros(len(first), 0)
@@ -152,6 +174,9 @@ def _from_ply(path: Path) -> tuple[Splats, str | None, Similarity | None]:
         columns("opacity")[:, 0].sigmoid(),
         torch.cat([first, rearrange(others, "n (c k) -> n k c", c=3)], 1),
     )
+    places = torch.from_numpy(np.stack([vertices[axis].values for axis in "xyz"], -1))
+    if error_of_float32(places):
+        splats = replace(splats.to(torch.float64), means=places)
     said = [frame for frame in get_args(Frame) if any(line.startswith(f"frame {frame}:") for line in comments)]
     return splats, said[0] if said else None, Similarity.from_lines(comments, str(path))
 

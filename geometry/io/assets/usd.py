@@ -20,6 +20,7 @@ from geometry.errors import InputError
 from geometry.gaussians.harmonics import degree_of
 from geometry.gaussians.splats import Splats
 from geometry.io.assets.gltf import MovingMesh
+from geometry.io.assets.precision import check_float32, float32_origin
 from geometry.io.files import replacing, write_file
 from geometry.io.images import encode_png
 from geometry.mesh.meshes import Mesh, TexturedMesh, vertex_normals
@@ -36,18 +37,20 @@ Part = Mesh | Sequence[Mesh] | MovingMesh | TexturedMesh | PointCloud | Splats |
 
 def write_usd(
     path: Path | str,
-    parts: Mapping[str, Part],
+    parts: Mapping[str, Part] | Part,
     fps: float = 24.0,
     point_width_m: float = 0.01,
     stored_from_user: Similarity | None = None,
 ) -> None:
     """Write parts as /World/<name> of a stage.
 
+    Positions are float32; a part that float32 does not hold where it is gets a translation in doubles.
+
     Args:
         path: .usda is text, .usdc and .usd binary, .usdz a package of the binary. Textures are PNG files beside the
             stage, named STAGE_PART.png, or in the package.
-        parts: by name; a list of meshes with the same faces is one that changes its shape from frame to frame, cameras
-            of one `view` at several times are one moving camera, others one each.
+        parts: by name, or one alone, named "world"; a list of meshes with the same faces is one that changes its shape
+            from frame to frame, cameras of one `view` at several times are one moving camera, others one each.
         fps: frames per second: time codes are seconds times this.
         point_width_m: diameter at which points are drawn.
         stored_from_user: the world to store parts in (but for moving meshes), kept in the layer's customLayerData.
@@ -57,6 +60,7 @@ def write_usd(
             lens or skew, or usd-core is missing.
     """
     path = Path(path)
+    parts = parts if isinstance(parts, Mapping) else {"world": parts}
     pxr = _Pxr()
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}")
@@ -111,12 +115,23 @@ def _export(pxr: "_Pxr", stage: Any, path: Path, textures: dict[str, bytes]) -> 
 
 
 def _define(pxr: "_Pxr", stage: Any, at: str, part: Part, fps: float, width_m: float, where: str) -> list[float]:
-    """One part on the stage; the time codes it changes at."""
+    """One part on the stage; the time codes it changes at.
+
+    What float32 does not hold where it is, is stored about its middle and put back by a translation in doubles.
+    """
+    origin = float32_origin(_places(part), where) if not isinstance(part, MovingMesh | Cameras) else None
+    if origin is not None and bool(origin.any()):
+        moved = Similarity(origin.new_ones(()), torch.eye(3).double(), -origin)
+        codes = _define(pxr, stage, at, _stored(moved, part, where), fps, width_m, where)
+        prim = pxr.UsdGeom.Xformable(stage.GetPrimAtPath(at))
+        prim.AddTranslateOp(pxr.UsdGeom.XformOp.PrecisionDouble).Set(pxr.Gf.Vec3d(*origin.tolist()))
+        return codes
     match part:
         case Mesh():
             _mesh(pxr, stage, at, [part], where)
             return []
         case MovingMesh():
+            check_float32(part.mesh.vertices, f"{where} in its own frame")
             _mesh(pxr, stage, at, [part.mesh], where)
             return _move(pxr, stage, at, part, fps, where)
         case TexturedMesh():
@@ -130,9 +145,29 @@ def _define(pxr: "_Pxr", stage: Any, at: str, part: Part, fps: float, width_m: f
             return []
         case Cameras():
             return _cameras(pxr, stage, at, part, fps, where)
-        case _:
+        case Sequence() if all(isinstance(mesh, Mesh) for mesh in part):
             _mesh(pxr, stage, at, part, where)
             return [float(n) for n in range(len(part))]
+        case _:
+            kinds = "PointCloud, Mesh, list of them, TexturedMesh, MovingMesh, Splats or Cameras"
+            raise InputError(f"{where}: a {type(part).__name__}; expected a {kinds}")
+
+
+def _places(part: Part) -> torch.Tensor:
+    """Where a part that stands still is in the world."""
+    match part:
+        case PointCloud():
+            return part.points
+        case Splats():
+            return part.means
+        case Mesh():
+            return part.vertices
+        case TexturedMesh():
+            return part.mesh.vertices
+        case Sequence() if part and all(isinstance(mesh, Mesh) for mesh in part):
+            return torch.cat([mesh.vertices for mesh in part])
+        case _:
+            return torch.zeros(0, 3)
 
 
 def _mesh(pxr: "_Pxr", stage: Any, at: str, meshes: Sequence[Mesh], where: str) -> None:

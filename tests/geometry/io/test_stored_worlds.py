@@ -119,5 +119,5 @@ def test_a_usd_stage_keeps_it_with_its_layer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "make", "write", "read"), CASES)
 def test_a_name_may_be_a_string(name: str, make: Any, write: Any, read: Any, tmp_path: Path) -> None:
     shape = make()
-    write(str(tmp_path / name), shape)
+    write(str(tmp_path / name), shape, stored_from_user=stored())
     assert type(read(str(tmp_path / name))) is type(shape)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from geometry.errors import InputError
+from geometry.errors import InputError, Note
 from geometry.gaussians.splats import Splats
 from geometry.io.assets.ply import read_ply
 from geometry.io.assets.splats import read_splats, write_splats
@@ -157,3 +157,44 @@ def test_a_thousand_corrupt_files_raise_nothing_but_one_line(tmp_path, name) -> 
             assert "\n" not in str(error) and str(tmp_path) in str(error)
             refusals += 1
     assert refusals > 100
+
+
+def others_ply(properties: str, rows: np.ndarray, kind: str = "float") -> bytes:
+    """A PLY of one row of numbers for each Gaussian, as another program may write it."""
+    head = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(rows)}\n"
+    head += "".join(f"property {kind} {name}\n" for name in properties.split())
+    return f"{head}end_header\n".encode() + rows.astype({"float": "<f4", "double": "<f8"}[kind]).tobytes()
+
+
+PROPERTIES = "x y z f_dc_0 f_dc_1 f_dc_2 opacity scale_0 scale_1 scale_2 rot_0 rot_1 rot_2 rot_3"
+
+
+def test_gaussians_that_are_not_finite_are_counted_and_dropped_on_request(tmp_path, refused) -> None:
+    rows = np.random.default_rng(0).normal(size=(1000, 14))
+    path = tmp_path / "a.ply"
+    path.write_bytes(others_ply(PROPERTIES, rows))
+    whole = read_splats(path)
+    rows[5, 0], rows[7, 6] = np.nan, np.inf
+    path.write_bytes(others_ply(PROPERTIES, rows))
+    with refused(path, "1 of 1000 Gaussians", "means", "drop_nonfinite"):  # an infinite logit is an opacity of 1
+        read_splats(path)
+    with pytest.warns(Note, match="1 of 1000 Gaussians"):
+        found = read_splats(path, drop_nonfinite=True)
+    kept = torch.arange(1000) != 5
+    assert torch.equal(found.means, whole.means[kept]) and torch.equal(found.scales, whole.scales[kept])
+
+
+def test_gaussians_of_doubles_keep_what_float32_would_lose(tmp_path) -> None:
+    rows = np.random.default_rng(0).normal(size=(9, 14))
+    rows[:, :3] = 0.01 * rows[:, :3] + [512345.678, 5403210.987, 431.5]
+    (tmp_path / "a.ply").write_bytes(others_ply(PROPERTIES, rows, "double"))
+    found = read_splats(tmp_path / "a.ply", "z_up")
+    assert np.array_equal(found.means.numpy(), rows[:, :3])
+    turned = read_splats(tmp_path / "a.ply")
+    assert np.abs(turned.means.numpy() @ RDF.double().numpy().T - rows[:, :3]).max() < 1e-6
+
+
+def test_further_properties_of_gaussians_are_named(tmp_path) -> None:
+    (tmp_path / "a.ply").write_bytes(others_ply(PROPERTIES + " filter_3D", np.ones((2, 15))))
+    with pytest.warns(Note, match="left out: filter_3D"):
+        read_splats(tmp_path / "a.ply")
