@@ -17,7 +17,8 @@ from geometry.errors import InputError
 from geometry.gaussians.harmonics import CONSTANT, COUNTS
 from geometry.gaussians.rendering import render_splats
 from geometry.gaussians.splats import Splats
-from geometry.image.checks import check_frames
+from geometry.image.checks import checked_frames
+from geometry.image.coercion import DepthsLike, FramesLike, as_frames
 from geometry.image.structural_similarity import ssim
 from geometry.points.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.shapes import Float, Int
@@ -32,10 +33,10 @@ _INVISIBLE, _RELOCATE_EVERY, _MOST_COPIES = 0.005, 100, 8
 
 
 def fit_splats(
-    rgb: Float[torch.Tensor, "f 3 h w"],
+    rgb: FramesLike,
     cameras: Cameras,
     points: PointCloud | None = None,
-    depth: Float[torch.Tensor, "f 1 h w"] | None = None,
+    depth: DepthsLike | None = None,
     gaussians: int = 12_000,
     steps: int = 1500,
     seconds: float | None = None,
@@ -64,7 +65,9 @@ def fit_splats(
     Raises:
         InputError: shapes disagree, images are too small, there are no points, or numbers are out of range.
     """
-    check_frames("splats", rgb, rgb[:, :1] if depth is None else depth, cameras)
+    rgb = as_frames(rgb, "splats: rgb", double=True)
+    rgb, known = checked_frames("splats", rgb, torch.zeros_like(rgb[:, :1]) if depth is None else depth, cameras)
+    depth = None if depth is None else known
     if not (len(rgb) and gaussians > 3 and steps >= 0 and degree in range(len(COUNTS)) and (seconds or 1) > 0):
         raise InputError(
             f"splats: {len(rgb)} images, {gaussians} Gaussians, {steps} steps, {seconds} seconds, degree {degree}; "

@@ -1,5 +1,6 @@
 """Images moved between cameras and compared: look-ups, resampling, warping, flow, epipolar geometry."""
 
+from geometry.image.coercion import as_depth, as_depths, as_frames, as_image
 from geometry.image.epipolar import (
     epipolar_lines,
     epipolar_mask,
@@ -24,6 +25,10 @@ from geometry.image.warping import backward_visible, backward_warp, fill_nearest
 
 __all__ = [
     "agreement",
+    "as_depth",
+    "as_depths",
+    "as_frames",
+    "as_image",
     "backward_visible",
     "backward_warp",
     "epipolar_lines",

@@ -4,28 +4,37 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
+from geometry.image.coercion import DepthsLike, FramesLike, as_depths, as_frames
+from geometry.shapes import Float
 
 
-def check_frames(what: str, rgb: torch.Tensor, depth: torch.Tensor, cameras: Cameras) -> None:
-    """Raises InputError unless rgb [f, 3, h, w], depth [f, 1, h, w] and cameras [f] of size (h, w) fit together.
+def checked_frames(
+    what: str, rgb: FramesLike, depth: DepthsLike, cameras: Cameras, hdr: bool = False
+) -> tuple[Float[torch.Tensor, "f 3 h w"], Float[torch.Tensor, "f 1 h w"]]:
+    """Frames and their depth as tensors (`geometry.image.coercion`) that fit their cameras; float64 stays.
 
-    Colors have to be finite floats.
+    Args:
+        what: What errors begin with.
+        rgb: f images.
+        depth: Their depth.
+        cameras: Their cameras, of batch shape [f].
+        hdr: Whether colors may be of any range.
+
+    Returns:
+        rgb [f, 3, h, w] and depth [f, 1, h, w].
+
+    Raises:
+        InputError: As `as_frames` and `as_depths` raise it, and for shapes that do not fit together.
     """
+    rgb = as_frames(rgb, f"{what}: rgb", hdr=hdr, double=True)
+    depth = as_depths(depth, f"{what}: depth", double=True)
     frames, hw = len(rgb), tuple(rgb.shape[-2:])
-    if depth.shape != (frames, 1, *hw) or rgb.shape[1] != 3 or cameras.shape != (frames,) or cameras.hw != hw:
+    if depth.shape != (frames, 1, *hw) or cameras.shape != (frames,) or cameras.hw != hw:
         raise InputError(
             f"{what}: rgb {tuple(rgb.shape)}, depth {tuple(depth.shape)}, cameras {tuple(cameras.shape)} of size "
             f"{cameras.hw}; expected [f, 3, h, w], [f, 1, h, w] and [f] of size (h, w)"
         )
-    check_colors(what, rgb)
-
-
-def check_colors(what: str, rgb: torch.Tensor) -> None:
-    """Raises InputError unless colors are finite floats, in any range: light may be brighter than 1."""
-    if not rgb.is_floating_point():
-        raise InputError(f"{what}: rgb of {rgb.dtype}; expected floats in 0..1")
-    if rgb.numel() and not all(bound.isfinite() for bound in rgb.detach().aminmax()):
-        raise InputError(f"{what}: rgb with NaN or Inf; expected 0..1")
+    return rgb, depth
 
 
 def single_camera(camera: Cameras) -> Cameras:

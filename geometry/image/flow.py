@@ -7,6 +7,7 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import unproject
 from geometry.camera.rays import camera_directions, pixel_centers
 from geometry.errors import InputError
+from geometry.image.coercion import MapsLike, as_maps
 from geometry.image.depth import depth_at
 from geometry.image.sampling import sample_at
 from geometry.image.warping import points_or_sky, project_or_sky
@@ -91,7 +92,7 @@ def scene_flow_from_flow_and_depths(
 
 
 def warp_by_flow(
-    image: Float[torch.Tensor, "*b c h2 w2"], flow: Float[torch.Tensor, "*b 2 h w"]
+    image: MapsLike, flow: Float[torch.Tensor, "*b 2 h w"]
 ) -> tuple[Float[torch.Tensor, "*b c h w"], Bool[torch.Tensor, "*b 1 h w"]]:
     """An image looked up at the ends of a flow from another one, bilinearly.
 
@@ -103,6 +104,7 @@ def warp_by_flow(
         The image as seen from where the flow starts [*b, c, h, w], and where the flow ends between the centers of its
         pixels [*b, 1, h, w]; beyond them the border is repeated.
     """
+    image = as_maps(image, "warp by flow: image")
     uv = _ends(flow)
     height, width = image.shape[-2:]
     slack = 1e-6 * max(height, width)  # a flow of 0 must not leave the image by rounding

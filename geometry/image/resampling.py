@@ -8,6 +8,7 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import pixels_of
 from geometry.camera.rays import camera_directions, lens_mask, pixel_centers
 from geometry.errors import InputError
+from geometry.image.coercion import MapsLike, as_maps
 from geometry.image.sampling import sample_across
 from geometry.shapes import Bool, Float
 
@@ -54,7 +55,7 @@ def _by_rows(source: Cameras, target: Cameras) -> Iterator[tuple[torch.Tensor, t
 
 
 def resample(
-    images: Float[torch.Tensor, "*b c h w"], source: Cameras, target: Cameras
+    images: MapsLike, source: Cameras, target: Cameras
 ) -> tuple[Float[torch.Tensor, "*b c h2 w2"], Bool[torch.Tensor, "*b 1 h2 w2"]]:
     """The images that the targets would have taken instead of the sources.
 
@@ -71,6 +72,7 @@ def resample(
     Raises:
         InputError: If batch shapes or positions differ.
     """
+    images = as_maps(images, "resampling: images", source.hw)
     source, target, exact = source.to(torch.float64), target.to(torch.float64), images.double()
     parts, masks = [], []
     for uv, known in _by_rows(source, target):
@@ -82,7 +84,7 @@ def resample(
 
 
 def undistort(
-    images: Float[torch.Tensor, "*b c h w"], cameras: Cameras
+    images: MapsLike, cameras: Cameras
 ) -> tuple[Float[torch.Tensor, "*b c h w"], Cameras, Bool[torch.Tensor, "*b 1 h w"]]:
     """The images that pinholes of the same poses, K and size would have taken.
 
@@ -97,6 +99,7 @@ def undistort(
         The images [*b, c, h, w], the pinhole cameras, and which pixels are known [*b, 1, h, w]: those that the lens
         shows inside its image. The others are 0.
     """
+    images = as_maps(images, "undistorting: images", cameras.hw)
     if cameras.lens is None:
         known = torch.ones(*cameras.shape, 1, *cameras.hw, dtype=torch.bool, device=images.device)
         return images, cameras, known

@@ -6,7 +6,8 @@ import torch
 from einops import rearrange
 
 from geometry.camera.cameras import Cameras
-from geometry.image.checks import check_frames, single_camera
+from geometry.image.checks import checked_frames, single_camera
+from geometry.image.coercion import DepthsLike, FramesLike
 from geometry.image.warping import points_or_sky, project_or_sky
 from geometry.shapes import Float, Int
 
@@ -14,8 +15,8 @@ _SKY_M = 1e9  # how far the sky is when it stands beside or behind something
 
 
 def soft_forward_warp(
-    rgb: Float[torch.Tensor, "f 3 h w"],
-    depth: Float[torch.Tensor, "f 1 h w"],
+    rgb: FramesLike,
+    depth: DepthsLike,
     sources: Cameras,
     target: Cameras,
     sharpness: float = 20.0,
@@ -27,7 +28,7 @@ def soft_forward_warp(
     unit of length. Sky (inf) moves by direction and lies behind everything; unknown depth (0) does not move.
 
     Args:
-        rgb: Images of the sources [f, 3, h, w].
+        rgb: Images of the sources [f, 3, h, w], of any range (`geometry.as_frames`).
         depth: Their depth [f, 1, h, w] in metres.
         sources: Cameras [f].
         target: A camera of batch shape [] or [1], of any size.
@@ -41,7 +42,7 @@ def soft_forward_warp(
     Raises:
         InputError: If shapes disagree.
     """
-    check_frames("soft warp", rgb, depth, sources)
+    rgb, depth = checked_frames("soft warp", rgb, depth, sources, hdr=True)
     target = single_camera(target)
     height, width = target.hw
     points, sky = points_or_sky(depth, sources)

@@ -3,10 +3,11 @@
 import torch
 
 from geometry.errors import InputError
+from geometry.image.coercion import MapsLike, as_maps
 from geometry.shapes import Float
 
 
-def ssim(a: Float[torch.Tensor, "*b c h w"], b: Float[torch.Tensor, "*b c h w"]) -> Float[torch.Tensor, "*b"]:
+def ssim(a: MapsLike, b: MapsLike) -> Float[torch.Tensor, "*b"]:
     """Structural similarity of pairs of images (Wang et al. 2004, eq. 13, K1 = 0.01, K2 = 0.03).
 
     Windows are 11 x 11 Gaussians of 1.5 pixels that lie in the image; channels are averaged.
@@ -21,6 +22,9 @@ def ssim(a: Float[torch.Tensor, "*b c h w"], b: Float[torch.Tensor, "*b c h w"])
     Raises:
         InputError: If images are smaller than a window.
     """
+    a, b = as_maps(a, "SSIM: a"), as_maps(b, "SSIM: b")
+    if a.shape != b.shape:
+        raise InputError(f"SSIM of shapes {tuple(a.shape)} and {tuple(b.shape)}; expected the same")
     if min(a.shape[-2:]) < 11:
         raise InputError(f"SSIM of images of {a.shape[-1]}x{a.shape[-2]} pixels; expected at least 11x11")
     offset = torch.arange(-5, 6, dtype=torch.float64) / 1.5

@@ -8,7 +8,8 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import project, unproject
 from geometry.camera.rays import pixel_map, ray_map, world_from_pixel
 from geometry.errors import InputError
-from geometry.image.checks import check_frames, single_camera
+from geometry.image.checks import checked_frames, single_camera
+from geometry.image.coercion import DepthLike, DepthsLike, FramesLike, MapsLike, as_depth, as_depths, as_maps
 from geometry.image.depth import depth_at
 from geometry.image.sampling import sample_at
 from geometry.rotation.transforms import transform_points
@@ -18,8 +19,8 @@ _FREE = torch.iinfo(torch.int64).max
 
 
 def forward_warp(
-    rgb: Float[torch.Tensor, "f 3 h w"],
-    depth: Float[torch.Tensor, "f 1 h w"],
+    rgb: FramesLike,
+    depth: DepthsLike,
     sources: Cameras,
     target: Cameras,
 ) -> tuple[Float[torch.Tensor, "3 h2 w2"], Float[torch.Tensor, "1 h2 w2"], Bool[torch.Tensor, "1 h2 w2"]]:
@@ -30,7 +31,7 @@ def forward_warp(
     and lies behind everything; unknown depth (0) does not move.
 
     Args:
-        rgb: Images of the sources [f, 3, h, w].
+        rgb: Images of the sources [f, 3, h, w], of any range (`geometry.as_frames`).
         depth: Their depth [f, 1, h, w] in metres.
         sources: Cameras [f].
         target: A camera of batch shape [] or [1], of any size.
@@ -42,7 +43,7 @@ def forward_warp(
     Raises:
         InputError: If shapes disagree.
     """
-    check_frames("warp", rgb, depth, sources)
+    rgb, depth = checked_frames("warp", rgb, depth, sources, hdr=True)
     target = single_camera(target)
     height, width = target.hw
     u, v, z = _places(depth, sources, target)
@@ -133,9 +134,9 @@ def fill_nearest(
 
 
 def backward_visible(
-    depth: Float[torch.Tensor, "1 h w"],
+    depth: DepthLike,
     target: Cameras,
-    source_depth: Float[torch.Tensor, "f 1 h2 w2"],
+    source_depth: DepthsLike,
     sources: Cameras,
     tolerance: float = 0.02,
 ) -> Bool[torch.Tensor, "f h w"]:
@@ -162,10 +163,10 @@ def backward_visible(
 
 
 def backward_warp(
-    rgb: Float[torch.Tensor, "f c h2 w2"],
-    depth: Float[torch.Tensor, "1 h w"],
+    rgb: MapsLike,
+    depth: DepthLike,
     target: Cameras,
-    source_depth: Float[torch.Tensor, "f 1 h2 w2"],
+    source_depth: DepthsLike,
     sources: Cameras,
     tolerance: float = 0.02,
 ) -> tuple[Float[torch.Tensor, "f c h w"], Bool[torch.Tensor, "f h w"], Float[torch.Tensor, "f h w 2"]]:
@@ -186,7 +187,8 @@ def backward_warp(
     Raises:
         InputError: If shapes disagree.
     """
-    if rgb.shape[0] != len(sources) or tuple(rgb.shape[-2:]) != sources.hw:
+    rgb = as_maps(rgb, "warp: rgb")
+    if rgb.ndim != 4 or rgb.shape[0] != len(sources) or tuple(rgb.shape[-2:]) != sources.hw:
         raise InputError(
             f"warp: images {tuple(rgb.shape)} for {len(sources)} cameras of size {sources.hw}; expected one each"
         )
@@ -198,10 +200,14 @@ def backward_warp(
 
 
 def _located(
-    depth: torch.Tensor, target: Cameras, source_depth: torch.Tensor, sources: Cameras, tolerance: float
+    depth: DepthLike, target: Cameras, source_depth: DepthsLike, sources: Cameras, tolerance: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Where the surface points of one camera's pixels fall in the sources [f, h, w, 2], and are visible [f, h, w]."""
     target = single_camera(target)
+    depth, source_depth = (
+        as_depth(depth, "visibility: depth", double=True),
+        as_depths(source_depth, "visibility: source_depth", double=True),
+    )
     frames, hw = len(sources), target.hw
     if depth.shape != (1, *hw) or source_depth.shape != (frames, 1, *sources.hw):
         raise InputError(

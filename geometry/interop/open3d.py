@@ -11,7 +11,8 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.checks import check_unskewed
 from geometry.camera.conversion import cameras_from
 from geometry.errors import InputError
-from geometry.image.checks import check_frames
+from geometry.image.checks import checked_frames
+from geometry.image.coercion import DepthsLike, FramesLike
 from geometry.interop.sizes import one_size
 from geometry.mesh.meshes import Mesh
 from geometry.mesh.tsdf import voxel_grid
@@ -23,8 +24,8 @@ _SKY_M = 1e6  # beyond any scene: the integration then sees empty space up to th
 
 
 def fuse_tsdf_open3d(
-    rgb: Float[torch.Tensor, "f 3 h w"],
-    depth: Float[torch.Tensor, "f 1 h w"],
+    rgb: FramesLike,
+    depth: DepthsLike,
     cameras: Cameras,
     voxel_m: float,
     truncation_m: float | None = None,
@@ -51,7 +52,7 @@ def fuse_tsdf_open3d(
         InputError: as `fuse_tsdf` raises it, a lens other than a pinhole, or Open3D cannot be loaded.
     """
     o3d = _open3d()
-    check_frames("fusion", rgb, depth, cameras)
+    rgb, depth = checked_frames("fusion", rgb, depth, cameras)
     cameras.check_pinhole("fusion by Open3D")
     truncation = 4 * voxel_m if truncation_m is None else truncation_m
     lower, dims = voxel_grid(depth, cameras, voxel_m, truncation, bounds, max_voxels)

@@ -11,6 +11,7 @@ import torch
 
 from geometry.conventions import linear_from_srgb, srgb_from_linear
 from geometry.errors import InputError
+from geometry.image.coercion import DepthLike, ImageLike, as_depth, as_image
 from geometry.io.files import check_file, replacing
 from geometry.optional import from_extra, load_optional
 from geometry.shapes import Float
@@ -20,14 +21,14 @@ _NOTE = "RGB in linear light; Z is z-depth in metres, 0 = unknown, inf = sky"
 
 def write_exr(
     path: Path | str,
-    rgb: Float[torch.Tensor, "3 h w"] | None = None,
-    depth: Float[torch.Tensor, "1 h2 w2"] | None = None,
+    rgb: ImageLike | None = None,
+    depth: DepthLike | None = None,
 ) -> None:
     """Write an image, a depth map, or both, as 32-bit floats.
 
     Args:
         path: the file.
-        rgb: sRGB; values above 1 stay as they are.
+        rgb: sRGB [3, h, w], or what else `geometry.as_image` takes; values above 1 stay as they are.
         depth: z in metres, 0 = unknown, inf = sky, of the same size.
 
     Raises:
@@ -35,22 +36,17 @@ def write_exr(
     """
     path = Path(path)
     exr = _openexr()
-    for values, channels_wanted in ((rgb, 3), (depth, 1)):
-        if values is not None and (values.ndim != 3 or len(values) != channels_wanted):
-            raise InputError(f"{path}: image of shape {tuple(values.shape)}; expected [{channels_wanted}, h, w]")
+    rgb = None if rgb is None else as_image(rgb, f"{path}: image", hdr=True)
+    depth = None if depth is None else as_depth(depth, f"{path}: depth")
     sizes = {tuple(values.shape[-2:]) for values in (rgb, depth) if values is not None}
     if len(sizes) != 1:
         raise InputError(f"{path}: images of sizes {sorted(sizes)} (height, width); expected one size")
     channels: dict[str, np.ndarray] = {}
     if rgb is not None:
-        if not bool(rgb.isfinite().all()):
-            raise InputError(f"{path}: image with NaN or Inf; expected finite values")
-        light = linear_from_srgb(rgb.detach().cpu().float())
+        light = linear_from_srgb(rgb.detach().cpu())
         channels |= {name: layer.contiguous().numpy() for name, layer in zip("RGB", light)}
     if depth is not None:
-        if not bool((depth >= 0).all()):
-            raise InputError(f"{path}: depth with negative or NaN values; expected metres, 0 = unknown, inf = sky")
-        channels["Z"] = depth.detach().cpu().float()[0].contiguous().numpy()
+        channels["Z"] = depth.detach().cpu()[0].contiguous().numpy()
     header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage, "comments": _NOTE}
     with replacing(path) as temporary, exr.File(header, channels) as file:
         try:

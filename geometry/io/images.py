@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from geometry.errors import InputError
+from geometry.image.coercion import DepthLike, ImageLike, as_depth, as_image, image_of_pil
 from geometry.io.files import check_file, write_file
 from geometry.shapes import Float
 
@@ -81,21 +82,12 @@ def read_image(path: Path | str, max_side: int = 16384, upright: bool = True) ->
         InputError: the file is missing, empty, truncated or not an image, or has sides below 8 or above `max_side`.
     """
     path = Path(path)
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     with _opened(path, max_side) as image:
         if upright and _orientation(image) != 1:
             image = ImageOps.exif_transpose(image)
-        if image.mode == "F":
-            raise InputError(f"{path}: image of floating-point numbers; expected 8 or 16 bits per channel")
-        if image.mode.startswith("I"):
-            gray = torch.from_numpy(np.asarray(image).astype(np.float32)) / 65535
-            return gray.clamp(0, 1).expand(3, -1, -1).clone()
-        if image.has_transparency_data:
-            layer = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-        pixels = np.array(image.convert("RGB"))
-    return _unit_range(pixels)
+        return image_of_pil(image, str(path))
 
 
 def image_hw(path: Path | str, max_side: int = 16384, upright: bool = True) -> tuple[int, int]:
@@ -142,28 +134,25 @@ def read_exif_fov(path: Path | str) -> float | None:
     return math.degrees(2 * math.atan(min(width, height) / 2 / focal_px))
 
 
-def write_png(path: Path | str, rgb: Float[torch.Tensor, "3 h w"]) -> None:
+def write_png(path: Path | str, rgb: ImageLike) -> None:
     """Write an 8-bit PNG. Equal images give equal bytes.
 
     Args:
         path: the file.
-        rgb: sRGB in 0..1 (clamped).
+        rgb: sRGB in 0..1 [3, h, w], or what else `geometry.as_image` takes; clamped.
 
     Raises:
-        InputError: NaN or Inf.
+        InputError: as `geometry.as_image` raises it, NaN, Inf and values beyond 0..1 among it.
     """
     path = Path(path)
-    if not bool(rgb.isfinite().all()):
-        raise InputError(f"{path}: image with NaN or Inf; expected 0..1")
-    write_file(path, encode_png(rgb))
+    write_file(path, encode_png(rgb, f"{path}: image"))
 
 
-def encode_png(rgb: Float[torch.Tensor, "3 h w"]) -> bytes:
-    """What `write_png` writes. Raises InputError for NaN or Inf."""
+def encode_png(rgb: ImageLike, name: str = "image") -> bytes:
+    """What `write_png` writes. Raises InputError as that does, beginning with `name`."""
     from PIL import Image
 
-    if not bool(rgb.isfinite().all()):
-        raise InputError("image with NaN or Inf; expected 0..1")
+    rgb = as_image(rgb, name)
     pixels = (rgb.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).movedim(0, -1).numpy()
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="PNG")
@@ -233,14 +222,14 @@ def depth_unit(depth: Float[torch.Tensor, "*b"]) -> float:
     return 0.001 if largest < 65 else largest / (_SKY - 1)
 
 
-def write_depth_png(path: Path | str, depth: Float[torch.Tensor, "1 h w"], metres_per_unit: float) -> None:
+def write_depth_png(path: Path | str, depth: DepthLike, metres_per_unit: float) -> None:
     """Write depth as a 16-bit PNG: 0 = unknown, 65535 = sky (inf), else depth / metres_per_unit, rounded.
 
     Known depths below one unit are written as 1. The unit is not stored in the file: keep it beside.
 
     Args:
         path: the file.
-        depth: z in metres.
+        depth: z in metres [1, h, w], or what else `geometry.as_depth` takes.
         metres_per_unit: more than 0; see `depth_unit`.
 
     Raises:
@@ -250,15 +239,13 @@ def write_depth_png(path: Path | str, depth: Float[torch.Tensor, "1 h w"], metre
     write_file(path, encode_depth_png(depth, metres_per_unit, f"{path}: "))
 
 
-def encode_depth_png(depth: Float[torch.Tensor, "1 h w"], metres_per_unit: float, where: str = "") -> bytes:
+def encode_depth_png(depth: DepthLike, metres_per_unit: float, where: str = "") -> bytes:
     """What `write_depth_png` writes, with the same errors."""
     from PIL import Image
 
     if not (metres_per_unit > 0 and math.isfinite(metres_per_unit)):
         raise InputError(f"{where}{metres_per_unit} metres per unit; expected more than 0")
-    values = depth.detach().cpu().double()[0]
-    if not bool((values >= 0).all()):
-        raise InputError(f"{where}depth with negative or NaN values; expected metres, 0 = unknown, inf = sky")
+    values = as_depth(depth, f"{where}depth", double=True).detach().cpu().double()[0]
     units = (values / metres_per_unit).round()
     units = torch.where(values > 0, units.clamp_min(1), units)
     largest = float(units[values.isfinite()].max()) if bool(values.isfinite().any()) else 0.0

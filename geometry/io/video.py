@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from geometry.errors import InputError
+from geometry.image.coercion import FramesLike, as_frames
 from geometry.io.files import check_file, replacing
 from geometry.shapes import Float, UInt8
 
@@ -25,29 +26,29 @@ _BT709, _UNSPECIFIED, _BT601, _TV_RANGE = 1, 2, 5, 1  # code points of ITU-T H.2
 _MAX_SIDE = 16384
 
 
-def write_mp4(
-    path: Path | str, rgb: Float[torch.Tensor, "f 3 h w"], fps: float, scale: int = 1, codec: str | None = None
-) -> None:
+def write_mp4(path: Path | str, rgb: FramesLike, fps: float, scale: int = 1, codec: str | None = None) -> None:
     """Write an MP4; odd sizes are padded to even ones by repeating the last row or column.
 
     Args:
         path: the file.
-        rgb: f frames, sRGB in 0..1 (clamped).
+        rgb: f frames, sRGB in 0..1 [f, 3, h, w], or what else `geometry.as_frames` takes; clamped.
         fps: frames per second.
         scale: repeats each pixel this often along both axes, so that small frames can be looked at.
         codec: an encoder's name; by default libx264, or mpeg4 where that is missing.
 
     Raises:
-        InputError: no frames, NaN or Inf, a rate or scale that is not positive, or an encoder that is missing.
+        InputError: as `geometry.as_frames` raises it, no frames, a rate or scale that is not positive, or an encoder
+            that is missing.
     """
     path = Path(path)
     from fractions import Fraction
 
     import av
 
-    low, high = rgb.detach().aminmax() if len(rgb) else (rgb.new_tensor(math.nan),) * 2
-    if not (low.isfinite() and high.isfinite()):
-        raise InputError(f"{path}: {len(rgb)} frames, or NaN or Inf among them; expected at least one frame in 0..1")
+    rgb = as_frames(rgb, f"{path}: frames").detach()
+    if not len(rgb):
+        raise InputError(f"{path}: 0 frames; expected at least one")
+    low, high = rgb.aminmax()
     if not 0 < fps <= 1000 or scale < 1:
         raise InputError(f"{path}: {fps} frames per second at scale {scale}; expected fps in (0, 1000], scale >= 1")
     name = codec or ("libx264" if "libx264" in av.codecs_available else "mpeg4")
@@ -68,7 +69,7 @@ def write_mp4(
         else:
             context.bit_rate = max(400_000, int(height * width * fps))
         inside = bool((low >= 0) & (high <= 1))
-        for index, image in enumerate(rgb.detach().float()):
+        for index, image in enumerate(rgb):
             planes = _yuv420(image if inside else image.clamp(0, 1), scale)
             frame = av.VideoFrame.from_ndarray(planes.numpy(), format="yuv420p")
             frame.colorspace, frame.color_range, frame.pts = _BT709, _TV_RANGE, index

@@ -7,7 +7,7 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import pixels_of
 from geometry.conventions import linear_from_srgb, srgb_from_linear
 from geometry.errors import InputError
-from geometry.image.checks import check_colors
+from geometry.image.coercion import FramesLike, as_frames
 from geometry.image.depth import depth_edges
 from geometry.image.sampling import sample_across, sample_at
 from geometry.image.warping import fill_nearest
@@ -63,7 +63,7 @@ def unwrap(mesh: Mesh, size_px: int = 1024, padding_px: int = 3) -> TexturedMesh
     return TexturedMesh(cut, place, torch.full((3, atlas.height, atlas.width), GRAY, device=device))
 
 
-def bake(textured: TexturedMesh, rgb: Float[torch.Tensor, "f 3 h w"], cameras: Cameras) -> TexturedMesh:
+def bake(textured: TexturedMesh, rgb: FramesLike, cameras: Cameras) -> TexturedMesh:
     """Paint the texture of a mesh from posed images.
 
     Each texel's surface point is looked up bilinearly in the images that see it, by the mesh's own depth, and colors
@@ -84,12 +84,12 @@ def bake(textured: TexturedMesh, rgb: Float[torch.Tensor, "f 3 h w"], cameras: C
     Raises:
         InputError: shapes disagree, no texel is seen, or as `rasterize` raises it.
     """
+    rgb = as_frames(rgb, "baking: rgb", double=True)
     if rgb.shape != (*cameras.shape, 3, *cameras.hw) or len(cameras.shape) != 1:
         raise InputError(
             f"baking: rgb {tuple(rgb.shape)}, cameras {tuple(cameras.shape)} of size {cameras.hw}; "
             "expected [f, 3, h, w] and [f] of size (h, w)"
         )
-    check_colors("baking", rgb)
     mesh, cameras = textured.mesh, cameras.to(torch.float64)
     chart = _texels(textured)
     on_chart = chart.face[0] >= 0

@@ -16,7 +16,8 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import project, unproject
 from geometry.camera.rays import camera_directions, pixel_centers
 from geometry.errors import InputError
-from geometry.image.checks import check_frames
+from geometry.image.checks import checked_frames
+from geometry.image.coercion import DepthsLike, FramesLike
 from geometry.mesh.meshes import Mesh
 from geometry.shapes import Bool, Float, Int
 
@@ -24,8 +25,8 @@ _CHUNK = 2**18
 
 
 def fuse_tsdf(
-    rgb: Float[torch.Tensor, "f 3 h w"],
-    depth: Float[torch.Tensor, "f 1 h w"],
+    rgb: FramesLike,
+    depth: DepthsLike,
     cameras: Cameras,
     voxel_m: float,
     truncation_m: float | None = None,
@@ -50,7 +51,7 @@ def fuse_tsdf(
     Raises:
         InputError: shapes disagree, no depth is known, no surface is in the box, or the box is too large.
     """
-    check_frames("fusion", rgb, depth, cameras)
+    rgb, depth = checked_frames("fusion", rgb, depth, cameras)
     truncation = 4 * voxel_m if truncation_m is None else truncation_m
     if not (voxel_m > 0 and truncation > 0):
         raise InputError(f"fusion with voxels of {voxel_m} m, truncation {truncation} m; expected more than 0")

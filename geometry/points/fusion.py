@@ -6,7 +6,8 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.projection import project, unproject
 from geometry.camera.rays import camera_directions
 from geometry.errors import InputError
-from geometry.image.checks import check_frames
+from geometry.image.checks import checked_frames
+from geometry.image.coercion import DepthsLike, FramesLike
 from geometry.image.depth import depth_at
 from geometry.image.sampling import sample_at
 from geometry.points.pointclouds import PointCloud
@@ -17,8 +18,8 @@ _PAIRS = 2**20  # points times views at once
 
 
 def fuse_points(
-    rgb: Float[torch.Tensor, "f 3 h w"],
-    depth: Float[torch.Tensor, "f 1 h w"],
+    rgb: FramesLike,
+    depth: DepthsLike,
     cameras: Cameras,
     confirmations: int = 2,
     max_pixels: float = 1.0,
@@ -47,7 +48,7 @@ def fuse_points(
     Raises:
         InputError: If shapes disagree, or there are no more frames than confirmations.
     """
-    check_frames("point fusion", rgb, depth, cameras)
+    rgb, depth = checked_frames("point fusion", rgb, depth, cameras)
     if not 0 <= confirmations < len(rgb):
         raise InputError(f"point fusion of {len(rgb)} frames; expected more than the {confirmations} confirmations")
     known = (depth > 0) & depth.isfinite()

@@ -8,7 +8,8 @@ import torch
 from geometry.camera.cameras import Cameras
 from geometry.camera.projection import unproject
 from geometry.errors import InputError
-from geometry.image.checks import check_frames
+from geometry.image.checks import checked_frames
+from geometry.image.coercion import DepthsLike, FramesLike
 from geometry.image.depth import depth_edges
 from geometry.shapes import Float
 from geometry.similarity import Similarity
@@ -59,8 +60,8 @@ class PointCloud:
 
 
 def points_from_depth(
-    rgb: Float[torch.Tensor, "f 3 h w"],
-    depth: Float[torch.Tensor, "f 1 h w"],
+    rgb: FramesLike,
+    depth: DepthsLike,
     cameras: Cameras,
     edge_ratio: float | None = 0.1,
 ) -> PointCloud:
@@ -79,7 +80,7 @@ def points_from_depth(
     Raises:
         InputError: If shapes disagree.
     """
-    check_frames("points from depth", rgb, depth, cameras)
+    rgb, depth = checked_frames("points from depth", rgb, depth, cameras)
     keep = (depth > 0) & depth.isfinite()
     if edge_ratio is not None:
         keep &= ~depth_edges(depth, edge_ratio)

@@ -30,13 +30,15 @@ def test_an_8_bit_image_survives_a_png_exactly_and_its_bytes_repeat(tmp_path) ->
 
 
 def test_values_outside_0_to_1_are_clamped_and_not_numbers_refused(tmp_path, refused) -> None:
-    rgb = torch.full((3, 8, 8), -0.3)
-    rgb[0] = 1.7
+    rgb = torch.full((3, 8, 8), -0.2)
+    rgb[0] = 1.2
     write_png(tmp_path / "a.png", rgb)
     assert torch.equal(read_image(tmp_path / "a.png"), rgb.clamp(0, 1))
     for bad in (math.nan, math.inf):
         with refused("b.png", "NaN"):
             write_png(tmp_path / "b.png", torch.full((3, 8, 8), bad))
+    with refused("b.png", "to 255", "0..1 (divide by 255?)"):
+        write_png(tmp_path / "b.png", torch.full((3, 8, 8), 255.0))
     assert not (tmp_path / "b.png").exists()
 
 
