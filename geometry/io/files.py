@@ -3,31 +3,34 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from geometry.errors import InputError
+from geometry.io.temporaries import create, put, temporary_name
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; it takes the place of `path` only when the block succeeds.
+    """A temporary file beside `path` to write to; it takes the place of `path` only when the block succeeds.
 
-    The folder is created if it is missing. The temporary name keeps the suffix, which some libraries choose a format
-    by. Raises InputError when the folder or the file cannot be written.
+    The folder is created if it is missing. The temporary file is there, empty, under a name that cannot be guessed,
+    which keeps the suffix (some libraries choose a format by it). The file's mode is that of any new file, whatever the
+    library in between chooses. A link at `path` is replaced; what it points to is left alone. Raises InputError when
+    the folder or the file cannot be written.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = create(temporary)
         yield temporary
-        temporary.replace(path)
+        put(temporary, mode, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); expected a writable place") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); expected a writable place") from error
     finally:
-        if temporary.is_file():
+        if os.path.lexists(temporary):
             temporary.unlink()
 
 
@@ -44,21 +47,19 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: not empty; expected a new or empty folder")
+    beside = temporary_name(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
-            for name, data in files.items():
-                (beside / name).write_bytes(data)
-            if folder.exists():
-                folder.rmdir()
-            beside.chmod(0o755)
-            beside.rename(folder)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
+        beside.mkdir()
+        for name, data in files.items():
+            (beside / name).write_bytes(data)
+        if folder.exists():
+            folder.rmdir()
+        beside.rename(folder)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); expected a writable place") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -80,10 +80,11 @@ def test_a_failure_leaves_no_folder(tmp_path: Path, report: Report) -> None:
 
 
 def test_an_old_folder_is_left_as_it_is(tmp_path: Path, report: Report) -> None:
-    (tmp_path / "old").mkdir()
-    with pytest.raises(InputError, match="expected a new folder"):
+    write_report(tmp_path / "old", report)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "old").iterdir()}
+    with pytest.raises(InputError, match="expected a new or empty folder"):
         write_report(tmp_path / "old", report)
-    assert list((tmp_path / "old").iterdir()) == []
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "old").iterdir()} == before
 
 
 def test_each_sheet_is_linked_under_the_name_it_is_written_to(tmp_path: Path, report: Report) -> None:

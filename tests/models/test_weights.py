@@ -88,6 +88,6 @@ def test_a_shard_that_cannot_be_written_leaves_the_model_that_was_there(
         real(*arguments, **options)
 
     monkeypatch.setattr(weight_files, "save_file", failing)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match="No space left"):
         write_weights({name: value + 1 for name, value in state.items()}, tmp_path, shard_bytes=8500)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -23,12 +23,15 @@ class Show:
     """PNG to draw to (default: say in words only)."""
     every: int = 0
     """Describe every Nth camera (default: about ten in all)."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace the PNG if it is there."""
 
     def run(self) -> None:
         """Read, describe, draw."""
         from geometry.camera.drawing import draw_cameras
         from geometry.io.images import write_png
         from geometry.trajectory.checks import describe, lint
+        from worldgen.runtime.atomic_dir import new_file
 
         cameras = read_cameras(self.file)
         every = self.every or max(1, len(cameras) // 10)
@@ -36,7 +39,8 @@ class Show:
         for finding in lint(cameras):
             print(f"suspicious: {finding}")
         if self.output is not None:
-            write_png(self.output, draw_cameras(cameras))
+            with new_file(self.output, self.overwrite, [self.file]):
+                write_png(self.output, draw_cameras(cameras))
             print(self.output)
 
 
@@ -53,11 +57,16 @@ class Convert:
     """Field of view over the shorter side, where the source keeps poses alone."""
     size: tuple[int, int] = (480, 640)
     """Height and width of images, where the source keeps poses alone."""
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Replace the target if it is a file that is there."""
 
     def run(self) -> None:
         """Read and write."""
-        cameras = read_cameras(self.source, self.fov_deg, self.size)
-        write_cameras(self.target, cameras)
+        from worldgen.runtime.atomic_dir import new_file
+
+        with new_file(self.target, self.overwrite, [self.source]):
+            cameras = read_cameras(self.source, self.fov_deg, self.size)
+            write_cameras(self.target, cameras)
         print(f"{len(cameras)} cameras: {self.target}")
 
 

@@ -1,6 +1,6 @@
 """`worldgen evaluate`: models measured on what they have never seen."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,7 +15,7 @@ class EvaluationOptions:
     """Options of every evaluation."""
 
     output: Path
-    """New folder for report.json, report.md and contact sheets."""
+    """New or empty folder for report.json, report.md and contact sheets."""
     models: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--model"])] = ("tiny",)
     """Names of embedded weights, or folders. The first is evaluated; further ones, for example its ablations, stand
     beside it with their differences scene by scene."""
@@ -28,6 +28,10 @@ class EvaluationOptions:
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """Of the networks' products; auto is bf16 where the device has such arithmetic."""
 
+    def _inputs(self) -> Sequence[Path | str]:
+        """Files and folders that are read."""
+        return self.models
+
     def _run(self, make_set: Callable[[Any], Any], full: Collection[str] | None, spatial: Any = None) -> None:
         """Load the models, evaluate them, and print the report's tables.
 
@@ -37,27 +41,28 @@ class EvaluationOptions:
         """
         from geometry.errors import InputError
         from worldgen.evaluation.comparison import IMAGES_ONLY
-        from worldgen.evaluation.run import evaluate
+        from worldgen.evaluation.run import REPORT, evaluate, write_report_files
         from worldgen.models.world_model import WorldModel
         from worldgen.pipelines.novel_views import Sampling
-        from worldgen.runtime.atomic_dir import check_output
+        from worldgen.runtime.atomic_dir import new_folder
         from worldgen.runtime.devices import pick_device
 
-        check_output(self.output, overwrite=False)
         names = [Path(name).name for name in self.models]
         if not names or len(set(names)) != len(names):
             raise InputError(f"models {list(self.models)}; expected at least one, each of another name")
-        device = pick_device(self.device)
-        first, *others = (WorldModel.load(model, device, self.precision) for model in self.models)
-        sampling = Sampling.of(first, self.steps, self.guidance, seed=self.seed)
-        evaluation_set = make_set(first)
-        if full is None:
-            full = [part.name for part in evaluation_set.parts()]
-        with ProgressBar() as bar:
-            evaluate(
-                evaluation_set, first, sampling, other_models=dict(zip(names[1:], others)), full=full,
-                spatial=spatial or IMAGES_ONLY, output=self.output, progress=bar.at,
-            )  # fmt: skip
+        with new_folder(self.output, kind=REPORT, inputs=self._inputs()) as folder:
+            device = pick_device(self.device)
+            first, *others = (WorldModel.load(model, device, self.precision) for model in self.models)
+            sampling = Sampling.of(first, self.steps, self.guidance, seed=self.seed)
+            evaluation_set = make_set(first)
+            if full is None:
+                full = [part.name for part in evaluation_set.parts()]
+            with ProgressBar() as bar:
+                report = evaluate(
+                    evaluation_set, first, sampling, other_models=dict(zip(names[1:], others)), full=full,
+                    spatial=spatial or IMAGES_ONLY, progress=bar.at,
+                )  # fmt: skip
+            write_report_files(folder, report)
         print((self.output / "report.md").read_text(encoding="utf-8"))
 
 
@@ -91,6 +96,9 @@ class EvaluateOrbit(SceneEvaluationOptions):
     loop_scenes: int = 0
     """Also measure loop closure in the first N scenes: once round from one image."""
 
+    def _inputs(self) -> Sequence[Path | str]:
+        return (self.config, *self.models)
+
     def run(self) -> None:
         """Evaluate, write the report and print its tables."""
         from worldgen.evaluation.comparison import SpatialMetrics
@@ -113,6 +121,9 @@ class EvaluateFamilies(SceneEvaluationOptions):
     """The held-out sets; figures compare on the same sets only."""
     sampled: tuple[str, ...] = ()
     """Families to draw full samples on, which takes long; one network call is evaluated on all."""
+
+    def _inputs(self) -> Sequence[Path | str]:
+        return (self.config, *self.models)
 
     def run(self) -> None:
         """Evaluate, write the report and print its tables."""
@@ -141,6 +152,9 @@ class EvaluateCaptures(EvaluationOptions):
     """How images become square."""
     full: tyro.conf.FlagCreatePairsOff[bool] = False
     """Also draw full samples, which takes long."""
+
+    def _inputs(self) -> Sequence[Path | str]:
+        return (*self.sources, *self.models)
 
     def run(self) -> None:
         """Evaluate, write the report and print its tables."""

@@ -20,7 +20,7 @@ class Orbit:
     images: tyro.conf.Positional[tuple[Path, ...]]
     """One image, or several that --cameras names."""
     output: Path
-    """New folder for the results."""
+    """New or empty folder for the results."""
     cameras: Path | None = None
     """transforms.json (nerfstudio) of the images; its other frames are rendered too and scored."""
     frames: int = 24
@@ -49,26 +49,28 @@ class Orbit:
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """Of the network's products; auto is bf16 where the device has such arithmetic: sooner, and nearly the same."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace the output folder."""
+    """Replace the output folder, if it holds the results of an orbit and nothing else."""
 
     def run(self) -> None:
         """Check, generate, save, and print the output folder."""
+        from worldgen.core.world import WORLD
         from worldgen.evaluation.held_out import scored
         from worldgen.models.world_model import WorldModel
         from worldgen.pipelines.orbit import orbit
-        from worldgen.runtime.atomic_dir import check_output
+        from worldgen.runtime.atomic_dir import new_folder
         from worldgen.runtime.devices import pick_device
 
-        check_output(self.output, self.overwrite)
-        model = WorldModel.load(self.model, pick_device(self.device), self.precision)
-        with ProgressBar() as bar:
-            world = orbit(
-                model, self.images, self.cameras, self.frames, self.seed, elevation_deg=self.elevation_deg,
-                radius=self.radius, fov_deg=self.fov_deg, views=self.views, fit=self.fit, size_px=self.size_px,
-                steps=self.steps, guidance=self.guidance, solver=self.solver, on_start=bar.start, on_step=bar.step,
-            )  # fmt: skip
-        world = scored(world)
-        world.save(self.output, self.overwrite)
+        inputs = [p for p in (*self.images, self.cameras, self.views, self.model) if p is not None]
+        with new_folder(self.output, self.overwrite, WORLD, inputs) as folder:
+            model = WorldModel.load(self.model, pick_device(self.device), self.precision)
+            with ProgressBar() as bar:
+                world = orbit(
+                    model, self.images, self.cameras, self.frames, self.seed, elevation_deg=self.elevation_deg,
+                    radius=self.radius, fov_deg=self.fov_deg, views=self.views, fit=self.fit, size_px=self.size_px,
+                    steps=self.steps, guidance=self.guidance, solver=self.solver, on_start=bar.start, on_step=bar.step,
+                )  # fmt: skip
+            world = scored(world)
+            world.write(folder)
         print(f"{len(world.clip)} frames, {len(world.points)} points, {len(world.mesh.faces)} triangles: {self.output}")
         if world.held_out is not None and (s := world.held_out.scores) is not None:
             print(

@@ -18,7 +18,7 @@ class Scenes:
     """
 
     output: Path
-    """New folder for the results."""
+    """New or empty folder for the results."""
     families: Annotated[tuple[str, ...], tyro.conf.arg(help=f"Some of {listed()}; default: all.")] = ()
     seed: int = 0
     size_px: int = 128
@@ -26,7 +26,7 @@ class Scenes:
     frames: int = 36
     """Length of the videos, two seconds."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace the output folder."""
+    """Replace the output folder, if it holds such a gallery and nothing else."""
 
     def run(self) -> None:
         """Render, save, and print the output folder."""

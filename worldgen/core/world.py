@@ -1,5 +1,6 @@
 """`World`: what was generated, with everything it was generated from, ready to be saved."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,8 +18,9 @@ from geometry.points.pointclouds import PointCloud
 from worldgen.core.clip import Clip
 from worldgen.runtime.atomic_dir import new_folder
 from worldgen.runtime.contact_sheet import depth_image, grid
-from worldgen.runtime.manifest import write_json
+from worldgen.runtime.manifest import tried, write_json
 
+WORLD = "world"  # what the folder's manifest says it holds
 _FPS = 12.0
 _VIDEO_SIDE = 384
 _SHEET_COLUMNS = 8
@@ -45,6 +47,7 @@ class World:
     given     the given images as the model saw them, with estimated depth
     points, mesh  what the frames' depth makes
     manifest  how it came about: seed, hashes, versions, scale and frame; the same for the same inputs
+    failed    what could not be made, by name, and why: it is left out, and the manifest says so
     timings   seconds
     """
 
@@ -55,34 +58,69 @@ class World:
     manifest: dict[str, Any]
     held_out: HeldOut | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
 
     def save(self, folder: Path | str, overwrite: bool = False) -> None:
-        """Write everything to a new folder, which appears only when it is complete.
+        """Write everything to a new folder, which appears only when it is complete (`write`).
+
+        Args:
+            folder: New or empty; a link stands for the folder it points to.
+            overwrite: Replace the folder of another world, if it holds nothing but what worldgen wrote.
+
+        Raises:
+            InputError: The folder may not be replaced, or can't be written.
+        """
+        with new_folder(Path(folder), overwrite, WORLD) as out:
+            self.write(out)
+
+    def write(self, out: Path) -> None:
+        """Write everything into a folder that is there.
 
         video.mp4, contact_sheet.png, frames/*.png, depth/*.png (16 bits, unit in the manifest, 65535 = sky),
         given/*.png, transforms.json (all of these frames), points.ply, mesh.glb, manifest.json, timings.json;
-        with held-out images held_out/*.png (rendered) and held_out.png (rendered above truth).
-        Raises InputError when the folder exists (unless `overwrite`) or can't be written.
+        with held-out images held_out/*.png (rendered) and held_out.png (rendered above truth). Points and a mesh that
+        are empty are left out. Where one of the files that repeat or add to the frames cannot be written, it is left
+        out with a note, and the manifest says why (`failed`): the frames are not lost.
+
+        Args:
+            out: The folder.
+
+        Raises:
+            InputError: Frames, depth, cameras or manifest can't be written.
         """
-        with new_folder(Path(folder), overwrite) as out:
-            unit = depth_unit(torch.cat([self.clip.depth, self.given.depth]))
-            frames = _write_frames(out, "frames", "depth", self.clip, unit)
-            given = _write_frames(out, "given", "given_depth", self.given, unit)
-            cameras = type(self.clip.cameras).cat([self.clip.cameras, self.given.cameras])
-            names = [*frames, *given]
-            write_transforms(out / "transforms.json", cameras, [rgb for rgb, _ in names], [depth for _, depth in names],
-                             extra={"depth_unit_scale_factor": unit})  # fmt: skip
-            write_mp4(out / "video.mp4", self.clip.rgb, _FPS, scale=max(1, _VIDEO_SIDE // self.clip.cameras.hw[0]))
-            write_png(out / "contact_sheet.png", self.contact_sheet())
-            comments = (f"worldgen {version('worldgen')}", "metres" if self.manifest["metric"] else "not metric")
-            write_ply(out / "points.ply", self.points, comments)
-            write_glb(out / "mesh.glb", self.mesh, {"generator": comments[0], "units": comments[1]})
-            if self.held_out is not None:
-                for name, rgb in zip(_numbers(len(self.held_out.rendered)), self.held_out.rendered.rgb):
-                    write_png(out / "held_out" / f"{name}.png", rgb)
-                write_png(out / "held_out.png", grid([list(self.held_out.rendered.rgb), list(self.held_out.truth.rgb)]))
-            write_json(out / "manifest.json", self.manifest | {"depth_png_metres_per_unit": unit})
-            write_json(out / "timings.json", self.timings)
+        unit = depth_unit(torch.cat([self.clip.depth, self.given.depth]))
+        frames = _write_frames(out, "frames", "depth", self.clip, unit)
+        given = _write_frames(out, "given", "given_depth", self.given, unit)
+        cameras = type(self.clip.cameras).cat([self.clip.cameras, self.given.cameras])
+        names = [*frames, *given]
+        write_transforms(out / "transforms.json", cameras, [rgb for rgb, _ in names], [depth for _, depth in names],
+                         extra={"depth_unit_scale_factor": unit})  # fmt: skip
+        failed = dict(self.failed)
+        for name, write in self._further_files().items():
+            if why := tried(f"{name} is left out", lambda path=out / name, write=write: write(path))[1]:
+                failed[name] = why
+        manifest = self.manifest | {"depth_png_metres_per_unit": unit} | ({"failed": failed} if failed else {})
+        write_json(out / "manifest.json", manifest)
+        write_json(out / "timings.json", self.timings)
+
+    def _further_files(self) -> dict[str, Callable[[Path], None]]:
+        """What can be left out: the files by name, each with its writer."""
+        comments = (f"worldgen {version('worldgen')}", "metres" if self.manifest["metric"] else "not metric")
+        scale = max(1, _VIDEO_SIDE // self.clip.cameras.hw[0])
+        files: dict[str, Callable[[Path], None]] = {
+            "video.mp4": lambda path: write_mp4(path, self.clip.rgb, _FPS, scale=scale),
+            "contact_sheet.png": lambda path: write_png(path, self.contact_sheet()),
+        }
+        if len(self.points):
+            files["points.ply"] = lambda path: write_ply(path, self.points, comments)
+        if len(self.mesh.faces):
+            extras = {"generator": comments[0], "units": comments[1]}
+            files["mesh.glb"] = lambda path: write_glb(path, self.mesh, extras)
+        if (held_out := self.held_out) is not None:
+            files["held_out"] = lambda folder: _write_images(folder, held_out.rendered.rgb)
+            pair = [list(held_out.rendered.rgb), list(held_out.truth.rgb)]
+            files["held_out.png"] = lambda path: write_png(path, grid(pair))
+        return files
 
     def contact_sheet(self) -> torch.Tensor:
         """An image [3, H, W] of the given images, then every frame with its depth below."""
@@ -97,6 +135,11 @@ class World:
 
 def _numbers(count: int) -> list[str]:
     return [f"{i:04d}" for i in range(count)]
+
+
+def _write_images(folder: Path, images: torch.Tensor) -> None:
+    for name, rgb in zip(_numbers(len(images)), images):
+        write_png(folder / f"{name}.png", rgb)
 
 
 def _write_frames(out: Path, rgb_folder: str, depth_folder: str, clip: Clip, unit: float) -> list[tuple[str, str]]:

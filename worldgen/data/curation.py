@@ -19,7 +19,10 @@ from worldgen.data.captures import Capture, find_captures, read_images
 from worldgen.data.curation_report import write_curation_report
 from worldgen.data.filters import FilteredCapture, Limits, filter_capture, ordered
 from worldgen.data.shards import Sample, write_index, write_shard
+from worldgen.runtime.atomic_dir import resumable_folder
 from worldgen.runtime.config import plain
+
+CURATION = "curation.json"  # by which the folder of a curation is known: its arguments
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,14 @@ def curate(
     names = [capture.name for capture in captures]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"two captures named {repeated[0]}; expected sources whose folders have different names")
-    _claim(output, {"sources": [str(source) for source in sources], "curation": plain(curation)})
+    with resumable_folder(output, lambda folder: (folder / CURATION).is_file(), sources):
+        _agree(output, {"sources": [str(source) for source in sources], "curation": plain(curation)})
+        return _curated(captures, output, curation, on_step)
+
+
+def _curated(
+    captures: Sequence[Capture], output: Path, curation: Curation, on_step: Callable[[int, int], None]
+) -> dict[str, Any]:
     size = curation.captures_per_shard
     records: list[dict[str, Any]] = []
     for number, start in enumerate(range(0, len(captures), size)):
@@ -100,14 +110,12 @@ def curate(
     return write_curation_report(output, captures, records, plain(curation))
 
 
-def _claim(output: Path, arguments: dict[str, Any]) -> None:
-    """Make the folder, or check that a run with the same arguments has made it."""
-    claim = output / "curation.json"
-    if output.exists() and not claim.is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: holds something else; expected a new folder or that of an interrupted run")
-    if not claim.is_file():
-        write_file(claim, json.dumps(arguments, indent=1).encode())
-    elif (before := read_json(claim, "the arguments of a curation")) != arguments:
+def _agree(output: Path, arguments: dict[str, Any]) -> None:
+    """Keep the arguments in the folder, or check that a run with the same arguments has made it."""
+    kept = output / CURATION
+    if not kept.is_file():
+        write_file(kept, json.dumps(arguments, indent=1).encode())
+    elif (before := read_json(kept, "the arguments of a curation")) != arguments:
         keys = [key for key in arguments if not isinstance(before, dict) or before.get(key) != arguments[key]]
         raise InputError(f"{output}: made with other {' and '.join(keys)}; expected the same, or a new folder")
 

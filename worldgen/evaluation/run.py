@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from worldgen.evaluation.report import ModelFacts, PartResult, Report
 from worldgen.evaluation.sets.evaluation_set import EvaluationSet, Part, SetInfo
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling
-from worldgen.runtime.atomic_dir import check_output, new_folder
+from worldgen.runtime.atomic_dir import new_folder
+from worldgen.runtime.manifest import tried
+
+REPORT = "evaluation"  # what the folder's manifest says it holds
 
 
 def evaluate(
@@ -42,22 +46,36 @@ def evaluate(
         other_models: Further models on the same scenes, by name, with their paired differences to the first.
         full: Names of the parts on which full samples are drawn, which takes long.
         spatial: Further figures. Loops start from the first given images of the first part.
-        output: A new folder for the report: `report.json`, `report.md`, `timings.json` and contact sheets.
+        output: A new or empty folder for the report: `report.json`, `report.md`, `timings.json` and contact sheets.
         progress: Called with the sampling steps done and all there will be.
 
     Returns:
         The report, which is the same for the same models, set and sampling, but for its timings.
 
     Raises:
-        InputError: The folder exists or cannot be written, a model does not fit the set, a name in `full` is not
-            that of a part, or the set has no truth for the further figures.
+        InputError: The folder holds something or cannot be written, a model does not fit the set, a name in `full` is
+            not that of a part, or the set has no truth for the further figures.
     """
-    info, parts, others = evaluation_set.info, evaluation_set.parts(), other_models or {}
-    sampling = Sampling.of(model) if sampling is None else sampling
-    comparison = Comparison(model, others, sampling, info.seed)
+    comparison = Comparison(
+        model, other_models or {}, Sampling.of(model) if sampling is None else sampling, evaluation_set.info.seed
+    )
+    with nullcontext() if output is None else new_folder(output, kind=REPORT) as folder:
+        report = _evaluated(evaluation_set, comparison, full, spatial, progress)
+        if folder is not None:
+            write_report_files(folder, report)
+    return report
+
+
+def _evaluated(
+    evaluation_set: EvaluationSet,
+    comparison: Comparison,
+    full: Collection[str],
+    spatial: SpatialMetrics,
+    progress: Callable[[int, int], None] | None,
+) -> Report:
+    info, parts = evaluation_set.info, evaluation_set.parts()
+    model, others = comparison.model, comparison.other_models
     _check(info, parts, [model, *others.values()], full, spatial)
-    if output is not None:
-        check_output(output, overwrite=False)
     total = sum(comparison.steps(part, part.name in full) for part in parts)
     if spatial.loop_scenes:
         total += loop_steps(1 + len(others), comparison.samplings(bool(full)))
@@ -73,29 +91,33 @@ def evaluate(
             loops = loop_figures(comparison.methods(bool(full)), truth.scenes, first, info.seed, on_step)
     machine = {"device": str(model.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
     models = tuple(ModelFacts.of(name, other) for name, other in others.items())
-    report = Report(info, ModelFacts.of(model.config.name, model), models, sampling, tuple(results), loops, machine)
-    if output is not None:
-        write_report(output, report)
-    return report
+    first_model = ModelFacts.of(model.config.name, model)
+    return Report(info, first_model, models, comparison.sampling, tuple(results), loops, machine)
 
 
 def write_report(output: Path, report: Report) -> None:
     """Write a report as a new folder, whole or not at all.
 
     Args:
-        output: The folder, which must not exist.
+        output: The folder, new or empty.
         report: The report; the same evaluation gives the same bytes, but for timings.json.
 
     Raises:
-        InputError: The folder exists or cannot be written.
+        InputError: The folder holds something or cannot be written.
     """
-    with new_folder(output) as folder:
-        for name, data in (("report.json", report.plain()), ("timings.json", report.timings())):
-            text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
-            (folder / name).write_text(text + "\n", encoding="utf-8")
-        (folder / "report.md").write_text(markdown(report), encoding="utf-8")
-        for part, sheet in report.sheets().items():
-            write_png(folder / sheet_name(part), sheet)
+    with new_folder(output, kind=REPORT) as folder:
+        write_report_files(folder, report)
+
+
+def write_report_files(folder: Path, report: Report) -> None:
+    """Write the files of a report into a folder that is there; a sheet that fails is left out with a note."""
+    for name, data in (("report.json", report.plain()), ("timings.json", report.timings())):
+        text = json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False)
+        (folder / name).write_text(text + "\n", encoding="utf-8")
+    (folder / "report.md").write_text(markdown(report), encoding="utf-8")
+    for part, sheet in report.sheets().items():
+        path = folder / sheet_name(part)
+        tried(f"{path.name} is left out", lambda path=path, sheet=sheet: write_png(path, sheet))
 
 
 def _check(

@@ -1,7 +1,7 @@
 """A model's weights as files: safetensors, matrices as int8 if asked, in shards that any host takes."""
 
 import hashlib
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.io.files import replacing
 
 EMBEDDED = Path(__file__).parents[1] / "weights"
 SHARD_BYTES = 15 << 20
@@ -28,11 +29,9 @@ def write_weights(state: dict[str, Tensor], folder: Path, int8: bool = False, sh
     if len(shards) > 1:
         metadata["whole"] = _digest(state)
     names = [_name(number, len(shards)) for number in range(1, len(shards) + 1)]
-    with tempfile.TemporaryDirectory(dir=folder) as beside:
+    with ExitStack() as all_of_them:
         for name, shard in zip(names, shards):
-            save_file(shard, Path(beside) / name, metadata=metadata)
-        for name in names:
-            (Path(beside) / name).replace(folder / name)
+            save_file(shard, all_of_them.enter_context(replacing(folder / name)), metadata=metadata)
     for path in folder.glob("weights*.safetensors"):
         if path.name not in names:
             path.unlink()

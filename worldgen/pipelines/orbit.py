@@ -53,7 +53,8 @@ def orbit(
             `worldgen.pipelines.camera_path.OrbitRequest`.
 
     Returns:
-        The world, in the cameras' frame and units.
+        The world, in the cameras' frame and units. Points or a mesh that its depth does not make are empty, with a note
+        (`World.failed`).
 
     Raises:
         InputError: For anything that does not fit together.
@@ -75,7 +76,8 @@ def _orbit(
     lifted = lift(clip.followed_by(given) if inputs.posed else clip, path.pivot, path.scale)
     done = time.perf_counter()
     timings = {"read_s": read - began, "generate_s": made - read, "lift_s": done - made, "total_s": done - began}
-    return World(clip, given, lifted.points, lifted.mesh, _manifest(model, inputs, path, sampling), held_out, timings)
+    manifest = _manifest(model, inputs, path, sampling)
+    return World(clip, given, lifted.points, lifted.mesh, manifest, held_out, timings, lifted.failed)
 
 
 def _generate(

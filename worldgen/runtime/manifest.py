@@ -3,19 +3,21 @@
 import hashlib
 import json
 import platform
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from geometry.errors import InputError, note
 from worldgen.runtime.config import as_first_stored, plain
+from worldgen.runtime.ownership import generator
 
 
 def provenance() -> dict[str, Any]:
     """This package's version, and those of what its results depend on."""
     return {
-        "generator": f"worldgen {version('worldgen')}",
+        "generator": generator(),
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
     }
 
@@ -28,6 +30,28 @@ def model_identity(name: str, config: Any, weights_sha256: str) -> dict[str, str
         "config_sha256": hashlib.sha256(text).hexdigest(),
         "weights_sha256": weights_sha256,
     }
+
+
+T = TypeVar("T")
+
+
+def tried(what: str, make: Callable[[], T]) -> tuple[T | None, str]:
+    """Do something that finished work must not be lost for: what fails is noted.
+
+    Args:
+        what: Beginning of the note, such as "mesh.glb is left out".
+        make: What is tried.
+
+    Returns:
+        The result and "", or None and why there is none, for the manifest.
+    """
+    try:
+        return make(), ""
+    except Exception as error:  # also a fault of ours: it is told, and hours of work are kept
+        why = " ".join(str(error).split())
+        why = why if isinstance(error, InputError) else f"{type(error).__name__} {why}".strip()
+        note(f"{what}: {why}")
+        return None, why
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ def write_gallery(
         seed: Of the series of scenes.
         size_px: Side of the frames.
         frames: Length of the videos.
-        overwrite: Replace the folder if it exists.
+        overwrite: Replace the folder of another gallery, if it holds nothing else.
         on_step: Called with how many of the families are done, and how many there are.
 
     Raises:
@@ -51,7 +51,7 @@ def write_gallery(
     if size_px < 2 or frames < 2:
         raise InputError(f"{frames} frames of {size_px} px; expected at least 2 of each")
     facts = {}
-    with new_folder(output, overwrite) as folder:
+    with new_folder(output, overwrite, "gallery of scenes") as folder:
         for done, name in enumerate(families):
             on_step(done, len(families))
             facts[name] = _family(name, folder / name, seed, size_px, frames)

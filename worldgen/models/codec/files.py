@@ -1,7 +1,6 @@
 """Codecs with weights as folders: `codec.json` and `weights.safetensors`."""
 
 import json
-import tempfile
 from pathlib import Path
 
 import torch
@@ -9,6 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from geometry.errors import InputError
+from geometry.io.files import replacing, write_file
 from worldgen.models.codec.vae import ConvVAE, ConvVAEConfig
 from worldgen.models.weights import EMBEDDED
 from worldgen.runtime.config import build, plain
@@ -19,12 +19,9 @@ def save_codec(vae: ConvVAE, folder: Path, half: bool = False) -> None:
     dtype = torch.float16 if half else torch.float32
     state = {name: value.detach().cpu().to(dtype).contiguous() for name, value in vae.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as beside:
-        weights, config = Path(beside) / "weights.safetensors", Path(beside) / "codec.json"
+    with replacing(folder / "weights.safetensors") as weights:
         save_file(state, weights, metadata={"format": "worldgen 1"})
-        config.write_text(json.dumps(plain(vae.config), indent=2) + "\n", encoding="utf-8")
-        weights.replace(folder / weights.name)
-        config.replace(folder / config.name)
+    write_file(folder / "codec.json", (json.dumps(plain(vae.config), indent=2) + "\n").encode())
 
 
 def load_codec(name: str | Path, device: torch.device | str = "cpu") -> ConvVAE:

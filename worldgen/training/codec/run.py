@@ -10,10 +10,11 @@ from worldgen.evaluation.codec import codec_sheet, held_out_videos
 from worldgen.models.codec.files import save_codec
 from worldgen.models.codec.vae import ConvVAE
 from worldgen.runtime.config import load
+from worldgen.runtime.ownership import sign
 from worldgen.scenes.families.family import FAMILIES
 from worldgen.training.codec.config import CodecRun
 from worldgen.training.codec.trainer import CodecTrainer
-from worldgen.training.engine.run import Interrupts, make_output, place, run_to_end, write_config
+from worldgen.training.engine.run import RUN, Interrupts, place, run_folder, run_to_end, write_config, written
 
 
 def train_codec(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
@@ -33,14 +34,15 @@ def train_codec(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
         KeyboardInterrupt: After an interrupt.
     """
     config = load(CodecRun, config_path, overrides)
-    make_output(config.output)
-    with Interrupts() as interrupts:
+    with run_folder(config.output, config_path), Interrupts() as interrupts:
         trainer = CodecTrainer(config)
+        sign(config.output, RUN, whole=False)
         write_config(config, config.output)
         size = sum(parameter.numel() for parameter in trainer.vae.parameters()) / 1e6
         print(f"codec: {size:.2f}M parameters on {place(trainer.device)}, step {trainer.step}", flush=True)
         run_to_end(trainer, config.train, config.output, partial(_write_sheet, config), interrupts)
-        save_codec(trainer.averaged(), config.output / "codec", half=True)
+        with written(config.output):
+            save_codec(trainer.averaged(), config.output / "codec", half=True)
         print(f"done: {config.output / 'codec'}", flush=True)
 
 

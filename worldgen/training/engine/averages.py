@@ -16,7 +16,7 @@ from torch import Tensor
 from geometry.errors import InputError
 from worldgen.models.config import ModelConfig
 from worldgen.models.world_model import WorldModel
-from worldgen.runtime.atomic_dir import check_output, new_folder
+from worldgen.runtime.atomic_dir import new_folder
 from worldgen.runtime.config import build, upgraded
 from worldgen.training.engine.checkpoint import Checkpoint
 
@@ -137,20 +137,19 @@ def average(run: Path, length: float, output: Path) -> str:
     Args:
         run: Output folder of a run with `train.averages`.
         length: Standard deviation of the time the average looks back to, as a share of the run.
-        output: New folder, which `WorldModel.load` reads; in int8, as training leaves it.
+        output: New or empty folder, which `WorldModel.load` reads; in int8, as training leaves it.
 
     Returns:
         A sentence of what was made.
 
     Raises:
-        InputError: A run without averages, a length they cannot make, a folder that exists.
+        InputError: A run without averages, a length they cannot make, a folder that holds something.
     """
-    check_output(output, overwrite=False)
-    snapshots = Snapshots(run)
-    error = snapshots.combined(length)[1]
-    model = WorldModel.create(build(ModelConfig, upgraded(snapshots.run["model"]), f"{run / _FOLDER}: model"))
-    model.load_state(snapshots.average(length))
-    with new_folder(output) as folder:
+    with new_folder(output, kind="model", inputs=(run,)) as folder:
+        snapshots = Snapshots(run)
+        error = snapshots.combined(length)[1]
+        model = WorldModel.create(build(ModelConfig, upgraded(snapshots.run["model"]), f"{run / _FOLDER}: model"))
+        model.load_state(snapshots.average(length))
         model.save(folder, int8=True)
     return (
         f"average of length {length} at step {snapshots.step} from {snapshots.count} snapshots, its profile "

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from geometry.errors import InputError
+from geometry.io.temporaries import create, put, temporary_name
 from worldgen.training.engine.distributed import Ranks, local, own_rows, sharded_like
 
 
@@ -39,21 +40,31 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any], rank
     if ranks.main:
         mine |= {name: value for name, value in tensors.items() if name not in shards}
         metadata |= {"worldgen": json.dumps(header)} | ({"shards": json.dumps(others)} if others else {})
-    failure = "" if target is None else _write(_beside(target), mine, metadata)
-    if not failure and target is not None and not ranks.main:
-        _beside(target).replace(target)
-    if ranks.any(bool(failure)):
-        for leftover in () if target is None else (_beside(target), *(() if ranks.main else (target,))):
-            leftover.unlink(missing_ok=True)
-        reason = failure or "another process could not write its part"
-        raise InputError(f"{path} can't be written ({reason}); the checkpoint before it is kept")
-    if ranks.main:
-        _beside(path).replace(path)
-        _flush_folder(path.parent)
-        for old in path.parent.glob(f"{path.stem}.[0-9]*-of-[0-9]*{path.suffix}*"):
-            if old.name not in others:
-                old.unlink(missing_ok=True)
+    temporary = None if target is None else temporary_name(target)
+    try:
+        mode, failure = (0, "") if temporary is None else _write(temporary, mine, metadata)
+        if not failure and temporary is not None and target is not None and not ranks.main:
+            put(temporary, mode, target)
+        if ranks.any(bool(failure)):
+            if target is not None and not ranks.main:
+                target.unlink(missing_ok=True)
+            reason = failure or "another process could not write its part"
+            raise InputError(f"{path} can't be written ({reason}); the checkpoint before it is kept")
+        if ranks.main and temporary is not None:
+            put(temporary, mode, path)
+            _flush_folder(path.parent)
+            _remove_other_shards(path, others)
+    finally:
+        if temporary is not None and os.path.lexists(temporary):
+            temporary.unlink()
     ranks.any(False)  # no process begins another checkpoint, or ends, before this one is in place
+
+
+def _remove_other_shards(path: Path, named: list[str]) -> None:
+    """Remove the shards beside a checkpoint that it does not name: of earlier ones, or of one that was not finished."""
+    for shard in path.parent.glob(f"{path.stem}.[0-9]*-of-[0-9]*{path.suffix}*"):
+        if shard.name not in named:
+            shard.unlink(missing_ok=True)
 
 
 def _shard_name(path: Path, step: int, rank: int, world_size: int) -> str:
@@ -62,21 +73,18 @@ def _shard_name(path: Path, step: int, rank: int, world_size: int) -> str:
     return f"{path.stem}.{step:07d}.{rank}-of-{world_size}{path.suffix}"
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + ".partial")
-
-
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
-    """Write a file and flush it to disk. Returns what went wrong, or ""; a file that went wrong is removed."""
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> tuple[int, str]:
+    """Write a new file and flush it to disk. Returns the mode it is to have, and what went wrong, or ""."""
+    mode = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        mode = create(path)
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path, metadata=metadata)
         with path.open("rb+") as file:
             os.fsync(file.fileno())
     except (OSError, SafetensorError) as error:
-        path.unlink(missing_ok=True)
-        return getattr(error, "strerror", None) or str(error)
-    return ""
+        return mode, getattr(error, "strerror", None) or str(error)
+    return mode, ""
 
 
 def _flush_folder(folder: Path) -> None:

@@ -93,9 +93,10 @@ class Resumable(ABC):
             record = self._train_step()
             self.step += 1
             seconds = time.perf_counter() - began
-            if self.budget.after(self.step):
-                self.save()  # or a crash before the next checkpoint would lead to another length
+            fixed = self.budget.after(self.step)
             yield {"step": self.step, **record, "seconds": round(seconds, 4)}
+            if fixed:
+                self.save()  # or a crash before the next checkpoint would lead to another length
 
     def _train_step(self) -> dict[str, Any]:
         train = self._run.train
@@ -153,6 +154,10 @@ class Resumable(ABC):
             }
             header = {"step": self.step, "run": plain(self._run)}
             checkpoint.save(averages.snapshot_path(self._run.output, self.step), tensors, header, self.ranks)
+
+    def has_snapshot(self) -> bool:
+        """Whether this step's averages are stored, or there are none."""
+        return not self.averages or averages.snapshot_path(self._run.output, self.step).is_file()
 
     def save(self) -> None:
         """Write the checkpoint, everything the next step depends on, unless this step's is there already."""

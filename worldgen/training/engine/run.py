@@ -4,8 +4,8 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,13 +14,19 @@ from safetensors import SafetensorError
 
 from geometry.errors import InputError
 from geometry.io.files import write_file
+from worldgen.runtime.atomic_dir import resumable_folder
 from worldgen.runtime.config import load, to_yaml
+from worldgen.runtime.ownership import read_manifest, sign
 from worldgen.training.config.run import RunConfig
 from worldgen.training.config.train import TrainConfig
+from worldgen.training.engine.checkpoint import Checkpoint
 from worldgen.training.engine.distributed import Ranks, joined
+from worldgen.training.engine.resumable import CHECKPOINT
 from worldgen.training.engine.sheet import write_sheet
 from worldgen.training.engine.trainer import Trainer
 from worldgen.training.student import StudentTrainer
+
+RUN = "training run"  # what the folder's manifest says it holds
 
 
 def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
@@ -42,10 +48,15 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
         KeyboardInterrupt: After an interrupt.
     """
     config = load(RunConfig, config_path, overrides)
-    make_output(config.output)
-    with joined(config.train) as ranks, Interrupts() as interrupts:
+    inputs = [place for place in (config.train.start_from, config.data.shards, config.model.codec_weights) if place]
+    with (
+        joined(config.train) as ranks,
+        run_folder(config.output, config_path, inputs) if ranks.main else nullcontext(),
+        Interrupts() as interrupts,
+    ):
         trainer = (Trainer if config.distill is None else StudentTrainer)(config, ranks)
         if ranks.main:
+            sign(config.output, RUN, whole=False)
             write_config(config, config.output)
             where = place(ranks.device)
             where += f" x {ranks.world_size} ({ranks.parallel})" if ranks.world_size > 1 else ""
@@ -64,12 +75,22 @@ def place(device: torch.device) -> str:
     return f"{device} ({threads} thread{'s' if threads > 1 else ''})" if device.type == "cpu" else f"{device}"
 
 
-def make_output(folder: Path) -> None:
-    """Make the folder of a run. Raises InputError where that is impossible."""
+def run_folder(output: Path, config_path: Path, inputs: Sequence[Path | str] = ()) -> AbstractContextManager[Path]:
+    """The folder of a run, claimed: new, empty but for the run's file, or of a training run (`resumable_folder`).
+
+    inputs  files and folders that the run reads: none may be in the folder
+    """
+    return resumable_folder(output, _is_run, inputs, kept=(config_path,))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is of a training run, also of one from before runs had manifests."""
+    if read_manifest(folder).get("holds") == RUN:
+        return True
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"output {folder}: {error.strerror}; expected a folder one can write to") from error
+        return bool(Checkpoint(folder / CHECKPOINT).header)
+    except InputError:
+        return False
 
 
 def write_config(config: Any, folder: Path) -> None:
@@ -109,6 +130,7 @@ class _Trainer(Protocol):
     def averaged(self) -> Any: ...
     def save(self) -> None: ...
     def snapshot(self) -> None: ...
+    def has_snapshot(self) -> bool: ...
 
 
 def run_to_end(
@@ -118,10 +140,29 @@ def run_to_end(
     write_sheet: Callable[[Any, Path], None],
     interrupts: "Interrupts",
 ) -> None:
-    """Train all steps and write log, sheets and checkpoints; ends with a checkpoint, also when interrupted."""
+    """Train all steps and write log, sheets and checkpoints; ends with a checkpoint, also when interrupted.
+
+    What a step leaves is on the disk before the checkpoint of that step, so that a run which is killed anywhere resumes
+    from before what is missing; what is missing of the step it resumes from is made up for first.
+    """
     from tqdm import tqdm
 
     ranks = trainer.ranks
+
+    def leave(again: bool = False) -> None:
+        """Write the averages and the sheet that are due at this step; `again`: those that are not there."""
+        step, last = trainer.step, trainer.step == trainer.total
+        sheet = output / "sheets" / f"{step:07d}.png"
+        if (step % every.average_every == 0 or last) and not (again and ranks.any(trainer.has_snapshot())):
+            trainer.snapshot()
+        if (step % every.sheet_every == 0 or last) and not (again and ranks.any(sheet.is_file())):
+            averaged = trainer.averaged()
+            if ranks.main:
+                with written(output):
+                    write_sheet(averaged, sheet)
+
+    if trainer.step:
+        leave(again=True)
     hidden = not (ranks.main and sys.stderr.isatty())
     with (
         tqdm(total=trainer.total, initial=trainer.step, unit="step", disable=hidden) as bar,
@@ -138,19 +179,16 @@ def run_to_end(
                 with written(output):
                     log.write(record)
                 bar.set_postfix(loss=record["loss"])
-            if step % every.checkpoint_every == 0:
+            stopping = ranks.any(interrupts.asked)
+            try:
+                leave()
+            except Exception:  # the step is trained, even where its sheet cannot be written
                 trainer.save()
-            if step % every.average_every == 0 or last:
-                trainer.snapshot()
-            if step % every.sheet_every == 0 or last:
-                averaged = trainer.averaged()
-                if ranks.main:
-                    with written(output):
-                        write_sheet(averaged, output / "sheets" / f"{step:07d}.png")
-            if ranks.any(interrupts.asked):
+                raise
+            if step % every.checkpoint_every == 0 or last or stopping:
                 trainer.save()
+            if stopping:
                 raise KeyboardInterrupt
-    trainer.save()
 
 
 class Interrupts:
@@ -190,7 +228,7 @@ class Log:
         self.path, self.board = folder / "log.jsonl", _board(folder / "tensorboard", step)
         # A run that resumes from an earlier checkpoint overwrites what came after it.
         kept = [line for line in _lines(self.path) if json.loads(line)["step"] <= step]
-        self.path.write_text("".join(kept), encoding="utf-8")
+        write_file(self.path, "".join(kept).encode())
 
     def __enter__(self) -> "Log":
         self.file = self.path.open("a", encoding="utf-8")
