@@ -4,12 +4,12 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.image.coercion import DepthsLike, FramesLike, as_depths, as_frames
+from geometry.image.coercion import OVERSHOOT, DepthsLike, FramesLike, as_depths, as_frames
 from geometry.shapes import Float
 
 
 def checked_frames(
-    what: str, rgb: FramesLike, depth: DepthsLike, cameras: Cameras, hdr: bool = False
+    what: str, rgb: FramesLike, depth: DepthsLike, cameras: Cameras, beyond: float = OVERSHOOT
 ) -> tuple[Float[torch.Tensor, "f 3 h w"], Float[torch.Tensor, "f 1 h w"]]:
     """Frames and their depth as tensors (`geometry.image.coercion`) that fit their cameras; float64 stays.
 
@@ -18,7 +18,7 @@ def checked_frames(
         rgb: f images.
         depth: Their depth.
         cameras: Their cameras, of batch shape [f].
-        hdr: Whether colors may be of any range.
+        beyond: How far colors may reach beyond 0..1 (`as_image`).
 
     Returns:
         rgb [f, 3, h, w] and depth [f, 1, h, w].
@@ -26,7 +26,7 @@ def checked_frames(
     Raises:
         InputError: As `as_frames` and `as_depths` raise it, and for shapes that do not fit together.
     """
-    rgb = as_frames(rgb, f"{what}: rgb", hdr=hdr, double=True)
+    rgb = as_frames(rgb, f"{what}: rgb", beyond=beyond, double=True)
     depth = as_depths(depth, f"{what}: depth", double=True)
     frames, hw = len(rgb), tuple(rgb.shape[-2:])
     if depth.shape != (frames, 1, *hw) or cameras.shape != (frames,) or cameras.hw != hw:

@@ -41,7 +41,7 @@ _LARGEST = {torch.uint8: 255, torch.uint16: 65535}
 
 
 def as_image(
-    value: ImageLike, name: str = "image", *, hdr: bool = False, double: bool = False
+    value: ImageLike, name: str = "image", *, beyond: float = OVERSHOOT, double: bool = False
 ) -> Float[Tensor, "3 h w"]:
     """An image in any usual form as the tensor that all functions here take.
 
@@ -50,7 +50,7 @@ def as_image(
             [3, h, w] or [h, w, 3], or with 1 or 4 channels, or [h, w]; uint8 in 0..255, uint16 in 0..65535, or
             floats in 0..1.
         name: What errors call it.
-        hdr: Whether floats may be of any range: light may be brighter than 1.
+        beyond: How far floats may reach beyond 0..1: inf where light may be brighter than 1.
         double: Whether float64 stays.
 
     Returns:
@@ -59,7 +59,7 @@ def as_image(
     Raises:
         InputError: For other types, shapes and ranges, NaN and Inf, and shapes that can be read in two ways.
     """
-    if _is_pil(value):
+    if is_pil(value):
         return image_of_pil(value, name)
     pixels = tensor_of(value, name, "an image [3, h, w] or [h, w, 3]")
     if pixels.ndim == 2:
@@ -68,20 +68,20 @@ def as_image(
         raise InputError(f"{name}: shape {tuple(pixels.shape)}; expected one image, [3, h, w] or [h, w, 3]")
     else:
         pixels = _channels_first(pixels, name, isinstance(value, Tensor))
-    return _three_channels(unit_range(pixels, name, hdr, double))
+    return _three_channels(unit_range(pixels, name, beyond, double))
 
 
 def as_frames(
-    value: FramesLike, name: str = "frames", *, hdr: bool = False, double: bool = False, batch: bool = False
+    value: FramesLike, name: str = "frames", *, beyond: float = OVERSHOOT, double: bool = False, batch: bool = False
 ) -> Float[Tensor, "*b f 3 h w"]:
     """Frames in any usual form as the tensor that all functions here take.
 
     Args:
         value: [f, 3, h, w] or [f, h, w, 3] of the types that `as_image` takes, or a list of f images of one size.
         name: What errors call it.
-        hdr: As of `as_image`.
+        beyond: As of `as_image`.
         double: As of `as_image`.
-        batch: Whether there may be further axes before the frames.
+        batch: Whether there may be further axes before the frames, or none at all.
 
     Returns:
         sRGB in 0..1 [f, 3, h, w], float32. A tensor that is so already is returned itself.
@@ -89,19 +89,19 @@ def as_frames(
     Raises:
         InputError: As `as_image`, and for images of several sizes.
     """
-    if isinstance(value, list | tuple) and value and (_is_pil(value[0]) or hasattr(value[0], "__array__")):
-        images = [as_image(image, f"{name}[{i}]", hdr=hdr, double=double) for i, image in enumerate(value)]
+    if isinstance(value, list | tuple) and value and (is_pil(value[0]) or hasattr(value[0], "__array__")):
+        images = [as_image(image, f"{name}[{i}]", beyond=beyond, double=double) for i, image in enumerate(value)]
         sizes = sorted({tuple(image.shape[-2:]) for image in images})
         if len(sizes) > 1:
             raise InputError(f"{name}: images of sizes {sizes[:4]} (height, width); expected one size")
         return torch.stack(images)
     wanted = "frames, [f, 3, h, w] or [f, h, w, 3]"
     frames = tensor_of(value, name, wanted)
-    if frames.ndim < 4 or (frames.ndim > 4 and not batch):
+    if frames.ndim < 3 or (frames.ndim != 4 and not batch):
         hint = ": for one frame give a list of one image" if frames.ndim == 3 else ""
         raise InputError(f"{name}: shape {tuple(frames.shape)}; expected {wanted}{hint}")
     frames = _channels_first(frames, name, isinstance(value, Tensor))
-    return _three_channels(unit_range(frames, name, hdr, double))
+    return _three_channels(unit_range(frames, name, beyond, double))
 
 
 def as_depth(value: DepthLike, name: str = "depth", *, double: bool = False) -> Float[Tensor, "1 h w"]:
@@ -126,13 +126,16 @@ def as_depth(value: DepthLike, name: str = "depth", *, double: bool = False) -> 
     return metres(depth if depth.shape[0] == 1 else depth.movedim(-1, 0).contiguous(), name, double)
 
 
-def as_depths(value: DepthsLike, name: str = "depth", *, double: bool = False) -> Float[Tensor, "f 1 h w"]:
+def as_depths(
+    value: DepthsLike, name: str = "depth", *, double: bool = False, batch: bool = False
+) -> Float[Tensor, "*b f 1 h w"]:
     """Depth maps in any usual form as the tensor that all functions here take.
 
     Args:
         value: [f, 1, h, w], [f, h, w, 1] or [f, h, w] as `as_depth` takes it, or a list of f depth maps of one size.
         name: What errors call it.
         double: Whether float64 stays.
+        batch: As of `as_frames`; then depth has an axis of 1.
 
     Returns:
         Metres [f, 1, h, w], float32. A tensor that is so already is returned itself.
@@ -140,16 +143,16 @@ def as_depths(value: DepthsLike, name: str = "depth", *, double: bool = False) -
     Raises:
         InputError: As `as_depth`, and for maps of several sizes.
     """
-    if isinstance(value, list | tuple) and value and (_is_pil(value[0]) or hasattr(value[0], "__array__")):
+    if isinstance(value, list | tuple) and value and (is_pil(value[0]) or hasattr(value[0], "__array__")):
         maps = [as_depth(depth, f"{name}[{i}]", double=double) for i, depth in enumerate(value)]
         if len({depth.shape for depth in maps}) > 1:
             raise InputError(f"{name}: maps of sizes {sorted({tuple(m.shape[-2:]) for m in maps})[:4]}; expected one")
         return torch.stack(maps)
     depth = tensor_of(value, name, "depth [f, 1, h, w]")
-    depth = depth[:, None] if depth.ndim == 3 else depth
-    if depth.ndim != 4 or 1 not in (depth.shape[1], depth.shape[3]):
+    depth = depth[:, None] if depth.ndim == 3 and not batch else depth
+    if depth.ndim < 3 or (depth.ndim != 4 and not batch) or 1 not in (depth.shape[-3], depth.shape[-1]):
         raise InputError(f"{name}: shape {tuple(depth.shape)}; expected depth [f, 1, h, w], [f, h, w, 1] or [f, h, w]")
-    return metres(depth if depth.shape[1] == 1 else depth.movedim(-1, 1).contiguous(), name, double)
+    return metres(depth if depth.shape[-3] == 1 else depth.movedim(-1, -3).contiguous(), name, double)
 
 
 def as_maps(value: MapsLike, name: str = "maps", hw: tuple[int, int] | None = None) -> Float[Tensor, "*b c h w"]:
@@ -163,7 +166,7 @@ def as_maps(value: MapsLike, name: str = "maps", hw: tuple[int, int] | None = No
     Raises:
         InputError: For other integers, booleans, and other shapes.
     """
-    maps = image_of_pil(value, name) if _is_pil(value) else tensor_of(value, name, "maps [*b, c, h, w]")
+    maps = image_of_pil(value, name) if is_pil(value) else tensor_of(value, name, "maps [*b, c, h, w]")
     if hw is not None and maps.ndim > 2 and tuple(maps.shape[-2:]) != hw == tuple(maps.shape[-3:-1]):
         maps = maps.movedim(-1, -3).contiguous()
     if maps.ndim < 3 or (hw is not None and tuple(maps.shape[-2:]) != hw):
@@ -176,17 +179,17 @@ def as_maps(value: MapsLike, name: str = "maps", hw: tuple[int, int] | None = No
     return _floats(maps, double=True)
 
 
-def unit_range(pixels: Tensor, name: str, hdr: bool = False, double: bool = False) -> Tensor:
+def unit_range(pixels: Tensor, name: str, beyond: float = OVERSHOOT, double: bool = False) -> Tensor:
     """Values of an image of any shape as floats in 0..1: uint8 and uint16 by their largest value, floats as they are.
 
     Args:
         pixels: Of any shape.
         name: What errors call it.
-        hdr: As of `as_image`.
+        beyond: As of `as_image`.
         double: As of `as_image`.
 
     Raises:
-        InputError: For other types, values beyond 0..1 (unless `hdr`), NaN and Inf.
+        InputError: For other types, values further beyond 0..1, NaN and Inf.
     """
     if pixels.dtype in _LARGEST:
         return pixels.float() / _LARGEST[pixels.dtype]
@@ -196,8 +199,8 @@ def unit_range(pixels: Tensor, name: str, hdr: bool = False, double: bool = Fals
     if pixels.numel():
         low, high = (float(bound) for bound in pixels.detach().aminmax())
         if not -float("inf") < low <= high < float("inf"):
-            raise InputError(f"{name}: NaN or Inf; expected finite values{'' if hdr else ' in 0..1'}")
-        if not hdr and not -OVERSHOOT <= low <= high <= 1 + OVERSHOOT:
+            raise InputError(f"{name}: NaN or Inf; expected finite values")
+        if not -beyond <= low <= high <= 1 + beyond:
             raise InputError(f"{name}: values from {low:g} to {high:g}; expected 0..1{_hint(low, high)}")
     return pixels
 
@@ -252,7 +255,7 @@ def image_of_pil(image: "Image.Image", name: str) -> Float[Tensor, "3 h w"]:
     return torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0).contiguous().float() / 255
 
 
-def _is_pil(value: Any) -> "TypeGuard[Image.Image]":
+def is_pil(value: Any) -> "TypeGuard[Image.Image]":
     """Whether it is a PIL image, without loading PIL."""
     loaded = sys.modules.get("PIL.Image")
     return loaded is not None and isinstance(value, loaded.Image)

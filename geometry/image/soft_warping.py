@@ -42,7 +42,7 @@ def soft_forward_warp(
     Raises:
         InputError: If shapes disagree.
     """
-    rgb, depth = checked_frames("soft warp", rgb, depth, sources, hdr=True)
+    rgb, depth = checked_frames("soft warp", rgb, depth, sources, beyond=torch.inf)
     target = single_camera(target)
     height, width = target.hw
     points, sky = points_or_sky(depth, sources)

@@ -43,7 +43,7 @@ def forward_warp(
     Raises:
         InputError: If shapes disagree.
     """
-    rgb, depth = checked_frames("warp", rgb, depth, sources, hdr=True)
+    rgb, depth = checked_frames("warp", rgb, depth, sources, beyond=torch.inf)
     target = single_camera(target)
     height, width = target.hw
     u, v, z = _places(depth, sources, target)

@@ -36,7 +36,7 @@ def write_exr(
     """
     path = Path(path)
     exr = _openexr()
-    rgb = None if rgb is None else as_image(rgb, f"{path}: image", hdr=True)
+    rgb = None if rgb is None else as_image(rgb, f"{path}: image", beyond=torch.inf)
     depth = None if depth is None else as_depth(depth, f"{path}: depth")
     sizes = {tuple(values.shape[-2:]) for values in (rgb, depth) if values is not None}
     if len(sizes) != 1:

@@ -178,3 +178,16 @@ def test_modalities_in_another_order_than_the_codec_stacks_them_are_refused() ->
     swapped = replace(config.network, modalities=dict(reversed(config.network.modalities.items())))
     with pytest.raises(InputError, match="order"):
         replace(config, network=swapped)
+
+
+def test_a_model_goes_where_the_command_line_would_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a device the one that `auto` is; a device that is not there is refused before anything is read."""
+    asked: list[str] = []
+    monkeypatch.setattr(
+        "worldgen.models.world_model.pick_device", lambda name: asked.append(name) or torch.device("cpu")
+    )
+    assert WorldModel.load("tiny").device == torch.device("cpu") and asked == ["auto"]
+    monkeypatch.undo()
+    assert WorldModel.load("tiny", torch.device("cpu")).device == torch.device("cpu")
+    with pytest.raises(InputError, match="device 'toaster'"):
+        WorldModel.load("tiny", "toaster")

@@ -8,6 +8,7 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
+from geometry.image.coercion import as_depths, as_frames
 from geometry.shapes import Bool, Float, Int
 
 CHANNELS = {
@@ -20,7 +21,7 @@ CHANNELS = {
 class Clip:
     """Frames of one size, each an image with a camera and a time. All but color and depth may be unknown (None).
 
-    rgb      [*b, f, 3, h, w] in 0..1, sRGB
+    rgb      [*b, f, 3, h, w] in 0..1, sRGB, float32; given in any form that `geometry.as_frames` takes
     depth    [*b, f, 1, h, w] metres, 0 = unknown, inf = sky; z or along the ray as the cameras' lenses have it
     cameras  batch shape [*b, f]
     instances   [*b, f, 1, h, w] 0 = ground, 1.. = objects, -1 = sky
@@ -47,6 +48,11 @@ class Clip:
     others: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Only what is not in our form is looked at: clips are made in every step of a training.
+        if not (isinstance(self.rgb, torch.Tensor) and self.rgb.dtype == torch.float32 and self.rgb.shape[-3] == 3):
+            object.__setattr__(self, "rgb", as_frames(self.rgb, "clip: rgb", batch=True))
+        if not (isinstance(self.depth, torch.Tensor) and self.depth.dtype == torch.float32):
+            object.__setattr__(self, "depth", as_depths(self.depth, "clip: depth", batch=True))
         batch, hw = self.rgb.shape[:-3], self.rgb.shape[-2:]
         if self.depth.shape != (*batch, 1, *hw) or self.cameras.shape != batch or self.cameras.hw != tuple(hw):
             raise InputError(

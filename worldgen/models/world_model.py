@@ -31,6 +31,7 @@ from worldgen.models.students import StudentConfig, apply_change, load_change
 from worldgen.models.text import HubEncoder, TextEncoder, WordEncoder
 from worldgen.models.weights import EMBEDDED, read_weights, write_weights
 from worldgen.runtime.config import build, plain, upgraded
+from worldgen.runtime.devices import pick_device
 from worldgen.runtime.precision import computes_half
 from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
 
@@ -212,7 +213,8 @@ class WorldModel:
             InputError: For a size that does not fit, a prompt or memory that the model has no input for, or another
                 number of prompts than clips.
         """
-        normalization = Normalization.of(clip.cameras, scene_scale(clip) if scale is None else scale)
+        scale = (scene_scale(clip) if scale is None else scale).float()
+        normalization = Normalization.of(clip.cameras, scale)
         signals, _ = signals_of(clip, normalization, self.modalities)
         conditioning = self.condition(clip.cameras, normalization, prompt=prompt, memory=memory, order=order)
         return Encoded(self.codec.encode(signals), conditioning, normalization)
@@ -227,7 +229,8 @@ class WorldModel:
         order: Int[Tensor, "b f"] | None = None,
     ) -> Conditioning:
         """The conditioning on cameras [b, f] and more; arguments and errors as of `encode`."""
-        conditioning = replace(Conditioning.of(normalization.normalize(cameras)), order=order)
+        seen = normalization.normalize(cameras).to(torch.float32)  # first relative to one of them, then of fewer digits
+        conditioning = replace(Conditioning.of(seen), order=order)
         if prompt is not None:
             prompts = [prompt] * cameras.shape[0] if isinstance(prompt, str) else list(prompt)
             if self.text is None or len(prompts) != cameras.shape[0]:
@@ -306,7 +309,7 @@ class WorldModel:
     @staticmethod
     def load(
         name: str | Path,
-        device: torch.device | str = "cpu",
+        device: torch.device | str = "auto",
         precision: str = "fp32",
         *,
         checkpointing: bool = False,
@@ -317,15 +320,17 @@ class WorldModel:
         Args:
             name: Of an embedded model (`WorldModel.names()`), or a folder. A student's is its base with the student's
                 change (`worldgen.models.students`).
-            device: Where it goes.
+            device: Where it goes; "auto" is a GPU where there is one.
             precision: fp32, bf16 or auto, see `WorldModel`.
             checkpointing: As in `create`.
             context: As in `create`.
 
         Raises:
-            InputError: When there is none, its files do not fit together, or the precision is another.
+            InputError: When there is none, its files do not fit together, the precision is another, or there is no such
+                device.
         """
-        computes_half(precision, torch.device(device))  # refuses another precision before anything is read
+        device = pick_device(device) if isinstance(device, str) else device
+        computes_half(precision, device)  # refuses another precision before anything is read
         folder = EMBEDDED / name if (EMBEDDED / name).is_dir() else Path(name)
         try:
             facts = upgraded(json.loads((folder / "config.json").read_text("utf-8")))
@@ -369,7 +374,7 @@ def _load_student(folder: Path, facts: dict[str, Any], checkpointing: bool, cont
     config = build(StudentConfig, facts, f"{folder}/config.json")
     name = config.base if config.base in WorldModel.names() else folder / config.base
     try:
-        base = WorldModel.load(name, checkpointing=checkpointing, context=context)
+        base = WorldModel.load(name, "cpu", checkpointing=checkpointing, context=context)
     except RecursionError as error:
         raise InputError(
             f"{folder} is a student of itself by way of {config.base!r}; expected another model"

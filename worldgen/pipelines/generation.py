@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.image.coercion import unit_range
 from geometry.shapes import Float, Int
 from worldgen.core.clip import Clip
 from worldgen.core.conditioning import Conditioning, MemoryRender
-from worldgen.core.modalities import MODALITIES, signals_of
+from worldgen.core.modalities import MODALITIES, column, signals_of
 from worldgen.core.normalization import Normalization
 from worldgen.core.view_distance import overlap
 from worldgen.models.world_model import WorldModel
@@ -51,7 +52,7 @@ def generate(
         clip: Clips [b, f]: the maps of columns that are given, or start below level 1; others may hold anything.
         levels: [rows, f, modalities], columns in the model's order of modalities.
         prompt, memory, order: As of `WorldModel.encode`.
-        scale: [b] metres per unit of the network (default: from the cameras; `worldgen.core.normalization`).
+        scale: [b] metres per unit of the network (default: `worldgen.core.normalization.scene_scale`).
         solver: A key of `worldgen.sampling.SOLVERS`.
         guidance: A scale for each thing that can be left out.
         seed, frame_ids, clip_ids: What keys the noise; numbers of frames and clips (default 0, 1, ...).
@@ -113,6 +114,8 @@ def _check(
             f"levels of {levels.matrix.shape[1]} frames and {levels.matrix.shape[2]} modalities; expected {frames} and "
             f"{len(modalities)} ({', '.join(modalities)})"
         )
+    starts = (levels.matrix[0] < 1)[:, column(modalities, "rgb")]  # other frames may hold anything
+    unit_range(clip.rgb[:, starts.to(clip.rgb.device)], "clip: rgb")
 
 
 def _window(conditioning: Conditioning, limit: int) -> Window:

@@ -1,6 +1,7 @@
 """From a user's images and cameras to square frames of the model's size; intrinsics follow every step."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +13,19 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.camera.lenses import LensKind
 from geometry.errors import InputError
+from geometry.image.coercion import ImageLike, as_frames, as_image, is_pil, tensor_of
 from geometry.image.framing import square, undistort_and_fill
 from geometry.io.captures.nerfstudio import read_transforms
 from geometry.io.captures.posed import PosedImage
-from geometry.io.images import read_exif_fov, read_image
+from geometry.io.images import SUFFIXES, read_exif_fov, read_image
+from geometry.io.video import read_mp4
 from worldgen.core.clip import Clip
 
 DEFAULT_FOV_DEG = 55.0
 
-ImageInput = Path | str | Tensor
+_VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
+
+ImageInput = Path | str | ImageLike
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,17 @@ class Inputs:
 
 
 def read_inputs(
-    images: Sequence[ImageInput], cameras: Path | str | Cameras | None, fov_deg: float | None, fit: str, size_px: int
+    images: ImageInput | Sequence[ImageInput],
+    cameras: Path | str | Cameras | None,
+    fov_deg: float | None,
+    fit: str,
+    size_px: int,
 ) -> Inputs:
     """Read, undistort, square and resize images.
 
     Args:
-        images: Files, or rgb tensors [3, h, w] in 0..1.
+        images: One image or several: files (also a folder of images, or a video), or images that `geometry.as_image`
+            takes; frames [g, 3, h, w] are g images.
         cameras: A transforms.json that names each image (its other frames become held-out truth), Cameras [g] of the
             images, or None for one image.
         fov_deg: Field of view over the shorter side of one image without cameras; else its EXIF, else 55 degrees.
@@ -63,38 +73,88 @@ def read_inputs(
         size_px: Side of the squares.
 
     Returns:
-        The images with their cameras, and what is held out.
+        The images with their cameras (float32), and what is held out.
 
     Raises:
         InputError: For anything that does not fit together.
     """
     if fit not in ("crop", "pad"):
         raise InputError(f"fit {fit!r}; expected crop or pad")
-    if len(images) == 0:
-        raise InputError("no images; expected at least one")
+    listed = image_list(images)
     if isinstance(cameras, str | Path):
-        return _from_transforms([_path(p) for p in images], Path(cameras), fit, size_px)
+        return _from_transforms([_path(p) for p in listed], Path(cameras), fit, size_px)
     if isinstance(cameras, Cameras):
-        return _from_cameras(images, cameras, fit, size_px)
-    if len(images) > 1:
-        raise InputError(f"{len(images)} images without cameras; expected --cameras transforms.json, or one image")
-    return _from_one(images[0], fov_deg, fit, size_px)
+        return _from_cameras(listed, cameras, fit, size_px)
+    first, *others = listed
+    if others:
+        raise InputError(
+            f"{len(listed)} images without cameras; expected one image, or `cameras=` a transforms.json or Cameras: "
+            "COLMAP finds those of a set of photos (`ns-process-data images` of nerfstudio writes a transforms.json)"
+        )
+    return _from_one(first, fov_deg, fit, size_px)
+
+
+def image_list(images: ImageInput | Sequence[ImageInput]) -> tuple[ImageInput, ...]:
+    """The images one by one: of a folder in the order of their names, of a video its frames.
+
+    Raises InputError for none, and for a folder without images.
+    """
+    several = isinstance(images, list | tuple) and not any(isinstance(x, list | tuple | int | float) for x in images)
+    given: Any = images if several else [images]
+    listed = [found for image in given for found in _each(image)]
+    if not listed:
+        raise InputError("no images; expected at least one")
+    return tuple(listed)
+
+
+def _each(image: Any) -> list[ImageInput]:
+    """What may be one image, or several: a folder, a video, or frames [g, 3, h, w]."""
+    if isinstance(image, str | os.PathLike):
+        return _files(Path(image))
+    pixels = tensor_of(image, "images", "images") if isinstance(image, list | tuple) else image
+    return list(as_frames(pixels, "images")) if getattr(pixels, "ndim", 3) == 4 else [image]
+
+
+def _files(path: Path) -> list[ImageInput]:
+    if path.suffix.lower() in _VIDEOS and path.is_file():
+        return list(read_mp4(path))
+    if not path.is_dir():
+        return [path]
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", *SUFFIXES) and p.is_file())
+    if not found:
+        raise InputError(f"{path}: a folder without images; expected files such as .png or .jpg in it")
+    return list(found)
 
 
 def _path(image: ImageInput) -> Path:
-    if isinstance(image, Tensor):
-        raise InputError("an image tensor with a transforms.json; expected files that it names")
+    if not isinstance(image, str | os.PathLike):
+        raise InputError("an image without a name with a transforms.json; expected files that it names, or Cameras")
     return Path(image)
+
+
+def _rgb(image: ImageInput, i: int, upright: bool) -> tuple[Tensor, str]:
+    """An image and its name.
+
+    The one rule of EXIF orientations: an image with a camera is taken as stored, for calibration ignores the tag, and
+    one without is turned upright, as every viewer does (`PosedImage.read` is the rule for captures).
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_image(Path(image), upright=upright), Path(image).name
+    if upright and is_pil(image):
+        from PIL import ImageOps
+
+        image = ImageOps.exif_transpose(image)
+    return as_image(image, f"image {i}"), f"picture {i}"
 
 
 def _from_one(image: ImageInput, fov_deg: float | None, fit: str, size_px: int) -> Inputs:
     source, exif = "given", None
-    if isinstance(image, Tensor):
-        rgb, name, digest = image, "picture", _digest(image)
+    rgb, name = _rgb(image, 0, upright=True)
+    if isinstance(image, str | os.PathLike):
+        digest = hashlib.sha256(Path(image).read_bytes()).hexdigest()
+        exif = read_exif_fov(image) if fov_deg is None else None
     else:
-        path = Path(image)
-        rgb, name, digest = read_image(path), path.name, hashlib.sha256(path.read_bytes()).hexdigest()
-        exif = read_exif_fov(path) if fov_deg is None else None
+        name, digest = "picture", _digest(rgb)
     if fov_deg is None:
         fov_deg, source = (exif, "EXIF") if exif is not None else (DEFAULT_FOV_DEG, "default")
     camera = Cameras.from_fov(torch.eye(4)[None], float(fov_deg), (rgb.shape[-2], rgb.shape[-1]))
@@ -106,11 +166,15 @@ def _from_one(image: ImageInput, fov_deg: float | None, fit: str, size_px: int) 
 def _from_cameras(images: Sequence[ImageInput], cameras: Cameras, fit: str, size_px: int) -> Inputs:
     if cameras.shape != (len(images),):
         raise InputError(f"{len(images)} images with cameras of shape {tuple(cameras.shape)}; expected one each")
-    rgbs = [p if isinstance(p, Tensor) else read_image(Path(p)) for p in images]
+    cameras = cameras.to(torch.float32)
+    named = [_rgb(image, i, upright=False) for i, image in enumerate(images)]
+    rgbs, names = [rgb for rgb, _ in named], tuple(name for _, name in named)
     wrong = [tuple(rgb.shape) for rgb in rgbs if rgb.shape != (3, *cameras.hw)]
     if wrong:
-        raise InputError(f"an image of shape {wrong[0]} with cameras of size {cameras.hw}; expected (3, h, w) of it")
-    names = tuple(f"picture {i}" if isinstance(p, Tensor) else Path(p).name for i, p in enumerate(images))
+        raise InputError(
+            f"an image of shape {wrong[0]} with cameras of size {cameras.hw}; expected (3, h, w) of it, as stored: "
+            "with cameras an EXIF orientation does not count"
+        )
     clip = _clip([square(rgb, cameras[i], fit, size_px) for i, rgb in enumerate(rgbs)])
     notes = {"sha256": {name: _digest(rgb) for name, rgb in zip(names, rgbs)}}
     return Inputs(clip, True, names, notes=notes | _size_note(rgbs, fit, size_px))
@@ -121,7 +185,7 @@ def _from_transforms(paths: list[Path], file: Path, fit: str, size_px: int) -> I
     by_path = {frame.path: frame for frame in frames}
     for path in paths:
         if not path.is_file():
-            raise InputError(f"{path}: no such image")
+            raise InputError(f"{path}: no such image; expected a file that {file} names")
         if path.resolve() not in by_path:
             raise InputError(f"{path}: no frame of {file} names this image; expected one of its {len(frames)}")
     resolved = [path.resolve() for path in paths]

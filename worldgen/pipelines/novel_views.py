@@ -51,8 +51,8 @@ def generate_views(
     model: WorldModel,
     known: Clip,
     targets: Cameras,
-    scale: Float[Tensor, "b"],
-    sampling: Sampling,
+    scale: Float[Tensor, "b"] | float | None = None,
+    sampling: Sampling | None = None,
     frame_ids: list[int] | None = None,
     on_step: Callable[[], None] | None = None,
     guidance: Guidance | None = None,
@@ -65,8 +65,10 @@ def generate_views(
         known: Known frames [b, k]. Their depth is given to the model where all of a frame's is known (> 0); else it is
             estimated too.
         targets: Cameras [b, t] of the new views.
-        scale: [b] the scene scale, metres per unit of the network (`worldgen.core.normalization`).
-        sampling: Steps, solver, guidance towards the given images, and seed.
+        scale: [b] the scene scale: how far away the scene is, in the unit of the cameras, which the network takes as 1.
+            One number is that of every clip; default: from all cameras, or where they are in one place from the known
+            depth of the first frame (`worldgen.core.normalization.scene_scale`).
+        sampling: Steps, solver, guidance towards the given images, and seed (default: the model's own).
         frame_ids: Numbers of all k + t frames, which key their noise (default 0, 1, ...).
         on_step: Called after every sampling step.
         guidance: Every scale (default: `sampling.guidance` for the given images, 1 for the rest).
@@ -76,21 +78,17 @@ def generate_views(
         Clips [b, k + t]: the known frames, unchanged where they were known, then the new views, with depth.
 
     Raises:
-        InputError: For no known frame, more frames than the model was trained for, or another image size.
+        InputError: For no known frame, more frames than the model was trained for, another image size, or colors that
+            `geometry.as_frames` refuses.
     """
-    count, new = known.cameras.shape[1], targets.shape[1]
-    frames, hw = count + new, known.cameras.hw
-    if count < 1 or frames > model.config.frames or targets.hw != hw:
-        raise InputError(
-            f"{count} known and {new} new frames of sizes {hw} and {targets.hw}; expected at least 1 known, at most "
-            f"{model.config.frames} in all, and one size"
-        )
-    pad = (0, 0, 0, 0, 0, 0, 0, new)
-    rgb, depth = (torch.nn.functional.pad(part, pad) for part in (known.rgb, known.depth))
-    clip = Clip(rgb, depth, Cameras.cat([known.cameras, targets])).to(model.device)
+    sampling = Sampling.of(model) if sampling is None else sampling
+    if isinstance(scale, int | float):
+        scale = torch.full((len(known.rgb),), float(scale))
+    clip = _joined(model, known, targets)
+    count, frames = known.cameras.shape[1], clip.cameras.shape[1]
     given = torch.zeros(frames, len(model.modalities), dtype=torch.bool)
     given[:count, column(model.modalities, "rgb")] = True
-    given[:, column(model.modalities, "depth")] = (depth > 0).flatten(2).all(-1).all(0).cpu()
+    given[:, column(model.modalities, "depth")] = (clip.depth > 0).flatten(2).all(-1).all(0).cpu()
     made = generate(
         model,
         clip,
@@ -104,3 +102,17 @@ def generate_views(
         on_step=None if on_step is None else lambda _: on_step(),
     )
     return replace(made, depth=torch.where(clip.depth > 0, clip.depth, made.depth))
+
+
+def _joined(model: WorldModel, known: Clip, targets: Cameras) -> Clip:
+    """The known frames and room for those of the targets, on the model's device."""
+    count, new = known.cameras.shape[1], targets.shape[1]
+    hw = known.cameras.hw
+    if count < 1 or count + new > model.config.frames or targets.hw != hw:
+        raise InputError(
+            f"{count} known and {new} new frames of sizes {hw} and {targets.hw}; expected at least 1 known, at most "
+            f"{model.config.frames} in all, and one size"
+        )
+    pad = (0, 0, 0, 0, 0, 0, 0, new)
+    rgb, depth = (torch.nn.functional.pad(part, pad) for part in (known.rgb, known.depth))
+    return Clip(rgb, depth, Cameras.cat([known.cameras, targets])).to(model.device)

@@ -13,7 +13,7 @@ from worldgen.core.world import HeldOut, World
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.camera_path import CameraPath, OrbitRequest, camera_path
 from worldgen.pipelines.filling import fill
-from worldgen.pipelines.inputs import ImageInput, Inputs, read_inputs
+from worldgen.pipelines.inputs import ImageInput, Inputs, image_list, read_inputs
 from worldgen.pipelines.lifting import lift
 from worldgen.pipelines.novel_views import Sampling
 from worldgen.pipelines.view_schedule import schedule_depth, schedule_path, schedule_singles
@@ -23,7 +23,7 @@ from worldgen.runtime.manifest import model_identity, provenance
 
 def orbit(
     model: WorldModel,
-    images: Sequence[ImageInput],
+    images: ImageInput | Sequence[ImageInput],
     cameras: Path | str | Cameras | None = None,
     frames: int = 24,
     seed: int = 0,
@@ -44,7 +44,8 @@ def orbit(
 
     Args:
         model: Of any size; a call has at most `model.config.frames` frames.
-        images: One file or rgb tensor [3, h, w] in 0..1, or several with `cameras`.
+        images: One file or image (`geometry.as_image`: a tensor, array or PIL image), or with `cameras` several: a
+            list, a folder, frames [g, 3, h, w] or a video.
         cameras: transforms.json that names them (its other frames are rendered too), or Cameras [g].
         frames: Length of the orbit, a full circle. One image without cameras is its frame 0.
         seed: Of the noise.
@@ -60,7 +61,7 @@ def orbit(
         InputError: For anything that does not fit together.
     """
     options = (elevation_deg, radius, fov_deg, views, fit, size_px, steps, guidance, solver)
-    return _orbit(model, OrbitRequest(tuple(images), cameras, frames, seed, *options), on_start, on_step)
+    return _orbit(model, OrbitRequest(image_list(images), cameras, frames, seed, *options), on_start, on_step)
 
 
 def _orbit(

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
+from geometry.image.coercion import OVERSHOOT, FramesLike, MapsLike, as_frames, as_maps, unit_range
 from geometry.shapes import Bool, Float
 from worldgen.core.clip import Clip
 from worldgen.core.modalities import channels_of, column
@@ -20,6 +21,8 @@ from worldgen.sampling.noise import keyed_noise
 from worldgen.sampling.restoration import LinearOperator, consistent, displayable, level_of_noise
 from worldgen.sampling.sampler import sample
 from worldgen.sampling.solvers import Euler
+
+_NOISE = 3.0  # how far noise takes a measurement beyond 0..1
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Restoration:
 
 def restore(
     model: WorldModel,
-    measured: Float[Tensor, "f 3 y x"],
+    measured: MapsLike,
     cameras: Cameras,
     operator: LinearOperator,
     how: Restoration = Restoration(),
@@ -60,8 +63,8 @@ def restore(
 
     Args:
         model: The model.
-        measured: By `operator.apply` of images of the cameras' size. What no A x has, such as values of missing pixels
-            or frequencies that a blur removes, is ignored.
+        measured: [f, 3, y, x] by `operator.apply` of images of the cameras' size. What no A x has, such as values of
+            missing pixels or frequencies that a blur removes, is ignored.
         cameras: Batch shape [f], at most as many as the model was trained for.
         operator: A, such as `worldgen.sampling.restoration.Inpaint`.
         how: Steps, start and seed.
@@ -76,12 +79,14 @@ def restore(
         InputError: For shapes that do not fit, nothing or NaN measured, or cameras in one place without a scale.
     """
     _check(model, cameras)
+    measured = as_maps(measured, "measured").float()
     expected = tuple(operator.apply(torch.zeros(len(cameras), 3, *cameras.hw)).shape)
     if tuple(measured.shape) != expected:
         raise InputError(f"a measurement of shape {tuple(measured.shape)}; expected {expected} for these cameras")
     measured = operator.apply(operator.pseudo_inverse(measured.to(model.device)))
     if not bool(measured.isfinite().all()):
         raise InputError("a measurement with NaN or infinite values; expected finite ones wherever something is known")
+    unit_range(measured, "measured", _NOISE)
     whole, missing = _extent(operator, cameras)
     if bool(missing.all()):
         raise InputError("nothing was measured of any frame; expected something to restore from")
@@ -93,7 +98,7 @@ def restore(
 
 def denoise(
     model: WorldModel,
-    noised: Float[Tensor, "f 3 h w"],
+    noised: FramesLike,
     cameras: Cameras,
     sigma: float,
     how: Restoration = Restoration(steps=1),
@@ -122,10 +127,10 @@ def denoise(
         InputError: As `restore` does, and for a model whose codec mixes pixels, where noise is not noise of a level.
     """
     _check(model, cameras)
-    if tuple(noised.shape) != (len(cameras), 3, *cameras.hw) or not bool(noised.isfinite().all()):
+    noised = as_frames(noised, "noised", beyond=OVERSHOOT + 10 * sigma)
+    if tuple(noised.shape) != (len(cameras), 3, *cameras.hw):
         raise InputError(
-            f"noised images of shape {tuple(noised.shape)}; expected finite ones of "
-            f"{(len(cameras), 3, *cameras.hw)} for these cameras"
+            f"noised images of shape {tuple(noised.shape)}; expected {(len(cameras), 3, *cameras.hw)} for these cameras"
         )
     if not isinstance(model.codec, PixelCodec):
         raise InputError(f"denoising by a model in the latents of {model.config.codec_weights}; expected one of pixels")

@@ -36,7 +36,7 @@ def blend(first: str | Path, second: str | Path, share: float, output: Path) -> 
 
 
 def _blended(first: str | Path, second: str | Path, share: float) -> WorldModel:
-    model, other = WorldModel.load(first), WorldModel.load(second)
+    model, other = WorldModel.load(first, "cpu"), WorldModel.load(second, "cpu")
     for name in ("network", "text", "codec", "codec_weights", "process"):
         own, others = getattr(model.config, name), getattr(other.config, name)
         if own != others:

@@ -24,7 +24,7 @@ class StudentTrainer(Trainer):
     def _fresh_model(self) -> WorldModel:
         config = self.config
         assert config.train.start_from is not None and config.distill is not None
-        teacher = WorldModel.load(config.train.start_from, context=self.ranks.context)
+        teacher = WorldModel.load(config.train.start_from, "cpu", context=self.ranks.context)
         shape = ("size_px", "frames", "codec", "codec_weights", "text", "network", "process")
         wrong = [name for name in shape if getattr(teacher.config, name) != getattr(config.model, name)]
         if wrong:

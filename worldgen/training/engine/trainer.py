@@ -82,7 +82,7 @@ class Trainer(Resumable):
         if config.train.start_from is None:
             with fresh_weights(config.train.seed):
                 return WorldModel.create(config.model, checkpointing=checkpointing, context=context)
-        start = WorldModel.load(config.train.start_from)
+        start = WorldModel.load(config.train.start_from, "cpu")
         return start.grown(config.model, checkpointing=checkpointing, context=context).training(True)
 
     @property
