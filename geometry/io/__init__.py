@@ -12,7 +12,7 @@ Readers raise `geometry.errors.InputError` with one line for any bad file. Libra
 """
 
 from geometry.io.exr import read_exr, write_exr
-from geometry.io.formats import FORMATS, Format, read, read_cameras, write, write_cameras
+from geometry.io.formats import FORMATS, Format, convert_cameras, read, read_cameras, write, write_cameras
 from geometry.io.images import (
     depth_unit,
     image_hw,
@@ -27,6 +27,7 @@ from geometry.io.video import read_mp4, read_mp4_at, video_times, write_mp4
 __all__ = [
     "FORMATS",
     "Format",
+    "convert_cameras",
     "depth_unit",
     "image_hw",
     "read",

@@ -73,6 +73,26 @@ def _json_keys(path: Path, _modified_ns: int, _bytes: int) -> tuple[frozenset[st
     return keys, frozenset(frames[0]) if frames and isinstance(frames[0], dict) else frozenset()
 
 
+def columns(path: Path) -> int:
+    """How many numbers the first line of numbers of a text file has; 0 where there is none near its beginning.
+
+    Tells formats apart that share the suffix .txt.
+    """
+    try:
+        with path.open("rb") as file:
+            lines = file.read(65536).splitlines()[:50]
+    except OSError:
+        return 0
+    for line in lines:
+        words = line.split(b"#")[0].replace(b",", b" ").split()
+        try:
+            if [float(word) for word in words]:
+                return len(words)
+        except ValueError:
+            continue
+    return 0
+
+
 def entry(meta: Any, key: str, kind: type, where: str) -> Any:
     """`meta[key]`, which must be of a kind (dict or list)."""
     if not isinstance(meta, dict) or not isinstance(meta.get(key), kind):

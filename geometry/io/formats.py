@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.io.assets.gltf import write_glb
@@ -32,12 +34,19 @@ from geometry.io.captures.ddad import is_ddad, read_ddad
 from geometry.io.captures.nerfstudio import is_transforms, read_transforms, write_transforms
 from geometry.io.captures.nuscenes import is_nuscenes, is_nuscenes_frame, nuscenes_captures, read_nuscenes_frame
 from geometry.io.captures.posed import PosedImages
-from geometry.io.captures.realestate10k import is_realestate10k, read_realestate10k, write_realestate10k
+from geometry.io.captures.realestate10k import (
+    is_realestate10k,
+    read_realestate10k,
+    realestate10k_captures,
+    write_realestate10k,
+)
 from geometry.io.exr import read_exr, write_exr
 from geometry.io.images import SUFFIXES as IMAGE_SUFFIXES
 from geometry.io.images import read_depth_png, read_image, write_depth_png, write_png
 from geometry.io.trajectories.camera_script import read_camera_script
 from geometry.io.trajectories.pose_files import (
+    is_kitti,
+    is_tum,
     read_cameras_json,
     read_kitti_cameras,
     read_tum_cameras,
@@ -51,7 +60,7 @@ Kind = Literal[
     "cameras", "posed images", "rig", "image", "depth", "video", "points", "mesh", "textured mesh", "gaussians",
     "point sequence",
 ]  # fmt: skip
-CaptureReader = Callable[[], PosedImages]
+CaptureReader = Callable[..., PosedImages]
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,10 @@ class Format:
     reader      `reader(path)` returns the value; None where the format is only written
     options     keyword arguments the reader also takes, for what the file does not say
     writer      `writer(path, value)`; None where the format is only read
-    captures    the labels and readers of all captures in a path; None = one capture, by `reader`, without a label
+    captures    the labels and readers of all captures in a path; None = one capture, by `reader`, without a label.
+                Readers of captures take `skip_missing` where it is among the options
+    poses_only  whether files hold poses without intrinsics and size
+    takes_images  whether a writer of cameras also takes `PosedImages`, for the names or the sizes of their images
     extra       the extra of this package that it needs
     """
 
@@ -82,6 +94,8 @@ class Format:
     writer: Callable[[Path, Any], None] | None = None
     captures: Callable[[Path], Iterable[tuple[str, CaptureReader]]] | None = None
     extra: str | None = None
+    poses_only: bool = False
+    takes_images: bool = False
 
     def named(self, path: Path) -> bool:
         """Whether the name of `path` is one for files of this format."""
@@ -97,44 +111,77 @@ def _write_rig(folder: Path, rig: ColmapRig) -> None:
     write_colmap_rig(folder, rig.rig, rig.world_from_rig, images)
 
 
+def _write_transforms(path: Path, value: Cameras | PosedImages) -> None:
+    write_transforms(path, *_with_names(value))
+
+
+def _write_colmap(folder: Path, value: Cameras | PosedImages) -> None:
+    write_colmap(folder, colmap_model(*_with_names(value)))
+
+
+def _with_names(value: Cameras | PosedImages) -> tuple[Cameras | list[Cameras], list[str]]:
+    """Cameras with the names of their images: the images' own, else frames/00000.png and so on."""
+    if isinstance(value, PosedImages):
+        return [frame.camera for frame in value.frames], [f.file_path.replace("\\", "/") for f in value.frames]
+    return value, [f"frames/{n:05d}.png" for n in range(len(value))]
+
+
+def _cameras(value: Cameras | PosedImages) -> Cameras:
+    return value.cameras if isinstance(value, PosedImages) else value
+
+
+def _poses(value: Cameras | PosedImages) -> tuple[Any, Any]:
+    """Times [n] and poses [n, 4, 4], whatever the sizes of images are."""
+    if isinstance(value, Cameras):
+        return value.time_s, value.world_from_camera
+    each = [frame.camera for frame in value.frames]
+    return torch.stack([one.time_s for one in each]), torch.stack([one.world_from_camera for one in each])
+
+
 FORMATS: dict[str, Format] = {
     row.name: row
     for row in (
         Format(
             "transforms.json", ("cameras", "posed images"), "transforms.json", (".json",), prefix="transforms",
-            recognizes=is_transforms, reader=read_transforms, options=("need_images",),
-            writer=lambda path, cameras: write_transforms(path, cameras, _image_names(cameras)),
+            recognizes=is_transforms, reader=read_transforms, options=("need_images", "skip_missing"),
+            writer=_write_transforms, takes_images=True,
         ),
         Format(
             "COLMAP", ("cameras", "posed images"), "a COLMAP model's folder", ("",),
-            recognizes=is_colmap_capture, reader=read_colmap_images, options=("need_images",),
-            writer=lambda path, cameras: write_colmap(path, colmap_model(cameras, _image_names(cameras))),
+            recognizes=is_colmap_capture, reader=read_colmap_images, options=("need_images", "skip_missing"),
+            writer=_write_colmap, takes_images=True,
         ),
         Format("COLMAP rigs", ("rig",), "a COLMAP model with rigs", ("",), reader=read_colmap_rigs, writer=_write_rig),
         Format(
             "nuScenes", ("posed images",), "the folder of a nuScenes dataset",
-            recognizes=is_nuscenes, captures=nuscenes_captures,
+            recognizes=is_nuscenes, captures=nuscenes_captures, options=("skip_missing",),
         ),
         Format(
-            "nuScenes frame", ("posed images",), "a nuScenes frame (.json)",
-            recognizes=is_nuscenes_frame, reader=read_nuscenes_frame,
+            "nuScenes frame", ("cameras", "posed images"), "a nuScenes frame (.json)",
+            recognizes=is_nuscenes_frame, reader=read_nuscenes_frame, options=("need_images", "skip_missing"),
         ),
-        Format("DDAD", ("posed images",), "a DDAD scene (.json)", recognizes=is_ddad, reader=read_ddad),
+        Format(
+            "DDAD", ("cameras", "posed images"), "a DDAD scene (.json)",
+            recognizes=is_ddad, reader=read_ddad, options=("need_images", "skip_missing"),
+        ),
         Format(
             "camera script", ("cameras",), "a camera script (.yaml)", (".yaml", ".yml"),
             reader=lambda path: read_camera_script(path).cameras(),
         ),
         Format(
-            "TUM", ("cameras",), ".tum", (".tum",), reader=read_tum_cameras, options=("fov_deg", "hw"),
-            writer=lambda path, cameras: write_tum(path, cameras.time_s, cameras.world_from_camera),
+            "TUM", ("cameras",), ".tum", (".tum",), recognizes=is_tum, reader=read_tum_cameras,
+            options=("fov_deg", "hw"), writer=lambda path, value: write_tum(path, *_poses(value)), poses_only=True,
+            takes_images=True,
         ),
         Format(
-            "KITTI", ("cameras",), ".kitti", (".kitti",), reader=read_kitti_cameras, options=("fov_deg", "hw"),
-            writer=lambda path, cameras: write_kitti(path, cameras.world_from_camera),
+            "KITTI", ("cameras",), ".kitti", (".kitti",), recognizes=is_kitti, reader=read_kitti_cameras,
+            options=("fov_deg", "hw"), writer=lambda path, value: write_kitti(path, _poses(value)[1]),
+            poses_only=True, takes_images=True,
         ),
         Format(
             "RealEstate10K", ("cameras", "posed images"), ".re10k or a RealEstate10K text with its video", (".re10k",),
-            recognizes=is_realestate10k, reader=read_realestate10k, options=("hw",), writer=write_realestate10k,
+            recognizes=is_realestate10k, captures=realestate10k_captures, reader=read_realestate10k,
+            options=("hw", "need_images", "skip_missing"), writer=write_realestate10k,
         ),
         Format(
             "worldgen cameras", ("cameras",), "our own .json", (".json",),
@@ -190,7 +237,7 @@ def read(path: Path | str, kind: Kind, **options: Any) -> Any:
         path: the file or folder.
         kind: what it is read as.
         **options: what files of some formats do not say: `fov_deg` and `hw` (height, width) of cameras, `need_images`
-            of posed images, `metres_per_unit` of depth. Each format takes those it knows.
+            and `skip_missing` of posed images, `metres_per_unit` of depth. Each format takes those it knows.
 
     Returns:
         What the format's reader returns: for "cameras" also `PosedImages`, for "points" also a `Mesh`.
@@ -204,8 +251,8 @@ def read(path: Path | str, kind: Kind, **options: Any) -> Any:
         fitting = [row for row in rows if row.recognizes is not None and row.recognizes(path)]
         fitting += [row for row in rows if "" in row.suffixes]
     else:
-        fitting = [row for row in rows if path.suffix and row.named(path)]
-        fitting = fitting or [row for row in rows if row.recognizes is not None and row.recognizes(path)]
+        fitting = [row for row in rows if row.recognizes is not None and row.recognizes(path)]
+        fitting += [row for row in rows if path.suffix and row.named(path)]
     if not fitting or (reader := fitting[0].reader) is None:
         raise InputError(f"{path}: {kind} of an unknown kind; expected {listed(kind)}")
     return reader(path, **{name: value for name, value in options.items() if name in fitting[0].options})
@@ -224,36 +271,38 @@ def write(path: Path | str, value: Any, kind: Kind) -> None:
     """
     path = Path(path)
     rows = [row for row in FORMATS.values() if kind in row.holds and row.named(path)]
-    writer = next((row.writer for row in rows if row.writer is not None), None)
-    if writer is None:
+    row = next((row for row in rows if row.writer is not None), None)
+    if row is None or row.writer is None:
         raise InputError(f"{path}: {kind} of an unknown kind; expected {listed(kind, written=True)}")
-    writer(path, value)
+    row.writer(path, _cameras(value) if isinstance(value, PosedImages) and not row.takes_images else value)
 
 
-def read_cameras(path: Path | str, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 640)) -> Cameras:
+def read_cameras(path: Path | str, fov_deg: float | None = None, hw: tuple[int, int] | None = None) -> Cameras:
     """Read the cameras in a file or folder, in the format that its name says; their images need not be there.
 
     Args:
         path: a file or folder of one of the formats that hold cameras.
-        fov_deg: field of view over the shorter side in degrees, for formats that store poses only.
-        hw: height and width in pixels, for formats that store poses only.
+        fov_deg: field of view over the shorter side in degrees, for formats that store poses only (default: 50, with a
+            note).
+        hw: height and width in pixels, which formats that store poses only need.
 
     Returns:
         Cameras of batch shape [n].
 
     Raises:
-        InputError: the name is of no such format, or the file is not what its format asks for.
+        InputError: the name is of no such format, the file is not what its format asks for or has images of several
+            sizes, or the size is needed and not given.
     """
-    found = read(path, "cameras", fov_deg=fov_deg, hw=hw, need_images=False)
-    return found.cameras if isinstance(found, PosedImages) else found
+    return _cameras(read(path, "cameras", fov_deg=fov_deg, hw=hw, need_images=False))
 
 
-def write_cameras(path: Path | str, cameras: Cameras) -> None:
-    """Write cameras in the format that the path's name says; images are named frames/00000.png and so on.
+def write_cameras(path: Path | str, cameras: Cameras | PosedImages) -> None:
+    """Write cameras in the format that the path's name says.
 
     Args:
         path: a file, or for a COLMAP model a new folder, whose name has no suffix.
-        cameras: of batch shape [n].
+        cameras: of batch shape [n], whose images are then called frames/00000.png and so on; or posed images, whose
+            names are kept.
 
     Raises:
         InputError: the name is of no format that cameras are written in, or the format cannot hold them.
@@ -261,8 +310,34 @@ def write_cameras(path: Path | str, cameras: Cameras) -> None:
     write(path, cameras, "cameras")
 
 
+def convert_cameras(
+    source: Path | str, target: Path | str, fov_deg: float | None = None, hw: tuple[int, int] | None = None
+) -> int:
+    """Read cameras in one format and write them in another, with the names of their images where both have some.
+
+    Args:
+        source: as of `read_cameras`.
+        target: as of `write_cameras`.
+        fov_deg: as of `read_cameras`.
+        hw: as of `read_cameras`; not needed where the target stores poses only.
+
+    Returns:
+        How many cameras there are.
+
+    Raises:
+        InputError: as `read_cameras` and `write_cameras` do.
+    """
+    rows = [row for row in FORMATS.values() if "cameras" in row.holds and row.writer and row.named(Path(target))]
+    if hw is None and rows and rows[0].poses_only:
+        fov_deg, hw = fov_deg or 50.0, (2, 2)  # neither is written
+    found = read(source, "cameras", fov_deg=fov_deg, hw=hw, need_images=False)
+    write(target, found, "cameras")
+    return len(found)
+
+
 def captures_of(path: Path) -> tuple[str, list[tuple[str, CaptureReader]]] | None:
-    """The captures that a file or folder is, by its content: the format's name, and their labels and readers.
+    """The captures that a file or folder is, by its content: the format's name, and their labels and readers, which
+    take `skip_missing`.
 
     Raises:
         InputError: a dataset of several captures cannot be listed.
@@ -271,13 +346,13 @@ def captures_of(path: Path) -> tuple[str, list[tuple[str, CaptureReader]]] | Non
         if "posed images" in row.holds and row.recognized(path):
             assert row.reader is not None or row.captures is not None, row.name
             single = [("", partial(row.reader, path))] if row.reader is not None else []
-            return row.name, list(single if row.captures is None else row.captures(path))
+            if found := list(single if row.captures is None else row.captures(path)):
+                return row.name, [(label, partial(_read_capture, row, read)) for label, read in found]
     return None
 
 
-def _image_names(cameras: Cameras) -> list[str]:
-    """Names for the images of cameras [n], where a format stores some."""
-    return [f"frames/{n:05d}.png" for n in range(len(cameras))]
+def _read_capture(row: Format, reader: CaptureReader, skip_missing: bool = False) -> PosedImages:
+    return reader(**({"skip_missing": skip_missing} if "skip_missing" in row.options else {}))
 
 
 def _present(values: Any, path: Path, channels: str) -> Any:

@@ -1,6 +1,7 @@
 """Cameras in words, and a search for what is likely to be wrong with them."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -8,10 +9,11 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.checks import check_rigid
 from geometry.camera.rays import fov_deg
 from geometry.errors import InputError
-from geometry.trajectory.paths import nearest_point_to_axes
+from geometry.shapes import Float
+from geometry.trajectory.misreadings import misreadings
 
 
-def describe(cameras: Cameras) -> str:
+def describe(cameras: Cameras, every: int = 1) -> str:
     """Cameras in words: where each is, where its axes point in the world, and its fields of view.
 
     Angles are azimuth counter-clockwise from the world's +x as seen from above, pitch above the horizon, and roll
@@ -19,14 +21,20 @@ def describe(cameras: Cameras) -> str:
 
     Args:
         cameras: Cameras of any batch shape.
+        every: Describe every Nth of them.
 
     Returns:
-        A line with their number and size, then one per camera.
+        A line with their number and size, then one per camera that is described.
+
+    Raises:
+        InputError: If `every` is less than 1.
     """
+    if every < 1:
+        raise InputError(f"every {every}th camera; expected 1 or more")
     flat = cameras.reshape(-1)
     angles = fov_deg(flat)
     lines = [f"{len(flat)} cameras of {cameras.hw[1]}x{cameras.hw[0]} pixels, z up, metres"]
-    for n, pose in enumerate(flat.world_from_camera.detach().double()):
+    for n, pose in list(enumerate(flat.world_from_camera.detach().double()))[::every]:
         right, down, forward = pose[:3, :3].unbind(-1)
         pitch = math.degrees(math.asin(max(-1.0, min(1.0, float(forward[2])))))
         azimuth = math.degrees(math.atan2(float(forward[1]), float(forward[0])))
@@ -40,31 +48,47 @@ def describe(cameras: Cameras) -> str:
     return "\n".join(lines)
 
 
-def lint(cameras: Cameras) -> list[str]:
+def lint(cameras: Cameras | Sequence[Cameras]) -> list[str]:
     """What is likely to be wrong with cameras.
 
-    Certain: NaN or Inf, mirrors, axes that are not orthogonal, focal lengths of 0 or less. Likely: focal lengths scaled
-    by the wrong side (their ratio is the image's), principal points half a pixel off, poses that are the inverse of
-    what is meant (the inverses look at a common point, these do not), and OpenGL's axes taken for OpenCV's (the point
-    they all look at lies behind them, and they are upside down).
+    Certain: NaN or Inf, mirrors, axes that are not orthogonal, focal lengths of 0 or less, times that run back, and
+    coordinates so large that float32 cannot tell the cameras apart. Likely: focal lengths scaled by the wrong side
+    (their ratio is the image's), principal points half a pixel off, and poses read by another convention than they were
+    written in (`geometry.trajectory.misreadings`): inverted, with OpenGL's or LLFF's axes, or with the parts of
+    quaternions in another order.
 
     Args:
-        cameras: Cameras of any batch shape.
+        cameras: Cameras of any batch shape, or several such for images of several sizes.
 
     Returns:
         Findings, most serious first; an empty list if nothing was found.
     """
-    flat = cameras.reshape(-1)
+    parts = [part.reshape(-1) for part in ([cameras] if isinstance(cameras, Cameras) else cameras)]
+    poses = torch.cat([part.world_from_camera for part in parts])
     try:
-        check_rigid(flat.world_from_camera, "world_from_camera")
-        rigid = True
-        found = []
+        check_rigid(poses, "world_from_camera")
+        rigid, found = True, []
     except InputError as error:
         rigid, found = False, [str(error)]
-    K, (height, width) = flat.K.double(), cameras.hw
+    found += dict.fromkeys(finding for part in parts for finding in _intrinsics(part))
+    view, time_s = torch.cat([part.view for part in parts]), torch.cat([part.time_s for part in parts]).double()
+    if any(text.startswith("intrinsics") for text in found):
+        return found
+    if rigid and len(poses) > 1:
+        found += _large(poses.double())
+        found += misreadings(poses, one_camera=len(view.unique()) == 1)
+    return found + (
+        [] if _in_order(view, time_s) else ["times run back: frames in another order, or two clips in one?"]
+    )
+
+
+def _intrinsics(cameras: Cameras) -> list[str]:
+    """What is likely to be wrong with the intrinsics of cameras of one size."""
+    found: list[str] = []
+    K, (height, width) = cameras.K.double(), cameras.hw
     fx, fy, cx, cy = K[:, 0, 0], K[:, 1, 1], K[:, 0, 2], K[:, 1, 2]
     if not bool(K.isfinite().all()) or bool((torch.minimum(fx, fy) <= 0).any()):
-        return [*found, "intrinsics: focal lengths that are not positive numbers"]
+        return ["intrinsics: focal lengths that are not positive numbers"]
     ratio = (fx / fy).median()
     if abs(math.log(height / width)) > 0.05 and abs(float(ratio.log()) - math.log(height / width)) < 0.02:
         found.append(
@@ -77,36 +101,30 @@ def lint(cameras: Cameras) -> list[str]:
         found.append(
             "principal points at (width - 1) / 2, (height - 1) / 2: pixel centers at whole numbers? Ours are at +0.5"
         )
-    return found + (_poses(flat) if rigid and len(flat) >= 3 else [])
+    return found
 
 
-def _poses(cameras: Cameras) -> list[str]:
-    """What is likely to be wrong with the poses, by the positions and directions of all cameras."""
-    poses = cameras.world_from_camera.double()
-    spread = float((poses[:, :3, 3] - poses[:, :3, 3].mean(0)).norm(dim=-1).max())
-    if spread < 1e-9:
+def _large(poses: Float[torch.Tensor, "n 4 4"]) -> list[str]:
+    """Whether float32 cannot hold the distances between neighbors, as with cameras in UTM."""
+    step = (poses[1:, :3, 3] - poses[:-1, :3, 3]).norm(dim=-1)
+    step = step[step > 0]
+    largest = float(poses[:, :3, 3].abs().max())
+    if not len(step) or largest * torch.finfo(torch.float32).eps < 0.01 * float(step.median()):
         return []
-    miss, ahead = _convergence(poses)
-    inverse_miss, inverse_ahead = _convergence(torch.linalg.inv(poses))
-    if inverse_miss < 0.1 and inverse_ahead > 0.9 and (miss > 3 * inverse_miss or ahead < 0.1):
-        return ["the inverse poses look at a common point and these do not: camera_from_world for world_from_camera?"]
-    # Cameras that look outwards have what they share behind them too, but stand upright.
-    upside_down = float((poses[:, 2, 1] > 0).double().mean()) > 0.5
-    if miss < 0.1 and ahead < 0.1 and upside_down:
-        return ["what all cameras have in common lies behind them: OpenGL axes (looking along -z) for OpenCV's?"]
-    return []
+    return [
+        f"coordinates up to {largest:.3g} with cameras {float(step.median()):.3g} apart, which float32 cannot hold: "
+        "subtract an origin first (`worldgen` does so where it computes)"
+    ]
 
 
-def _convergence(poses: torch.Tensor) -> tuple[float, float]:
-    """How far the optical axes miss the point nearest to all of them, and the share of cameras that have it ahead.
-
-    The miss is a share of the point's distance, the median over cameras.
-    """
-    point = nearest_point_to_axes(poses)
-    towards = point - poses[:, :3, 3]
-    along = (towards * poses[:, :3, 2]).sum(-1)
-    beside = (towards - along[:, None] * poses[:, :3, 2]).norm(dim=-1)
-    return float((beside / towards.norm(dim=-1).clamp_min(1e-12)).median()), float((along > 0).double().mean())
+def _in_order(view: torch.Tensor, time_s: torch.Tensor) -> bool:
+    """Whether the times of each physical camera grow; a collection of photos in any order counts as in order."""
+    for one in view.unique():
+        step = time_s[view == one].diff()
+        back = float((step < 0).double().mean()) if len(step) else 0.0
+        if 0 < back <= 0.25 or (back == 1 and len(step) > 1):
+            return False
+    return True
 
 
 def _vector(v: torch.Tensor) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from geometry.io.formats import listed, read_cameras, write_cameras
+from geometry.io.formats import convert_cameras, listed, read
 
 _READ, _WRITTEN = listed("cameras"), listed("cameras", written=True)
 
@@ -25,38 +25,48 @@ class Show:
     """Describe every Nth camera (default: about ten in all)."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Replace the PNG if it is there."""
+    fov_deg: float | None = None
+    """Field of view over the shorter side, where the file keeps poses alone (default: 50)."""
+    size: tuple[int, int] | None = None
+    """Height and width of images, where the file keeps poses alone."""
 
     def run(self) -> None:
         """Read, describe, draw."""
+        from geometry.camera.cameras import Cameras
         from geometry.camera.drawing import draw_cameras
+        from geometry.io.captures.posed import PosedImages
         from geometry.io.images import write_png
         from geometry.trajectory.checks import describe, lint
         from worldgen.runtime.atomic_dir import new_file
 
-        cameras = read_cameras(self.file)
-        every = self.every or max(1, len(cameras) // 10)
-        print(describe(cameras[::every]))
-        for finding in lint(cameras):
+        found = read(self.file, "cameras", fov_deg=self.fov_deg, hw=self.size, need_images=False)
+        parts = found.by_size() if isinstance(found, PosedImages) else [found]
+        every = self.every or max(1, len(found) // 10)
+        for part in parts:
+            print(describe(part, every))
+        for finding in lint(parts):
             print(f"suspicious: {finding}")
         if self.output is not None:
+            # The frusta are of the first size; only their shape depends on it.
+            alike = [part if part.hw == parts[0].hw else part.resized(parts[0].hw) for part in parts]
             with new_file(self.output, self.overwrite, [self.file]):
-                write_png(self.output, draw_cameras(cameras))
+                write_png(self.output, draw_cameras(Cameras.cat(alike)))
             print(self.output)
 
 
 @dataclass(frozen=True)
 class Convert:
-    """Convert cameras between file formats, chosen by the files' names.
+    """Convert cameras between file formats, chosen by the files' names; images keep their names.
 
-    In Python: geometry.io.formats.read_cameras and write_cameras
+    In Python: geometry.io.formats.convert_cameras
     """
 
     source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help=f"{_READ}.")]
     target: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help=f"{_WRITTEN}.")]
-    fov_deg: float = 50.0
-    """Field of view over the shorter side, where the source keeps poses alone."""
-    size: tuple[int, int] = (480, 640)
-    """Height and width of images, where the source keeps poses alone."""
+    fov_deg: float | None = None
+    """Field of view over the shorter side, where the source keeps poses alone (default: 50)."""
+    size: tuple[int, int] | None = None
+    """Height and width of images, where the source keeps poses alone and the target does not."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Replace the target if it is a file that is there."""
 
@@ -65,9 +75,8 @@ class Convert:
         from worldgen.runtime.atomic_dir import new_file
 
         with new_file(self.target, self.overwrite, [self.source]):
-            cameras = read_cameras(self.source, self.fov_deg, self.size)
-            write_cameras(self.target, cameras)
-        print(f"{len(cameras)} cameras: {self.target}")
+            count = convert_cameras(self.source, self.target, self.fov_deg, self.size)
+        print(f"{count} cameras: {self.target}")
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from geometry.errors import InputError
 from geometry.io.captures.posed import PosedImage, PosedImages
-from geometry.io.formats import captures_of, listed
+from geometry.io.formats import CaptureReader, captures_of, listed
 from geometry.io.video import read_mp4_at
 from geometry.shapes import Float
 
@@ -31,7 +32,7 @@ class Capture:
     read: Callable[[], PosedImages]
 
 
-def find_captures(path: Path) -> list[Capture]:
+def find_captures(path: Path, skip_missing: bool = False) -> list[Capture]:
     """All captures in a file or folder and the folders within; none is read yet.
 
     The formats are those of `geometry.io.formats.FORMATS` that hold posed images, recognized by content. A dataset of
@@ -39,6 +40,7 @@ def find_captures(path: Path) -> list[Capture]:
 
     Args:
         path: The file or folder.
+        skip_missing: Whether the captures are read without the images that are missing, and say so in a note.
 
     Returns:
         The captures, ordered by name.
@@ -58,7 +60,8 @@ def find_captures(path: Path) -> list[Capture]:
         place = file.resolve().relative_to(root.resolve()).with_suffix("") if file != root else Path()
         name = re.sub(r"[^A-Za-z0-9]+", "-", "-".join((root.resolve().name, *place.parts, label))).strip("-").lower()
         names[name] = names.get(name, 0) + 1
-        result.append(Capture(name if names[name] == 1 else f"{name}-{names[name]}", kind, file, read))
+        reader = partial(read, skip_missing=True) if skip_missing else read
+        result.append(Capture(name if names[name] == 1 else f"{name}-{names[name]}", kind, file, reader))
     return sorted(result, key=lambda capture: capture.name)
 
 
@@ -78,7 +81,7 @@ def read_images(images: list[PosedImage]) -> Iterator[Float[torch.Tensor, "3 h w
         at = end
 
 
-def _in_folder(folder: Path) -> Iterator[tuple[Path, str, str, Callable[[], PosedImages]]]:
+def _in_folder(folder: Path) -> Iterator[tuple[Path, str, str, CaptureReader]]:
     """What the folder itself is, or else the files in it, or else the folders in it."""
     if is_capture := list(_at(folder)):
         yield from is_capture
@@ -91,7 +94,7 @@ def _in_folder(folder: Path) -> Iterator[tuple[Path, str, str, Callable[[], Pose
     yield from within
 
 
-def _at(path: Path) -> Iterator[tuple[Path, str, str, Callable[[], PosedImages]]]:
+def _at(path: Path) -> Iterator[tuple[Path, str, str, CaptureReader]]:
     """The captures that a file or folder is, each with its place, format, label and reader."""
     kind, found = captures_of(path) or ("", [])
     yield from ((path, kind, label, read) for label, read in found)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Curation:
         every: Take every n-th image of each camera.
         fit: How images become square: crop or pad.
         captures_per_shard: Captures that go into one tar; a resumed run repeats at most that many.
+        skip_missing: Leave images out that a capture names and that are missing, instead of dropping the capture.
         limits: What is kept.
     """
 
@@ -43,6 +45,7 @@ class Curation:
     every: int = 1
     fit: str = "crop"
     captures_per_shard: int = 32
+    skip_missing: bool = False
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -83,7 +86,8 @@ def curate(
         InputError: No captures, two of one name, or a folder that holds something else.
     """
     curation = curation or Curation()
-    captures = list({(c.kind, c.path, c.name): c for source in sources for c in find_captures(source)}.values())
+    found = partial(find_captures, skip_missing=curation.skip_missing)
+    captures = list({(c.kind, c.path, c.name): c for source in sources for c in found(source)}.values())
     names = [capture.name for capture in captures]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise InputError(f"two captures named {repeated[0]}; expected sources whose folders have different names")

@@ -15,7 +15,7 @@ from geometry.camera.tool_parameters import cameras_to_colmap
 from geometry.errors import InputError
 from geometry.io.captures.colmap import SIMILARITY, ColmapModel
 from geometry.io.captures.colmap_tables import MODELS
-from geometry.io.captures.posed import PosedImage, PosedImages
+from geometry.io.captures.posed import PosedImage, PosedImages, each_camera
 from geometry.io.files import exact_line, write_folder
 from geometry.shapes import Float, UInt8
 from geometry.similarity import Similarity
@@ -25,7 +25,7 @@ _Camera = tuple[int, str, tuple[int, int], tuple[float, ...]]
 
 
 def colmap_model(
-    cameras: Cameras,
+    cameras: Cameras | Sequence[Cameras],
     names: Sequence[str],
     points: Float[torch.Tensor, "n 3"] | None = None,
     colors: UInt8[torch.Tensor, "n 3"] | Float[torch.Tensor, "n 3"] | None = None,
@@ -34,7 +34,7 @@ def colmap_model(
     """Make a model of cameras with the names of their images, and points without features.
 
     Args:
-        cameras: of batch shape [f].
+        cameras: of batch shape [f], or f of batch shape [] for images of several sizes.
         names: f different names.
         points: n points in the world, metres; none by default.
         colors: sRGB, as floats in 0..1 or as bytes; gray by default.
@@ -43,12 +43,13 @@ def colmap_model(
     Raises:
         InputError: names that are not one for each camera, or colors that are not one for each point.
     """
-    if cameras.shape != (len(names),) or len(set(names)) != len(names):
-        raise InputError(f"{len(names)} names for cameras {tuple(cameras.shape)}; expected one different name for each")
-    exact = cameras.to(torch.float64).to("cpu")
+    each = each_camera(cameras)
+    if len(each) != len(names) or len(set(names)) != len(names):
+        raise InputError(f"{len(names)} names for {len(each)} cameras in a row; expected one different name for each")
+    exact = [one.to(torch.float64).to("cpu") for one in each]
     frames = tuple(
         PosedImage(name, None, one.world_from_camera, one.K, one.hw, one.lens, None, int(one.view), float(one.time_s))
-        for name, one in zip(names, (exact[n] for n in range(len(names))))
+        for name, one in zip(names, exact)
     )
     points = torch.zeros(0, 3, dtype=torch.float64) if points is None else points.double().cpu()
     colors = torch.full((len(points), 3), 128, dtype=torch.uint8) if colors is None else colors.cpu()

@@ -46,13 +46,14 @@ def is_ddad(path: Path) -> bool:
     return "cameras" in first or {"samples", "data"} <= keys
 
 
-def read_ddad(path: Path | str, skip_missing: bool = False) -> PosedImages:
+def read_ddad(path: Path | str, need_images: bool = True, skip_missing: bool = False) -> PosedImages:
     """Read all images of a DDAD scene, by time and, within a time, by camera name; `view` numbers the names.
 
     Args:
         path: a DGP `scene_*.json` with its `calibration` folder beside it, or one JSON file that holds all, matrices
             4x4 by rows: {"frames": [{"cameras": {name: {"image", "width", "height", "intrinsics", "cam2world",
             "time_of_day_s"}}, "lidar": {"file", "columns", "sensor2world"}}]}.
+        need_images: whether every image must be there; else missing ones get no path.
         skip_missing: leave images out that are missing, and say so in a note.
 
     Returns:
@@ -71,7 +72,7 @@ def read_ddad(path: Path | str, skip_missing: bool = False) -> PosedImages:
     if not frames:
         raise InputError(f"{path}: no images; expected at least one")
     note_lost(lost, str(path))
-    return PosedImages(settled(frames, str(path), path.parent, skip_missing=skip_missing))
+    return PosedImages(settled(frames, str(path), path.parent, need_images, skip_missing))
 
 
 def _from_frames(meta: Any, path: Path, lost: list[str]) -> list[PosedImage]:

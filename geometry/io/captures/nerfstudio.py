@@ -17,7 +17,7 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.lenses import Lens, LensKind
 from geometry.conventions import opencv_from_opengl
 from geometry.errors import InputError, note
-from geometry.io.captures.posed import PosedImage, PosedImages, fit_sizes, require_images, whole_size
+from geometry.io.captures.posed import PosedImage, PosedImages, each_camera, fit_sizes, require_images, whole_size
 from geometry.io.entries import Keys, json_keys, listed_file, number, rigid_rows, shown
 from geometry.io.files import read_json, write_json
 from geometry.io.images import image_hw
@@ -194,10 +194,8 @@ def _each(cameras: Cameras | Sequence[Cameras], stored_from_user: Similarity | N
     """Each camera, of batch shape [], in the world to store; none where the batch has not one axis."""
     if not isinstance(cameras, Cameras):
         return [one for camera in cameras for one in _each(camera[None], stored_from_user)]
-    if len(cameras.shape) != 1:
-        return []
-    cameras = (cameras if stored_from_user is None else stored_from_user.apply(cameras)).to("cpu")
-    return [cameras[i] for i in range(len(cameras))]
+    moved = stored_from_user is not None and len(cameras.shape) == 1
+    return each_camera((stored_from_user.apply(cameras) if moved else cameras).to("cpu"))
 
 
 def _applied(stored: Similarity) -> dict[str, Any]:

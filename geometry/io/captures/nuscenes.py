@@ -92,7 +92,7 @@ def read_nuscenes(root: Path | str, scene: str, skip_missing: bool = False) -> P
     return NuscenesTables.read(Path(root)).scene(scene, skip_missing)
 
 
-def read_nuscenes_frame(path: Path | str, skip_missing: bool = False) -> PosedImages:
+def read_nuscenes_frame(path: Path | str, need_images: bool = True, skip_missing: bool = False) -> PosedImages:
     """Read one frame from a JSON file, files named from its folder, matrices 4x4 by rows.
 
     The form is {"ego2global", "timestamp", "lidar": {"file", "columns", "lidar2ego"}, "cameras": {name: {"image",
@@ -101,6 +101,7 @@ def read_nuscenes_frame(path: Path | str, skip_missing: bool = False) -> PosedIm
 
     Args:
         path: the JSON file.
+        need_images: whether every image must be there; else missing ones get no path.
         skip_missing: leave images out that are missing, and say so in a note.
 
     Returns:
@@ -134,7 +135,7 @@ def read_nuscenes_frame(path: Path | str, skip_missing: bool = False) -> PosedIm
         ))  # fmt: skip
     if not frames:
         raise InputError(f"{where}: no cameras; expected at least one")
-    return PosedImages(settled(frames, where, path.parent, skip_missing=skip_missing))
+    return PosedImages(settled(frames, where, path.parent, need_images, skip_missing))
 
 
 @dataclass(frozen=True)

@@ -257,6 +257,13 @@ class PosedImages:
         return [Cameras.cat([f.camera[None] for f in self.frames if f.hw == size]) for size in sizes]
 
 
+def each_camera(cameras: Cameras | Sequence[Cameras]) -> list[Cameras]:
+    """Each camera, of batch shape []; none where a batch has not exactly one axis."""
+    if not isinstance(cameras, Cameras):
+        return list(cameras)
+    return [cameras[n] for n in range(len(cameras))] if len(cameras.shape) == 1 else []
+
+
 def size_mismatch(path: str, actual: tuple[int, int], stated: tuple[int, int]) -> str:
     """The message for an image of another size than its capture states."""
     return f"{path}: image of {actual[1]}x{actual[0]} pixels; expected {stated[1]}x{stated[0]} as its file states"
@@ -278,8 +285,8 @@ def require_images(names: Sequence[str], total: int, where: str, root: Path | No
     some = ", ".join(name[:80] for name in names[:3]) + (", ..." if names[3:] else "")
     if not skip_missing:
         raise InputError(
-            f"{where}: no such image: {some} ({len(names)} of {total}); expected them in {root}, or skip_missing to "
-            "leave them out"
+            f"{where}: no such image: {some} ({len(names)} of {total}); expected them in {root}, or "
+            "skip_missing (--skip-missing) to leave them out"
         )
     if len(names) == total:
         raise InputError(f"{where}: none of the {total} images is in {root}; expected at least one")

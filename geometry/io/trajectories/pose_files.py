@@ -17,8 +17,8 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.checks import check_rigid
 from geometry.camera.conversion import cameras_from
 from geometry.camera.lenses import COEFFICIENTS, Lens, LensKind
-from geometry.errors import InputError
-from geometry.io.entries import entry, intrinsics_rows, number, rigid_rows, shown
+from geometry.errors import InputError, note
+from geometry.io.entries import columns, entry, intrinsics_rows, number, rigid_rows, shown
 from geometry.io.files import check_file, exact_line, read_json, write_file, write_json
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix
 from geometry.rotation.transforms import rigid
@@ -28,7 +28,19 @@ from geometry.similarity import Similarity
 FORMAT = "worldgen cameras 1"
 _CONVENTION = "world_from_camera in metres, OpenCV axes, world z up; K in pixels with centres at +0.5"
 _MAX_BYTES = 1 << 28
+_COLUMNS = {8: "TUM", 12: "KITTI", 19: "RealEstate10K"}
+_FOV_DEG = 50.0
 _NONE = torch.zeros(0, dtype=torch.float64)
+
+
+def is_tum(path: Path) -> bool:
+    """Whether a text file has the columns of TUM's."""
+    return path.suffix == ".txt" and columns(path) == 8
+
+
+def is_kitti(path: Path) -> bool:
+    """Whether a text file has the columns of KITTI's."""
+    return path.suffix == ".txt" and columns(path) == 12
 
 
 def read_tum(path: Path | str) -> tuple[Float[torch.Tensor, "n"], Float[torch.Tensor, "n 4 4"]]:
@@ -41,8 +53,8 @@ def read_tum(path: Path | str) -> tuple[Float[torch.Tensor, "n"], Float[torch.Te
         Times [n] in seconds and poses world_from_camera [n, 4, 4], float64.
 
     Raises:
-        InputError: lines that are not eight numbers, quaternions far from unit length, or no poses; the message names
-            the line.
+        InputError: lines that are not eight numbers, quaternions far from unit length, times that run back, or no
+            poses; the message names the line.
     """
     path = Path(path)
     times, poses = [], []
@@ -50,27 +62,29 @@ def read_tum(path: Path | str) -> tuple[Float[torch.Tensor, "n"], Float[torch.Te
         quaternion = torch.tensor([values[7], *values[4:7]], dtype=torch.float64)
         if not 0.9 < float(quaternion.norm()) < 1.1:
             raise InputError(f"{where}: quaternion of length {float(quaternion.norm()):.3g}; expected 1")
+        if times and values[0] < times[-1]:
+            raise InputError(f"{where}: time {values[0]:.9g} after {times[-1]:.9g}; expected times that increase")
         times.append(values[0])
         poses.append(rigid(matrix_from_quaternion_wxyz(quaternion), torch.tensor(values[1:4], dtype=torch.float64)))
     return torch.tensor(times, dtype=torch.float64), torch.stack(poses)
 
 
-def read_tum_cameras(path: Path | str, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 640)) -> Cameras:
+def read_tum_cameras(path: Path | str, fov_deg: float | None = None, hw: tuple[int, int] | None = None) -> Cameras:
     """Read a TUM trajectory as cameras.
 
     Args:
         path: the file.
-        fov_deg: field of view over the shorter side in degrees, which the file does not say.
-        hw: height and width in pixels, likewise.
+        fov_deg: field of view over the shorter side in degrees, which the file does not say (default: 50, with a note).
+        hw: height and width in pixels, which the file does not say either and which is needed.
 
     Returns:
         Cameras of batch shape [n], float64.
 
     Raises:
-        InputError: as `read_tum` raises it.
+        InputError: as `read_tum` raises it, and without a size.
     """
     time_s, poses = read_tum(path)
-    return replace(Cameras.from_fov(poses, fov_deg, hw), time_s=time_s)
+    return replace(_with_lens(Path(path), poses, fov_deg, hw), time_s=time_s)
 
 
 def write_tum(
@@ -111,22 +125,22 @@ def read_kitti(path: Path | str) -> Float[torch.Tensor, "n 4 4"]:
     return torch.stack(poses)
 
 
-def read_kitti_cameras(path: Path | str, fov_deg: float = 50.0, hw: tuple[int, int] = (480, 640)) -> Cameras:
+def read_kitti_cameras(path: Path | str, fov_deg: float | None = None, hw: tuple[int, int] | None = None) -> Cameras:
     """Read a KITTI trajectory as cameras; `time_s` counts them.
 
     Args:
         path: the file.
-        fov_deg: field of view over the shorter side in degrees, which the file does not say.
-        hw: height and width in pixels, likewise.
+        fov_deg: field of view over the shorter side in degrees, which the file does not say (default: 50, with a note).
+        hw: height and width in pixels, which the file does not say either and which is needed.
 
     Returns:
         Cameras of batch shape [n], float64.
 
     Raises:
-        InputError: as `read_kitti` raises it.
+        InputError: as `read_kitti` raises it, and without a size.
     """
     poses = read_kitti(path)
-    return replace(Cameras.from_fov(poses, fov_deg, hw), time_s=torch.arange(len(poses)).double())
+    return replace(_with_lens(Path(path), poses, fov_deg, hw), time_s=torch.arange(len(poses)).double())
 
 
 def write_kitti(path: Path | str, world_from_camera: Float[torch.Tensor, "n 4 4"]) -> None:
@@ -219,6 +233,17 @@ def write_cameras_json(path: Path | str, cameras: Cameras, stored_from_user: Sim
     write_json(path, data)
 
 
+def _with_lens(
+    path: Path, poses: Float[torch.Tensor, "n 4 4"], fov_deg: float | None, hw: tuple[int, int] | None
+) -> Cameras:
+    """Cameras of poses from a file that says nothing else. Raises InputError where their size is not given."""
+    if hw is None:
+        raise InputError(f"{path}: poses without the images' size; expected it: hw, or --size HEIGHT WIDTH")
+    if fov_deg is None:
+        note(f"{path}: poses without a field of view; {_FOV_DEG:g} degrees are assumed")
+    return Cameras.from_fov(poses, _FOV_DEG if fov_deg is None else fov_deg, hw)
+
+
 def _rows(path: Path, count: int) -> Iterator[tuple[str, list[float]]]:
     """Lines of `count` numbers, each with its place; comments and empty lines are left out."""
     check_file(path, f"lines of {count} numbers", _MAX_BYTES)
@@ -233,7 +258,8 @@ def _rows(path: Path, count: int) -> Iterator[tuple[str, list[float]]]:
         except ValueError as error:
             raise InputError(f"{where}: {shown(line[:40].decode('utf-8', 'replace'))}; expected numbers") from error
         if len(values) != count or not all(map(math.isfinite, values)):
-            raise InputError(f"{where}: {len(values)} numbers, or NaN or Inf; expected {count} finite numbers")
+            other = f" (as {_COLUMNS[len(values)]} has)" if len(values) in set(_COLUMNS) - {count} else ""
+            raise InputError(f"{where}: {len(values)} numbers{other}, or NaN or Inf; expected {count} finite numbers")
         found = True
         yield where, values
     if not found:

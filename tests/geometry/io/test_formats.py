@@ -13,16 +13,29 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.camera.rigs import Rig, RigCamera
+from geometry.errors import InputError, Note
 from geometry.gaussians.splats import Splats
 from geometry.io.assets.point_sequence import PointSequence
 from geometry.io.captures.colmap_rigs import ColmapRig
 from geometry.io.captures.posed import PosedImage, PosedImages
-from geometry.io.formats import FORMATS, Format, Kind, captures_of, listed, read, read_cameras, write, write_cameras
+from geometry.io.formats import (
+    FORMATS,
+    Format,
+    Kind,
+    captures_of,
+    convert_cameras,
+    listed,
+    read,
+    read_cameras,
+    write,
+    write_cameras,
+)
 from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.points.pointclouds import PointCloud
 from tests.geometry.gaussians.test_splats import some_splats
 from tests.geometry.io.assets.test_gltf import card, cloud, color_bars, house
 from tests.geometry.io.captures.made import write_colmap, write_dgp, write_nuscenes, write_realestate10k
+from tests.geometry.io.captures.test_posed import clip, colmap, ddad_frames, drive_frame, transforms
 
 
 def cameras() -> Cameras:
@@ -104,7 +117,7 @@ def test_cameras_come_back_in_every_format(tmp_path: Path, name: str) -> None:
 
 def test_the_caller_says_what_a_file_of_poses_does_not(tmp_path: Path) -> None:
     write_cameras(tmp_path / "a.tum", cameras())
-    narrow, wide = read_cameras(tmp_path / "a.tum", 20.0, (20, 40)), read_cameras(tmp_path / "a.tum", 90.0)
+    narrow, wide = read_cameras(tmp_path / "a.tum", 20.0, (20, 40)), read_cameras(tmp_path / "a.tum", 90.0, (480, 640))
     assert narrow.hw == (20, 40) and wide.hw == (480, 640)
     assert float(narrow.K[0, 0, 0]) == pytest.approx(10 / torch.tensor(10.0).deg2rad().tan().item(), rel=1e-6)
     assert float(wide.K[0, 0, 0]) == pytest.approx(240, rel=1e-6)
@@ -119,6 +132,11 @@ def test_paths_of_no_format_are_refused(tmp_path: Path, refused) -> None:
         read(tmp_path / "a.txt", "mesh")
     with refused("no images.bin or images.txt"):
         read_cameras(tmp_path)
+    write_cameras(tmp_path / "a.tum", cameras())
+    write_cameras(tmp_path / "a.kitti", cameras())
+    for name in ("a.tum", "a.kitti"):
+        with refused(name, "without the images' size", "--size"):
+            read_cameras(tmp_path / name)
     with refused("cameras of an unknown kind"):
         read_cameras(tmp_path / "no_such_folder")
     with refused("neither", "hw"):
@@ -127,9 +145,7 @@ def test_paths_of_no_format_are_refused(tmp_path: Path, refused) -> None:
 
 
 def test_enumerations_name_every_format_once() -> None:
-    assert listed("cameras").startswith(
-        "transforms.json, a COLMAP model's folder, a camera script (.yaml), .tum, .kitti"
-    )
+    assert listed("cameras").startswith("transforms.json, a COLMAP model's folder, a nuScenes frame (.json), ")
     assert "script" not in listed("cameras", written=True) and "our own .json" in listed("cameras", written=True)
     assert listed("video") == ".mp4" and listed("gaussians", written=True) == ".ply, .splat or USD"
 
@@ -154,6 +170,7 @@ def test_captures_are_told_apart_by_content(tmp_path: Path) -> None:
     assert len(found_images(made["colmap"])) == 3 and len(found_images(made["nuscenes"])) == 4
     assert captures_of(made["nuscenes"])[1][0][0] == "scene-0001"  # type: ignore[index]
     assert captures_of(made["clips"] / "a.txt") is None, "a text without a video"
+    assert len(read_cameras(made["clips"] / "a.txt", hw=(20, 24))) == 3, "but cameras"
     (made["clips"] / "a").mkdir()
     assert captures_of(made["clips"] / "a.txt")[0] == "RealEstate10K"  # type: ignore[index]
     for nothing in (made["ddad"], made["clips"], tmp_path, tmp_path / "none", made["ddad"] / "calibration/abc.json"):
@@ -194,3 +211,81 @@ def test_a_format_added_from_outside_is_known_everywhere(tmp_path: Path, monkeyp
     assert captures_of(tmp_path / "a.xyz")[0] == "xyz" and len(found_images(tmp_path / "a.xyz")) == 3  # type: ignore[index]
     assert listed("cameras").endswith("our own .json or centers (.xyz)")
     assert listed("cameras", written=True).endswith(" or centers (.xyz)")
+
+
+@pytest.mark.parametrize("source", ["transforms.json", "colmap", "nuscenes", "ddad", "re10k"])
+@pytest.mark.parametrize("target", ["transforms.json", "model", "a.json", "a.re10k", "a.tum", "a.kitti"])
+def test_every_format_becomes_every_other_and_images_keep_their_names(tmp_path: Path, source: str, target: str) -> None:
+    """Captures are read by the command and by pipelines through the same table; names go where there is a place."""
+    read_of = {"transforms.json": transforms, "colmap": lambda f: colmap(f, True), "nuscenes": drive_frame,
+               "ddad": ddad_frames, "re10k": clip}  # fmt: skip
+    (tmp_path / "in").mkdir()
+    whole = read_of[source](tmp_path / "in")()
+    path = {"nuscenes": "sample.json", "ddad": "scene.json", "re10k": "clip.txt", "colmap": ""}.get(source, source)
+    for image in (tmp_path / "in").rglob("*.png"):
+        image.unlink()
+    options = {"hw": whole.frames[0].hw} if source == "re10k" else {}
+    if target == "a.re10k" and len({frame.time_s for frame in whole.frames}) < len(whole):
+        pytest.skip("photos without times cannot be a clip")
+    (tmp_path / "in/clip").rmdir() if source == "re10k" else None
+    assert convert_cameras(tmp_path / "in" / path, tmp_path / target, **options) == len(whole)
+    back = read(tmp_path / target, "cameras", need_images=False, hw=whole.frames[0].hw, fov_deg=50.0)
+    poses = back.cameras.world_from_camera if isinstance(back, PosedImages) else back.world_from_camera
+    assert torch.allclose(poses, whole.cameras.world_from_camera, atol=1e-9)
+    if target in ("transforms.json", "model"):
+        assert [frame.file_path for frame in back.frames] == [frame.file_path for frame in whole.frames]
+        assert torch.allclose(back.cameras.K, whole.cameras.K)
+
+
+def test_images_of_several_sizes_are_converted_as_they_are(tmp_path: Path, refused) -> None:
+    small, large = cameras(), cameras().resized((40, 48))
+    frames = [
+        PosedImage(f"{n}.png", None, one.world_from_camera[0], one.K[0], one.hw) for n, one in enumerate((small, large))
+    ]
+    for name in ("transforms.json", "model"):
+        write_cameras(tmp_path / name, PosedImages(tuple(frames)))
+        back = read(tmp_path / name, "cameras", need_images=False)
+        assert [frame.hw for frame in back.frames] == [(20, 24), (40, 48)]
+        assert all(torch.equal(a.K, b.K) for a, b in zip(back.frames, frames))
+    convert_cameras(tmp_path / "model", tmp_path / "a.kitti")
+    with refused("(40, 48)", "one size"):
+        convert_cameras(tmp_path / "model", tmp_path / "a.json")
+    assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize("name", ["tum", "kitti"])
+def test_lists_of_poses_are_known_by_their_columns(tmp_path: Path, refused, name: str) -> None:
+    write_cameras(tmp_path / f"a.{name}", cameras())
+    (tmp_path / f"a.{name}").rename(tmp_path / "poses.txt")
+    with pytest.warns(Note, match="50 degrees"):
+        back = read_cameras(tmp_path / "poses.txt", hw=(20, 24))
+    assert torch.allclose(back.world_from_camera, cameras().world_from_camera)
+    assert captures_of(tmp_path / "poses.txt") is None
+    other, has = {"tum": ("kitti", "TUM"), "kitti": ("tum", "KITTI")}[name]
+    (tmp_path / "poses.txt").rename(tmp_path / f"b.{other}")
+    with refused(f"as {has} has"):
+        read_cameras(tmp_path / f"b.{other}", hw=(20, 24))
+    (tmp_path / "words.txt").write_text("some words\n1 2 3\n")
+    with refused("cameras of an unknown kind"):
+        read_cameras(tmp_path / "words.txt")
+
+
+def test_a_colmap_capture_is_read_from_its_root_with_and_without_images(tmp_path: Path) -> None:
+    colmap(tmp_path, True)
+    assert len(read_cameras(tmp_path)) == 3
+    for image in (tmp_path / "images").iterdir():
+        image.unlink()
+    (tmp_path / "images").rmdir()
+    assert len(read_cameras(tmp_path)) == 3
+
+
+def test_captures_are_read_without_missing_images_on_request(tmp_path: Path) -> None:
+    whole = transforms(tmp_path)()
+    assert whole.frames[1].path is not None
+    whole.frames[1].path.unlink()
+    found = captures_of(tmp_path / "transforms.json")
+    assert found is not None
+    with pytest.warns(Note, match="1 of 3"):
+        assert len(found[1][0][1](skip_missing=True)) == 2
+    with pytest.raises(InputError, match="1 of 3"):
+        found[1][0][1]()
