@@ -1,10 +1,12 @@
 """Images and depth maps in files. Embedded color profiles are not applied: numbers are taken as sRGB."""
 
+import importlib.util
 import io
 import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,11 +22,39 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _MIN_SIDE = 8
-SUFFIXES = (".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm")  # and .png, which is written too
+# And .png, which is written too.
+SUFFIXES = (".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".avif", ".heic", ".heif")
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 _EXIF_ORIENTATION, _EXIF_IFD, _EXIF_FOCAL_35MM = 0x0112, 0x8769, 0xA405
 _FILM_DIAGONAL_MM = math.hypot(36, 24)
 _SKY = 65535
+# Formats that not every Pillow reads: the first bytes of their files, and what reads them.
+_MORE_FORMATS = (
+    ("AVIF", (b"avif", b"avis"), "Pillow 11.3 or newer with AVIF: pip install --upgrade pillow"),
+    ("HEIF", (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"), "the plugin pillow-heif: pip install pillow-heif"),
+)
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """What Pillow calls the formats that can be read here: AVIF where it was built with it, HEIF with its plugin."""
+    from PIL import features
+
+    avif = ("AVIF",) if "avif" in features.modules and features.check_module("avif") else ()
+    if importlib.util.find_spec("pillow_heif") is None:
+        return (*_FORMATS, *avif)
+    importlib.import_module("pillow_heif").register_heif_opener()
+    return (*_FORMATS, *avif, "HEIF")
+
+
+def _not_read(path: Path) -> str:
+    """What to say of a file that Pillow cannot open: the plugin it takes, where it is of a format that has one."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    for name, brands, remedy in _MORE_FORMATS:
+        if start[4:8] == b"ftyp" and start[8:12] in brands and name not in _formats():
+            return f"{path}: {name} image, which cannot be read here; expected {remedy}"
+    return f"{path}: not a readable image; expected one of {', '.join(_formats())}"
 
 
 @contextmanager
@@ -39,11 +69,11 @@ def _opened(path: Path, max_side: int = 16384) -> Iterator["Image.Image"]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is `max_side`
-            image = Image.open(path, formats=_FORMATS)
+            image = Image.open(path, formats=_formats())
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: far too many pixels; expected sides of at most {max_side}") from error
     except Exception as error:
-        raise InputError(f"{path}: not a readable image; expected one of {', '.join(_FORMATS)}") from error
+        raise InputError(_not_read(path)) from error
     with image:
         width, height = image.size
         if not _MIN_SIDE <= min(width, height) <= max(width, height) <= max_side:
@@ -70,7 +100,7 @@ def read_image(path: Path | str, max_side: int = 16384, upright: bool = True) ->
     Transparent pixels are shown over white, as a browser would.
 
     Args:
-        path: PNG, JPEG, WEBP, BMP, TIFF, GIF or PPM.
+        path: PNG, JPEG, WEBP, BMP, TIFF, GIF or PPM; AVIF and HEIC where Pillow can.
         max_side: limit of height and width, which the header tells before anything is decoded.
         upright: turn the image as its EXIF orientation says, as every viewer does. Posed images are read without, since
             calibration tools ignore the tag.

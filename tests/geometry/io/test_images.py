@@ -1,5 +1,6 @@
 """Images and depth maps in files."""
 
+import importlib.util
 import math
 import struct
 import zlib
@@ -196,3 +197,24 @@ def test_depth_of_a_sensor_is_read_in_metres(shared) -> None:
     depth = read_depth_png(shared / "data/rgbd_room/depth/0.png", 0.001)
     assert depth.shape == (1, 480, 640)
     assert 0.5 < float(depth[depth > 0].median()) < 5
+
+
+def test_avif_is_read_where_pillow_can(tmp_path, refused, monkeypatch) -> None:
+    from PIL import features
+
+    if not features.check_module("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    rgb = torch.full((3, 16, 24), 0.5)
+    Image.fromarray((rgb * 255).round().byte().movedim(0, -1).numpy()).save(tmp_path / "a.avif", quality=100)
+    assert read_image(tmp_path / "a.avif").shape == rgb.shape
+    assert (read_image(tmp_path / "a.avif") - rgb).abs().max() < 0.02
+    monkeypatch.setattr("geometry.io.images._formats", lambda: ("PNG",))
+    with refused("a.avif", "AVIF", "pip install"):
+        read_image(tmp_path / "a.avif")
+
+
+def test_heic_names_the_plugin_it_takes(tmp_path, refused) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    words = ("not a readable",) if importlib.util.find_spec("pillow_heif") else ("HEIF", "pip install pillow-heif")
+    with refused("a.heic", *words):
+        read_image(tmp_path / "a.heic")
