@@ -138,8 +138,12 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no such node": ({"scenes": [{"nodes": [7]}]}, "nodes 7"),
     "list as index": ({"scenes": [{"nodes": [[0]]}]}, "nodes [0]"),
     "skin": ({"nodes": [{"mesh": 0, "skin": 0}]}, "skin"),
-    "lines": ({"meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "mode": 1}]}]}, "mode 1"),
-    "morph": ({"meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "targets": [{}]}]}]}, "targets"),
+    "lines alone": ({"meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "mode": 1}]}]}, "mode 1"),
+    "morph weights": (
+        {"meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "targets": [{}]}], "weights": [1, 2]}]}, "1 numbers"
+    ),
+    "no such mode": ({"meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "mode": 7}]}]}, "mode 7"),
+    "part of a triangle": ({"accessors": [{"bufferView": 0, "componentType": 5126, "count": 2, "type": "VEC3"}]}, "2"),
     "huge count": (
         {"accessors": [{"bufferView": 0, "componentType": 5126, "count": 10**9, "type": "VEC3"}]}, "at most"
     ),
