@@ -1,32 +1,83 @@
 """The `worldgen` command: one-line errors and exit codes; the commands are in `worldgen/commands`."""
 
+import os
+import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
 
-from geometry.errors import InputError, Note
+_INTERRUPTED = 130
+_AGAIN_S = 0.05
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command. Returns 0; 2 for bad input, with one line on stderr; 130 when interrupted."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", Note)
-            warnings.showwarning = _show(warnings.showwarning)
-            _run(arguments)
-    except InputError as error:
-        print(f"worldgen: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
+    with _Interrupts() as interrupts:
+        from geometry.errors import InputError, Note
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", Note)
+                warnings.showwarning = _show(warnings.showwarning)
+                _run(arguments, interrupts)
+                return 0
+        except InputError as error:
+            if not interrupts.asked:
+                print(f"worldgen: {' '.join(str(error).split())}", file=sys.stderr)
+                return 2
+        except KeyboardInterrupt:
+            pass
+        except Exception:
+            if not interrupts.asked:  # some libraries turn an interrupt into an error of theirs
+                raise
         print("worldgen: interrupted", file=sys.stderr)
-        return 130
-    return 0
+        return _INTERRUPTED
+
+
+class _Interrupts:
+    """SIGINT (Ctrl-C) and SIGTERM end the command, which cleans up.
+
+    asked      one has come
+    importing  nothing has been written yet, and libraries that are being loaded take an interrupt badly: it ends the
+               process at once
+    """
+
+    asked, importing = False, True
+
+    def __enter__(self) -> "_Interrupts":
+        self._before: dict[int, Any] = {}
+        self._hook = sys.unraisablehook
+        if threading.current_thread() is threading.main_thread():
+            self._before = {kind: signal.signal(kind, self._end) for kind in (signal.SIGINT, signal.SIGTERM)}
+            sys.unraisablehook = self._unraisable
+        return self
+
+    def _end(self, *_: object) -> None:
+        if self.importing:
+            os.write(2, b"worldgen: interrupted\n")
+            os._exit(_INTERRUPTED)
+        self.asked = True
+        raise KeyboardInterrupt
+
+    def _unraisable(self, unraisable: Any) -> None:
+        """Interrupt again where an interrupt fell into a callback, which cannot pass it on."""
+        if self.asked and issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(_AGAIN_S, signal.raise_signal, (signal.SIGINT,)).start()
+        else:
+            self._hook(unraisable)
+
+    def __exit__(self, *_: object) -> None:
+        for kind, handler in self._before.items():
+            signal.signal(kind, handler)
+        sys.unraisablehook = self._hook
 
 
 def _show(usual: Any) -> Any:
     """A function that shows notes as one line on stderr, and other warnings as usual."""
+    from geometry.errors import Note
 
     def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
         if issubclass(category, Note):
@@ -37,7 +88,7 @@ def _show(usual: Any) -> Any:
     return show
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str], interrupts: _Interrupts) -> None:
     from worldgen.runtime import threads
 
     if len(arguments) > 1 and arguments[0] == "train" and not any(a.startswith("-") for a in arguments):
@@ -45,11 +96,13 @@ def _run(arguments: list[str]) -> None:
         from worldgen.training.engine.run import train
 
         threads.use()
+        interrupts.importing = False
         return train(Path(arguments[1]), tuple(arguments[2:]))
     from worldgen.commands import parse
 
     command = parse(arguments)
     threads.use()
+    interrupts.importing = False
     return command.run()
 
 

@@ -9,7 +9,7 @@ from worldgen import cli
 
 
 def test_the_command_line_prints_notes_in_one_line_and_other_warnings_as_usual(monkeypatch, capsys):
-    def run(_):
+    def run(*_):
         note("3 images are missing:\n a.png")
         note("3 images are missing:\n a.png")
         with pytest.warns(RuntimeWarning):
