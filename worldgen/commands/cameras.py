@@ -1,5 +1,6 @@
 """`worldgen cameras`: paths in files shown, described, checked and converted."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -39,19 +40,19 @@ class Show:
         from geometry.trajectory.checks import describe, lint
         from worldgen.runtime.atomic_dir import new_file
 
-        found = read(self.file, "cameras", fov_deg=self.fov_deg, hw=self.size, need_images=False)
-        parts = found.by_size() if isinstance(found, PosedImages) else [found]
-        every = self.every or max(1, len(found) // 10)
-        for part in parts:
-            print(describe(part, every))
-        for finding in lint(parts):
-            print(f"suspicious: {finding}")
-        if self.output is not None:
-            # The frusta are of the first size; only their shape depends on it.
-            alike = [part if part.hw == parts[0].hw else part.resized(parts[0].hw) for part in parts]
-            with new_file(self.output, self.overwrite, [self.file]):
+        with nullcontext() if self.output is None else new_file(self.output, self.overwrite, [self.file]):
+            found = read(self.file, "cameras", fov_deg=self.fov_deg, hw=self.size, need_images=False)
+            parts = found.by_size() if isinstance(found, PosedImages) else [found]
+            every = self.every or max(1, len(found) // 10)
+            for part in parts:
+                print(describe(part, every))
+            for finding in lint(parts):
+                print(f"suspicious: {finding}")
+            if self.output is not None:
+                # The frusta are of the first size; only their shape depends on it.
+                alike = [part if part.hw == parts[0].hw else part.resized(parts[0].hw) for part in parts]
                 write_png(self.output, draw_cameras(Cameras.cat(alike)))
-            print(self.output)
+                print(self.output)
 
 
 @dataclass(frozen=True)
