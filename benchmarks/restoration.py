@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.shared.report import Report, Table, command, publish, reporting_errors
+from geometry.camera.cameras import Cameras
 from geometry.io.images import write_png
 from worldgen.core.clip import Clip
+from worldgen.evaluation.geometric_baselines import plane_sweep
 from worldgen.evaluation.metrics.image import psnr
 from worldgen.evaluation.metrics.intervals import interval, paired_difference
 from worldgen.models.world_model import WorldModel
@@ -42,9 +44,26 @@ FRAMES, SIZE, HALF_ANGLE_DEG = 4, 64, 14.0
 MISSING = 1  # of the four frames: the one that is missing, or the one in color
 LARGEST_RESIDUAL = 1e-3
 WIDTHS_PX = (0.3, 0.5, 0.7, 0.9, 1.2, 1.5, 2.0)
+STRENGTHS = (0.4, 0.6, 0.8, 1.0, 1.3)  # of non-local means, in standard deviations of the noise
 
 Draw = Callable[[np.random.Generator], LinearOperator]
-Baseline = Callable[[LinearOperator, Tensor, Tensor], Tensor]  # of operator, measurement and truth
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """What a baseline is given, and the truth, which those may look at that take their best setting.
+
+    measured, truth  [f, 3, h, w]; without an operator the damage is noise of standard deviation `noise`
+    """
+
+    operator: LinearOperator
+    measured: Tensor
+    truth: Tensor
+    cameras: Cameras
+    noise: float = 0.0
+
+
+Baseline = Callable[[Damaged], Tensor]
 
 
 @dataclass(frozen=True)
@@ -114,32 +133,74 @@ def one_frame(draw: np.random.Generator) -> Inpaint:
     return Inpaint(known)
 
 
-def guess(operator: LinearOperator, measured: Tensor, truth: Tensor) -> Tensor:
+def guess(damaged: Damaged) -> Tensor:
     """The operator's own."""
-    return operator.guess(measured).clamp(0, 1)
+    return damaged.operator.guess(damaged.measured).clamp(0, 1)
 
 
-def consistent_guess(operator: LinearOperator, measured: Tensor, truth: Tensor) -> Tensor:
+def consistent_guess(damaged: Damaged) -> Tensor:
     """And made to agree with the measurement."""
-    return displayable(operator, measured, operator.guess(measured))
+    return displayable(damaged.operator, damaged.measured, damaged.operator.guess(damaged.measured))
 
 
-def unchanged(operator: LinearOperator, measured: Tensor, truth: Tensor) -> Tensor:
+def biharmonic(damaged: Damaged) -> Tensor:
+    """Missing pixels by the smoothest surface through the known ones (scikit-image)."""
+    from skimage.restoration import inpaint_biharmonic
+
+    assert isinstance(damaged.operator, Inpaint), f"{damaged.operator}; expected missing pixels"
+    missing = ~damaged.operator.known[:, 0].expand(len(damaged.measured), -1, -1).numpy()
+    pairs = zip(damaged.measured.movedim(1, -1).numpy(), missing)
+    filled = [torch.from_numpy(inpaint_biharmonic(rgb, mask, channel_axis=-1)) for rgb, mask in pairs]
+    return torch.stack(filled).movedim(-1, 1).float().clamp(0, 1)
+
+
+def unchanged(damaged: Damaged) -> Tensor:
     """What was measured."""
-    return measured
+    return damaged.measured
 
 
-def neighbors(operator: LinearOperator, measured: Tensor, truth: Tensor) -> Tensor:
+def neighbors(damaged: Damaged) -> Tensor:
     """The missing frame is the mean of those beside it."""
-    filled = measured.clone()
-    filled[MISSING] = (measured[MISSING - 1] + measured[MISSING + 1]) / 2
+    filled = damaged.measured.clone()
+    filled[MISSING] = (filled[MISSING - 1] + filled[MISSING + 1]) / 2
     return filled
 
 
-def smoothed(operator: LinearOperator, measured: Tensor, truth: Tensor) -> Tensor:
+def swept(damaged: Damaged) -> Tensor:
+    """The missing frame by a plane sweep of the others."""
+    frames = torch.tensor(OTHERS)
+    rgb, cameras = damaged.measured[frames][None], damaged.cameras[frames]
+    known = Clip(rgb, torch.zeros_like(rgb[:, :, :1]), cameras.reshape(1, len(frames)))
+    views = plane_sweep(known, damaged.cameras[MISSING].reshape(1, 1))
+    filled = damaged.measured.clone()
+    filled[MISSING] = views["plane sweep"].rgb[0, 0]
+    return filled
+
+
+def smoothed(damaged: Damaged) -> Tensor:
     """The Gaussian filter of the width that comes nearest to the truth."""
-    predictions = [Blur.gaussian(width).apply(measured).clamp(0, 1) for width in WIDTHS_PX]
-    return max(predictions, key=lambda rgb: float(psnr(rgb, truth).mean()))
+    return _best([Blur.gaussian(width).apply(damaged.measured).clamp(0, 1) for width in WIDTHS_PX], damaged)
+
+
+def nonlocal_means(damaged: Damaged) -> Tensor:
+    """Means of similar patches (scikit-image), of the strength that comes nearest to the truth."""
+    from skimage.restoration import denoise_nl_means
+
+    predictions = []
+    for strength in STRENGTHS:
+        frames = [
+            denoise_nl_means(
+                rgb, patch_size=3, patch_distance=9, h=strength * damaged.noise, sigma=damaged.noise, fast_mode=True,
+                channel_axis=-1,
+            )
+            for rgb in damaged.measured.movedim(1, -1).numpy()
+        ]  # fmt: skip
+        predictions.append(torch.from_numpy(np.stack(frames)).movedim(-1, 1).float().clamp(0, 1))
+    return _best(predictions, damaged)
+
+
+def _best(predictions: list[Tensor], damaged: Damaged) -> Tensor:
+    return max(predictions, key=lambda rgb: float(psnr(rgb, damaged.truth).mean()))
 
 
 OTHERS = tuple(frame for frame in range(FRAMES) if frame != MISSING)
@@ -148,13 +209,19 @@ EVERYTHING = Downsample(1)  # of noised images
 NONE_IN_COLOR = Gray(torch.zeros(FRAMES, dtype=torch.bool))
 BICUBIC: dict[str, Baseline] = {"bicubic": guess, "bicubic made consistent": consistent_guess}
 BLURRED: dict[str, Baseline] = {"pseudo-inverse": guess, "blurred": unchanged}
-FILTER: dict[str, Baseline] = {"Gaussian filter, best width": smoothed}
+FILTER: dict[str, Baseline] = {
+    "non-local means, best strength": nonlocal_means,
+    "Gaussian filter, best width": smoothed,
+}
+FILLED: dict[str, Baseline] = {"biharmonic fill": biharmonic, "nearest fill": guess}
 TASKS = (
     Task("super-resolution 2x", lambda _: Downsample(2), BICUBIC),
     Task("super-resolution 4x", lambda _: Downsample(4), BICUBIC),
-    Task("inpainting, two boxes", boxes, {"nearest fill": guess}),
-    Task("inpainting, half the pixels", half_the_pixels, {"nearest fill": guess}),
-    Task("a missing frame", one_frame, {"blend of neighbors": neighbors}, (MISSING,)),
+    Task("inpainting, two boxes", boxes, FILLED),
+    Task("inpainting, half the pixels", half_the_pixels, FILLED, claimed=False),
+    Task(
+        "a missing frame", one_frame, {"plane sweep": swept, "blend of neighbors": neighbors}, (MISSING,), claimed=False
+    ),
     Task("deblurring, 3 px", lambda _: Blur.gaussian(3.0), BLURRED),
     Task("deblurring, 3 px in 8 bits", lambda _: Blur.gaussian(3.0), BLURRED, bits=8),
     Task("denoising, 0.1", 0.1, FILTER),
@@ -177,10 +244,10 @@ def held_out(scenes: int, seed: int = 0) -> Clip:
 def solve(task: Task, model: WorldModel, truth: Clip, how: Restoration, scene: int) -> Solved:
     """One scene [4]."""
     draw = stream(Stream.SAMPLING, how.seed, scene, TASKS.index(task))
-    residual = 0.0
+    residual, noise_std = 0.0, 0.0
     if isinstance(task.damage, int | float):
-        noise = torch.from_numpy(draw.standard_normal(truth.rgb.shape, dtype=np.float32))
-        operator, measured = EVERYTHING, truth.rgb + task.damage * noise
+        noise, noise_std = torch.from_numpy(draw.standard_normal(truth.rgb.shape, dtype=np.float32)), task.damage
+        operator, measured = EVERYTHING, truth.rgb + noise_std * noise
         restored = denoise(model, measured, truth.cameras, task.damage).rgb
         shown = measured.clamp(0, 1)
     else:
@@ -193,7 +260,8 @@ def solve(task: Task, model: WorldModel, truth: Clip, how: Restoration, scene: i
         residual = measurement_residual(operator, possible, restored)
         shown = operator.pseudo_inverse(measured) if isinstance(operator, Downsample) else measured
     scored = partial(score, truth=truth.rgb, frames=list(task.scored))
-    others = {name: baseline(operator, measured, truth.rgb) for name, baseline in task.baselines.items()}
+    damaged = Damaged(operator, measured, truth.rgb, truth.cameras, noise_std)
+    others = {name: baseline(damaged) for name, baseline in task.baselines.items()}
     images = [image[task.scored[0]] for image in (truth.rgb, shown, next(iter(others.values())), restored)]
     return Solved(scored(restored), {name: scored(rgb) for name, rgb in others.items()}, residual, images)
 

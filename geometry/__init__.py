@@ -7,7 +7,7 @@ loaded by the functions that need them. Files are read and written by the module
 libraries come from and go to `geometry.interop`.
 """
 
-from geometry import camera, gaussians, image, mesh, points, rotation, trajectory
+from geometry import camera, gaussians, image, mesh, points, rotation, stereo, trajectory
 from geometry.camera import *
 from geometry.conventions import (
     gltf_from_world,
@@ -23,6 +23,7 @@ from geometry.mesh import *
 from geometry.points import *
 from geometry.rotation import *
 from geometry.similarity import Similarity, Transformable
+from geometry.stereo import *
 from geometry.trajectory import *
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ += image.__all__
 __all__ += mesh.__all__
 __all__ += points.__all__
 __all__ += rotation.__all__
+__all__ += stereo.__all__
 __all__ += trajectory.__all__
 __all__.sort()  # pyright: ignore[reportUnsupportedDunderAll]

@@ -127,7 +127,9 @@ def fill_nearest(
     for place, mask in zip(source, seen.cpu()):
         if bool(mask.any()):
             # Transposed, its choice among equals is the upper, then the left one.
-            column, row = distance_transform_edt(~mask.T.numpy(), return_distances=False, return_indices=True)
+            indices = distance_transform_edt(~mask.T.numpy(), return_distances=False, return_indices=True)
+            assert indices is not None, "no indices of the nearest pixels; expected SciPy to return what was asked"
+            column, row = indices
             place.copy_(torch.from_numpy(row.T * width + column.T).flatten())
     source = source.view(*rgb.shape[:-3], 1, -1).to(rgb.device).expand(*rgb.shape[:-2], -1)
     return rgb.flatten(-2).gather(-1, source).unflatten(-1, (height, width))

@@ -75,7 +75,8 @@ def test_a_set_from_outside_gets_every_figure_and_a_report(tmp_path: Path, model
     assert plain == report.plain() and plain["evaluation"] == "walls" and plain["walls"]["brick"]["height_m"] == 2.5
     assert plain["config"] == {"seed": 3, "names": ["brick", "plaster"]}
     methods = report.part("plaster").given[2].methods
-    assert set(methods) == {ONE, *BLIND, *ORACLES, "constant depth", "row depth"}
+    swept = {"plane sweep", "plane sweep, soft", "plane warp, blurred"}
+    assert set(methods) == {ONE, *BLIND, *swept, *ORACLES, "constant depth", "row depth"}
     assert set(report.part("plaster").consistency) >= {ONE, "row mean"}
     text = (tmp_path / "out" / "report.md").read_text("utf-8")
     for words in ("# Walls evaluation", "- Walls of seed 3.", "| wall | given |", "## brick: a wall", "true depth"):
@@ -86,7 +87,8 @@ def test_a_set_from_outside_gets_every_figure_and_a_report(tmp_path: Path, model
 def test_views_without_depth_are_predicted_one_by_one_and_compared_as_images(model: WorldModel) -> None:
     report = evaluate(Photos(), model, TWO_STEPS)
     for given, result in report.part("a").given.items():
-        assert set(result.methods) == {ONE, *BLIND} and result.seen_fraction is None, given
+        swept = {"plane sweep", "plane sweep, soft", "plane warp, blurred"} if given > 1 else set()
+        assert set(result.methods) == {ONE, *BLIND, *swept} and result.seen_fraction is None, given
         assert {figure.scenes for figures in result.methods.values() for figure in figures.values()} == {3}  # type: ignore[union-attr]
     assert list(report.timings())[-1] == "seconds_per_view_and_step"
     assert report.part("a").sheet_columns[0] == "given, in their order (1)"

@@ -9,12 +9,12 @@ from pathlib import Path
 import geometry
 from tests.repository.import_graph import graph, modules
 
-PACKAGES = ["camera", "gaussians", "image", "mesh", "points", "rotation", "trajectory"]
+PACKAGES = ["camera", "gaussians", "image", "mesh", "points", "rotation", "stereo", "trajectory"]
 
 # Lowest first: a package imports only from lower ones. The modules of the root may import each other.
 LAYERS = (
     ("conventions", "errors", "optional", "shapes", "similarity"), ("rotation",), ("camera",), ("image", "trajectory"),
-    ("points",), ("gaussians", "mesh"), ("io",), ("interop",),
+    ("points", "stereo"), ("gaussians", "mesh"), ("io",), ("interop",),
 )  # fmt: skip
 # The renderer on CUDA is another library's.
 KNOWN_UPWARD = {("geometry.gaussians.rendering", "geometry.interop.gsplat")}

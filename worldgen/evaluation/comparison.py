@@ -7,7 +7,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from worldgen.core.clip import Clip
-from worldgen.evaluation.baselines import BLIND, seen
+from worldgen.evaluation.baselines import ORACLES, seen
 from worldgen.evaluation.metrics.consistency import consistency_figures
 from worldgen.evaluation.metrics.control import CameraControl, control_figures
 from worldgen.evaluation.metrics.intervals import Figures, interval, paired_difference
@@ -142,11 +142,12 @@ def _figures(
     predictions: Mapping[str, Prediction], known: Clip, targets: Clip, comparison: Comparison, full: bool, exact: bool
 ) -> GivenResult:
     """Every method's figures for one number of given images, what the first model's one call gains over the best
-    blind baseline, and how the other models' figures differ from the first one's, scene by scene."""
+    baseline without learning, and how the other models' figures differ from the first one's, scene by scene."""
     seed = comparison.seed
     visible = seen(known, targets) if exact else None
     table: PerScene = {name: dict(scores(p, known, targets, visible)) for name, p in predictions.items()}
-    best = max(BLIND, key=lambda name: float(table[name]["psnr"].mean()))
+    fair = [name for name in table if name not in comparison.methods(full) and name not in ORACLES]
+    best = max((name for name in fair if "psnr" in table[name]), key=lambda name: float(table[name]["psnr"].mean()))
     return GivenResult(
         seen_fraction=None if visible is None else interval(visible.float().mean((1, 2, 3, 4)), seed),
         gain=Gain(best, paired_difference(table[ONE]["psnr"], table[best]["psnr"], seed)),

@@ -70,7 +70,7 @@ def markdown(report: Report) -> str:
         "figures compare only between reports of the same config.",
         *(f"Beside it `{other.name}`, weights {_weights(other)}." for other in report.other_models),
         *(f"Skipped: {reason}." for reason in report.info.skipped or ()),
-        "## Gain of one network call over the best blind baseline",
+        "## Gain of one network call over the best baseline without learning",
         _gains(parts, noun),
     ]
     if report.other_models:
@@ -134,7 +134,7 @@ def _gains(parts: Sequence[PartResult], noun: str) -> str:
     rows = [(part.name, given, result) for part in parts for given, result in part.given.items()]
     has_seen = any(result.seen_fraction is not None for *_, result in rows)
     return table(
-        [noun, "given", *(["seen share of pixels"] if has_seen else []), "best blind baseline", "gain dB"],
+        [noun, "given", *(["seen share of pixels"] if has_seen else []), "best baseline without learning", "gain dB"],
         [
             [
                 name, str(given), *([cell(result.seen_fraction, 2)] if has_seen else []), result.gain.over,

@@ -14,6 +14,7 @@ from worldgen.core.clip import Clip
 from worldgen.core.normalization import scene_scale
 from worldgen.core.view_distance import squared_distances
 from worldgen.evaluation.baselines import BLIND, ORACLES, constant_depth, row_depth
+from worldgen.evaluation.geometric_baselines import GEOMETRIC
 from worldgen.evaluation.metrics.image import depth_errors, psnr, ssim
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling, generate_views
@@ -35,8 +36,9 @@ class Prediction:
     given_depth: Float[Tensor, "b k 1 h w"] | None = None
 
     def by_view(self) -> "Prediction":
-        """The images of one clip's targets [1, t] as predictions of t clips of one target each."""
-        return Prediction(None if self.rgb is None else self.rgb[0][:, None])
+        """What is predicted of one clip's targets [1, t] as predictions of t clips of one target each."""
+        rgb, depth = (None if part is None else part[0][:, None] for part in (self.rgb, self.depth))
+        return Prediction(rgb, depth)
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def predict(
 def baseline_predictions(known: Clip, targets: Clip, true_depth: bool = True) -> dict[str, Prediction]:
     """Every baseline's prediction; without true depth only those that need none."""
     images = {name: Prediction(baseline(known, targets.cameras)) for name, baseline in BLIND.items()}
+    for geometric in GEOMETRIC:
+        images |= {name: Prediction(*views) for name, views in geometric(known, targets.cameras).items()}
     if not true_depth:
         return images
     images |= {name: Prediction(oracle(known, targets)) for name, oracle in ORACLES.items()}

@@ -45,7 +45,7 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Gain:
-    """How much PSNR (dB) the first model's one call gains over the best blind baseline, scene by scene."""
+    """How much PSNR (dB) the first model's one call gains over the best baseline without learning, scene by scene."""
 
     over: str
     db: Interval

@@ -19,10 +19,10 @@ Columns = dict[str, Float[Tensor, "b _ 3 h w"]]  # images of each column, one sc
 def scene_columns(
     predictions: Mapping[str, Prediction], known: Clip, targets: Clip, near_far_m: tuple[float, float]
 ) -> Columns:
-    """The first scenes: what is given, the truth, the models, the oracles and the nearest image; then depths."""
+    """The first scenes: what is given, the truth, models, the plane sweep, oracles, the nearest image; then depths."""
     first = slice(0, _ROWS)
     models = [name for name in predictions if name.split(":")[0] in (ONE, FULL)]
-    shown = [name for name in (*models, ORACLE, BACKWARD_ORACLE, "copy nearest") if name in predictions]
+    shown = [name for name in (*models, "plane sweep", ORACLE, BACKWARD_ORACLE, "copy nearest") if name in predictions]
     depths = {"true depth": targets.depth, "depth of one call": predictions[ONE].depth}
     images = {"given": known.rgb, "truth": targets.rgb} | {name: predictions[name].rgb for name in shown}
     return {name: rgb[first] for name, rgb in images.items() if rgb is not None} | {

@@ -70,8 +70,9 @@ def test_given_and_held_out_images_never_mix_and_a_view_is_made_from_the_nearest
     assert len(part.facts["held_out"]) == 5 and not set(part.facts["held_out"]) & set(part.facts["given_images"])
     assert [known.cameras.shape for known, _ in calls] == [(5, 1), (5, 1), (5, 2), (5, 2)]  # a model of three frames
     assert not any(known.depth.any() for known, _ in calls)
-    for result in part.given.values():
-        assert set(result.methods) == {ONE, FULL, "mean color", "row mean", "copy nearest"}
+    for given, result in part.given.items():
+        swept = {"plane sweep", "plane sweep, soft", "plane warp, blurred"} if given > 1 else set()
+        assert set(result.methods) == {ONE, FULL, "mean color", "row mean", "copy nearest", *swept}
         assert result.methods[ONE] == result.methods["copy nearest"]
         assert set(result.methods[ONE]) == {"psnr", "ssim"} and result.seen_fraction is None
         figure = result.methods[ONE]["psnr"]

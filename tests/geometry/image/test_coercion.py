@@ -29,6 +29,8 @@ from geometry.trajectory.paths import orbit
 
 H, W = 12, 16
 RIGHT, REFUSED = "right", "refused"
+SWEPT = {"sweep_view.images", "sweep_costs.images", "sweep_costs.own", "nearest_depth.images"}
+SWEPT |= {"warp_at_inverse_depth.images", "warp_at_inverse_depth.inverse_depth"}
 
 
 def scene() -> tuple[torch.Tensor, torch.Tensor, Cameras]:
@@ -318,7 +320,7 @@ def test_every_public_function_that_takes_images_is_in_the_tables() -> None:
         ".".join(taken.split(".")[-2:])
         for table in (ENTRIES, DEPTH_ENTRIES, MAP_ENTRIES) for entry in table.values() for taken in entry.takes
     }  # fmt: skip
-    elsewhere = {"fuse_tsdf_open3d.rgb", "fuse_tsdf_open3d.depth"}  # by the same check as fuse_tsdf, where Open3D is
+    elsewhere = {"fuse_tsdf_open3d.rgb", "fuse_tsdf_open3d.depth"} | SWEPT  # by the same checks, beside their modules
     assert shaped == set(), "a public function takes a bare tensor: take `ImageLike` or its like"
     assert found - listed == elsewhere
     assert listed - found == set(), "in a table, but no public function takes it"
