@@ -8,6 +8,8 @@ from geometry.errors import InputError
 from geometry.rotation.transforms import cross_matrix, invert_rigid
 from geometry.shapes import Bool, Float
 
+_DISTANCES_AT_ONCE = 2**22
+
 
 def essential(source: Cameras, target: Cameras) -> Float[torch.Tensor, "*b 3 3"]:
     """Essential matrices: x_target^T E x_source = 0 for the directions x (z = 1) in which two cameras see one point.
@@ -69,7 +71,8 @@ def epipolar_mask(
 
     Distances are between pixel centers and lines, in pixels of the sources. For patches pass `cameras.resized` with one
     pixel per patch. Where no line is determined (no baseline, or the pixel is the epipole) every pixel is on it; with
-    `depths_m` the pixels near the one place count that all depths project to. RAM is h w h2 w2 numbers per camera pair.
+    `depths_m` the pixels near the one place count that all depths project to. The mask takes h w h2 w2 bytes a camera
+    pair; what is computed on the way is bounded.
 
     Args:
         source: Pinhole cameras of batch shape b.
@@ -89,19 +92,27 @@ def epipolar_mask(
     queries, keys = (pixel_centers(cameras.hw, target.K.device, torch.float64) for cameras in (target, source))
     queries, keys = queries.flatten(0, 1), keys.flatten(0, 1)
     source, target = source.to(torch.float64), target.to(torch.float64)
+    rows = max(1, _DISTANCES_AT_ONCE // (len(keys) * max(1, target.shape.numel())))
+    near = torch.cat([_near(source, target, some, keys, max_pixels, depths_m) for some in queries.split(rows)], -2)
+    return near.unflatten(-1, source.hw).unflatten(-3, target.hw)
+
+
+def _near(
+    source: Cameras, target: Cameras, queries: Float[torch.Tensor, "q 2"], keys: Float[torch.Tensor, "k 2"],
+    max_pixels: float, depths_m: tuple[float, float] | None,
+) -> Bool[torch.Tensor, "*b q k"]:  # fmt: skip
+    """Which pixels of the sources are near the epipolar lines of some pixels of the targets."""
     if depths_m is None:
         lines = epipolar_lines(fundamental(target, source), queries.expand(*target.shape, -1, -1))
-        near = (lines @ _homogeneous(keys).mT).abs() <= max_pixels
-    else:
-        start, end, seen = _epipolar_segments(source, target, queries, depths_m)
-        length = (end - start).norm(dim=-1, keepdim=True)
-        right = (end - start).new_tensor([1.0, 0.0])  # a segment of no length may point anywhere
-        unit = torch.where(length > 0, _over(end - start, length), right)
-        normal = torch.stack([-unit[..., 1], unit[..., 0]], -1)
-        across, along = (axis @ keys.mT - (axis * start).sum(-1, keepdim=True) for axis in (normal, unit))
-        beyond = torch.maximum(-along, along - length).clamp_min(0)
-        near = (torch.hypot(across, beyond) <= max_pixels) & seen
-    return near.unflatten(-1, source.hw).unflatten(-3, target.hw)
+        return (lines @ _homogeneous(keys).mT).abs() <= max_pixels
+    start, end, seen = _epipolar_segments(source, target, queries, depths_m)
+    length = (end - start).norm(dim=-1, keepdim=True)
+    right = (end - start).new_tensor([1.0, 0.0])  # a segment of no length may point anywhere
+    unit = torch.where(length > 0, _over(end - start, length), right)
+    normal = torch.stack([-unit[..., 1], unit[..., 0]], -1)
+    across, along = (axis @ keys.mT - (axis * start).sum(-1, keepdim=True) for axis in (normal, unit))
+    beyond = torch.maximum(-along, along - length).clamp_min(0)
+    return (torch.hypot(across, beyond) <= max_pixels) & seen
 
 
 def _epipolar_segments(
