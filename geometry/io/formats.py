@@ -112,7 +112,15 @@ def _write_rig(folder: Path, rig: ColmapRig) -> None:
 
 
 def _write_transforms(path: Path, value: Cameras | PosedImages) -> None:
-    write_transforms(path, *_with_names(value))
+    """Images that are below the file's folder are named from there, so that the file finds them."""
+    cameras, names = _with_names(value)
+    if isinstance(value, PosedImages):
+        root, places = path.parent.resolve(), [None if f.video_s is not None else f.path for f in value.frames]
+        names = [
+            place.relative_to(root).as_posix() if place is not None and place.is_relative_to(root) else name
+            for place, name in zip(places, names)
+        ]
+    write_transforms(path, cameras, names)
 
 
 def _write_colmap(folder: Path, value: Cameras | PosedImages) -> None:

@@ -106,15 +106,28 @@ def _intrinsics(cameras: Cameras) -> list[str]:
 
 def _large(poses: Float[torch.Tensor, "n 4 4"]) -> list[str]:
     """Whether float32 cannot hold the distances between neighbors, as with cameras in UTM."""
-    step = (poses[1:, :3, 3] - poses[:-1, :3, 3]).norm(dim=-1)
-    step = step[step > 0]
-    largest = float(poses[:, :3, 3].abs().max())
-    if not len(step) or largest * torch.finfo(torch.float32).eps < 0.01 * float(step.median()):
+    if float32_holds(poses[:, :3, 3]):
         return []
+    largest = float(poses[:, :3, 3].abs().max())
     return [
-        f"coordinates up to {largest:.3g} with cameras {float(step.median()):.3g} apart, which float32 cannot hold: "
-        "subtract an origin first (`worldgen` does so where it computes)"
+        f"coordinates up to {largest:.3g}, in which float32 cannot tell the cameras apart: subtract an origin first "
+        "(pipelines do)"
     ]
+
+
+def float32_holds(centers: Float[torch.Tensor, "n 3"]) -> bool:
+    """Whether float32 holds the distances between neighbors in a row of points, to a hundredth of their median.
+
+    It does not where cameras are in UTM coordinates, for example: millions of metres, and steps of some decimetres.
+
+    Args:
+        centers: the points, in float64.
+    """
+    step = (centers[1:] - centers[:-1]).double().norm(dim=-1)
+    step = step[step > 0]
+    largest = float(centers.abs().max()) if len(centers) else 0.0
+    typical = float(step.median()) if len(step) else 1.0  # one camera: a metre
+    return largest * torch.finfo(torch.float32).eps < 0.01 * typical
 
 
 def _in_order(view: torch.Tensor, time_s: torch.Tensor) -> bool:

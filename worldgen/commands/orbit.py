@@ -22,7 +22,8 @@ class Orbit:
     output: Path
     """New or empty folder for the results."""
     cameras: Path | None = None
-    """transforms.json (nerfstudio) of the images; its other frames are rendered too and scored."""
+    """transforms.json (nerfstudio) or another capture that names the images; its other frames are rendered too and
+    scored. Or a file of their poses."""
     frames: int = 24
     """Length of the orbit, a full circle."""
     elevation_deg: float = 25.0
@@ -32,7 +33,11 @@ class Orbit:
     fov_deg: float | None = None
     """Field of view of a single image over its shorter side (default: EXIF, else 55)."""
     views: Path | None = None
-    """transforms.json whose cameras are rendered instead of an orbit."""
+    """transforms.json, or any other file of cameras, to render instead of an orbit."""
+    up: str = "auto"
+    """Up in the world of --cameras: auto (estimated), an axis such as +z or -y, or x,y,z."""
+    skip_missing: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Leave out images that --cameras names and that are missing."""
     fit: Literal["crop", "pad"] = "crop"
     """How images become square."""
     size_px: int | None = None
@@ -67,6 +72,7 @@ class Orbit:
                 world = orbit(
                     model, self.images, self.cameras, self.frames, self.seed, elevation_deg=self.elevation_deg,
                     radius=self.radius, fov_deg=self.fov_deg, views=self.views, fit=self.fit, size_px=self.size_px,
+                    up=self.up, skip_missing=self.skip_missing,
                     steps=self.steps, guidance=self.guidance, solver=self.solver, on_start=bar.start, on_step=bar.step,
                 )  # fmt: skip
             world = scored(world)

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.lenses import LensKind
 from geometry.errors import InputError
 from geometry.image.coercion import ImageLike, as_frames, as_image, is_pil, tensor_of
-from geometry.image.framing import square, undistort_and_fill
-from geometry.io.captures.nerfstudio import read_transforms
-from geometry.io.captures.posed import PosedImage
-from geometry.io.images import SUFFIXES, read_exif_fov, read_image
+from geometry.image.framing import square
+from geometry.io.captures.posed import PosedImage, PosedImages, near_origin
+from geometry.io.formats import read
+from geometry.io.images import SUFFIXES, image_hw, read_exif_fov, read_image
 from geometry.io.video import read_mp4
+from geometry.similarity import Similarity
+from geometry.trajectory.checks import float32_holds
 from worldgen.core.clip import Clip
 
 DEFAULT_FOV_DEG = 55.0
@@ -37,6 +39,7 @@ class Inputs:
     held_out  further images of the same capture, kept back as truth, or None
     names     of the given images, and `held_out_names` of the others
     notes     what was done to them, for the manifest
+    near_from_user  what was done to the world so that float32 holds its cameras
     """
 
     given: Clip
@@ -45,13 +48,14 @@ class Inputs:
     held_out: Clip | None = None
     held_out_names: tuple[str, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
+    near_from_user: Similarity = field(default_factory=Similarity.identity)
 
     def facts(self) -> dict[str, Any]:
         """What a manifest keeps of it."""
         return {
             "inputs": {"names": list(self.names), "posed": self.posed, **self.notes},
             "frame": "the capture's own" if self.posed else "z up, origin at the pivot, the picture at azimuth 0",
-        }
+        } | ({} if self.near_from_user.is_identity else {"origin": (-self.near_from_user.translation).tolist()})
 
 
 def read_inputs(
@@ -60,20 +64,24 @@ def read_inputs(
     fov_deg: float | None,
     fit: str,
     size_px: int,
+    skip_missing: bool = False,
 ) -> Inputs:
     """Read, undistort, square and resize images.
 
     Args:
         images: One image or several: files (also a folder of images, or a video), or images that `geometry.as_image`
             takes; frames [g, 3, h, w] are g images.
-        cameras: A transforms.json that names each image (its other frames become held-out truth), Cameras [g] of the
-            images, or None for one image.
-        fov_deg: Field of view over the shorter side of one image without cameras; else its EXIF, else 55 degrees.
+        cameras: A transforms.json or other capture that names each image (its other images become held-out truth), a
+            file of poses or Cameras [g] of the images, in their order, or None for one image.
+        fov_deg: Field of view over the shorter side of one image without cameras (else its EXIF, else 55 degrees), and
+            of images with poses from a file that says nothing of it.
         fit: "crop" to the center square, or "pad" to a square by repeating the border.
         size_px: Side of the squares.
+        skip_missing: Whether images that the capture names and that are missing are left out, with a note.
 
     Returns:
-        The images with their cameras (float32), and what is held out.
+        The images with their cameras (float32, and near the origin where the user's are too far from it for that), and
+        what is held out.
 
     Raises:
         InputError: For anything that does not fit together.
@@ -82,7 +90,7 @@ def read_inputs(
         raise InputError(f"fit {fit!r}; expected crop or pad")
     listed = image_list(images)
     if isinstance(cameras, str | Path):
-        return _from_transforms([_path(p) for p in listed], Path(cameras), fit, size_px)
+        return _from_capture([_path(p) for p in listed], Path(cameras), fov_deg, fit, size_px, skip_missing)
     if isinstance(cameras, Cameras):
         return _from_cameras(listed, cameras, fit, size_px)
     first, *others = listed
@@ -166,7 +174,10 @@ def _from_one(image: ImageInput, fov_deg: float | None, fit: str, size_px: int) 
 def _from_cameras(images: Sequence[ImageInput], cameras: Cameras, fit: str, size_px: int) -> Inputs:
     if cameras.shape != (len(images),):
         raise InputError(f"{len(images)} images with cameras of shape {tuple(cameras.shape)}; expected one each")
-    cameras = cameras.to(torch.float32)
+    moved = Similarity.identity()
+    if not float32_holds(cameras.centers):
+        moved = replace(moved, translation=-cameras.centers[0].double().cpu())
+    cameras = (cameras if moved.is_identity else moved.apply(cameras.to(torch.float64))).to(torch.float32)
     named = [_rgb(image, i, upright=False) for i, image in enumerate(images)]
     rgbs, names = [rgb for rgb, _ in named], tuple(name for _, name in named)
     wrong = [tuple(rgb.shape) for rgb in rgbs if rgb.shape != (3, *cameras.hw)]
@@ -177,22 +188,31 @@ def _from_cameras(images: Sequence[ImageInput], cameras: Cameras, fit: str, size
         )
     clip = _clip([square(rgb, cameras[i], fit, size_px) for i, rgb in enumerate(rgbs)])
     notes = {"sha256": {name: _digest(rgb) for name, rgb in zip(names, rgbs)}}
-    return Inputs(clip, True, names, notes=notes | _size_note(rgbs, fit, size_px))
+    return Inputs(clip, True, names, notes=notes | _size_note(rgbs, fit, size_px), near_from_user=moved)
 
 
-def _from_transforms(paths: list[Path], file: Path, fit: str, size_px: int) -> Inputs:
-    frames = read_transforms(file).frames
-    by_path = {frame.path: frame for frame in frames}
+def _from_capture(
+    paths: list[Path], file: Path, fov_deg: float | None, fit: str, size_px: int, skip_missing: bool
+) -> Inputs:
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: no such image; expected a file that {file} names")
+    hw = image_hw(paths[0], upright=False)
+    found = read(file, "cameras", skip_missing=skip_missing, fov_deg=fov_deg, hw=hw)
+    if not isinstance(found, PosedImages):
+        return _from_cameras(paths, found, fit, size_px)
+    if all(frame.path is None for frame in found.frames):
+        return _from_cameras(paths, found.cameras, fit, size_px)
+    frames, moved = near_origin(found.frames)
+    by_path = {frame.path.resolve(): frame for frame in frames if frame.path is not None}
+    for path in paths:
         if path.resolve() not in by_path:
             raise InputError(f"{path}: no frame of {file} names this image; expected one of its {len(frames)}")
     resolved = [path.resolve() for path in paths]
     if len(set(resolved)) != len(resolved):
         raise InputError("the same image is given twice; expected each once")
     given = [by_path[path] for path in resolved]
-    rest = [frame for frame in frames if frame.path not in set(resolved)]
+    rest = [frame for path, frame in by_path.items() if path not in set(resolved)]
     lenses = [LensKind(int(frame.lens.kind)).name for frame in frames if frame.lens is not None]
     kinds = ", ".join(sorted(set(lenses)))
     notes = {
@@ -209,11 +229,12 @@ def _from_transforms(paths: list[Path], file: Path, fit: str, size_px: int) -> I
         held_out,
         tuple(frame.file_path for frame in rest),
         notes,
+        moved,
     )
 
 
 def _read(frame: PosedImage, fit: str, size_px: int) -> tuple[Tensor, tuple[Tensor, Cameras]]:
-    rgb, camera = undistort_and_fill(frame.read(), frame.camera)
+    rgb, camera, _ = frame.flattened(frame.read())
     return rgb, square(rgb, camera, fit, size_px)
 
 

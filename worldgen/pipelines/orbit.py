@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from geometry.camera.cameras import Cameras
+from geometry.similarity import Similarity
 from worldgen.core.clip import Clip
 from worldgen.core.world import HeldOut, World
 from worldgen.models.world_model import WorldModel
@@ -37,6 +40,8 @@ def orbit(
     steps: int | None = None,
     guidance: float | None = None,
     solver: str = "euler",
+    up: str | Sequence[float | int] | Tensor = "auto",
+    skip_missing: bool = False,
     on_start: Callable[[int], None] | None = None,
     on_step: Callable[[], None] | None = None,
 ) -> World:
@@ -46,11 +51,12 @@ def orbit(
         model: Of any size; a call has at most `model.config.frames` frames.
         images: One file or image (`geometry.as_image`: a tensor, array or PIL image), or with `cameras` several: a
             list, a folder, frames [g, 3, h, w] or a video.
-        cameras: transforms.json that names them (its other frames are rendered too), or Cameras [g].
+        cameras: transforms.json or another capture that names them (its other frames are rendered too), a file of
+            poses, or Cameras [g].
         frames: Length of the orbit, a full circle. One image without cameras is its frame 0.
         seed: Of the noise.
         on_start: Called with the number of sampling steps to come; `on_step` after each of them.
-        elevation_deg, radius, fov_deg, views, fit, size_px, steps, guidance, solver: As of
+        elevation_deg, radius, fov_deg, views, fit, size_px, steps, guidance, solver, up, skip_missing: As of
             `worldgen.pipelines.camera_path.OrbitRequest`.
 
     Returns:
@@ -60,7 +66,7 @@ def orbit(
     Raises:
         InputError: For anything that does not fit together.
     """
-    options = (elevation_deg, radius, fov_deg, views, fit, size_px, steps, guidance, solver)
+    options = (elevation_deg, radius, fov_deg, views, fit, size_px, steps, guidance, solver, up, skip_missing)
     return _orbit(model, OrbitRequest(image_list(images), cameras, frames, seed, *options), on_start, on_step)
 
 
@@ -69,7 +75,9 @@ def _orbit(
 ) -> World:
     began, size = time.perf_counter(), request.size(model)
     sampling = Sampling.of(model, request.steps, request.guidance, request.solver, request.seed)
-    inputs = read_inputs(request.images, request.cameras, request.fov_deg, request.fit, size)
+    inputs = read_inputs(
+        request.images, request.cameras, request.fov_deg, request.fit, size, skip_missing=request.skip_missing
+    )
     read = time.perf_counter()
     path = camera_path(model, inputs, request, sampling)
     clip, given, held_out = _generate(model, inputs, path, sampling, on_start, on_step)
@@ -78,7 +86,19 @@ def _orbit(
     done = time.perf_counter()
     timings = {"read_s": read - began, "generate_s": made - read, "lift_s": done - made, "total_s": done - began}
     manifest = _manifest(model, inputs, path, sampling)
-    return World(clip, given, lifted.points, lifted.mesh, manifest, held_out, timings, lifted.failed)
+    world = World(clip, given, lifted.points, lifted.mesh, manifest, held_out, timings, lifted.failed)
+    return world if inputs.near_from_user.is_identity else _in_user_frame(world, inputs.near_from_user)
+
+
+def _in_user_frame(world: World, near_from_user: Similarity) -> World:
+    """The world where the user's cameras are, in float64, after it was made near the origin."""
+    undo, held_out = near_from_user.undo, world.held_out
+    clip, given = (replace(part, cameras=undo(part.cameras)) for part in (world.clip, world.given))
+    if held_out is not None:
+        rendered, truth = (replace(part, cameras=undo(part.cameras)) for part in (held_out.rendered, held_out.truth))
+        held_out = replace(held_out, rendered=rendered, truth=truth)
+    points, mesh = undo(world.points), undo(world.mesh)
+    return replace(world, clip=clip, given=given, points=points, mesh=mesh, held_out=held_out)
 
 
 def _generate(

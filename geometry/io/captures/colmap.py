@@ -115,7 +115,7 @@ def read_colmap(
     if (need_images or skip_missing) and root is None:
         raise InputError(f"{folder}: no folder of images; expected one called images beside the model")
     where = {i: f"{paths['images']}: image {i} ({images[i].name[:80]})" for i in sorted(images)}
-    found = {i: listed_file(root, images[i].name, where[i]) if root is not None else None for i in where}
+    found = {i: _image(root, images[i].name, where[i]) if root is not None else None for i in where}
     if need_images or skip_missing:
         missing = [images[i].name for i, path in found.items() if path is None]
         require_images(missing, len(images), str(paths["images"]), root, skip_missing)
@@ -137,6 +137,11 @@ def read_colmap(
         tuple(torch.from_numpy(np.array(images[i].uv, np.float64)).reshape(-1, 2) for i in order),
         tuple(observed),
     )
+
+
+def _image(root: Path, name: str, where: str) -> Path | None:
+    """The image of that name in the folder of images, or else beside it, where names that say the folder too are."""
+    return listed_file(root, name, where) or listed_file(root.parent, name, where)
 
 
 def similarity_of(folder: Path) -> Similarity | None:

@@ -20,6 +20,7 @@ from geometry.io.images import image_hw, read_depth_png, read_image
 from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Bool, Float
 from geometry.similarity import Similarity
+from geometry.trajectory.checks import float32_holds
 
 
 @dataclass(frozen=True)
@@ -255,6 +256,16 @@ class PosedImages:
         """The cameras of each size of images, in the order in which the sizes come first."""
         sizes = dict.fromkeys(frame.hw for frame in self.frames)
         return [Cameras.cat([f.camera[None] for f in self.frames if f.hw == size]) for size in sizes]
+
+
+def near_origin(frames: Sequence[PosedImage]) -> tuple[list[PosedImage], Similarity]:
+    """Images as float32 can hold their cameras, and what was done to their world: nothing where it holds them as they
+    are (`geometry.trajectory.float32_holds`), else it is moved so that the first camera is at the origin."""
+    centers = torch.stack([frame.world_from_camera[:3, 3] for frame in frames])
+    if float32_holds(centers):
+        return list(frames), Similarity.identity()
+    moved = replace(Similarity.identity(), translation=-centers[0])
+    return [frame.moved(moved) for frame in frames], moved
 
 
 def each_camera(cameras: Cameras | Sequence[Cameras]) -> list[Cameras]:

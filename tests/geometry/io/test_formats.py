@@ -16,7 +16,9 @@ from geometry.camera.rigs import Rig, RigCamera
 from geometry.errors import InputError, Note
 from geometry.gaussians.splats import Splats
 from geometry.io.assets.point_sequence import PointSequence
+from geometry.io.captures.colmap import read_colmap_images
 from geometry.io.captures.colmap_rigs import ColmapRig
+from geometry.io.captures.nerfstudio import read_transforms
 from geometry.io.captures.posed import PosedImage, PosedImages
 from geometry.io.formats import (
     FORMATS,
@@ -289,3 +291,18 @@ def test_captures_are_read_without_missing_images_on_request(tmp_path: Path) -> 
         assert len(found[1][0][1](skip_missing=True)) == 2
     with pytest.raises(InputError, match="1 of 3"):
         found[1][0][1]()
+
+
+def test_a_converted_capture_finds_its_images(tmp_path: Path) -> None:
+    """COLMAP's names are relative to the folder of images, those of transforms.json to the file's."""
+    whole = colmap(tmp_path, True)()
+    convert_cameras(tmp_path, tmp_path / "transforms.json")
+    back = read_transforms(tmp_path / "transforms.json")
+    assert [frame.path for frame in back.frames] == [frame.path for frame in whole.frames]
+    assert back.frames[0].file_path == "images/my image 0.png"
+    (tmp_path / "sparse").rename(tmp_path / "before")
+    convert_cameras(tmp_path / "transforms.json", tmp_path / "sparse")
+    assert [frame.path for frame in read_colmap_images(tmp_path).frames] == [frame.path for frame in whole.frames]
+    convert_cameras(tmp_path, tmp_path / "away/transforms.json")
+    away = read_transforms(tmp_path / "away/transforms.json", need_images=False)
+    assert away.frames[0].file_path == "images/my image 0.png"

@@ -149,7 +149,7 @@ def read_capture(capture: Capture, size_px: int, fit: str) -> tuple[Clip, tuple[
     Raises:
         InputError: The capture is broken.
     """
-    images = list(capture.read().frames)
+    images, _ = near_origin(capture.read().frames)
     pairs = []
     for image, rgb in zip(images, read_images(images)):
         flat, camera, _ = image.flattened(rgb)
