@@ -17,6 +17,10 @@ _MAX_SIDE, _MAX_TEXELS = 8192, 2**26
 _BORDER = 2  # texels around each image of an atlas that repeat its edge, so that no interpolation mixes two
 
 
+class AtlasError(InputError):
+    """Positions or textures that no one texture holds; which file they are from is the caller's to say."""
+
+
 def wrapped(
     mesh: Mesh,
     uv: Float[torch.Tensor, "v 2"],
@@ -39,12 +43,12 @@ def wrapped(
         The same surface with positions in 0..1; the mesh as it is where they were there.
 
     Raises:
-        InputError: positions with NaN or Inf, beyond a million, or so far apart that no texel is left of a texture.
+        AtlasError: positions with NaN or Inf, beyond a million, or so far apart that no texel is left of a texture.
     """
     if bool(((uv >= -_OUT) & (uv <= 1 + _OUT)).all()):
         return TexturedMesh(mesh, uv.clamp(0, 1), texture)
     if not bool((uv.abs() < _FAR).all()):
-        raise InputError(f"positions in a texture of up to {float(uv.abs().max()):g}; expected less than {_FAR}")
+        raise AtlasError(f"positions in a texture of up to {float(uv.abs().max()):g}; expected less than {_FAR}")
     place = uv.double()
     first = place[mesh.faces].amin(1) + _OUT
     period = torch.tensor([{"repeat": 1.0, "mirror": 2.0, "clamp": math.inf}[mode] for mode in wrap])
@@ -92,10 +96,10 @@ def merged(parts: Sequence[TexturedMesh]) -> TexturedMesh:
         The parts' faces one after another.
 
     Raises:
-        InputError: no parts, or more textures than an atlas has room for.
+        AtlasError: no parts, or more textures than an atlas has room for.
     """
     if not parts:
-        raise InputError("no textured meshes; expected at least one")
+        raise AtlasError("no textured meshes; expected at least one")
     textures = list({id(part.texture): part.texture for part in parts}.values())
     places, (height, width) = _packed(textures)
     while max(height, width) > _MAX_SIDE or height * width > _MAX_TEXELS:
@@ -140,6 +144,6 @@ def _smaller(texture: Float[torch.Tensor, "3 h w"], share: float, why: str) -> F
     height, width = texture.shape[-2:]
     size = (int(height * share), int(width * share))
     if not min(size):
-        raise InputError(f"a texture of {width}x{height} px {why}; expected fewer, for one of up to {_MAX_SIDE} px")
+        raise AtlasError(f"a texture of {width}x{height} px {why}; expected fewer, for one of up to {_MAX_SIDE} px")
     note(f"a texture of {width}x{height} px {why} becomes one of {size[1]}x{size[0]} px")
     return torch.nn.functional.interpolate(texture[None], size, mode="area")[0]

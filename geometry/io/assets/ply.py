@@ -13,6 +13,7 @@ import torch
 
 from geometry.errors import InputError, note
 from geometry.image.sampling import sample_across
+from geometry.io.assets.colors import unit_colors
 from geometry.io.assets.ply_tables import Column, PlyTables, ply_tables
 from geometry.io.assets.precision import error_of_float32
 from geometry.io.files import write_file
@@ -30,7 +31,6 @@ _COLORS = (
 _OPACITY = ("alpha", "a", "diffuse_alpha", "opacity")
 _CORNERS = ("vertex_indices", "vertex_index", "vertex_indexes")
 _HARMLESS = {"confidence", "quality", "flags", "radius", "value", "vertex_index", "id"}  # of a vertex or face
-_OVER = 1e-4  # how far a rounded color may be beyond its range
 
 
 def write_ply(
@@ -201,23 +201,7 @@ def _colors(path: Path, columns: list[Column]) -> Float[torch.Tensor, "n 3"]:
     kinds = {column.kind for column in columns}
     if len(kinds) > 1 or any(column.counts is not None for column in columns):
         raise InputError(f"{path}: colors of types {', '.join(sorted(kinds))}, or lists; expected one type of numbers")
-    kind = np.dtype(kinds.pop())
-    values = np.stack([column.values for column in columns], -1).astype(np.float64)
-    if bad := int((~np.isfinite(values)).any(-1).sum()):
-        note(f"{path}: {bad} of {len(values)} colors with NaN or Inf become black")
-        values[~np.isfinite(values)] = 0
-    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    largest = 1.0 if kind.kind == "f" else float(np.iinfo(kind).max)
-    if kind.kind == "f" and not (high <= 1 + _OVER or (high <= 255 and (high >= 2 or not (values % 1).any()))):
-        raise InputError(f"{path}: colors of up to {high:g}; expected floats in 0..1, or in 0..255")
-    if low < -_OVER:
-        raise InputError(f"{path}: colors down to {low:g}; expected 0 or more")
-    if (kind.kind == "f" and high > 1 + _OVER) or (kind.itemsize > 1 and kind.kind != "f" and 0 < high <= 255):
-        note(f"{path}: colors of up to {high:g} in {kind.name} are taken as of 8 bits, 255 being white")
-        largest = 255.0
-    if largest == 255:  # as bytes were always read
-        return torch.from_numpy(values.astype(np.float32)) / 255
-    return torch.from_numpy(values / largest).float().clamp(0, 1)
+    return unit_colors(str(path), np.stack([column.values for column in columns], -1), np.dtype(kinds.pop()))
 
 
 def _tell_what_is_left_out(path: Path, tables: PlyTables, read: set[str], corners: str) -> None:

@@ -10,6 +10,7 @@ import trimesh
 from trimesh.visual import ColorVisuals
 
 from geometry.conventions import gltf_from_world, world_from_gltf
+from geometry.errors import Note
 from geometry.io.assets.obj import read_obj, write_obj
 from geometry.mesh.meshes import Mesh, TexturedMesh
 from tests.geometry.io.assets.test_gltf import card, color_bars, house
@@ -97,12 +98,12 @@ def test_a_texture_is_found_below_the_folder_only(tmp_path, refused) -> None:
     for name in outside:
         with refused("out of the file's folder"):
             read_obj(with_texture(name))
-    with refused("no such file"):
-        read_obj(with_texture("gone.png"))
-    (place / "a.mtl").write_text(material + material.replace("a_texture.png", "c.png"))
-    with refused("2 textures"):
-        read_obj(place / "a.obj")
-    (place / "a.obj").write_text("mtllib ../a.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    (tmp_path / "b.png").write_bytes((tmp_path / "out.png").read_bytes())
+    (place / "b.png").write_bytes((tmp_path / "out.png").read_bytes())
+    for name in ("../b.png", r"C:\textures\b.png"):  # as on the machine that it comes from
+        with pytest.warns(Note, match="in its own folder"):
+            assert isinstance(read_obj(with_texture(name)), TexturedMesh)
+    (place / "a.obj").write_text("mtllib ../other.mtl\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
     with refused("out of the file's folder"):
         read_obj(place / "a.obj")
 
@@ -136,16 +137,12 @@ def test_what_the_format_cannot_hold_is_not_written_or_read(tmp_path, refused) -
     with refused("spaces"):
         write_obj(tmp_path / "a b.obj", card(color_bars()))
     for call in (lambda: write_obj(tmp_path / "a.obj", house(), "x"), lambda: read_obj(tmp_path / "c.obj", "x")):
-        (tmp_path / "c.obj").write_text("v 0 0 0 2 0 0\nf 1 1 1\n")
+        (tmp_path / "c.obj").write_text("v 0 0 0 300 0 0\nf 1 1 1\n")
         with refused("'x'"):
             call()
     assert not (tmp_path / "a.obj").exists()
-    with refused("outside 0..1"):
+    with refused("300", "0..255"):
         read_obj(tmp_path / "c.obj")
-    write_obj(tmp_path / "d.obj", card(color_bars()))
-    (tmp_path / "d.obj").write_text((tmp_path / "d.obj").read_text().replace("vt 1 1", "vt 2 1"))
-    with refused("repeats"):
-        read_obj(tmp_path / "d.obj")
 
 
 def test_only_files_named_obj_are_written_and_images_of_the_same_name_stay(tmp_path, refused) -> None:
