@@ -12,6 +12,7 @@ from geometry.shapes import Float
 
 Moved = TypeVar("Moved", bound="Transformable")
 _NAME = "stored_from_user"
+_RANK = 1e-6  # of the covariance: a thousandth of the length of a line beside it
 
 
 @runtime_checkable
@@ -88,19 +89,28 @@ class Similarity:
 
     @staticmethod
     def between(
-        source: Float[torch.Tensor, "*b n 3"], target: Float[torch.Tensor, "*b n 3"], scaled: bool = True
+        source: Float[torch.Tensor, "*b n 3"],
+        target: Float[torch.Tensor, "*b n 3"],
+        scaled: bool = True,
+        orientations: tuple[Float[torch.Tensor, "*b n 3 3"], Float[torch.Tensor, "*b n 3 3"]] | None = None,
     ) -> "Similarity":
         """The similarity that best maps points to others, in least squares (Umeyama 1991, eq. 40 to 42).
 
-        It never mirrors.
+        It never mirrors. Points on a line, as two points always are, leave a turn about it free, and points in one
+        place any turn; the orientations of cameras there decide.
 
         Args:
             source: Points [*b, n, 3] in the old world.
             target: The same points [*b, n, 3] in the new world.
             scaled: Whether to fit a scale; else it is 1. It is 1 too for points that are all in one place.
+            orientations: Rotations [*b, n, 3, 3] at the points in the old and in the new world, which count only where
+                the points leave a turn free.
 
         Returns:
             A similarity of batch shape b, in the float type of `source`.
+
+        Raises:
+            InputError: The points leave a turn free, and there are no orientations.
         """
         means = [points.double().mean(-2, keepdim=True) for points in (source, target)]
         centered = [points.double() - mean for points, mean in zip((source, target), means)]
@@ -109,6 +119,15 @@ class Similarity:
         sign = torch.ones_like(d)
         sign[..., 2] = torch.where(torch.linalg.det(u @ vt) < 0, -1.0, 1.0)
         turn = u @ torch.diag_embed(sign) @ vt
+        free = d[..., 1] <= _RANK * d[..., 0].clamp_min(1e-30)  # points on a line: the rest is rounding
+        if bool(free.any()):
+            if orientations is None:
+                raise InputError(
+                    f"alignment of {source.shape[-2]} points on a line or in one place, which leaves a turn free; "
+                    "expected three that are not, or orientations"
+                )
+            same = d[..., 0] <= 1e-18
+            turn = torch.where(free[..., None, None], _turned(turn, u[..., 0], same, orientations), turn)
         variance = centered[0].square().sum(-1).mean(-1)
         scale = torch.where(scaled & (variance > 1e-18), (d * sign).sum(-1) / variance.clamp_min(1e-18), 1.0)
         scale = scale.clamp_min(torch.finfo(scale.dtype).tiny)
@@ -182,3 +201,24 @@ class Similarity:
             return Similarity(scale, rotation, shift)
         except InputError as error:
             raise InputError(f"{where}: {error}") from error
+
+
+def _turned(
+    turn: torch.Tensor, axis: torch.Tensor, same: torch.Tensor, orientations: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """A rotation turned further about an axis, or where all points are the `same` any other, so that it takes the first
+    orientations to the second as well as it can."""
+    before, after = (rotations.double() for rotations in orientations)
+    across = (turn[..., None, :, :] @ before @ after.mT).sum(-3)  # to be turned back to a multiple of the identity
+    along = (axis[..., None, :] @ across @ axis[..., :, None])[..., 0, 0]
+    skew = torch.stack([across[..., 1, 2] - across[..., 2, 1], across[..., 2, 0] - across[..., 0, 2],
+                        across[..., 0, 1] - across[..., 1, 0]], -1)  # fmt: skip
+    angle = torch.atan2((axis * skew).sum(-1), across.diagonal(dim1=-2, dim2=-1).sum(-1) - along)
+    u, _, vt = torch.linalg.svd((after @ before.mT).sum(-3))
+    sign = torch.ones_like(u[..., 0])
+    sign[..., 2] = torch.where(torch.linalg.det(u @ vt) < 0, -1.0, 1.0)
+    x, y, z = (angle[..., None] * axis).unbind(-1)
+    none = torch.zeros_like(x)
+    cross = torch.stack([none, -z, y, z, none, -x, -y, x, none], -1).unflatten(-1, (3, 3))
+    about = torch.linalg.matrix_exp(cross) @ turn
+    return torch.where(same[..., None, None], u @ torch.diag_embed(sign) @ vt, about)

@@ -35,7 +35,9 @@ def ate(
         raise InputError(f"alignment {alignment!r}; expected one of none, rigid, sim3")
     centers = found[..., :3, 3]
     if alignment != "none":
-        centers = Similarity.between(centers, true[..., :3, 3], scaled=alignment == "sim3").points(centers)
+        orientations = (found[..., :3, :3], true[..., :3, :3])
+        best = Similarity.between(centers, true[..., :3, 3], alignment == "sim3", orientations)
+        centers = best.points(centers)
     return (centers - true[..., :3, 3]).square().sum(-1).mean(-1).sqrt()
 
 
@@ -145,7 +147,7 @@ def _aligned(found: torch.Tensor, true: torch.Tensor, alignment: str) -> tuple[t
         own, far = (path[..., :3, 3].norm(dim=-1).amax(-1) for path in (found, true))
         center = center * (far / own.clamp_min(1e-12))[..., None, None]
     elif alignment == "sim3":
-        best = Similarity.between(center, true[..., :3, 3])
+        best = Similarity.between(center, true[..., :3, 3], orientations=(rotation, true[..., :3, :3]))
         rotation, center = best.rotation[..., None, :, :] @ rotation, best.points(center)
     return rotation, center
 

@@ -84,8 +84,44 @@ def test_the_best_one_between_points_is_found_and_does_not_mirror() -> None:
         assert torch.allclose(getattr(found, name), getattr(truth, name), atol=1e-9)
     mirrored = Similarity.between(points, points * torch.tensor([1.0, 1.0, -1.0]))
     assert torch.allclose(torch.linalg.det(mirrored.rotation), torch.ones(2).double())
-    still = Similarity.between(torch.ones(1, 4, 3), 2 * torch.ones(1, 4, 3))
+    upright = torch.eye(3).expand(1, 4, 3, 3)
+    still = Similarity.between(torch.ones(1, 4, 3), 2 * torch.ones(1, 4, 3), orientations=(upright, upright))
     assert float(still.scale) == 1 and torch.allclose(still.points(torch.ones(1, 1, 3)), torch.tensor(2.0))
+
+
+LINES = {
+    "two": torch.tensor([[0.0, 0, 0], [1, 2, 3]]).double(),
+    "a line": torch.linspace(-2, 3, 7).double()[:, None] * torch.tensor([0.3, -1.0, 0.2]).double() + 5,
+    "a line along an axis": torch.linspace(0, 1, 4).double()[:, None] * torch.tensor([0.0, 0, 1]).double(),
+    "one place": torch.ones(5, 3).double(),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize("seed", range(4))
+def test_turns_that_points_leave_free_come_from_orientations(refused, name: str, seed: int) -> None:
+    points, truth = LINES[name], some((), seed)
+    if name == "one place":
+        truth = replace(truth, scale=torch.ones(()).double())
+    turns = some((len(points),), seed + 9).rotation
+    there = truth.rotation @ turns
+    found = Similarity.between(points, truth.points(points), orientations=(turns, there))
+    assert torch.allclose(found.rotation, truth.rotation, atol=1e-9)
+    assert torch.allclose(found.points(points), truth.points(points), atol=1e-9)
+    with refused("leaves a turn free", "orientations"):
+        Similarity.between(points, truth.points(points))
+
+
+def test_orientations_count_only_where_points_leave_a_turn_free() -> None:
+    truth, points = some((2,), 5), torch.randn(2, 6, 3).double()
+    points[1] = LINES["a line"][:6]
+    turns = some((2, 6), 3).rotation
+    wrong = some((2, 6), 4).rotation
+    right = truth.rotation[:, None] @ turns
+    found = Similarity.between(points, truth.points(points), orientations=(turns, torch.stack([wrong[0], right[1]])))
+    assert torch.allclose(found.rotation, truth.rotation, atol=1e-9)
+    bare = Similarity.between(points[:1], truth.points(points)[:1])
+    assert torch.equal(bare.rotation, found.rotation[:1]), "to the bit"
 
 
 def test_gradients_pass_through() -> None:
