@@ -126,6 +126,7 @@ class World:
         """An image [3, H, W] of the given images, then every frame with its depth below."""
         finite = self.clip.depth[self.clip.depth.isfinite() & (self.clip.depth > 0)]
         near, far = (float(finite.quantile(q)) for q in (0.02, 0.9)) if len(finite) else (1.0, 2.0)
+        far = max(far, 1.01 * near)  # also of depth that is the same everywhere
         rows = [list(self.given.rgb[:_SHEET_COLUMNS])]
         for start in range(0, len(self.clip), _SHEET_COLUMNS):
             part = self.clip.frames(slice(start, start + _SHEET_COLUMNS))

@@ -50,7 +50,8 @@ def new_folder(
             written. Where that turns out only at the end, the result is kept beside it, and the message says where.
     """
     path = real(path)
-    check_output(path, overwrite, kind, inputs)
+    check_place(path, inputs)
+    check_parent(path)
     beside = temporary_name(path)
     with _made(path.parent), claimed(lock_beside(path), path):
         _recover(path)
@@ -158,11 +159,11 @@ def new_file(path: Path, overwrite: bool = False, inputs: Sequence[Path | str] =
     path = Path(os.path.abspath(path))  # noqa: PTH100 - a link is replaced, not followed
     check_place(path, inputs, replaced=False)
     check_place(real(path), inputs, replaced=False)
-    if os.path.lexists(path) and not path.is_dir() and not overwrite:
-        raise InputError(f"{path} exists; expected the name of a new file, or overwrite")
     check_parent(path)
     with _made(path.parent), claimed(lock_beside(path), path):
         sweep(path.parent, path)
+        if os.path.lexists(path) and not path.is_dir() and not overwrite:
+            raise InputError(f"{path} exists; expected the name of a new file, or overwrite")
         yield
 
 
