@@ -9,6 +9,7 @@ import torch
 
 from geometry.errors import InputError
 from geometry.shapes import Float
+from geometry.values import as_value
 
 Moved = TypeVar("Moved", bound="Transformable")
 _NAME = "stored_from_user"
@@ -28,6 +29,7 @@ class Transformable(Protocol):
         ...
 
 
+@as_value
 @dataclass(frozen=True)
 class Similarity:
     """x -> scale * rotation @ x + translation, of any batch shape b. `new_from_old @ old_from_older` composes two.

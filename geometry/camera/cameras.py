@@ -1,6 +1,6 @@
 """`Cameras`: a frozen, batched set of posed cameras, pinholes unless they have a lens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +11,10 @@ from geometry.errors import InputError
 from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Float, Int
 from geometry.similarity import Similarity
+from geometry.values import as_value, number_range
 
 
+@as_value
 @dataclass(frozen=True)
 class Cameras:
     """Posed cameras of one image size, with any batch shape b (conventions: `geometry.conventions`).
@@ -110,7 +112,29 @@ class Cameras:
         return self.world_from_camera[..., :3, 2]
 
     def __len__(self) -> int:
+        """The length of the first batch axis."""
+        if not self.shape:
+            raise TypeError("a single camera (batch shape []) has no length")
         return self.shape[0]
+
+    def __iter__(self) -> Iterator["Cameras"]:
+        """The cameras along the first batch axis."""
+        return (self[i] for i in range(len(self)))
+
+    def _facts(self) -> str:
+        """What its repr tells."""
+        height, width = self.hw
+        parts = [f"{list(self.shape)} of {height}x{width} px (height x width)"]
+        if self.lens is None and self.shape.numel():
+            half = min(self.hw) / 2 / self.K.detach().double()[..., [0, 1], [0, 1]].amin(-1)
+            low, high = (f"{float(fov):.4g}" for fov in half.atan().rad2deg().mul(2).aminmax())
+            parts.append(f"field of view {low if low == high else f'{low}..{high}'} degrees")
+        if self.lens is not None:
+            kinds = sorted({LensKind(kind).name for kind in self.lens.kind.unique().tolist()})
+            parts.append(f"lenses {', '.join(kinds)}")
+        if self.shape.numel() and bool((self.time_s != 0).any()):
+            parts.append(f"at {number_range(self.time_s.detach())} s")
+        return ", ".join([*parts, f"{self.K.dtype} on {self.K.device}".removeprefix("torch.").removesuffix(" on cpu")])
 
     def __getitem__(self, index: Any) -> "Cameras":
         """Index the batch axes, as a tensor of shape b would be indexed."""

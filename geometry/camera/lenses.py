@@ -26,6 +26,7 @@ import torch
 from geometry.camera import lens_models as models
 from geometry.errors import InputError
 from geometry.shapes import Bool, Float, Int
+from geometry.values import as_value
 
 COEFFICIENTS = 8
 
@@ -43,6 +44,7 @@ class LensKind(IntEnum):
 _MOST = {LensKind.PINHOLE: 0, LensKind.OPENCV: 8, LensKind.FISHEYE: 4, LensKind.F_THETA: 8, LensKind.EQUIRECTANGULAR: 0}
 
 
+@as_value
 @dataclass(frozen=True)
 class Lens:
     """Lenses of any batch shape b, one per camera.

@@ -11,8 +11,10 @@ from geometry.errors import InputError
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
 from geometry.rotation.transforms import rigid
 from geometry.shapes import Float
+from geometry.values import as_value
 
 
+@as_value
 @dataclass(frozen=True)
 class RigCamera:
     """One camera of a rig.
@@ -34,6 +36,7 @@ class RigCamera:
     time_offset_s: float = 0.0
 
 
+@as_value
 @dataclass(frozen=True)
 class Rig:
     """Cameras that move together: camera n of the rig is `view` n of its `Cameras`.

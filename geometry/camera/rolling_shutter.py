@@ -13,10 +13,12 @@ from geometry.camera.projection import pixels_of
 from geometry.camera.rays import camera_directions, pixel_centers
 from geometry.errors import InputError
 from geometry.shapes import Float
+from geometry.values import as_value
 
 _ROUNDS = 12
 
 
+@as_value
 @dataclass(frozen=True)
 class RollingShutter:
     """How cameras of batch shape b move during their readout.

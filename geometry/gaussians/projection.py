@@ -9,12 +9,14 @@ from geometry.camera.projection import pixels_of
 from geometry.gaussians.splats import Splats
 from geometry.rotation.transforms import transform_points
 from geometry.shapes import Float
+from geometry.values import as_value
 
 NEAR_M = 0.01
 _BLUR_PX2 = 0.3  # variance of a pixel's own footprint
 _MARGIN = 0.3  # of half the field of view: how far outside the image the projection is linearized
 
 
+@as_value
 @dataclass(frozen=True)
 class Footprints:
     """n Gaussians in the images of cameras of batch shape b.

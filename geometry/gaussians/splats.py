@@ -10,8 +10,10 @@ from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternio
 from geometry.rotation.transforms import rigid, transform_points
 from geometry.shapes import Float
 from geometry.similarity import Similarity
+from geometry.values import as_value
 
 
+@as_value
 @dataclass(frozen=True)
 class Splats:
     """n Gaussians in the world, whose colors depend on the direction they are seen from.

@@ -18,6 +18,7 @@ from geometry.camera.cameras import Cameras
 from geometry.gaussians.projection import NEAR_M, footprints
 from geometry.gaussians.splats import Splats
 from geometry.shapes import Float, Int
+from geometry.values import as_value
 
 TILE = 16
 OPAQUE, FAINT, DARK = 0.999, 1 / 255, 1e-4  # most a Gaussian hides; least that counts; no light gets below
@@ -64,6 +65,7 @@ def blend_all_pairs(
     return rgb, depth, shown
 
 
+@as_value
 @dataclass(frozen=True)
 class VisibleSplats:
     """The m Gaussians that one image may show, nearest first.

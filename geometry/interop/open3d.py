@@ -19,6 +19,7 @@ from geometry.mesh.tsdf import voxel_grid
 from geometry.optional import from_extra, load_optional
 from geometry.points.pointclouds import GRAY, PointCloud
 from geometry.shapes import Float
+from geometry.values import as_value
 
 _SKY_M = 1e6  # beyond any scene: the integration then sees empty space up to there
 
@@ -132,6 +133,7 @@ def from_open3d_points(cloud: Any) -> PointCloud:
     return PointCloud(points, colors, _tensor(cloud.normals) if cloud.has_normals() else None)
 
 
+@as_value
 @dataclass(frozen=True)
 class Registration:
     """How one point cloud is aligned to another.

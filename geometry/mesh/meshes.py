@@ -7,8 +7,10 @@ import torch
 from geometry.errors import InputError
 from geometry.shapes import Float, Int
 from geometry.similarity import Similarity
+from geometry.values import as_value
 
 
+@as_value
 @dataclass(frozen=True)
 class Mesh:
     """Triangles in the world, counter-clockwise seen from outside.
@@ -48,6 +50,7 @@ class Mesh:
         return replace(self, vertices=self.vertices.double())
 
 
+@as_value
 @dataclass(frozen=True)
 class TexturedMesh:
     """A mesh whose colors are in an image; colors of its vertices do not count.

@@ -19,6 +19,7 @@ from geometry.errors import InputError
 from geometry.mesh.meshes import Mesh
 from geometry.rotation.transforms import transform_points
 from geometry.shapes import Float, Int
+from geometry.values import as_value
 
 _CHUNK = 2**18  # fragments at a time, some 300 bytes each
 _SLACK_PX = 1e-6  # boxes are rounded by less; which pixels are inside is decided exactly
@@ -26,6 +27,7 @@ _SLACK_PX = 1e-6  # boxes are rounded by less; which pixels are inside is decide
 Fragments = Iterator[tuple[torch.Tensor, torch.Tensor]]  # triangles and flat pixels, [n] each
 
 
+@as_value
 @dataclass(frozen=True)
 class Raster:
     """What the ray through each pixel's center meets first.

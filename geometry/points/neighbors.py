@@ -9,6 +9,7 @@ from einops import rearrange
 from geometry.errors import InputError
 from geometry.points.pointclouds import PointCloud
 from geometry.shapes import Bool, Float, Int
+from geometry.values import as_value
 
 _POINTS_AT_ONCE = 2**16
 
@@ -111,6 +112,7 @@ def estimate_normals(cloud: PointCloud, viewpoints: Float[torch.Tensor, "*n 3"],
     return PointCloud(cloud.points, cloud.colors, torch.where(towards < 0, -normals, normals).to(points.dtype))
 
 
+@as_value
 @dataclass(frozen=True)
 class CloudDistance:
     """How far points are from reference points: accuracy in one direction, completeness in the other.

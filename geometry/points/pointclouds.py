@@ -13,10 +13,12 @@ from geometry.image.coercion import DepthsLike, FramesLike
 from geometry.image.depth import depth_edges
 from geometry.shapes import Float
 from geometry.similarity import Similarity
+from geometry.values import as_value
 
 GRAY = 0.7  # sRGB, of points that come without colors
 
 
+@as_value
 @dataclass(frozen=True)
 class PointCloud:
     """Points in the world with colors.
@@ -42,7 +44,9 @@ class PointCloud:
         return len(self.points)
 
     def __getitem__(self, index: Any) -> "PointCloud":
-        """Some of the points, by a mask, indices or a slice."""
+        """Some of the points, by a mask, indices or a slice; one by its number."""
+        if isinstance(index, int):
+            index = torch.arange(len(self), device=self.points.device)[index][None]
         return replace(self, **{name: values[index] for name, values in self._columns().items()})
 
     def transformed(self, new_from_old: Similarity) -> "PointCloud":

@@ -6,10 +6,12 @@ import torch
 
 from geometry.rotation.transforms import rigid, rotation_about
 from geometry.shapes import Float
+from geometry.values import as_value
 
 UP = (0.0, 0.0, 1.0)
 
 
+@as_value
 @dataclass(frozen=True)
 class CameraState:
     """Where a camera is at n moments, and how far it is zoomed in.

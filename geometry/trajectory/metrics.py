@@ -9,6 +9,7 @@ from geometry.errors import InputError
 from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Float
 from geometry.similarity import Similarity
+from geometry.values import as_value
 
 Alignment = Literal["none", "rigid", "sim3"]
 
@@ -68,6 +69,7 @@ def rpe(
     return error[..., :3, 3].square().sum(-1).mean(-1).sqrt(), degrees.square().mean(-1).sqrt()
 
 
+@as_value
 @dataclass(frozen=True)
 class TrajectoryErrors:
     """Errors of whole trajectories.

@@ -23,8 +23,10 @@ from geometry.rotation.splines import natural_spline
 from geometry.rotation.transforms import look_at, rigid, rotation_about
 from geometry.shapes import Float
 from geometry.trajectory.camera_state import UP, CameraState
+from geometry.values import as_value
 
 
+@as_value
 @dataclass(frozen=True)
 class Move:
     """A camera's motion over any time: `apply(start, share)` is where cameras are when a share of it is done.

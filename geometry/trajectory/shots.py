@@ -16,6 +16,7 @@ from geometry.rotation.transforms import look_at
 from geometry.shapes import Float
 from geometry.trajectory.camera_state import CameraState
 from geometry.trajectory.moves import Move, check_positive
+from geometry.values import as_value
 
 # How a move's speed changes: from the share of its time that has passed to the share of the move that is done.
 SPEED_PROFILES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -26,6 +27,7 @@ SPEED_PROFILES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+@as_value
 @dataclass(frozen=True)
 class Shot:
     """Moves one after another, from a first camera.

@@ -1,5 +1,6 @@
 """Clips: one batch shape and one image size, and choosing among frames."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -65,3 +66,32 @@ def test_further_maps_go_with_their_frames_and_have_the_clip_s_size() -> None:
     assert clip.with_maps({"layout": torch.zeros(2, 3, 3, 4, 6)}).layout is not None
     with pytest.raises(InputError, match="clip: heat"):
         clip.with_maps({"heat": heat[:1]})
+
+
+def test_a_clip_is_a_sequence_that_prints_short_and_shows_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    cameras = Cameras.from_fov(torch.eye(4).expand(5, 4, 4), 50.0, (6, 8))
+    depth = torch.full((5, 1, 6, 8), 2.0)
+    depth[0], depth[1] = 0, torch.inf
+    clip = Clip(torch.rand(5, 3, 6, 8), depth, cameras)
+    assert len(clip) == len(list(clip)) == 5
+    assert all(torch.equal(frame.rgb, rgb[None]) for frame, rgb in zip(clip, clip.rgb))
+    assert len(clip[-1]) == 1 and torch.equal(clip[-1].depth, clip.depth[4:])
+    assert [len(part) for part in Clip(clip.rgb[None], depth[None], cameras[None])] == [5]
+    with pytest.raises(IndexError):
+        _ = clip[5]
+    assert "[5] of 6x8 px" in repr(clip) and "20% unknown, 20% sky" in repr(clip) and len(repr(clip)) < 300
+    images = clip.pil()
+    assert len(images) == 5 and images[0].size == (8, 6)
+    assert torch.equal(torch.from_numpy(np.array(images[3])).movedim(-1, 0), (clip.rgb[3] * 255).round().byte())
+    markup = clip._repr_html_()
+    assert markup.startswith("<pre>Clip(") and "data:image/png;base64," in markup and len(markup) < 60_000
+    shown = []
+    monkeypatch.setattr("PIL.Image.Image.show", lambda image: shown.append(image.size))
+    clip.show()
+    assert len(shown) == 1 and shown[0][0] >= 5 * 8
+
+
+def test_a_sheet_of_large_clips_is_small() -> None:
+    cameras = Cameras.from_fov(torch.eye(4).expand(40, 4, 4), 50.0, (200, 300))
+    clip = Clip(torch.rand(40, 3, 200, 300), torch.rand(40, 1, 200, 300) + 1, cameras)
+    assert len(clip._repr_html_()) < 1_500_000

@@ -1,8 +1,8 @@
 """`Clip`: posed, timed frames with color and depth."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -10,6 +10,11 @@ from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.image.coercion import as_depths, as_frames
 from geometry.shapes import Bool, Float, Int
+from geometry.values import as_value, number_range
+from worldgen.runtime.contact_sheet import html, sheet, show
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 CHANNELS = {
     "rgb": 3, "depth": 1, "instances": 1, "normals": 3, "classes": 1,
@@ -17,6 +22,7 @@ CHANNELS = {
 }  # fmt: skip
 
 
+@as_value
 @dataclass(frozen=True)
 class Clip:
     """Frames of one size, each an image with a camera and a time. All but color and depth may be unknown (None).
@@ -73,6 +79,37 @@ class Clip:
         """The number of frames."""
         return self.rgb.shape[-4]
 
+    def __iter__(self) -> Iterator["Clip"]:
+        """The frames of a clip [f], each a clip [1]; or the clips of a batch [b, f]."""
+        return (self[i] for i in range(len(self.rgb)))
+
+    def _facts(self) -> str:
+        """What its repr tells."""
+        known, sky = self.depth > 0, self.depth.isinf()
+        away = self.depth[known & ~sky]
+        shares = {"unknown": 1 - known.float().mean(), "sky": sky.float().mean()} if self.depth.numel() else {}
+        depth = [f"{float(away.min()):.4g}..{float(away.max()):.4g}"] if len(away) else []
+        depth += [f"{100 * float(share):.0f}% {name}" for name, share in shares.items() if share > 0]
+        more = [name for name in self.maps() if name not in ("rgb", "depth")]
+        colors = number_range(self.rgb) if self.rgb.numel() else "of no frames"
+        parts = [f"rgb {colors}", f"depth {', '.join(depth)}", *([f"also {', '.join(more)}"] if more else [])]
+        return f"{self.cameras._facts()}; {'; '.join(parts)}"
+
+    def pil(self) -> "list[Image.Image]":
+        """The frames as PIL images of 8 bits; clip after clip where there are several."""
+        from PIL import Image
+
+        pixels = (self.rgb.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1)
+        return [Image.fromarray(frame.numpy()) for frame in pixels.reshape(-1, *pixels.shape[-3:])]
+
+    def show(self) -> None:
+        """Show the frames as a contact sheet: in a notebook below the cell, elsewhere in the system's viewer."""
+        show(sheet(self.rgb, self.depth))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html(repr(self), sheet(self.rgb, self.depth))
+
     def maps(self) -> dict[str, torch.Tensor]:
         """Everything known about the pixels, by name."""
         return {name: value for name in CHANNELS if (value := getattr(self, name)) is not None} | dict(self.others)
@@ -99,7 +136,9 @@ class Clip:
         )
 
     def __getitem__(self, index: Any) -> "Clip":
-        """One clip of a batch, or several."""
+        """One clip of a batch [b, f], or several; of a clip [f] one frame, as a clip [1], or several."""
+        if isinstance(index, int) and self.rgb.ndim == 4:
+            index = torch.arange(len(self))[index][None]
         return self._map(lambda tensor: tensor[index], self.cameras[index])
 
     def to(self, device: torch.device | str) -> "Clip":

@@ -10,9 +10,11 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Bool, Float, Int
+from geometry.values import as_value
 from worldgen.core.normalization import Normalization
 
 
+@as_value
 @dataclass(frozen=True)
 class MemoryRender:
     """What the 3D memory of a world shows from the cameras of clips.
@@ -27,6 +29,7 @@ class MemoryRender:
     visible: Float[Tensor, "*b f 1 h w"]
 
 
+@as_value
 @dataclass(frozen=True)
 class Conditioning:
     """What is known about b clips of f frames.

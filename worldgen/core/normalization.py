@@ -12,12 +12,14 @@ from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Float
 from geometry.trajectory.paths import nearest_point_to_axes
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 
 NEAREST = 1 / 3  # the nearest depth the signal can tell apart, in scene scales
 PARALLEL_RAD = 0.05  # axes that differ by less than this say little about where they meet
 
 
+@as_value
 @dataclass(frozen=True)
 class Normalization:
     """A reference camera and a scale.

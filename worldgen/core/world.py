@@ -15,9 +15,10 @@ from geometry.io.images import depth_unit, write_depth_png, write_png
 from geometry.io.video import write_mp4
 from geometry.mesh.meshes import Mesh
 from geometry.points.pointclouds import PointCloud
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.runtime.atomic_dir import new_folder
-from worldgen.runtime.contact_sheet import depth_image, grid
+from worldgen.runtime.contact_sheet import depth_image, grid, html, sheet, show
 from worldgen.runtime.manifest import tried, write_json
 
 WORLD = "world"  # what the folder's manifest says it holds
@@ -26,6 +27,7 @@ _VIDEO_SIDE = 384
 _SHEET_COLUMNS = 8
 
 
+@as_value
 @dataclass(frozen=True)
 class HeldOut:
     """Further images of a capture: what was rendered from their cameras, and the truth.
@@ -39,6 +41,7 @@ class HeldOut:
     scores: dict[str, Any] | None = None
 
 
+@as_value
 @dataclass(frozen=True)
 class World:
     """A generated world.
@@ -121,6 +124,21 @@ class World:
             pair = [list(held_out.rendered.rgb), list(held_out.truth.rgb)]
             files["held_out.png"] = lambda path: write_png(path, grid(pair))
         return files
+
+    def _facts(self) -> str:
+        """What its repr tells."""
+        more = "" if self.held_out is None else f", {len(self.held_out.truth)} held out"
+        metric = "" if self.manifest.get("metric", True) else ", not metric"
+        parts = [f"{len(self.clip)} frames and {len(self.given)} given{more}", f"{len(self.points)} points"]
+        return ", ".join([*parts, f"{len(self.mesh.faces)} triangles{metric}"]) + f"; clip={self.clip!r}"
+
+    def show(self) -> None:
+        """Show the given images and the frames: in a notebook below the cell, elsewhere in the system's viewer."""
+        show(sheet(self.clip.rgb, self.clip.depth))
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return html(repr(self), sheet(self.clip.rgb, self.clip.depth))
 
     def contact_sheet(self) -> torch.Tensor:
         """An image [3, H, W] of the given images, then every frame with its depth below."""

@@ -13,8 +13,10 @@ from geometry.io.captures.posed import PosedImage, PosedImages
 from geometry.io.formats import CaptureReader, captures_of, listed
 from geometry.io.video import read_mp4_at
 from geometry.shapes import Float
+from geometry.values import as_value
 
 
+@as_value
 @dataclass(frozen=True)
 class Capture:
     """Posed images of one place or drive.

@@ -14,12 +14,14 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.image.epipolar import fundamental, symmetric_epipolar_distance
 from geometry.shapes import Bool, Float
+from geometry.values import as_value
 
 SIDE_PX = 256
 _RATIO = 0.8  # a match's descriptor distance over the second best's, at most (Lowe 2004, section 7.1)
 _FEW = 16  # matches, at least, to check poses with
 
 
+@as_value
 @dataclass(frozen=True)
 class ImageMeasures:
     """What is measured of one image.

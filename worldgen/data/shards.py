@@ -22,6 +22,7 @@ from geometry.camera.lenses import Lens
 from geometry.errors import InputError
 from geometry.io.files import read_json, replacing, write_file
 from geometry.io.images import decode_depth_png, decode_png, depth_unit, encode_depth_png, encode_png
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.runtime.rng import Stream, stream
 
@@ -29,6 +30,7 @@ _FORMAT = "worldgen clip 1"
 _TAR_END = 1024  # a tar ends in two blocks of zeros
 
 
+@as_value
 @dataclass(frozen=True)
 class Sample:
     """A clip of a shard.

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import Normalization, scene_scale
 from worldgen.evaluation.metrics.image import depth_errors, psnr, ssim
@@ -19,6 +20,7 @@ from worldgen.scenes.rendering.renderer import render
 _SEARCHED = 16  # scenes searched per video wanted
 
 
+@as_value
 @dataclass(frozen=True)
 class Video:
     """Held-out clips [b, f], each of one camera in the order of time, and their normalization."""

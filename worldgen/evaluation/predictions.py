@@ -10,6 +10,7 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.image.multiview import agreement
 from geometry.shapes import Bool, Float
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import scene_scale
 from worldgen.core.view_distance import squared_distances
@@ -23,6 +24,7 @@ ONE, FULL = "one call", "full sample"  # how a model is sampled, as tables name 
 CLIPS_AT_ONCE = 16
 
 
+@as_value
 @dataclass(frozen=True)
 class Prediction:
     """What one method predicts for b scenes; None for what it does not predict.
@@ -41,6 +43,7 @@ class Prediction:
         return Prediction(rgb, depth)
 
 
+@as_value
 @dataclass(frozen=True)
 class Problem:
     """Known frames [b, k] and targets [b, t], which hold the truth.

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.evaluation.metrics.control import CameraControl
 from worldgen.evaluation.metrics.intervals import Figures, Interval
 from worldgen.evaluation.metrics.loops import Loops
@@ -76,6 +77,7 @@ class GivenResult:
         return seen | {"gain_db": self.gain.plain(), "methods": plain(self.methods)} | against
 
 
+@as_value
 @dataclass(frozen=True)
 class PartResult:
     """The result of one part of a set (`worldgen.evaluation.sets.evaluation_set.Part`).
@@ -118,6 +120,7 @@ class PartResult:
         return data
 
 
+@as_value
 @dataclass(frozen=True)
 class Report:
     """The result of an evaluation.

@@ -61,6 +61,12 @@ class WorldModel:
     weights_sha256: str = ""
     precision: str = "fp32"
 
+    def __repr__(self) -> str:
+        """The model in one line. (Models are equal where they are the same object.)"""
+        size, config = sum(part.numel() for _, part in self.parameters()), self.config
+        parts = f"{size / 1e6:.3g} M parameters, up to {config.frames} frames of {config.size_px} px"
+        return f"WorldModel({config.name!r}, {parts}, {' + '.join(self.modalities)}, {self.device}, {self.precision})"
+
     def __post_init__(self) -> None:
         config = self.config
         assert (self.vae is not None) == (config.codec_weights is not None), f"{config.codec_weights} with {self.vae}"

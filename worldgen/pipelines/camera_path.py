@@ -19,6 +19,7 @@ from geometry.similarity import Similarity
 from geometry.trajectory.paths import nearest_point_to_axes
 from geometry.trajectory.paths import orbit as circle
 from geometry.trajectory.up import estimate_up, level_from_world, parse_up
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import require_scene_scale
 from worldgen.models.world_model import WorldModel
@@ -29,6 +30,7 @@ MOST_FRAMES = 2000
 _Z = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
 
 
+@as_value
 @dataclass(frozen=True)
 class OrbitRequest:
     """What an orbit is made from, and how.
@@ -79,6 +81,7 @@ class OrbitRequest:
         return size
 
 
+@as_value
 @dataclass(frozen=True)
 class CameraPath:
     """The cameras to render and the frame they are in.

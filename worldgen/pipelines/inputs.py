@@ -21,6 +21,7 @@ from geometry.io.images import SUFFIXES, image_hw, read_exif_fov, read_image
 from geometry.io.video import read_mp4
 from geometry.similarity import Similarity
 from geometry.trajectory.checks import float32_holds
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 
 DEFAULT_FOV_DEG = 55.0
@@ -30,6 +31,7 @@ _VIDEOS = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi")
 ImageInput = Path | str | ImageLike
 
 
+@as_value
 @dataclass(frozen=True)
 class Inputs:
     """What an orbit starts from, at the model's size.

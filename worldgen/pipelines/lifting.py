@@ -10,6 +10,7 @@ from geometry.mesh.meshes import Mesh, largest_components
 from geometry.mesh.tsdf import fuse_tsdf
 from geometry.points.pointclouds import PointCloud, points_from_depth, voxel_downsample
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.runtime.manifest import tried
 
@@ -17,6 +18,7 @@ _VOXELS_PER_SCALE = 48
 _REACH = 1.0  # of the world kept around the pivot, in scene scales
 
 
+@as_value
 @dataclass(frozen=True)
 class Lifted:
     """What a clip's depth makes: both within one scene scale of the pivot.

@@ -6,6 +6,7 @@ from typing import Protocol, TypeGuard, runtime_checkable
 
 from torch import Tensor
 
+from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.process import Process
 
@@ -32,6 +33,7 @@ class Denoiser(Protocol):
         ...
 
 
+@as_value
 @dataclass(frozen=True)
 class FunctionDenoiser:
     """A plain function as a `Denoiser`.

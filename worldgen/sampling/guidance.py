@@ -12,6 +12,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.denoiser import Denoiser, DenoiserWrapper, FunctionDenoiser, channels_of, of_frames
 from worldgen.sampling.levels import HISTORY_LEVEL
@@ -29,6 +30,7 @@ def within(scale: float, low: float, high: float) -> Scale:
     return lambda level: torch.where((level >= low) & (level <= high), scale, 1.0)
 
 
+@as_value
 @dataclass(frozen=True)
 class Guidance:
     """Classifier-free guidance (Ho & Salimans 2022), a scale for each thing that can be left out; 1 = none.
@@ -182,6 +184,7 @@ def hide(branch: Branch, hidden: Tensor, noise: Tensor, denoiser: Denoiser, to: 
     return torch.where(wide, noised, x), torch.where(hidden, to, level), conditioning
 
 
+@as_value
 @dataclass(frozen=True)
 class History:
     """A part of what is given, and how much it weighs.
@@ -272,6 +275,7 @@ class _Autoguided(DenoiserWrapper):
         return replace(self, denoiser=inner, weaker=weaker, scale=_at(self.scale, chosen))
 
 
+@as_value
 @dataclass(frozen=True)
 class Prompt:
     """Words, and how much they are wanted; a negative weight avoids them."""

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Bool, Float, Int
+from geometry.values import as_value
 from worldgen.sampling.schedules import Schedule, as_schedule
 
 HISTORY_LEVEL = 0.02  # of given frames in stabilized history
 
 
+@as_value
 @dataclass(frozen=True)
 class Levels:
     """A matrix [rows, frames, modalities] of what is known of each (frame, modality): 0 = given and clean, 1 = unknown.

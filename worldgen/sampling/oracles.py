@@ -12,6 +12,7 @@ from torch import Tensor
 
 from geometry.camera.cameras import Cameras
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.levels import Levels
 from worldgen.sampling.process import Process, per_channel
@@ -19,6 +20,7 @@ from worldgen.sampling.sampler import begin, sample
 from worldgen.sampling.solvers.base import Solver
 
 
+@as_value
 @dataclass(frozen=True)
 class Gaussian:
     """Correlated frames [frames, channels, 1, 1], flattened to vectors of n numbers; float64. A `Denoiser`.
@@ -101,6 +103,7 @@ class Gaussian:
         return self.framed(self.mean + (gain * away) @ directions.T)
 
 
+@as_value
 @dataclass(frozen=True)
 class Mixture:
     """Frames that come from one of several Gaussians of equal shape: more than one answer. A `Denoiser`.

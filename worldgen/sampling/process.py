@@ -14,6 +14,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 
 # (x [b f c h w], level [b f m], conditioning) -> what it predicts (`Process.target`), [b f c h w]
@@ -130,6 +131,7 @@ class Process(ABC):
         return PreconditionedDenoiser(network, self, modalities)
 
 
+@as_value
 @dataclass(frozen=True)
 class PreconditionedDenoiser:
     """`Process.precondition`: scales a network's input and output, and returns what is at level 0 as it is.

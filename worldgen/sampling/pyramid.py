@@ -11,6 +11,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Bool, Float
+from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.denoiser import Denoiser, channels_of
 from worldgen.sampling.levels import Levels
@@ -21,6 +22,7 @@ from worldgen.sampling.schedules import uniform
 from worldgen.sampling.solvers.base import Solver
 
 
+@as_value
 @dataclass(frozen=True)
 class PyramidStage:
     """Levels of the frames at one size of latents (h, w)."""
@@ -29,6 +31,7 @@ class PyramidStage:
     levels: Levels
 
 
+@as_value
 @dataclass(frozen=True)
 class Pyramid:
     """Stages, each of twice the size of the one before. All but the last end above 0, in columns that move.

@@ -18,6 +18,7 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.image.warping import fill_nearest
 from geometry.shapes import Bool, Float
+from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
 from worldgen.sampling.process import Process
@@ -42,6 +43,7 @@ class LinearOperator(Protocol):
         ...
 
 
+@as_value
 @dataclass(frozen=True)
 class Inpaint:
     """Some pixels are known, the others are not: A is a diagonal of ones and zeros, and its own pseudo-inverse.
@@ -98,6 +100,7 @@ class Downsample:
         return large.clamp(0, 1).unflatten(0, measured.shape[:-3])
 
 
+@as_value
 @dataclass(frozen=True)
 class Gray:
     """Frames that are not in color: each channel is luma, the weighted sum of sRGB values.
@@ -133,6 +136,7 @@ class Gray:
         return self.apply(measured)
 
 
+@as_value
 @dataclass(frozen=True)
 class Blur:
     """Blurred by a kernel that is symmetric in both axes; images go on beyond their border as in a mirror.

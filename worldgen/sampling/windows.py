@@ -8,6 +8,7 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.sampling.denoiser import CachingDenoiser, Denoiser, as_function, caches, of_frames
 
@@ -15,6 +16,7 @@ from worldgen.sampling.denoiser import CachingDenoiser, Denoiser, as_function, c
 RowDenoiser = Callable[[Tensor, Tensor, int], Tensor]
 
 
+@as_value
 @dataclass(frozen=True)
 class Window:
     """At most `limit` frames in a call: those that move, and of the finished ones those closest to them.

@@ -11,6 +11,7 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.shapes import Float, Int
+from geometry.values import as_value
 from worldgen.scenes.classes import SemanticClass, class_colors
 from worldgen.scenes.rendering.bundles import bundled_images, image_bundles
 from worldgen.scenes.rendering.solids import Solids
@@ -23,6 +24,7 @@ _BACKGROUND = (SemanticClass.GROUND, SemanticClass.WALL, SemanticClass.FLOOR, Se
                SemanticClass.SIDEWALK, SemanticClass.LANE_LINE)  # fmt: skip
 
 
+@as_value
 @dataclass(frozen=True)
 class Boxes:
     """Up to n oriented 3D boxes in each of f frames of b clips: x to a thing's front, y to its left, z up.

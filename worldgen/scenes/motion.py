@@ -8,8 +8,10 @@ from torch import Tensor
 from geometry.errors import InputError
 from geometry.rotation.quaternions import matrix_from_quaternion_wxyz, quaternion_wxyz_from_matrix, slerp
 from geometry.shapes import Float
+from geometry.values import as_value
 
 
+@as_value
 @dataclass(frozen=True)
 class Motion:
     """Tracks of n rigid bodies in each of b scenes, known at k moments.

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from geometry.shapes import Float, Int
+from geometry.values import as_value
 from worldgen.scenes.motion import Motion
 from worldgen.scenes.textures import Textures
 
 
+@as_value
 @dataclass(frozen=True)
 class Materials:
     """The materials of primitives of batch shape b.
@@ -32,6 +34,7 @@ class Materials:
     haze_m: Float[Tensor, "*b"]
 
 
+@as_value
 @dataclass(frozen=True)
 class Light:
     """The linear light of b scenes: a sky, one sun with shadows, and up to l lamps with shadows.
@@ -55,6 +58,7 @@ class Light:
     lamp_color: Float[Tensor, "b l 3"]
 
 
+@as_value
 @dataclass(frozen=True)
 class Scene:
     """A batch of b scenes of up to n primitives under their lights. World: right-handed, z up, metres.

@@ -25,6 +25,8 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
+from geometry.values import as_value
+
 
 class Pattern(IntEnum):
     """What a texture shows."""
@@ -43,6 +45,7 @@ class Pattern(IntEnum):
     PLAIN = 11
 
 
+@as_value
 @dataclass(frozen=True)
 class Textures:
     """Textures of any batch shape b. Colors are linear light.

@@ -25,6 +25,7 @@ from geometry.mesh.meshes import Mesh, TexturedMesh, vertex_normals
 from geometry.points.pointclouds import PointCloud
 from geometry.shapes import Float
 from geometry.similarity import Similarity
+from geometry.values import as_value
 
 _FLOAT, _UINT32 = 5126, 5125
 _VERTICES, _INDICES = 34962, 34963
@@ -81,6 +82,7 @@ def write_glb(
     _write(path, buffer, nodes, [{"primitives": [primitive]}], more, extras)
 
 
+@as_value
 @dataclass(frozen=True)
 class MovingMesh:
     """A mesh in its own frame, and the pose of that frame over time.

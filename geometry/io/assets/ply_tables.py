@@ -8,6 +8,7 @@ import numpy as np
 
 from geometry.errors import InputError
 from geometry.io.files import read_file
+from geometry.values import as_value
 
 MAX_BYTES = 4_000_000_000
 _MAX_HEADER = 100_000
@@ -20,6 +21,7 @@ _TYPES = {
 _ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 
 
+@as_value
 @dataclass(frozen=True)
 class Column:
     """A property of all rows of an element.
@@ -44,6 +46,7 @@ class Element:
     properties: list[tuple[str, str, str | None]] = field(default_factory=list)
 
 
+@as_value
 @dataclass(frozen=True)
 class PlyTables:
     """A PLY file: the columns of the elements that were asked for, all elements of the header, and its comments."""

@@ -21,10 +21,12 @@ from geometry.rotation.quaternions import matrix_from_quaternion_wxyz
 from geometry.rotation.transforms import invert_rigid, rigid
 from geometry.shapes import Float, Int, UInt8
 from geometry.similarity import Similarity
+from geometry.values import as_value
 
 SIMILARITY = "stored_from_user.json"  # beside the model, since COLMAP has no place for it
 
 
+@as_value
 @dataclass(frozen=True)
 class ColmapModel:
     """A reconstruction.

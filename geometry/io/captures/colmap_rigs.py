@@ -21,6 +21,7 @@ from geometry.io.files import exact_line
 from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Float, UInt8
 from geometry.similarity import Similarity
+from geometry.values import as_value
 
 _KINDS = {"CAMERA": 0, "IMU": 1, "INVALID": -1}
 _CAMERA = _KINDS["CAMERA"]
@@ -28,6 +29,7 @@ _Sensor = tuple[int, int]  # kind and number
 _Frame = tuple[int, list[float], list[tuple[_Sensor, int]]]  # rig, rig_from_world, and images by sensor
 
 
+@as_value
 @dataclass(frozen=True)
 class ColmapRig:
     """A rig and its path.

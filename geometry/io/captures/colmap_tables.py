@@ -10,6 +10,7 @@ import numpy as np
 
 from geometry.errors import InputError
 from geometry.io.files import read_file
+from geometry.values import as_value
 
 _MAX_BYTES = 2**31
 _SUFFIXES = (".bin", ".txt")  # binary where both are there
@@ -37,6 +38,7 @@ class CameraRow:
     values: list[float]
 
 
+@as_value
 @dataclass(frozen=True)
 class ImageRow:
     """An image: camera_from_world, its camera, its name, and its features with the ids of their points (-1 = none)."""
@@ -49,6 +51,7 @@ class ImageRow:
     points: np.ndarray
 
 
+@as_value
 @dataclass(frozen=True)
 class Tables:
     """A model's tables by id (points: x, y, z, red, green, blue), and the paths of their files by part."""

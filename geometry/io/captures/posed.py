@@ -1,6 +1,6 @@
 """`PosedImage`: what every reader of captures returns, whatever its file format."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Bool, Float
 from geometry.similarity import Similarity
 from geometry.trajectory.checks import float32_holds
+from geometry.values import as_value
 
 
+@as_value
 @dataclass(frozen=True)
 class Lidar:
     """A LiDAR sweep that belongs to an image.
@@ -58,6 +60,7 @@ class Lidar:
         return points
 
 
+@as_value
 @dataclass(frozen=True)
 class Sweep:
     """A LiDAR file with its pose in the world; `path` and `columns` as of `Lidar`."""
@@ -71,6 +74,7 @@ class Sweep:
         return Lidar(self.path, invert_rigid(world_from_camera) @ self.world_from_lidar, self.columns)
 
 
+@as_value
 @dataclass(frozen=True)
 class PosedImage:
     """One image of a capture.
@@ -220,6 +224,7 @@ class PosedImage:
         return torch.where(inside, found, 0.0)[None]
 
 
+@as_value
 @dataclass(frozen=True)
 class PosedImages:
     """A capture.
@@ -239,6 +244,14 @@ class PosedImages:
     def __len__(self) -> int:
         """The number of frames."""
         return len(self.frames)
+
+    def __iter__(self) -> Iterator[PosedImage]:
+        """The frames in order."""
+        return iter(self.frames)
+
+    def __getitem__(self, index: int) -> PosedImage:
+        """One of the frames."""
+        return self.frames[index]
 
     @property
     def cameras(self) -> Cameras:

@@ -27,6 +27,7 @@ from geometry.io.files import check_file
 from geometry.rotation.transforms import look_at
 from geometry.trajectory.moves import MOVES, Move, Quantity
 from geometry.trajectory.shots import SPEED_PROFILES, Shot
+from geometry.values import as_value
 
 _UNITS = {
     "length": {"m": 1.0, "cm": 0.01, "mm": 0.001, "km": 1000.0},
@@ -38,6 +39,7 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _MOST_BYTES, _MOST_FRAMES, _DEEPEST = 1 << 20, 1_000_000, 8
 
 
+@as_value
 @dataclass(frozen=True)
 class CameraScript:
     """What a camera script says.

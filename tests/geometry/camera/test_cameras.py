@@ -171,3 +171,16 @@ def test_bad_cameras_are_refused(refused, unchecked) -> None:
             Cameras.from_fov(pose, fov, (4, 4))
     with pytest.raises(InputError, match="one size"):
         Cameras.cat([Cameras(pose, K, (4, 4)), Cameras(pose, K, (4, 5))])
+
+
+def test_cameras_are_a_sequence_that_prints_short() -> None:
+    cameras = Cameras.from_fov(torch.eye(4).expand(3, 4, 4), torch.tensor([40.0, 50.0, 60.0]), (6, 8))
+    assert [torch.equal(a.K, K) for a, K in zip(cameras, cameras.K, strict=True)] == [True] * 3
+    assert len(cameras) == 3 and torch.equal(cameras[-1].K, cameras.K[-1])
+    assert repr(cameras) == "Cameras([3] of 6x8 px (height x width), field of view 40..60 degrees, float32)"
+    assert cameras == cameras.reshape(3) and cameras != cameras[:2]
+    for single in (len, iter):
+        with pytest.raises(TypeError, match="single camera"):
+            single(cameras[0])
+    with pytest.raises(IndexError):
+        _ = cameras[3]

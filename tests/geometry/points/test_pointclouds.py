@@ -122,3 +122,11 @@ def test_colors_that_are_integers_or_not_finite_are_refused_everywhere() -> None
         for call in calls:
             with pytest.raises(InputError, match=words):
                 call(bad, depth, cameras)
+
+
+def test_a_cloud_is_a_sequence_of_points() -> None:
+    cloud = PointCloud(torch.rand(4, 3), torch.rand(4, 3))
+    assert [torch.equal(one.points, points[None]) for one, points in zip(cloud, cloud.points, strict=True)] == [
+        True
+    ] * 4
+    assert torch.equal(cloud[-1].points, cloud.points[3:])

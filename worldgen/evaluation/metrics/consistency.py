@@ -16,6 +16,7 @@ from geometry.camera.cameras import Cameras
 from geometry.image.epipolar import fundamental, symmetric_epipolar_distance
 from geometry.image.warping import backward_warp
 from geometry.shapes import Bool, Float
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.evaluation.metrics.intervals import Figures, interval, paired_difference, share_of_way
 from worldgen.evaluation.predictions import Prediction
@@ -29,6 +30,7 @@ _PLAIN = 0.01  # standard deviation below which a patch has nothing to match, in
 _CORNER = 1e-4  # least eigenvalue of the structure tensor of a patch worth following
 
 
+@as_value
 @dataclass(frozen=True)
 class Matches:
     """Where one view's points are found again in another, [n]: by a search around the true correspondence.

@@ -9,6 +9,7 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.shapes import Float
 from geometry.trajectory.metrics import trajectory_errors
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.evaluation.metrics.image import FAR_M
 from worldgen.evaluation.metrics.intervals import Figures, interval
@@ -25,6 +26,7 @@ _POSED = ("copy nearest",)  # the baseline whose images were taken from a camera
 _DRAWS = 1000  # place of the random directions and noise among a scene's streams, after those of its own cameras
 
 
+@as_value
 @dataclass(frozen=True)
 class RenderedScenes:
     """The scenes [b] that a set's clips show, and how they were rendered."""

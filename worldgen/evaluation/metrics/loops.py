@@ -10,6 +10,7 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.rotation.transforms import rotation_about
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import scene_scale_from_cameras
 from worldgen.evaluation.baselines import mean_color, row_mean
@@ -25,6 +26,7 @@ TOGETHER, ONE_BY_ONE = "all views in one call", f"{STEPS} views, each from the {
 _SHEET_SCENES = 4
 
 
+@as_value
 @dataclass(frozen=True)
 class Loops:
     """Figures of closed loops over some scenes, by way of making the views (TOGETHER, ONE_BY_ONE) and by method.

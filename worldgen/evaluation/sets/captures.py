@@ -10,6 +10,7 @@ import torch
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.image.framing import square
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.core.view_distance import spread_order
 from worldgen.data.captures import Capture, find_captures, read_images
@@ -50,6 +51,7 @@ class CapturesConfig:
         return digest(self)
 
 
+@as_value
 @dataclass(frozen=True)
 class SquareCapture:
     """A capture's images as one clip [f] of squares, depth unknown, and their names."""
@@ -60,6 +62,7 @@ class SquareCapture:
     files: tuple[str, ...]
 
 
+@as_value
 @dataclass(frozen=True)
 class CapturesSet:
     """Held-out views of real captures, a part each; there is no true depth, so only images are compared.

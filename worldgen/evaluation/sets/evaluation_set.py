@@ -24,10 +24,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from geometry.errors import InputError
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.evaluation.metrics.control import RenderedScenes
 
 
+@as_value
 @dataclass(frozen=True)
 class Truth:
     """The true frames of a part.
@@ -41,6 +43,7 @@ class Truth:
     scenes: RenderedScenes | None = None
 
 
+@as_value
 @dataclass(frozen=True)
 class Part:
     """Scenes recorded alike, which share one table of figures and one contact sheet.

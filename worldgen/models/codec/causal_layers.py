@@ -13,8 +13,10 @@ from torch.nn import functional as F
 
 from geometry.errors import InputError
 from geometry.shapes import Float
+from geometry.values import as_value
 
 
+@as_value
 @dataclass(frozen=True)
 class Past:
     """What layers need of the frames so far. A video starts with an empty one."""

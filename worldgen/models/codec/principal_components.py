@@ -8,6 +8,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.modalities import MODALITIES
 from worldgen.models.codec.causal_layers import FrameConv, Past
 from worldgen.models.codec.vae import ConvVAE, Decoder, Encoder, fold
@@ -15,6 +16,7 @@ from worldgen.models.codec.vae import ConvVAE, Decoder, Encoder, fold
 _LOG_VARIANCE = -6.0  # of the posterior at the start: a noise of 0.05 on numbers of about 0.5 to 5
 
 
+@as_value
 @dataclass(frozen=True)
 class Components:
     """A linear codec of vectors of d numbers: their mean [d] and orthonormal directions [n, d]."""

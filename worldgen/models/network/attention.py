@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from geometry.shapes import Bool, Float
+from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.context_parallel import Context
 
@@ -22,6 +23,7 @@ KeysValues = tuple[Tensor, Tensor]  # [b, heads, k, d] each
 Text = tuple[Float[Tensor, "b t e"], Bool[Tensor, "b t"]]  # tokens, and which of them are not padding
 
 
+@as_value
 @dataclass(frozen=True)
 class Positions:
     """Where tokens are, for heads of d channels: the first half projective, the second rotary.

@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.dit import Cache, MultiViewDiT
 from worldgen.sampling.process import Process, per_channel
 
 
+@as_value
 @dataclass(frozen=True)
 class CausalDenoiser:
     """A `CachingDenoiser`: `sample` calls it with unfinished frames alone, what is clean is cached in `past`.

@@ -15,6 +15,7 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.rays import plucker
 from geometry.errors import InputError
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.attention import KeysValues, MultiViewAttention, Positions, Text, token_positions
 from worldgen.models.network.context_parallel import Context
@@ -64,6 +65,7 @@ class DiTConfig:
             raise InputError(f"modalities {self.modalities}; expected at least one, each of 1 channel or more")
 
 
+@as_value
 @dataclass(frozen=True)
 class Cache:
     """Finished frames, as later ones attend to them: written by `MultiViewDiT.append_to_cache`, at level 0.

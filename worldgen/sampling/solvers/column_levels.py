@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geometry.values import as_value
 from worldgen.sampling.process import Process
 
 
@@ -37,6 +38,7 @@ class LevelValues(NamedTuple):
         return self.d_alpha * x0 + self.d_sigma * self.noise(x, x0)
 
 
+@as_value
 @dataclass(frozen=True)
 class ColumnLevels:
     """The levels of a column, without the rows in which it waits, and what a process makes of them; float64.
@@ -89,6 +91,7 @@ class ColumnLevels:
         return a, self.alpha[1:] - self.alpha[:-1] * a
 
 
+@as_value
 @dataclass(frozen=True)
 class Move:
     """One move of one column, from the level `now` to the level `after`; `index` of them came before it."""

@@ -6,10 +6,12 @@ import numpy as np
 from torch import Tensor
 
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.sampling.process import Process
 from worldgen.sampling.solvers.column_levels import ColumnLevels
 
 
+@as_value
 @dataclass(frozen=True)
 class MatrixMoves:
     """The moves of a matrix of levels [rows, f, m].

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geometry.values import as_value
 from worldgen.sampling.solvers.base import Solver, SolverHistory
 from worldgen.sampling.solvers.column_levels import Move
 from worldgen.sampling.solvers.matrix_moves import MatrixMoves
@@ -40,6 +41,7 @@ class ReferenceRow(NamedTuple):
         return better
 
 
+@as_value
 @dataclass(frozen=True)
 class ReferenceSteps:
     """The steps of a matrix of levels by a solver's `reference_step`.

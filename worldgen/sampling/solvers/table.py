@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from geometry.values import as_value
 from worldgen.sampling.solvers.base import Coefficient, SolverHistory, TableSolver
 from worldgen.sampling.solvers.matrix_moves import MatrixMoves
 
@@ -37,6 +38,7 @@ class TableRow(NamedTuple):
         return better if self.moving is None else torch.where(self.moving, better, x)
 
 
+@as_value
 @dataclass(frozen=True)
 class CoefficientTable:
     """All that a matrix of levels means for a solver.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from geometry.camera.cameras import Cameras
 from geometry.rotation.transforms import look_at, rigid, rotation_about
+from geometry.values import as_value
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.shapes import Shape
 
@@ -34,6 +35,7 @@ class ClipSpec:
     hw: tuple[int, int]
 
 
+@as_value
 @dataclass(frozen=True)
 class Site:
     """A scene that cameras are drawn for, and the clip wanted of it.

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from geometry.rotation.quaternions import quaternion_wxyz_from_matrix
+from geometry.values import as_value
 from worldgen.scenes.classes import SemanticClass
 from worldgen.scenes.motion import Motion
 from worldgen.scenes.scene import Light, Materials, Scene
@@ -191,6 +192,7 @@ class Builder:
         )
 
 
+@as_value
 @dataclass(frozen=True)
 class Thing:
     """One thing made of parts, in its own frame: x to its front, y to its left, z up, the origin on the ground below.

@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 from geometry.shapes import Float, Int
+from geometry.values import as_value
 from worldgen.scenes.shapes import Shape
 
 GRAVITY = 9.81  # metres per second squared
 
 
+@as_value
 @dataclass(frozen=True)
 class RigidBodies:
     """The state of n balls and boxes in each of b worlds on the ground z = 0. SI units, float64.

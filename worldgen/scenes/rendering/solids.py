@@ -7,10 +7,12 @@ from einops import rearrange
 from torch import Tensor
 
 from geometry.shapes import Float, Int
+from geometry.values import as_value
 from worldgen.scenes.scene import Scene
 from worldgen.scenes.shapes import bounding_radius
 
 
+@as_value
 @dataclass(frozen=True)
 class Solids:
     """The primitives of p images, each at its image's moment.
@@ -54,6 +56,7 @@ class Solids:
         return Solids(kind, affine, form, position, reach, corners, owner)
 
 
+@as_value
 @dataclass(frozen=True)
 class Hits:
     """What k rays in each of t bundles of p images hit first.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import Normalization, scene_scale
 from worldgen.data.camera_verbs import camera_verb
@@ -16,6 +17,7 @@ from worldgen.training.batches.task_sampling import Tasks, draw_tasks
 from worldgen.training.config.run import RunConfig
 
 
+@as_value
 @dataclass(frozen=True)
 class Batch:
     """What a step learns from.

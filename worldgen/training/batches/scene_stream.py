@@ -12,6 +12,7 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.data import Shards
 from worldgen.runtime.rng import Stream, stream
@@ -25,6 +26,7 @@ from worldgen.training.config.run import RunConfig
 from worldgen.training.config.train import TrainingStage
 
 
+@as_value
 @dataclass(frozen=True)
 class Footage:
     """All views of a batch's scenes, in the order of time where there is one, and each scene's caption."""

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from geometry.shapes import Bool, Float, Int
+from geometry.values import as_value
 from worldgen.core.modalities import column
 from worldgen.training.config.tasks import PATTERNS, TaskConfig
 
 
+@as_value
 @dataclass(frozen=True)
 class Tasks:
     """The tasks that the clips of a batch are trained for.

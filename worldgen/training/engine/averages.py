@@ -14,6 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from geometry.errors import InputError
+from geometry.values import as_value
 from worldgen.models.config import ModelConfig
 from worldgen.models.world_model import WorldModel
 from worldgen.runtime.atomic_dir import new_folder
@@ -48,6 +49,7 @@ def forget_later(run: Path, step: int) -> None:
             path.unlink()
 
 
+@as_value
 @dataclass(frozen=True)
 class Profiles:
     """How n averages weigh the run.

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from geometry.camera.projection import unproject
 from geometry.shapes import Bool, Float
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import Normalization
 from worldgen.models.network.context_parallel import Context
@@ -21,6 +22,7 @@ from worldgen.models.network.protocol import Network
 from worldgen.training.objectives.term import Progress, Term, TrainingStep
 
 
+@as_value
 @dataclass(frozen=True)
 class TokenGeometry:
     """The geometry of each token's pixels, in the axes of the reference camera.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from geometry.shapes import Float
+from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.core.conditioning import Conditioning, MemoryRender
 from worldgen.core.modalities import signals_of
@@ -15,6 +16,7 @@ from worldgen.sampling.process import per_channel
 from worldgen.training.batches.batch import Batch
 
 
+@as_value
 @dataclass(frozen=True)
 class NetworkInputs:
     """Clean latent frames x0 [b, f, c, h, w], how much of each number is known, and what the network is given: frames x
@@ -27,6 +29,7 @@ class NetworkInputs:
     conditioning: Conditioning
 
 
+@as_value
 @dataclass(frozen=True)
 class Prediction:
     """The clean estimate x0 [b, f, c, h, w], and the tokens [b, f, n, c] of this process's frames that leave the tapped

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from geometry.values import as_value
 from worldgen.scenes.rendering.constants import NEAREST_LAMP_M, SHADOW_BIAS
 from worldgen.scenes.rendering.solids import Hits, Solids
 from worldgen.scenes.rendering.torch.shapes import unit_normal
@@ -16,6 +17,7 @@ from worldgen.scenes.rendering.tracing import trace
 from worldgen.scenes.scene import Scene
 
 
+@as_value
 @dataclass(frozen=True)
 class Surfaces:
     """Where n rays end.
