@@ -16,6 +16,7 @@ from geometry.image.coercion import FramesLike, ImageLike, as_image
 from geometry.shapes import Bool, Float
 from geometry.stereo.smoothing import semi_global
 from geometry.stereo.warping import TargetRays, frames_of
+from geometry.values import as_value
 
 _VALUES_AT_ONCE = 2**22  # of looked-up images: some planes at a time
 _WIDE_RAD = 0.6  # angle to the target at which an image hardly counts in comparisons
@@ -50,6 +51,7 @@ class SweepSettings:
     softness: float = 0.05
 
 
+@as_value
 @dataclass(frozen=True)
 class SweptView:
     """What a plane sweep finds for one camera.

@@ -14,8 +14,10 @@ from geometry.image.coercion import DepthLike, FramesLike, MapsLike, as_depth, a
 from geometry.image.sampling import sample_at
 from geometry.rotation.transforms import invert_rigid
 from geometry.shapes import Bool, Float
+from geometry.values import as_value
 
 
+@as_value
 @dataclass(frozen=True)
 class TargetRays:
     """One camera's rays in the axes of k others, for any depth: point / depth = turned + shift * inverse depth.

@@ -13,6 +13,7 @@ import torch
 
 from geometry.errors import InputError
 from geometry.shapes import Float
+from geometry.values import as_value
 
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 _ROUNDS, _ROLL = 20, 0.05  # of reweighting, and the sine of a roll that counts as careless
@@ -21,6 +22,7 @@ _SPREAD = 0.02  # second moment of the axes to the right that tells their plane:
 _AGREED_DEG = {True: 10.0, False: 60.0}  # how far +z may be off, by whether the estimate is certain
 
 
+@as_value
 @dataclass(frozen=True)
 class Up:
     """An estimate of up.
