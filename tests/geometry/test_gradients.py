@@ -40,9 +40,9 @@ ELSEWHERE = {
 }
 # Masks, words, integers and meshes cut from grids.
 NOT_DIFFERENTIABLE = {
-    "backward_visible", "describe", "draw_cameras", "epipolar_mask", "estimate_normals", "fit_splats",
-    "forward_backward_visible", "fuse_tsdf", "largest_components", "lens_mask", "lint", "nearest_neighbors",
-    "radius_outliers", "simplify", "statistical_outliers", "surface_points", "unwrap",
+    "backward_visible", "describe", "draw_cameras", "epipolar_mask", "estimate_normals", "estimate_up", "fit_splats",
+    "float32_holds", "forward_backward_visible", "fuse_tsdf", "largest_components", "lens_mask", "level_from_world",
+    "lint", "nearest_neighbors", "parse_up", "radius_outliers", "simplify", "statistical_outliers", "surface_points", "unwrap",
 }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from geometry.rotation.transforms import look_at, rigid, rotation_about
 from geometry.trajectory.metrics import ate, rpe, trajectory_errors
 
 UP = torch.tensor([0.0, 0.0, 1.0])
+AXIS = torch.tensor([1.0, 2.0, 3.0]).double()
 
 
 def path(frames: int = 5) -> torch.Tensor:
@@ -153,7 +154,7 @@ def test_a_straight_path_in_another_world_has_no_error_though_its_centers_leave_
     """A car on a straight road: only the cameras' orientations tell how the world is turned about the road."""
     straight = torch.eye(4).double().repeat(1, frames, 1, 1)
     straight[0, :, :3, 3] = torch.arange(frames)[:, None] * torch.tensor([0.3, -0.2, 2.0]).double()
-    world = rigid(rotation_about(torch.tensor([1.0, 2.0, 3.0]), torch.tensor(0.7)), torch.tensor([5.0, -1, 2])).double()
+    world = rigid(rotation_about(AXIS, torch.tensor(0.7).double()), torch.tensor([5.0, -1, 2]).double())
     errors = trajectory_errors(world @ straight, straight, alignment="sim3", unit="metres")
     assert max(float(error) for error in (errors.rotation, errors.translation, errors.cam_mc)) < 1e-9
     assert float(ate(world @ straight, straight)) < 1e-9 and float(ate(world @ straight, straight, "rigid")) < 1e-9
