@@ -4,9 +4,10 @@ from geometry.io.captures.colmap import ColmapModel, read_colmap, read_colmap_im
 from geometry.io.captures.colmap_rigs import ColmapRig, read_colmap_rigs, write_colmap_rig
 from geometry.io.captures.colmap_writer import colmap_model, write_colmap
 from geometry.io.captures.ddad import read_ddad
+from geometry.io.captures.lidar import Lidar
 from geometry.io.captures.nerfstudio import read_transforms, write_transforms
 from geometry.io.captures.nuscenes import NuscenesTables, nuscenes_scenes, read_nuscenes, read_nuscenes_frame
-from geometry.io.captures.posed import Lidar, PosedImage, PosedImages
+from geometry.io.captures.posed import PosedImage, PosedImages
 from geometry.io.captures.realestate10k import read_realestate10k, write_realestate10k
 
 __all__ = [

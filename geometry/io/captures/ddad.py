@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from geometry.errors import InputError
-from geometry.io.captures.posed import PosedImage, PosedImages, Sweep, named_lidar, note_lost, settled, stated_image
+from geometry.io.captures.lidar import Sweep
+from geometry.io.captures.posed import PosedImage, PosedImages, named_lidar, note_lost, settled, stated_image
 from geometry.io.entries import (
     Keys,
     entry,
