@@ -14,11 +14,10 @@ from typing import Any
 import torch
 
 from geometry.errors import InputError
+from geometry.io.captures.lidar import Lidar, Sweep
 from geometry.io.captures.posed import (
-    Lidar,
     PosedImage,
     PosedImages,
-    Sweep,
     named_lidar,
     note_lost,
     settled,
