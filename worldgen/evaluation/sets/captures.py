@@ -10,6 +10,7 @@ import torch
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.image.framing import square
+from geometry.io.captures.posed import near_origin
 from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.core.view_distance import spread_order
