@@ -1,5 +1,7 @@
 """What users are told of their input: one error type, so that callers can tell a user's mistake from a bug of ours,
-and one kind of note, for what was left out, repaired or guessed."""
+and one kind of note, for what was left out, repaired or guessed.
+
+Both speak of arguments as `name=`, backticks included: the command line says --name instead (`worldgen.cli`)."""
 
 import warnings
 

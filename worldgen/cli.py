@@ -1,6 +1,7 @@
 """The `worldgen` command: one-line errors and exit codes; the commands are in `worldgen/commands`."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 
 _INTERRUPTED = 130
 _AGAIN_S = 0.05
+_OPTIONS = {"hw": "size"}  # arguments of Python whose options have other names
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return 0
         except InputError as error:
             if not interrupts.asked:
-                print(f"worldgen: {' '.join(str(error).split())}", file=sys.stderr)
+                print(f"worldgen: {_words(str(error))}", file=sys.stderr)
                 return 2
         except KeyboardInterrupt:
             pass
@@ -75,13 +77,22 @@ class _Interrupts:
         sys.unraisablehook = self._hook
 
 
+def _words(text: str) -> str:
+    """A text of the library in one line, where an argument of Python (`name=`) is called as its option (--name)."""
+
+    def option(found: re.Match[str]) -> str:
+        return f"--{_OPTIONS.get(found[1], found[1]).replace('_', '-')}"
+
+    return re.sub(r"`(\w+)=`", option, " ".join(text.split()))
+
+
 def _show(usual: Any) -> Any:
     """A function that shows notes as one line on stderr, and other warnings as usual."""
     from geometry.errors import Note
 
     def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
         if issubclass(category, Note):
-            print(f"worldgen: note: {' '.join(str(message).split())}", file=sys.stderr)
+            print(f"worldgen: note: {_words(str(message))}", file=sys.stderr)
         else:
             usual(message, category, *rest)
 

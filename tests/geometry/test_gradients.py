@@ -21,6 +21,10 @@ Case = tuple[Callable[..., Any], tuple[torch.Tensor, ...]]
 
 # gradcheck of these is in tests/geometry/TABLE.py, where what they need is at hand.
 ELSEWHERE = {
+    "as_depth": "image/test_coercion",
+    "as_depths": "image/test_coercion",
+    "as_frames": "image/test_coercion",
+    "as_image": "image/test_coercion",
     "axis_angle_from_matrix": "rotation/test_representations",
     "euler_from_matrix": "rotation/test_representations",
     "matrix_from_6d": "rotation/test_representations",
@@ -42,7 +46,8 @@ ELSEWHERE = {
 NOT_DIFFERENTIABLE = {
     "backward_visible", "describe", "draw_cameras", "epipolar_mask", "estimate_normals", "estimate_up", "fit_splats",
     "float32_holds", "forward_backward_visible", "fuse_tsdf", "largest_components", "lens_mask", "level_from_world",
-    "lint", "nearest_neighbors", "parse_up", "radius_outliers", "simplify", "statistical_outliers", "surface_points", "unwrap",
+    "lint", "nearest_neighbors", "parse_up", "radius_outliers", "simplify", "statistical_outliers", "surface_points",
+    "unwrap",
 }  # fmt: skip
 
 

@@ -258,7 +258,7 @@ def require_images(names: Sequence[str], total: int, where: str, root: Path | No
     if not skip_missing:
         raise InputError(
             f"{where}: no such image: {some} ({len(names)} of {total}); expected them in {root}, or "
-            "skip_missing (--skip-missing) to leave them out"
+            "`skip_missing=` to leave them out"
         )
     if len(names) == total:
         raise InputError(f"{where}: none of the {total} images is in {root}; expected at least one")

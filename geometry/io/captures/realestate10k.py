@@ -95,7 +95,7 @@ def _frame(
     row: list[float], image: Path | None, size: tuple[int, int] | None, start_s: float | None, path: Path, where: str
 ) -> PosedImage:
     if size is None:
-        raise InputError(f"{path}: neither images nor their size; expected a video or images beside it, or hw (--size)")
+        raise InputError(f"{path}: neither images nor their size; expected a video or images beside it, or `hw=`")
     height, width = size
     K = [[row[1] * width, 0, row[3] * width], [0, row[2] * height, row[4] * height], [0, 0, 1]]
     return PosedImage(

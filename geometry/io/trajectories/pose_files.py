@@ -238,7 +238,7 @@ def _with_lens(
 ) -> Cameras:
     """Cameras of poses from a file that says nothing else. Raises InputError where their size is not given."""
     if hw is None:
-        raise InputError(f"{path}: poses without the images' size; expected it: hw, or --size HEIGHT WIDTH")
+        raise InputError(f"{path}: poses without the images' size; expected it: `hw=` HEIGHT WIDTH")
     if fov_deg is None:
         note(f"{path}: poses without a field of view; {_FOV_DEG:g} degrees are assumed")
     return Cameras.from_fov(poses, _FOV_DEG if fov_deg is None else fov_deg, hw)

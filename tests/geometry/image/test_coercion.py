@@ -330,9 +330,13 @@ def test_a_tensor_that_is_right_is_returned_itself_and_gradients_pass() -> None:
     frames, depth, _ = scene()
     assert as_frames(frames) is frames and as_image(frames[0]).data_ptr() == frames.data_ptr()
     assert as_depths(depth) is depth
-    rgb = frames.half().requires_grad_()
-    as_frames(rgb).sum().backward()
-    assert rgb.grad is not None and bool((rgb.grad == 1).all())
+    for call, shape in (
+        (lambda x: as_image(x, double=True), (3, 2, 5)),
+        (lambda x: as_frames(x, double=True), (2, 2, 5, 3)),
+        (lambda x: as_depth(x, double=True), (2, 5)),
+        (lambda x: as_depths(x, double=True), (2, 1, 2, 5)),
+    ):
+        assert torch.autograd.gradcheck(call, torch.rand(shape, dtype=torch.float64, requires_grad=True))
 
 
 def test_what_is_returned_of_an_array_does_not_change_with_it() -> None:

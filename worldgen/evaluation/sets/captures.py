@@ -105,7 +105,7 @@ class CapturesSet:
             else:
                 kept.append(SquareCapture(capture.name, capture.kind, clip, files))
         if not kept:
-            raise InputError(f"nothing to evaluate ({'; '.join(skipped)}); expected more images, or a smaller --given")
+            raise InputError(f"nothing to evaluate ({'; '.join(skipped)}); expected more images, or a smaller `given=`")
         return CapturesSet(config, tuple(kept), tuple(skipped))
 
     @property

@@ -81,7 +81,7 @@ class SceneStream:
         if clip.cameras.hw != (side, side) or len(clip) < data.views:
             raise InputError(
                 f"clip {sample.key} of {len(clip)} frames of {clip.cameras.hw[1]}x{clip.cameras.hw[0]} pixels; "
-                f"expected at least {data.views} (data.views) of {side}x{side}: curate with other --frames, --size-px"
+                f"expected at least {data.views} (data.views) of {side}x{side}: curate with other `frames=`, `size_px=`"
             )
         stride = 1 + int(draw.integers((len(clip) - 1) // max(data.views - 1, 1)))
         start = int(draw.integers(len(clip) - stride * (data.views - 1)))
