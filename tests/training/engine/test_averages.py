@@ -142,6 +142,31 @@ def test_a_killed_run_stores_in_the_end_what_one_that_was_not_does(averaged_run)
         assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a), name
 
 
+def test_averages_that_are_due_at_the_step_of_the_checkpoint_and_not_there_are_made_up_for(averaged_run) -> None:
+    config = averaged_run()
+    finished(config)
+    path = snapshot_path(config.output, 9)
+    before = {key: value.clone() for key, value in checkpoint.load(path)[0].items()}
+    path.unlink()
+    finished(config)
+    after = checkpoint.load(path)[0]
+    assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_averages_and_sheet_of_a_step_are_written_before_its_checkpoint(averaged_run, monkeypatch) -> None:
+    config, written = averaged_run(average_every=2, checkpoint_every=2), []
+    put = checkpoint.put
+    monkeypatch.setattr(checkpoint, "put", lambda t, mode, path: (written.append(path.stem), put(t, mode, path)))
+    config.output.mkdir()
+    trainer = Trainer(config)
+    with Interrupts() as interrupts:
+        run_to_end(
+            trainer, config.train, config.output, lambda _, path: written.append(f"sheet {path.stem}"), interrupts
+        )
+    steps = [name for step in (2, 4, 6, 8) for name in (f"{step:07d}", "checkpoint")]
+    assert written == [*steps, "0000009", "sheet 0000009", "checkpoint"]
+
+
 def test_the_command_makes_a_model_of_a_length_or_reports_why_not(averaged_run, tmp_path: Path, capsys) -> None:
     config = averaged_run()
     finished(config)

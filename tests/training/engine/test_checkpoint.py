@@ -45,6 +45,19 @@ def test_a_half_written_checkpoint_is_never_seen_under_the_final_name(tmp_path: 
     assert checkpoint.load(path)[1] == {"step": 2}
 
 
+def test_shards_that_no_checkpoint_names_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    stray, others = tmp_path / "c.0000003.1-of-2.safetensors", [tmp_path / "c.yaml", tmp_path / "d.1-of-2.safetensors"]
+    for file in (stray, *others):
+        file.write_text("x")
+    checkpoint.remove_strays(path)
+    assert not stray.exists() and all(file.exists() for file in others)
+    checkpoint.save(path, {"a": torch.zeros(3)}, {"step": 1})
+    stray.write_text("x")
+    checkpoint.remove_strays(path)
+    assert not stray.exists() and path.exists() and all(file.exists() for file in others)
+
+
 def test_a_checkpoint_is_on_the_disk_before_it_takes_the_final_name(tmp_path: Path, monkeypatch) -> None:
     events = []
     fsync, move = checkpoint.os.fsync, checkpoint.os.replace

@@ -60,6 +60,12 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: dict[str, Any], rank
     ranks.any(False)  # no process begins another checkpoint, or ends, before this one is in place
 
 
+def remove_strays(path: Path) -> None:
+    """Remove the shards beside a checkpoint that a killed run left: it moves them into place before the checkpoint."""
+    named = list(Checkpoint(path).shards) if path.exists() else []
+    _remove_other_shards(path, named)
+
+
 def _remove_other_shards(path: Path, named: list[str]) -> None:
     """Remove the shards beside a checkpoint that it does not name: of earlier ones, or of one that was not finished."""
     for shard in path.parent.glob(f"{path.stem}.[0-9]*-of-[0-9]*{path.suffix}*"):
@@ -110,8 +116,9 @@ class Checkpoint(Mapping[str, Tensor]):
             metadata = main.metadata() or {}
             self.header: dict[str, Any] = json.loads(metadata["worldgen"])
             files = [main]
-            for name in json.loads(metadata.get("shards", "[]")):
-                path = self.path.with_name(Path(name).name)
+            self.shards: list[str] = [Path(name).name for name in json.loads(metadata.get("shards", "[]"))]
+            for name in self.shards:
+                path = self.path.with_name(name)
                 files.append(safe_open(path, framework="pt"))
             for file in files:
                 self._add(file)

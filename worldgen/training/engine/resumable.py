@@ -88,6 +88,7 @@ class Resumable(ABC):
         """Train, yielding a record a step: step, loss and its parts, gradient norm, rate, seconds."""
         if self.ranks.main:
             averages.forget_later(self._run.output, self.step)
+            checkpoint.remove_strays(self.checkpoint_path)
         while self.step < self.total:
             began = time.perf_counter()
             record = self._train_step()
