@@ -210,8 +210,9 @@ def test_killed_before_any_of_its_writes_a_command_loses_nothing(
 def test_killed_at_fifty_random_moments_a_command_loses_nothing(
     commands: dict[str, Killed], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, name: str
 ) -> None:
-    began = time.monotonic()
     whole = whole_of(commands[name], tmp_path_factory.mktemp("whole"))
+    began = time.monotonic()
+    writes_of(commands[name], tmp_path, whole)
     took, draw = time.monotonic() - began, random.SystemRandom()
     moments = [{"after_s": draw.uniform(0, took)} for _ in range(50)]
     kills, ended = survived(commands[name], tmp_path, whole, moments)
