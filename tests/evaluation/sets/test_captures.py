@@ -100,7 +100,7 @@ def test_captures_that_are_too_small_are_skipped_beside_others_and_refused_alone
     assert len(report.parts) == 1 and "small" in report.plain()["skipped"][0]
     text = (tmp_path / "out" / "report.md").read_text("utf-8")
     assert "Skipped" in text and "AbsRel" not in text and "true depth" not in text
-    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".json", ".md", ".png"]
+    assert sorted(path.suffix for path in (tmp_path / "out").iterdir()) == [".json", ".json", ".json", ".md", ".png"]
     with pytest.raises(InputError, match="3 images, not more than the 3"):
         CapturesSet.read(CONFIG, [tmp_path / "small"])
 
