@@ -212,12 +212,17 @@ FORMATS: dict[str, Format] = {
             writer=lambda path, depth: write_exr(path, None, depth), extra="exr",
         ),
         Format("MP4", ("video",), ".mp4", (".mp4",), reader=read_mp4, writer=partial(write_mp4, fps=24.0)),
-        Format("PLY", ("points", "mesh"), ".ply", (".ply",), reader=read_ply, writer=write_ply),
+        Format(
+            "PLY", ("points", "mesh"), ".ply", (".ply",), reader=read_ply, options=("drop_nonfinite",), writer=write_ply
+        ),
         Format(
             "GLB", ("points", "mesh", "textured mesh"), ".glb", (".glb",), reader=read_glb, writer=write_glb
         ),
         Format("OBJ", ("mesh", "textured mesh"), ".obj", (".obj",), reader=read_obj, writer=write_obj),
-        Format("Gaussian PLY", ("gaussians",), ".ply", (".ply",), reader=read_splats, writer=write_splats),
+        Format(
+            "Gaussian PLY", ("gaussians",), ".ply", (".ply",),
+            reader=read_splats, options=("drop_nonfinite",), writer=write_splats,
+        ),
         Format("splat", ("gaussians",), ".splat", (".splat",), reader=read_splats, writer=write_splats),
         Format(
             "USD", ("points", "mesh", "textured mesh", "gaussians"), "USD", USD_SUFFIXES,
@@ -245,7 +250,8 @@ def read(path: Path | str, kind: Kind, **options: Any) -> Any:
         path: the file or folder.
         kind: what it is read as.
         **options: what files of some formats do not say: `fov_deg` and `hw` (height, width) of cameras, `need_images`
-            and `skip_missing` of posed images, `metres_per_unit` of depth. Each format takes those it knows.
+            and `skip_missing` of posed images, `metres_per_unit` of depth, `drop_nonfinite` of PLY. Each format takes
+            those it knows.
 
     Returns:
         What the format's reader returns: for "cameras" also `PosedImages`, for "points" also a `Mesh`.

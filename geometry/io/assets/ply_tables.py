@@ -1,6 +1,7 @@
 """PLY as tables: every element's properties as columns, ASCII or binary, lists of any lengths."""
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,7 +147,7 @@ class _Rows:
         """The error of a body that ends too early; text is counted in numbers."""
         unit, each = ("numbers", 8) if self.text else ("bytes", 1)
         seen = f"{(len(self.data) - start) // each} {unit} for {self.element.count} x {self.element.name}"
-        return InputError(f"{self.path}: {seen}; expected at least {needed // each}")
+        return InputError(f"{self.path}: {seen}; expected at least {min(needed // each, 10**18)}")
 
     def alike(self, start: int) -> tuple[dict[str, Column], int] | None:
         """Rows whose lists are as long as the first row's, read at once; None where they are not."""
@@ -173,18 +174,12 @@ class _Rows:
 
     def of_any_length(self, start: int) -> tuple[dict[str, Column], int]:
         """Rows one after another: where each property begins, and then all values of a property at once."""
-        places = np.zeros((self.element.count, len(self.fields)), np.int64)
+        items = np.array([kind.itemsize for _, kind, _ in self.fields])
         lengths = np.ones((self.element.count, len(self.fields)), np.int64)
-        at = start
-        for row in range(self.element.count):
-            for n, (_, kind, size) in enumerate(self.fields):
-                entries = 1
-                if size is not None:
-                    entries = self.entries(at, size, kind)
-                    at += size.itemsize
-                    lengths[row, n] = entries
-                places[row, n] = at
-                at += entries * kind.itemsize
+        lengths[:, [size is not None for *_, size in self.fields]] = self.counts(start)
+        spans = lengths * items + [0 if size is None else size.itemsize for *_, size in self.fields]
+        ends = start + spans.cumsum().reshape(spans.shape)
+        places, at = ends - lengths * items, int(ends[-1, -1])
         if at > len(self.data):
             raise self.cut_short(start, at - start)
         body, values = np.frombuffer(self.data, np.uint8), []
@@ -196,12 +191,42 @@ class _Rows:
         counts = [None if size is None else lengths[:, n] for n, (*_, size) in enumerate(self.fields)]
         return self.columns(values, counts), at
 
+    def counts(self, start: int) -> np.ndarray:
+        """The number of entries of every row's lists [rows, lists], each of which says where the next one is."""
+        steps, skipped = [], 0
+        for _, kind, size in self.fields:
+            if size is None:
+                skipped += kind.itemsize
+            else:
+                steps.append((skipped, self.unpacker(size), size.itemsize, kind.itemsize))
+                skipped = 0
+        found, at, end = [], start, len(self.data)
+        try:
+            for _ in range(self.element.count):
+                for before, unpack, own, item in steps:
+                    at += before
+                    (count,) = unpack(self.data, at)
+                    if count < 0 or count % 1:
+                        raise InputError(f"{self.path}: a list of {count:g} entries; expected 0 or more")
+                    at += own + int(count) * item
+                    if at > end:
+                        raise self.cut_short(start, at - start)
+                    found.append(int(count))
+                at += skipped
+        except struct.error as error:
+            raise self.cut_short(start, at - start) from error
+        return np.array(found, np.int64).reshape(self.element.count, len(steps))
+
+    def unpacker(self, size: np.dtype) -> Callable[[bytes, int], tuple]:
+        """What reads a count at some place."""
+        return struct.Struct(("<" if size.str[0] in "<|" else ">") + size.char).unpack_from
+
     def entries(self, at: int, size: np.dtype, kind: np.dtype) -> int:
         """The number of entries of the list that begins there, which the body must have room for."""
         if at + size.itemsize > len(self.data):
             raise self.cut_short(at, size.itemsize)
-        (count,) = struct.unpack_from(("<" if size.str[0] in "<|" else ">") + size.char, self.data, at)
-        if not count >= 0 or count != count // 1:
+        (count,) = self.unpacker(size)(self.data, at)
+        if count < 0 or count % 1:
             raise InputError(f"{self.path}: a list of {count:g} entries; expected 0 or more")
         if at + size.itemsize + count * kind.itemsize > len(self.data):
             raise self.cut_short(at, size.itemsize + int(count) * kind.itemsize)

@@ -147,6 +147,15 @@ def test_polygons_of_text_become_fans_and_edges_alone_are_left_out(tmp_path: Pat
     assert isinstance(mesh, Mesh) and mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3], [1, 2, 3]]
 
 
+@pytest.mark.parametrize("count", ["1e300", "1e18", "-1", "nan", "inf", "2.5", "99"])
+@pytest.mark.parametrize("before", ["", "4 0 1 2 3\n"])  # in the first row, and among rows of several lengths
+def test_lists_of_no_possible_length_are_refused(tmp_path: Path, refused, before: str, count: str) -> None:
+    faces = 2 if before else 1
+    head = f"element vertex 4\n{XYZ}" + FACE.replace("face 1", f"face {faces}")
+    with refused(tmp_path / "a.ply", "expected"):
+        read_ply(ascii_ply(tmp_path, head, f"{SQUARE}{before}{count} 0 1 2\n"))
+
+
 @pytest.mark.parametrize("row", ["nan nan nan 0 0 1", "0 0 inf 0 0 1", "0 0 0 nan nan nan"])
 def test_points_that_are_not_finite_are_counted_and_dropped_on_request(tmp_path: Path, refused, row: str) -> None:
     head = "element vertex 3\n" + XYZ + "".join(f"property float n{axis}\n" for axis in "xyz")
