@@ -1,0 +1,174 @@
+"""Every command on photos of 1, 4 and 12 megapixels: `python -m benchmarks.photos ../shared/data/fox`.
+
+The capture (a transforms.json with a lens) is enlarged into a temporary folder; every command runs in a process of its
+own. Shown are its seconds by the clock and its peak RAM. `--checkout DIR` measures the package in another checkout, to
+be set beside this one. A command that takes longer than `--limit` seconds is stopped and shown with `>`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.shared.report import Report, Table, command, publish, reporting_errors
+from geometry.errors import InputError
+from geometry.io.images import read_image, write_png
+
+MEGAPIXELS = (1, 4, 12)
+GIVEN = 4
+PNG_SIDE = 10_000
+_MAIN = "import sys; from worldgen.cli import main; sys.exit(main())"
+_UNDISTORT = (
+    "from geometry.io.captures.nerfstudio import read_transforms; from geometry.image.framing import "
+    "undistort_and_fill; frame = read_transforms({!r}).frames[0]; undistort_and_fill(frame.read(), frame.camera)"
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one process: seconds by the clock, peak RAM in MB, and its exit code, None where it was stopped."""
+
+    seconds: float
+    mb: float
+    code: int | None
+
+    def __str__(self) -> str:
+        sign = {0: "", None: "> "}.get(self.code, f"exit {self.code}, ")
+        return f"{sign}{self.seconds:.1f} s, {self.mb:.0f} MB"
+
+
+def run(code: str, words: list[str], checkout: Path, limit_s: float) -> Cost:
+    """Run Python code with arguments; the package is that of a checkout."""
+    environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    began = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *words], cwd=checkout, env=environment, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    stopped = False
+    while True:
+        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
+        if pid:
+            break
+        if not stopped and time.perf_counter() - began > limit_s:
+            child.kill()
+            stopped = True
+        time.sleep(0.02)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - began
+    return Cost(seconds, usage.ru_maxrss / 1000, None if stopped else child.returncode)
+
+
+def enlarged(capture: Path, megapixels: float, images: int, folder: Path) -> list[Path]:
+    """The first images of a capture at another size, beside a transforms.json of the same cameras; their paths."""
+    data = json.loads((capture / "transforms.json").read_text("utf-8"))
+    frames = data["frames"][:images]
+    paths = []
+    for frame in frames:
+        rgb = read_image(capture / frame["file_path"], upright=False)
+        height, width = rgb.shape[-2:]
+        factor = (1e6 * megapixels / (height * width)) ** 0.5
+        size = (round(height * factor), round(width * factor))
+        large = torch.nn.functional.interpolate(rgb[None], size, mode="bicubic")[0].clamp(0, 1)
+        paths.append(folder / frame["file_path"])
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        _save(paths[-1], large)
+        for values in (data, frame):
+            _scale(values, size[1] / width, size[0] / height, frame is frames[0] or values is frame)
+    data["frames"] = frames
+    (folder / "transforms.json").write_text(json.dumps(data))
+    return paths
+
+
+def _save(path: Path, rgb: torch.Tensor) -> None:
+    from PIL import Image
+
+    pixels = (rgb * 255).round().byte().movedim(0, -1).numpy()
+    Image.fromarray(pixels).save(path, quality=92)
+
+
+def _scale(values: dict[str, Any], across: float, down: float, now: bool) -> None:
+    """Scale the intrinsics in a file's object, once."""
+    for keys, factor in ((("fl_x", "cx", "w"), across), (("fl_y", "cy", "h"), down)):
+        for key in keys:
+            if now and key in values:
+                values[key] = round(values[key] * factor) if key in "wh" else values[key] * factor
+
+
+def commands(photos: list[Path], transforms: Path, out: Path) -> dict[str, tuple[str, list[str]]]:
+    """Code and arguments by what is measured."""
+    file, given = str(transforms), [str(path) for path in photos[:GIVEN]]
+    fast = ["--model", "tiny-4", "--frames", "4"]
+    return {
+        "undistort a photo": (_UNDISTORT.format(file), []),
+        "orbit of a photo": (_MAIN, ["orbit", given[0], *fast, "--output", str(out / "one")]),
+        f"orbit of {GIVEN} posed photos": (
+            _MAIN, ["orbit", *given, "--cameras", file, *fast, "--output", str(out / "posed")]
+        ),
+        "curate": (_MAIN, ["curate", str(transforms.parent), "--frames", "4", "--output", str(out / "curated")]),
+        "evaluate captures": (
+            _MAIN,
+            ["evaluate", "captures", str(transforms.parent), "--given", "4", "--most-views", "2", "--output",
+             str(out / "evaluated")],
+        ),
+        "cameras show": (_MAIN, ["cameras", "show", file]),
+        "cameras lint": (_MAIN, ["cameras", "lint", file]),
+        "cameras convert": (_MAIN, ["cameras", "convert", file, str(out / "cameras.tum")]),
+    }  # fmt: skip
+
+
+def measured(capture: Path, sizes: tuple[int, ...], images: int, call: Callable[[str, list[str]], Cost]) -> Table:
+    """A row for each command, a column for each size."""
+    rows: dict[str, list[str | None]] = {}
+    for megapixels in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            photos = enlarged(capture, megapixels, images, folder / "capture")
+            for label, (code, words) in commands(photos, folder / "capture" / "transforms.json", folder).items():
+                cost = call(code, words)
+                rows.setdefault(label, []).append(str(cost))
+                print(f"{megapixels} MP, {label}: {cost}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        write_png(Path(name) / "large.png", torch.zeros(3, PNG_SIDE, PNG_SIDE))
+        words = ["orbit", f"{name}/large.png", "--model", "tiny-4", "--frames", "4", "--output", f"{name}/out"]
+        cost = call(_MAIN, words)
+        print(f"PNG: {cost}", file=sys.stderr, flush=True)
+        rows[f"orbit of a PNG of {PNG_SIDE} x {PNG_SIDE}"] = [None] * (len(sizes) - 1) + [str(cost)]
+    columns = {"command": ""} | {f"{size} megapixels": "" for size in sizes}
+    return Table.of(columns, [(label, *cells) for label, cells in rows.items()])
+
+
+@reporting_errors
+def main() -> int:
+    """Measure, print the table, write the report."""
+    parser = command(__doc__)
+    parser.add_argument("capture", type=Path, help="folder of a transforms.json and its images")
+    parser.add_argument("--megapixels", type=int, nargs="+", default=list(MEGAPIXELS), help="default 1 4 12")
+    parser.add_argument("--images", type=int, default=9, help="of the capture (default 9)")
+    parser.add_argument("--checkout", type=Path, default=Path(__file__).parents[1], help="default: this one")
+    parser.add_argument("--limit", type=float, default=120.0, help="seconds a command may take (default 120)")
+    arguments = parser.parse_args()
+    if not (arguments.capture / "transforms.json").is_file() or arguments.images <= GIVEN:
+        raise InputError(f"{arguments.capture}: expected a folder with a transforms.json, and more than {GIVEN} images")
+    checkout = arguments.checkout.resolve()
+    made = measured(
+        arguments.capture, tuple(arguments.megapixels), arguments.images,
+        lambda code, words: run(code, words, checkout, arguments.limit),
+    )  # fmt: skip
+    notes = [
+        f"{arguments.images} images of the capture, enlarged; {GIVEN} of them given to an orbit of 4 frames by "
+        "`tiny-4`. Each in a process of its own on one thread: seconds by the clock with Python's start, and peak RAM."
+    ]
+    return publish(Report.now("Commands on large photos", [made], notes), arguments.report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
