@@ -8,6 +8,8 @@ from geometry.image.resampling import undistort
 from geometry.image.warping import fill_nearest
 from geometry.shapes import Float
 
+DETAIL = 4  # how many times a frame's side is read of an image: more makes no difference in the frame
+
 
 def undistort_and_fill(rgb: Float[Tensor, "3 h w"], camera: Cameras) -> tuple[Float[Tensor, "3 h w"], Cameras]:
     """The image that a pinhole camera would have taken, and that camera (float32, batch shape []).

@@ -94,7 +94,9 @@ def _orientation(image: "Image.Image") -> int:
     return orientation if orientation in range(1, 9) else 1
 
 
-def read_image(path: Path | str, max_side: int = 16384, upright: bool = True) -> Float[torch.Tensor, "3 h w"]:
+def read_image(
+    path: Path | str, max_side: int = 16384, upright: bool = True, shorter_side: int | None = None
+) -> Float[torch.Tensor, "3 h w"]:
     """Read an image; the first frame of an animation.
 
     Transparent pixels are shown over white, as a browser would.
@@ -104,6 +106,8 @@ def read_image(path: Path | str, max_side: int = 16384, upright: bool = True) ->
         max_side: limit of height and width, which the header tells before anything is decoded.
         upright: turn the image as its EXIF orientation says, as every viewer does. Posed images are read without, since
             calibration tools ignore the tag.
+        shorter_side: pixels that are enough. An image of more than twice as many is shrunk to them while it is decoded,
+            each axis by its own factor, so that `Cameras.resized` fits; it then takes RAM of a few bytes a pixel.
 
     Returns:
         sRGB in 0..1, float32.
@@ -115,9 +119,36 @@ def read_image(path: Path | str, max_side: int = 16384, upright: bool = True) ->
     from PIL import ImageOps
 
     with _opened(path, max_side) as image:
-        if upright and _orientation(image) != 1:
+        orientation = _orientation(image)
+        if shorter_side is not None and (hw := shrunk_hw((image.height, image.width), shorter_side)) is not None:
+            image = _shrunk(image, hw)
+            image.getexif()[_EXIF_ORIENTATION] = orientation
+        if upright and orientation != 1:
             image = ImageOps.exif_transpose(image)
         return image_of_pil(image, str(path))
+
+
+def shrunk_hw(hw: tuple[int, int], shorter_side: int) -> tuple[int, int] | None:
+    """The size to which `read_image` shrinks an image of a size; None where it is read as it is."""
+    factor = shorter_side / min(hw)
+    return None if factor >= 0.5 else (max(1, round(hw[0] * factor)), max(1, round(hw[1] * factor)))
+
+
+def _shrunk(image: "Image.Image", hw: tuple[int, int]) -> "Image.Image":
+    """The image at a smaller size (bicubic, antialiased); a JPEG is decoded at a half, a quarter or an eighth."""
+    from PIL import Image
+
+    width, height = image.size
+    image.draft(None, (hw[1], hw[0]))
+    decoded = next(part for part in (1, 2, 4, 8) if -(-width // part) == image.width)
+    if image.mode not in ("RGB", "RGBA", "L", "LA", "CMYK", "YCbCr"):
+        if image.mode.startswith(("I", "F")):
+            return image.convert("I" if image.mode.startswith("I") else "F").resize(
+                (hw[1], hw[0]), Image.Resampling.BOX
+            )
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    box = (0.0, 0.0, width / decoded, height / decoded)  # what is decoded in part ends with a part of a pixel
+    return image.resize((hw[1], hw[0]), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
 
 
 def image_hw(path: Path | str, max_side: int = 16384, upright: bool = True) -> tuple[int, int]:

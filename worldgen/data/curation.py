@@ -11,7 +11,7 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.image.framing import square
+from geometry.image.framing import DETAIL, square
 from geometry.io.captures.posed import PosedImage, PosedImages, near_origin
 from geometry.io.files import read_json, write_file
 from worldgen.core.clip import Clip
@@ -175,7 +175,7 @@ def squared_clip(frames: Sequence[PosedImage], fit: str, size_px: int) -> Clip:
     """Images as a clip [f] of one size, with the depth they have, and times relative to the first image's (float32
     cannot hold seconds since 1970). Raises InputError for images that cannot be read."""
     rgb, depth, cameras = [], [], []
-    frames, _ = near_origin(frames)
+    frames, _ = near_origin([frame.shrunk(DETAIL * size_px) for frame in frames])
     for image, stored in zip(frames, read_images(list(frames))):
         image = replace(image, time_s=image.time_s - frames[0].time_s)
         small, camera = square(*image.flattened(stored)[:2], fit, size_px)

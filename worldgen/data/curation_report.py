@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from geometry.errors import InputError
-from geometry.image.framing import square
+from geometry.image.framing import DETAIL, square
 from geometry.io.files import write_file
 from geometry.io.images import write_png
 from worldgen.data.captures import Capture
@@ -59,7 +59,7 @@ def _sheet(path: Path, captures: Sequence[Capture], records: list[dict[str, Any]
         try:
             if capture.name not in read:
                 read = {capture.name: {frame.file_path: frame for frame in capture.read().frames}}
-            frame = read[capture.name][image["name"]]
+            frame = read[capture.name][image["name"]].shrunk(DETAIL * _THUMBNAIL_PX)
             images.append(square(frame.read(), frame.camera, "crop", _THUMBNAIL_PX)[0])
         except (InputError, KeyError):  # gone since it was measured
             continue

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from geometry.errors import InputError
+from geometry.image.framing import DETAIL
 from geometry.io.captures.posed import PosedImage
 from worldgen.data.captures import read_images
-from worldgen.data.measures import ImageMeasures, PairMeasures
+from worldgen.data.measures import SIDE_PX, ImageMeasures, PairMeasures
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def filter_capture(images: Sequence[PosedImage], frames: int, limits: Limits) ->
     enough images become clips one after another, of which the last one ends with the run. Raises InputError for images
     that cannot be read.
     """
-    measured = [ImageMeasures.of(*p.flattened(rgb)[:2]) for p, rgb in zip(images, read_images(list(images)))]
+    enough = [image.shrunk(DETAIL * SIDE_PX) for image in images]
+    measured = [ImageMeasures.of(*image.flattened(rgb)[:2]) for image, rgb in zip(enough, read_images(enough))]
     reasons = [_image_fault(image, limits) for image in measured]
     good = [n for n, reason in enumerate(reasons) if not reason]
     pairs = list(itertools.pairwise(good))

@@ -14,7 +14,7 @@ from geometry.camera.cameras import Cameras
 from geometry.camera.lenses import LensKind
 from geometry.errors import InputError
 from geometry.image.coercion import ImageLike, as_frames, as_image, is_pil, tensor_of
-from geometry.image.framing import square
+from geometry.image.framing import DETAIL, square
 from geometry.io.captures.posed import PosedImage, PosedImages, near_origin
 from geometry.io.formats import read
 from geometry.io.images import SUFFIXES, image_hw, read_exif_fov, read_image
@@ -142,14 +142,14 @@ def _path(image: ImageInput) -> Path:
     return Path(image)
 
 
-def _rgb(image: ImageInput, i: int, upright: bool) -> tuple[Tensor, str]:
-    """An image and its name.
+def _rgb(image: ImageInput, i: int, upright: bool, shorter_side: int | None = None) -> tuple[Tensor, str]:
+    """An image, from a file no larger than is enough (`read_image`), and its name.
 
     The one rule of EXIF orientations: an image with a camera is taken as stored, for calibration ignores the tag, and
     one without is turned upright, as every viewer does (`PosedImage.read` is the rule for captures).
     """
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image), upright=upright), Path(image).name
+        return read_image(Path(image), upright=upright, shorter_side=shorter_side), Path(image).name
     if upright and is_pil(image):
         from PIL import ImageOps
 
@@ -159,18 +159,19 @@ def _rgb(image: ImageInput, i: int, upright: bool) -> tuple[Tensor, str]:
 
 def _from_one(image: ImageInput, fov_deg: float | None, fit: str, size_px: int) -> Inputs:
     source, exif = "given", None
-    rgb, name = _rgb(image, 0, upright=True)
+    rgb, name = _rgb(image, 0, upright=True, shorter_side=DETAIL * size_px)
+    hw = (rgb.shape[-2], rgb.shape[-1])
     if isinstance(image, str | os.PathLike):
-        digest = hashlib.sha256(Path(image).read_bytes()).hexdigest()
+        digest, hw = hashlib.sha256(Path(image).read_bytes()).hexdigest(), image_hw(image)
         exif = read_exif_fov(image) if fov_deg is None else None
     else:
         name, digest = "picture", _digest(rgb)
     if fov_deg is None:
         fov_deg, source = (exif, "EXIF") if exif is not None else (DEFAULT_FOV_DEG, "default")
-    camera = Cameras.from_fov(torch.eye(4)[None], float(fov_deg), (rgb.shape[-2], rgb.shape[-1]))
+    camera = Cameras.from_fov(torch.eye(4)[None], float(fov_deg), hw).resized((rgb.shape[-2], rgb.shape[-1]))
     clip = _clip([square(rgb, camera[0], fit, size_px)])
     notes = {"field_of_view_deg": round(float(fov_deg), 4), "field_of_view_from": source, "sha256": {name: digest}}
-    return Inputs(clip, False, (name,), notes=notes | _size_note([rgb], fit, size_px))
+    return Inputs(clip, False, (name,), notes=notes | _size_note([hw], fit, size_px))
 
 
 def _from_cameras(images: Sequence[ImageInput], cameras: Cameras, fit: str, size_px: int) -> Inputs:
@@ -190,7 +191,7 @@ def _from_cameras(images: Sequence[ImageInput], cameras: Cameras, fit: str, size
         )
     clip = _clip([square(rgb, cameras[i], fit, size_px) for i, rgb in enumerate(rgbs)])
     notes = {"sha256": {name: _digest(rgb) for name, rgb in zip(names, rgbs)}}
-    return Inputs(clip, True, names, notes=notes | _size_note(rgbs, fit, size_px), near_from_user=moved)
+    return Inputs(clip, True, names, notes=notes | _size_note([cameras.hw], fit, size_px), near_from_user=moved)
 
 
 def _from_capture(
@@ -221,11 +222,10 @@ def _from_capture(
         "undistorted": f"{kinds} lens of {len(lenses)} of {len(frames)} frames" if lenses else "no",
         "sha256": {f.file_path: hashlib.sha256(f.path.read_bytes()).hexdigest() for f in given if f.path is not None},
     }
-    pairs = [_read(frame, fit, size_px) for frame in given]
-    notes |= _size_note([rgb for rgb, _ in pairs], fit, size_px)
-    held_out = _clip([_read(frame, fit, size_px)[1] for frame in rest]) if rest else None
+    notes |= _size_note([frame.hw for frame in given], fit, size_px)
+    held_out = _clip([_read(frame, fit, size_px) for frame in rest]) if rest else None
     return Inputs(
-        _clip([framed for _, framed in pairs]),
+        _clip([_read(frame, fit, size_px) for frame in given]),
         True,
         tuple(frame.file_path for frame in given),
         held_out,
@@ -235,9 +235,9 @@ def _from_capture(
     )
 
 
-def _read(frame: PosedImage, fit: str, size_px: int) -> tuple[Tensor, tuple[Tensor, Cameras]]:
-    rgb, camera, _ = frame.flattened(frame.read())
-    return rgb, square(rgb, camera, fit, size_px)
+def _read(frame: PosedImage, fit: str, size_px: int) -> tuple[Tensor, Cameras]:
+    enough = frame.shrunk(DETAIL * size_px)
+    return square(*enough.flattened(enough.read())[:2], fit, size_px)
 
 
 def _clip(squares: list[tuple[Tensor, Cameras]]) -> Clip:
@@ -246,8 +246,8 @@ def _clip(squares: list[tuple[Tensor, Cameras]]) -> Clip:
     return Clip(rgb, torch.zeros_like(rgb[:, :1]), cameras)
 
 
-def _size_note(rgbs: Sequence[Tensor], fit: str, size_px: int) -> dict[str, Any]:
-    sizes = sorted({f"{rgb.shape[-1]}x{rgb.shape[-2]}" for rgb in rgbs})
+def _size_note(sizes_hw: Sequence[tuple[int, int]], fit: str, size_px: int) -> dict[str, Any]:
+    sizes = sorted({f"{width}x{height}" for height, width in sizes_hw})
     return {"size_from": sizes, "size_px": size_px, "fit": fit}
 
 

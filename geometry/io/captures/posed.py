@@ -15,7 +15,7 @@ from geometry.image.resampling import resample, undistort
 from geometry.image.warping import fill_nearest
 from geometry.io.captures.lidar import Lidar
 from geometry.io.entries import listed_file, number
-from geometry.io.images import image_hw, read_depth_png, read_image
+from geometry.io.images import image_hw, read_depth_png, read_image, shrunk_hw
 from geometry.shapes import Bool, Float
 from geometry.similarity import Similarity
 from geometry.trajectory.checks import float32_holds
@@ -40,6 +40,7 @@ class PosedImage:
         metres_per_unit: of the depth PNG.
         video_s: where in the video `path` the frame is, seconds; None for an image of its own.
         lidar: a LiDAR sweep taken with it.
+        stored_hw: height and width of the file, where `read` shrinks it (`shrunk`).
         mask_path: an image of the same proportions that is black where the image shows nothing of the scene, as
             nerfstudio's and COLMAP's masks are; None where all of it does.
     """
@@ -57,6 +58,7 @@ class PosedImage:
     video_s: float | None = None
     lidar: Lidar | None = None
     mask_path: Path | None = None
+    stored_hw: tuple[int, int] | None = None
 
     @property
     def camera(self) -> Cameras:
@@ -67,6 +69,16 @@ class PosedImage:
     def moved(self, new_from_old: Similarity) -> "PosedImage":
         """The same image in another world."""
         return replace(self, world_from_camera=new_from_old.apply(self.camera[None]).world_from_camera[0])
+
+    def shrunk(self, shorter_side: int) -> "PosedImage":
+        """The same image for those who need fewer pixels: `read` shrinks it as `read_image` does with `shorter_side`.
+
+        Frames of videos stay as they are.
+        """
+        hw = shrunk_hw(self.hw, shorter_side)
+        if hw is None or self.video_s is not None or self.stored_hw is not None:
+            return self
+        return replace(self, K=self.camera.resized(hw).K, hw=hw, stored_hw=self.hw)
 
     def read(self) -> Float[torch.Tensor, "3 h w"]:
         """The image as stored, sRGB in 0..1; the EXIF orientation is ignored, as calibration tools do.
@@ -80,6 +92,10 @@ class PosedImage:
             from geometry.io.video import read_mp4_at
 
             return self.checked(read_mp4_at(self.path, [self.video_s])[0])
+        if self.stored_hw is not None:
+            if (found := image_hw(self.path, upright=False)) != self.stored_hw:
+                raise InputError(size_mismatch(str(self.path), found, self.stored_hw))
+            return self.checked(read_image(self.path, upright=False, shorter_side=min(self.hw)))
         return self.checked(read_image(self.path, upright=False))
 
     def checked(self, rgb: Float[torch.Tensor, "3 h w"]) -> Float[torch.Tensor, "3 h w"]:

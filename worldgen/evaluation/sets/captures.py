@@ -9,7 +9,7 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
-from geometry.image.framing import square
+from geometry.image.framing import DETAIL, square
 from geometry.io.captures.posed import near_origin
 from geometry.values import as_value
 from worldgen.core.clip import Clip
@@ -153,7 +153,7 @@ def read_capture(capture: Capture, size_px: int, fit: str) -> tuple[Clip, tuple[
     Raises:
         InputError: The capture is broken.
     """
-    images, _ = near_origin(capture.read().frames)
+    images, _ = near_origin([image.shrunk(DETAIL * size_px) for image in capture.read().frames])
     pairs = []
     for image, rgb in zip(images, read_images(images)):
         flat, camera, _ = image.flattened(rgb)
