@@ -112,12 +112,8 @@ DEPTHS = {
 
 
 class Entry(NamedTuple):
-    """A function that takes images: a call with frames (or their first image), depth and a folder to write to.
-
-    takes  the public names it stands for, with the parameter
-    hdr    whether colors of any range are right
-    single whether it takes one image, or frames
-    """
+    """A function that takes images, by the public names of its parameters, and a call of it with frames, depth and a
+    folder to write to. It takes colors of any range (`hdr`), or one image (`single`) in place of frames."""
 
     takes: tuple[str, ...]
     call: Callable[[Any, Any, Path], Any]
