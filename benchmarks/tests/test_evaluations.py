@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import evaluations
 from benchmarks.shared.report import Report
+from docs import evaluations
 
 MARKDOWN = """# Orbit evaluation of `tiny`
 

@@ -1,4 +1,4 @@
-"""Every command on photos of 1, 4 and 12 megapixels: `python -m benchmarks.photos ../shared/data/fox`.
+"""Every command on photos of 1, 4 and 12 megapixels: `python -m benchmarks.files.photos ../shared/data/fox`.
 
 The capture (a transforms.json with a lens) is enlarged into a temporary folder; every command runs in a process of its
 own. Shown are its seconds by the clock and its peak RAM. `--checkout DIR` measures the package in another checkout, to
@@ -153,7 +153,7 @@ def main() -> int:
     parser.add_argument("capture", type=Path, help="folder of a transforms.json and its images")
     parser.add_argument("--megapixels", type=int, nargs="+", default=list(MEGAPIXELS), help="default 1 4 12")
     parser.add_argument("--images", type=int, default=9, help="of the capture (default 9)")
-    parser.add_argument("--checkout", type=Path, default=Path(__file__).parents[1], help="default: this one")
+    parser.add_argument("--checkout", type=Path, default=Path(__file__).parents[2], help="default: this one")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds a command may take (default 120)")
     arguments = parser.parse_args()
     if not (arguments.capture / "transforms.json").is_file() or arguments.images <= GIVEN:

@@ -1,4 +1,4 @@
-"""Results pages of evaluations: `python -m benchmarks.evaluations out/evaluation docs/results/orbit.json`.
+"""Results pages of evaluations: `python -m docs.evaluations out/evaluation docs/results/orbit.json`.
 
 Puts the tables of what `worldgen evaluate` wrote (its report.md) into a results page's file, and today's date and this
 machine. Title, command and notes are people's, and stay as they are.
