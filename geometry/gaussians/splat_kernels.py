@@ -9,13 +9,16 @@ from typing import Any, no_type_check
 import numpy as np
 from numba import njit
 
+from geometry.compiling import compiled
+from geometry.gaussians import splatting
 from geometry.gaussians.splatting import DARK, FAINT, OPAQUE, TILE
 
+SOURCES = (splatting,)  # what the compiled code is made from, beside this file
 _OPAQUE, _FAINT, _DARK, _LN_FAINT = (np.float32(value) for value in (OPAQUE, FAINT, DARK, np.log(FAINT)))
 _0, _1, _2, _HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5)
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz", "arcp"}}
 _inlined: Any = njit(forceinline=True, **_OPTIONS)
-_kernel: Any = njit(cache=True, **_OPTIONS)
+_kernel = compiled(*SOURCES, **_OPTIONS)
 
 
 @no_type_check

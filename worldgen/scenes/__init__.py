@@ -8,7 +8,6 @@ physics       rigid bodies
 layout        what a scenario says is there, as an image
 captions      one sentence about a scene
 tessellation, export, gallery  scenes as triangles, files and folders to look at
-compiling     when what numba keeps on disk is out of date
 """
 
 from worldgen.scenes.cameras.sampling import ClipSpec, clear_of

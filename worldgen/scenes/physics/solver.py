@@ -2,15 +2,13 @@
 method."""
 
 import math
-from collections.abc import Callable
-from functools import cache
 from typing import no_type_check
 
 import numpy as np
 from numba import njit
 
+from geometry.compiling import compiled
 from worldgen.scenes import shapes
-from worldgen.scenes.compiling import source_digest
 from worldgen.scenes.physics import contacts
 from worldgen.scenes.physics.bodies import RigidBodies
 from worldgen.scenes.physics.contacts import find_contacts, rotate, turn_back
@@ -47,32 +45,15 @@ class Simulation:
 
     def step(self, step_s: float, substeps: int, gravity: float) -> None:
         """Advance by one step of some seconds."""
-        self._count = _compiled()(
+        self._count = _step(
             self._kind, self._half, self._inverse_mass, self._inertia, self._restitution, self._friction, self._moving,
             self.position, self.rotation, self.velocity, self.spin, self._pair, self._local_a, self._impulse,
             self._count, step_s, substeps, gravity,
         )  # fmt: skip
 
 
-@cache
-def _compiled() -> Callable[..., int]:
-    """`_step`, kept on disk until one of its sources changes."""
-    sources = source_digest(*SOURCES)
-
-    @no_type_check
-    @njit(cache=True, nogil=True)
-    def step(kind, half, inverse_mass, inertia, bounce, friction, moving, position, rotation, velocity, spin,
-             last_pair, last_local, last_impulse, last_count, step_s, substeps, gravity):  # fmt: skip
-        if sources < 0:
-            return 0
-        return _step(kind, half, inverse_mass, inertia, bounce, friction, moving, position, rotation, velocity, spin,
-                     last_pair, last_local, last_impulse, last_count, step_s, substeps, gravity)  # fmt: skip
-
-    return step
-
-
 @no_type_check
-@njit(nogil=True)
+@compiled(*SOURCES, nogil=True)
 def _step(kind, half, inverse_mass, inertia, bounce, friction, moving, position, rotation, velocity, spin, last_pair,
           last_local, last_impulse, last_count, step_s, substeps, gravity):  # fmt: skip
     limit, h = len(last_pair), step_s / substeps

@@ -41,7 +41,9 @@ def same(first: Hits, second: Hits, share: float) -> None:
     hit = equal & (first.slot >= 0)
     assert hit.double().mean() > 0.1
     assert torch.allclose(first.t[hit], second.t[hit], rtol=2e-4)
-    assert torch.allclose(first.t[hit], second.t[hit], rtol=2e-5) or hit.sum() > 1000
+    # Grazing rays and tangents lose digits; of all others the two agree to float32's rounding.
+    error = (first.t[hit] / second.t[hit] - 1).abs()
+    assert (error <= 2e-5).double().mean() > 0.998 and error.median() < 1e-6
     assert torch.equal(first.t.isinf() & equal, (first.slot < 0) & equal)
 
 

@@ -5,8 +5,7 @@ that all numbers of a primitive and its texture are constants of loops over rays
 rays' own numbers stay in the nearest cache. Float32 without gradients only.
 """
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import NamedTuple, no_type_check
 
 import numpy as np
@@ -16,12 +15,11 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from worldgen.scenes import shapes as shape_kinds
 from worldgen.scenes import textures as texture_patterns
-from worldgen.scenes.compiling import source_digest
 from worldgen.scenes.rendering import constants
 from worldgen.scenes.rendering.constants import BUNDLE
 from worldgen.scenes.rendering.numba import compiling, shading, shapes, surfaces, textures, tracing
 from worldgen.scenes.rendering.numba import truths as truth_kernels
-from worldgen.scenes.rendering.numba.compiling import entry, kernel, spliced
+from worldgen.scenes.rendering.numba.compiling import entry, kernel
 from worldgen.scenes.rendering.numba.shading import shade
 from worldgen.scenes.rendering.numba.surfaces import (
     Bundle,
@@ -106,7 +104,7 @@ def render_numba(
 
     def some(first: int, last: int) -> None:
         shape = height, width, supersample, cameras.shape[1]
-        _compiled()(first, last, shape, bodies, views, scenes, images, _Workspaces.of(BUNDLE * BUNDLE))
+        _render(first, last, shape, bodies, views, scenes, images, _Workspaces.of(BUNDLE * BUNDLE))
 
     in_threads(some, count)
     return {name: torch.from_numpy(x).unflatten(-1, (height, width)) for name, x in made.items() if len(x)}
@@ -140,22 +138,8 @@ class _Workspaces(NamedTuple):
         return _Workspaces(bundle, rays, ends, cast, Workspace.of(count), TextureWorkspace.of(count))
 
 
-@cache
-def _compiled() -> Callable[..., None]:
-    """`_render`, kept on disk until one of its sources changes."""
-    sources = source_digest(*SOURCES)
-
-    @no_type_check
-    @entry
-    def render_images(first, last, shape, solids, views, scenes, images, workspaces):
-        if sources >= 0:
-            _render(first, last, shape, solids, views, scenes, images, workspaces)
-
-    return render_images
-
-
 @no_type_check
-@spliced
+@entry(*SOURCES)
 def _render(first, last, shape, solids, views, scenes, images, workspaces):
     height, width, supersample, frames = shape
     bundle, rays, ends, cast, work, textures = workspaces

@@ -6,7 +6,6 @@ rays of the bundle (`worldgen/scenes/rendering/numba/shapes.py`).
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import NamedTuple, no_type_check
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor
 
 from worldgen.scenes import shapes as shape_kinds
-from worldgen.scenes.compiling import source_digest
 from worldgen.scenes.rendering.numba import compiling, shapes
 from worldgen.scenes.rendering.numba.compiling import entry, inlined, kernel, spliced
 from worldgen.scenes.rendering.numba.shapes import enter, enter_triangle
@@ -90,28 +88,14 @@ def trace_numba(solids: Solids, origin: Tensor, direction: Tensor) -> Hits:
     bodies, starts, ends = SolidArrays.of(solids), *arrays(origin, direction)
 
     def some(first: int, last: int) -> None:
-        _compiled()(first, last, bodies, starts, ends, Workspace.of(rays), t, slot, triangle)
+        _trace(first, last, bodies, starts, ends, Workspace.of(rays), t, slot, triangle)
 
     in_threads(some, images)
     return Hits(torch.from_numpy(t), torch.from_numpy(slot).long(), torch.from_numpy(triangle).long())
 
 
-@cache
-def _compiled() -> Callable[..., None]:
-    """`_trace`, kept on disk until one of its sources changes."""
-    sources = source_digest(*SOURCES)
-
-    @no_type_check
-    @entry
-    def trace_images(first, last, solids, origin, direction, work, t, slot, triangle):
-        if sources >= 0:
-            _trace(first, last, solids, origin, direction, work, t, slot, triangle)
-
-    return trace_images
-
-
 @no_type_check
-@spliced
+@entry(*SOURCES)
 def _trace(first, last, solids, origin, direction, work, t, slot, triangle):
     for p in range(first, last):
         for b in range(t.shape[1]):
@@ -159,7 +143,7 @@ def _mesh(solids, p, n, cone, start, towards, o, d, t, slot, triangle):
 
 
 @no_type_check
-@entry
+@entry(*SOURCES)
 def _bound_triangles(corners, owner, balls, clusters):
     grow = np.float32(1.0001)
     for p in range(corners.shape[0]):
