@@ -27,8 +27,7 @@ from geometry.io.images import decode_depth_png, decode_png, encode_depth_png, e
 from geometry.mesh.meshes import Mesh, TexturedMesh
 from geometry.trajectory.paths import orbit
 
-H, W = 12, 16
-RIGHT, REFUSED = "right", "refused"
+H, W, RIGHT, REFUSED = 12, 16, "right", "refused"
 SWEPT = {"sweep_view.images", "sweep_costs.images", "sweep_costs.own", "nearest_depth.images"}
 SWEPT |= {"warp_at_inverse_depth.images", "warp_at_inverse_depth.inverse_depth"}
 
