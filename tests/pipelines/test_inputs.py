@@ -1,5 +1,7 @@
 """What a user gives as images and cameras, in any usual form, and what is said where something is missing."""
 
+import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+import worldgen
+import worldgen.pipelines
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.io.captures.nerfstudio import write_transforms
@@ -207,3 +211,18 @@ def test_the_scale_is_measured_where_none_is_given(model: WorldModel) -> None:
         for value in (torch.tensor([scale]), scale, None)
     )
     assert torch.equal(given, number) and torch.equal(given, default)
+
+
+def test_every_public_function_that_takes_images_or_clips_is_in_the_table() -> None:
+    of_clips = {"fill", "lift", "Clip"}  # which take a clip: its constructor is in the table
+    found = set()
+    for package in (worldgen, worldgen.pipelines):
+        for name in package.__all__:
+            function = getattr(package, name)
+            if inspect.isfunction(function):
+                hints = " ".join(str(taken.annotation) for taken in inspect.signature(function).parameters.values())
+                if re.search(r"'(f |\*b )?[13c] h w'|\bClip\b|ImageInput", hints):
+                    found.add(name)
+    assert {"orbit", "generate_views", "restore"} <= found
+    assert found - set(ENTRIES) - of_clips == set()
+    assert set(ENTRIES) - found - of_clips == set()

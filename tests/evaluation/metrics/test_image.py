@@ -106,3 +106,9 @@ def test_only_known_finite_depth_within_the_far_limit_is_judged() -> None:
     assert depth_errors(pred, true, far_m=20.0)[0].item() == pytest.approx(0.25)
     nothing = torch.full_like(true, math.inf)
     assert all(value.isnan() for value in depth_errors(pred, nothing))
+
+
+def test_bytes_have_the_psnr_of_what_they_mean() -> None:
+    a, b = torch.randint(0, 256, (2, 3, 12, 16), generator=torch.Generator().manual_seed(0)).byte().split(1)
+    assert torch.allclose(psnr(a, b), psnr(a / 255, b / 255), atol=1e-4)
+    assert torch.allclose(psnr(a.numpy(), b.numpy()), psnr(a / 255, b / 255), atol=1e-4)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from geometry.image.coercion import MapsLike, as_maps
 from geometry.image.structural_similarity import ssim
 from geometry.shapes import Bool, Float
 
@@ -12,9 +13,7 @@ __all__ = ["FAR_M", "depth_errors", "psnr", "ssim"]
 FAR_M = 20.0
 
 
-def psnr(
-    a: Float[Tensor, "*b c h w"], b: Float[Tensor, "*b c h w"], mask: Bool[Tensor, "*b 1 h w"] | None = None
-) -> Float[Tensor, "*b"]:
+def psnr(a: MapsLike, b: MapsLike, mask: Bool[Tensor, "*b 1 h w"] | None = None) -> Float[Tensor, "*b"]:
     """Peak signal-to-noise ratio of each image: -10 log10 of the mean squared error.
 
     Args:
@@ -25,6 +24,7 @@ def psnr(
     Returns:
         PSNR [*b] in dB: inf for equal images, NaN for an empty mask.
     """
+    a, b = as_maps(a, "PSNR: a"), as_maps(b, "PSNR: b")  # differences of bytes would wrap around
     squared = (a - b).square()
     if mask is None:
         return -10 * squared.mean((-3, -2, -1)).log10()
