@@ -82,7 +82,14 @@ def test_every_family_and_number_given_has_its_figures(tmp_path: Path, model: Wo
         assert set(part.consistency) >= {"true images (floor)", ONE, f"{ONE}: same"}
     assert report.plain()["other_models"] == [{"name": "same", "weights_sha256": None}]
     files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert files == {"report.json", "report.md", "timings.json", "sheet-tabletop.png", "sheet-physics.png"}
+    assert files == {
+        "manifest.json",
+        "report.json",
+        "report.md",
+        "timings.json",
+        "sheet-tabletop.png",
+        "sheet-physics.png",
+    }
     text = (tmp_path / "out" / "report.md").read_text("utf-8")
     for words in ("# Families evaluation", "## Differences to `tiny test`", "## Do the new views agree", "## physics"):
         assert words in text
@@ -102,8 +109,9 @@ def test_depth_has_a_unit_even_where_the_camera_stands_still(model: WorldModel, 
 def test_bad_requests_are_refused_before_any_work(tmp_path: Path, model: WorldModel, monkeypatch) -> None:
     monkeypatch.setattr(FamiliesSet, "truth", lambda *_: pytest.fail("work was begun"))
     (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "mine.txt").write_text("mine")
     two = Sampling(steps=2)
-    with pytest.raises(InputError, match="expected a new folder"):
+    with pytest.raises(InputError, match="expected a new or empty folder"):
         evaluate(SMALL, model, two, output=tmp_path / "old")
     with pytest.raises(InputError, match="expected the same size"):
         evaluate(SMALL, model, two, other_models={"large": WorldModel.create(replace(tiny_model(), size_px=24))})

@@ -222,7 +222,7 @@ def test_an_evaluation_is_written_whole_and_the_same_twice(tmp_path: Path, model
     total = 2 * 2 * (1 + 2)
     assert steps == [(i + 1, total) for i in range(total)]
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert files == ["report.json", "report.md", "sheet-full.png", "sheet-narrow.png", "timings.json"]
+    assert files == ["manifest.json", "report.json", "report.md", "sheet-full.png", "sheet-narrow.png", "timings.json"]
     for name in set(files) - {"timings.json"}:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     assert json.loads((tmp_path / "a" / "report.json").read_text("utf-8")) == report.plain()
@@ -273,7 +273,8 @@ def test_full_samples_are_drawn_on_the_chosen_spreads_only(model: WorldModel) ->
 def test_bad_requests_are_refused_before_any_work(tmp_path: Path, model: WorldModel, monkeypatch) -> None:
     monkeypatch.setattr(OrbitSet, "truth", lambda *_: pytest.fail("work was begun"))
     (tmp_path / "old").mkdir()
-    with pytest.raises(InputError, match="expected a new folder"):
+    (tmp_path / "old" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="expected a new or empty folder"):
         evaluate(SMALL, model, TWO_STEPS, output=tmp_path / "old")
     with pytest.raises(InputError, match="expected the same size"):
         evaluate(replace(SMALL, size_px=24), model, TWO_STEPS)
