@@ -1,7 +1,7 @@
 """Files: the only place, beside `geometry.conventions`, where other conventions than ours exist.
 
 formats       THE table of formats; `read` and `write` choose by it
-captures      posed images: transforms.json, COLMAP, nuScenes, DDAD, RealEstate10K
+captures      posed images: transforms.json, COLMAP, OpenSfM, LLFF, CO3D, phone apps, drives, RGB-D recordings
 assets        meshes, points and Gaussians: PLY, GLB, OBJ, USD, .splat
 trajectories  cameras alone: TUM, KITTI, our own JSON, camera scripts
 images, video, exr

@@ -27,12 +27,17 @@ from geometry.io.assets.point_sequence import read_point_sequence, write_point_s
 from geometry.io.assets.splats import read_splats, write_splats
 from geometry.io.assets.usd import SUFFIXES as USD_SUFFIXES
 from geometry.io.assets.usd import write_usd
+from geometry.io.captures.co3d import co3d_captures, is_co3d, read_co3d
 from geometry.io.captures.colmap import is_colmap_capture, read_colmap_images
 from geometry.io.captures.colmap_rigs import ColmapRig, read_colmap_rigs, write_colmap_rig
 from geometry.io.captures.colmap_writer import colmap_model, write_colmap
 from geometry.io.captures.ddad import is_ddad, read_ddad
+from geometry.io.captures.llff import is_llff, read_llff
+from geometry.io.captures.metashape import is_metashape, read_metashape
 from geometry.io.captures.nerfstudio import is_transforms, read_transforms, write_transforms
 from geometry.io.captures.nuscenes import is_nuscenes, is_nuscenes_frame, nuscenes_captures, read_nuscenes_frame
+from geometry.io.captures.opensfm import is_opensfm, read_opensfm
+from geometry.io.captures.phones import is_polycam, is_record3d, read_polycam, read_record3d
 from geometry.io.captures.posed import PosedImages
 from geometry.io.captures.realestate10k import (
     is_realestate10k,
@@ -40,6 +45,7 @@ from geometry.io.captures.realestate10k import (
     realestate10k_captures,
     write_realestate10k,
 )
+from geometry.io.captures.rgbd_folders import is_seven_scenes, is_tum_rgbd, read_seven_scenes, read_tum_rgbd
 from geometry.io.exr import read_exr, write_exr
 from geometry.io.images import SUFFIXES as IMAGE_SUFFIXES
 from geometry.io.images import read_depth_png, read_image, write_depth_png, write_png
@@ -140,10 +146,8 @@ def _cameras(value: Cameras | PosedImages) -> Cameras:
 
 def _poses(value: Cameras | PosedImages) -> tuple[Any, Any]:
     """Times [n] and poses [n, 4, 4], whatever the sizes of images are."""
-    if isinstance(value, Cameras):
-        return value.time_s, value.world_from_camera
-    each = [frame.camera for frame in value.frames]
-    return torch.stack([one.time_s for one in each]), torch.stack([one.world_from_camera for one in each])
+    each = [value] if isinstance(value, Cameras) else [frame.camera[None] for frame in value.frames]
+    return torch.cat([one.time_s for one in each]), torch.cat([one.world_from_camera for one in each])
 
 
 FORMATS: dict[str, Format] = {
@@ -171,6 +175,28 @@ FORMATS: dict[str, Format] = {
         Format(
             "DDAD", ("cameras", "posed images"), "a DDAD scene (.json)",
             recognizes=is_ddad, reader=read_ddad, options=("need_images", "skip_missing"),
+        ),
+        *(
+            Format(
+                name, ("cameras", "posed images"), text, recognizes=recognizes, reader=reader,
+                options=("need_images", "skip_missing", *more),
+            )
+            for name, text, recognizes, reader, *more in (
+                ("OpenSfM", "OpenSfM's reconstruction.json", is_opensfm, read_opensfm),
+                ("Metashape", "Metashape's cameras (.xml)", is_metashape, read_metashape),
+                ("Polycam", "the folder of Polycam's raw data", is_polycam, read_polycam),
+                ("Record3D", "Record3D's metadata.json", is_record3d, read_record3d),
+                ("TUM RGB-D", "the folder of a TUM RGB-D recording", is_tum_rgbd, read_tum_rgbd, "fov_deg"),
+                ("7-Scenes", "the folder of a 7-Scenes sequence", is_seven_scenes, read_seven_scenes, "fov_deg"),
+            )
+        ),
+        Format(
+            "LLFF", ("cameras", "posed images"), "LLFF's poses_bounds.npy",
+            recognizes=is_llff, reader=read_llff, options=("need_images",),
+        ),
+        Format(
+            "CO3D", ("cameras", "posed images"), "CO3D's frame_annotations.jgz",
+            recognizes=is_co3d, captures=co3d_captures, reader=read_co3d, options=("need_images", "skip_missing"),
         ),
         Format(
             "camera script", ("cameras",), "a camera script (.yaml)", (".yaml", ".yml"),
@@ -330,10 +356,8 @@ def convert_cameras(
     """Read cameras in one format and write them in another, with the names of their images where both have some.
 
     Args:
-        source: as of `read_cameras`.
-        target: as of `write_cameras`.
-        fov_deg: as of `read_cameras`.
-        hw: as of `read_cameras`; not needed where the target stores poses only.
+        source, target: as of `read_cameras` and `write_cameras`.
+        fov_deg, hw: as of `read_cameras`; not needed where the target stores poses only.
 
     Returns:
         How many cameras there are.

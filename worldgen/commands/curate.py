@@ -18,7 +18,7 @@ class Curate:
     """
 
     sources: tyro.conf.Positional[tuple[Path, ...]]
-    """Files and folders: transforms.json, COLMAP, nuScenes, DDAD, RealEstate10K texts with videos."""
+    """Files and folders of any capture: transforms.json, COLMAP, LLFF, CO3D, nuScenes, RealEstate10K and others."""
     output: Path
     """New folder for shards and report, or one that an interrupted run left."""
     curation: Annotated[Curation, tyro.conf.arg(name="")] = field(default_factory=Curation)

@@ -143,7 +143,7 @@ class EvaluateCaptures(EvaluationOptions):
     """
 
     sources: tyro.conf.Positional[tuple[Path, ...]] = ()
-    """Files and folders: transforms.json, COLMAP, nuScenes, DDAD, RealEstate10K texts with videos."""
+    """Files and folders of any capture: transforms.json, COLMAP, LLFF, CO3D, nuScenes, RealEstate10K and others."""
     given: tuple[int, ...] = (4, 8)
     """Numbers of images to give, spread over the capture."""
     most_views: int = 32

@@ -137,7 +137,7 @@ def test_paths_of_no_format_are_refused(tmp_path: Path, refused) -> None:
     write_cameras(tmp_path / "a.tum", cameras())
     write_cameras(tmp_path / "a.kitti", cameras())
     for name in ("a.tum", "a.kitti"):
-        with refused(name, "without the images' size", "--size"):
+        with refused(name, "without the images' size", "hw="):
             read_cameras(tmp_path / name)
     with refused("cameras of an unknown kind"):
         read_cameras(tmp_path / "no_such_folder")
