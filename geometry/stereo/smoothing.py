@@ -37,10 +37,8 @@ def _both_ways(cost: torch.Tensor, step: float, jump: float) -> torch.Tensor:
     paths = [path]
     for own in ways[1:]:
         least = path.amin(-2, keepdim=True)
-        best = torch.minimum(path, least + jump)
-        neighbor = path + step
-        best[..., 1:, :] = torch.minimum(best[..., 1:, :], neighbor[..., :-1, :])
-        best[..., :-1, :] = torch.minimum(best[..., :-1, :], neighbor[..., 1:, :])
+        near = torch.nn.functional.pad(path + step, (0, 0, 1, 1), value=torch.inf)
+        best = torch.minimum(torch.minimum(near[..., :-2, :], near[..., 2:, :]), torch.minimum(path, least + jump))
         path = own + best - least
         paths.append(path)
     forward, backward = torch.stack(paths).unbind(1)

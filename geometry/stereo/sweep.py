@@ -115,7 +115,7 @@ def sweep_costs(
     Raises:
         InputError: If shapes disagree, colors are not finite, or there is nothing to compare.
     """
-    images, own = frames_of(images, sources), own if own is None else as_image(own, "own")
+    images, own = frames_of(images, sources), own if own is None else as_image(own, "own", double=True)
     rays = TargetRays.of(sources, target)
     if own is not None and tuple(own.shape[-2:]) != rays.hw:
         raise InputError(f"own image {tuple(own.shape)} of a camera of {rays.hw}; expected [3, h, w]")

@@ -49,7 +49,7 @@ class TargetRays:
 
     def points(self, inverse: Float[Tensor, "d #n"]) -> Float[Tensor, "d k n 3"]:
         """Points over their depth at inverse depths: directions from the sources' centers, in their axes."""
-        return self.turned + self.shift[:, None] * inverse[:, None, :, None]
+        return self.turned + self.shift[:, None] * inverse.to(self.turned)[:, None, :, None]
 
     def looked_up(
         self, images: Float[Tensor, "k c h2 w2"], inverse: Float[Tensor, "d #n"]
@@ -96,7 +96,7 @@ def warp_at_inverse_depth(
     """
     images = as_maps(images, "images", sources.hw)
     _check_one_each(images, sources)
-    rays, inverse_depth = TargetRays.of(sources, target), as_depth(inverse_depth, "inverse_depth")
+    rays, inverse_depth = TargetRays.of(sources, target), as_depth(inverse_depth, "inverse_depth", double=True)
     if inverse_depth.shape != (1, *rays.hw):
         raise InputError(f"inverse depth {tuple(inverse_depth.shape)} for a camera of {rays.hw}; expected [1, h, w]")
     found, inside = rays.looked_up(images, inverse_depth.flatten(1))
@@ -105,7 +105,7 @@ def warp_at_inverse_depth(
 
 def frames_of(images: FramesLike, sources: Cameras) -> Float[Tensor, "k 3 h w"]:
     """Images of cameras [k] as a tensor (`geometry.as_frames`). Raises InputError unless there is one for each."""
-    frames = as_frames(images, "images")
+    frames = as_frames(images, "images", double=True)
     _check_one_each(frames, sources)
     return frames
 

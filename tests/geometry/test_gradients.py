@@ -45,10 +45,13 @@ ELSEWHERE = {
 # Masks, words, integers and meshes cut from grids.
 NOT_DIFFERENTIABLE = {
     "backward_visible", "describe", "draw_cameras", "epipolar_mask", "estimate_normals", "estimate_up", "fit_splats",
-    "float32_holds", "forward_backward_visible", "fuse_tsdf", "largest_components", "lens_mask", "level_from_world",
-    "lint", "nearest_neighbors", "parse_up", "radius_outliers", "simplify", "statistical_outliers", "surface_points",
-    "unwrap",
+    "float32_holds", "forward_backward_visible", "fuse_tsdf", "inverse_depth_planes", "largest_components", "lens_mask",
+    "level_from_world", "lint", "nearest_depth", "nearest_neighbors", "parse_up", "radius_outliers", "simplify",
+    "statistical_outliers", "surface_points", "unwrap",
 }  # fmt: skip
+
+
+PLANES = torch.linspace(0.1, 0.6, 5, dtype=torch.float64)
 
 
 def normal(*shape: int) -> torch.Tensor:
@@ -325,6 +328,16 @@ ALONE: dict[str, Callable[[], Case]] = {
     "cloud_distance": lambda: (
         lambda x, y: (lambda found: (found.chamfer, found.to_reference))(geometry.cloud_distance(x, y)),
         (normal(6, 3), normal(5, 3)),
+    ),
+    "inverse_depth_of": lambda: (
+        lambda costs: geometry.inverse_depth_of(costs, torch.linspace(0.1, 1, 5, dtype=torch.float64)),
+        (uniform(5, 2, 3),),
+    ),
+    "semi_global": lambda: (lambda costs: geometry.semi_global(costs, 0.1, 0.3), (uniform(4, 3, 5),)),
+    "sweep_costs": lambda: frames(lambda c, depth, rgb: geometry.sweep_costs(rgb[1:], c[1:], c[0], PLANES, own=rgb[0])),
+    "sweep_view": lambda: frames(lambda c, depth, rgb: geometry.sweep_view(rgb[1:], c[1:], c[0], PLANES)),
+    "warp_at_inverse_depth": lambda: frames(
+        lambda c, depth, rgb: geometry.warp_at_inverse_depth(rgb[1:], c[1:], c[0], 1 / depth[0])
     ),
     "forward_warp": lambda: frames(lambda c, depth, rgb: geometry.forward_warp(rgb[:2], depth[:2], c[:2], c[2])),
     "fuse_points": lambda: frames(lambda c, depth, rgb: geometry.fuse_points(rgb, depth, c, 1, 9.0, 0.9)[0]),
