@@ -60,15 +60,13 @@ def estimate_up(world_from_camera: Float[torch.Tensor, "n 4 4"]) -> Up:
     turn = world_from_camera[:, :3, :3].detach().double().cpu()
     right, mean = turn[:, :, 0], -turn[:, :, 1].mean(0)
     vertical = torch.tensor(_AXES["z"], dtype=torch.float64)
-    weight = torch.ones(len(right), dtype=torch.float64)
+    values, vectors = _moments(right, torch.ones(len(right), dtype=torch.float64))
     for _ in range(_ROUNDS):  # least absolute roll: some rolled cameras do not tilt the rest
-        values, vectors = torch.linalg.eigh(torch.einsum("n,ni,nj->ij", weight / weight.sum(), right, right))
-        weight = 1 / (right @ vectors[:, 0]).abs().clamp_min(_ROLL)
+        values, vectors = _moments(right, 1 / (right @ vectors[:, 0]).abs().clamp_min(_ROLL))
     level = float((right @ vectors[:, 0]).abs().median()) < _LEVEL
-    certain = level and float(values[1]) > _SPREAD
-    if certain:
-        up = vectors[:, 0] * torch.where(vectors[:, 0] @ mean < 0, -1.0, 1.0)
-        certain = bool(up @ mean > 0.3 * mean.norm())  # else their right axes lie in a plane for another reason
+    up = vectors[:, 0] * torch.where(vectors[:, 0] @ mean < 0, -1.0, 1.0)
+    # Where up is across the cameras' own, their right axes lie in a plane for another reason.
+    certain = level and float(values[1]) > _SPREAD and bool(up @ mean > 0.3 * mean.norm())
     if not certain and float(mean.norm()) < 0.9:
         return Up(vertical, False, 0.0)
     if not certain:
@@ -76,6 +74,14 @@ def estimate_up(world_from_camera: Float[torch.Tensor, "n 4 4"]) -> Up:
         up = mean - (mean @ ahead) * ahead
         up = up / up.norm() if float(up.norm()) > 1e-6 else mean / mean.norm()
     return Up(up, certain, math.degrees(math.acos(max(-1.0, min(1.0, float(up @ vertical))))))
+
+
+def _moments(
+    axes: Float[torch.Tensor, "n 3"], weight: Float[torch.Tensor, "n"]
+) -> tuple[Float[torch.Tensor, "3"], Float[torch.Tensor, "3 3"]]:
+    """The principal moments of axes, least first, and their directions as columns."""
+    values, vectors = torch.linalg.eigh(torch.einsum("n,ni,nj->ij", weight / weight.sum(), axes, axes))
+    return values, vectors
 
 
 def parse_up(up: str | Sequence[float | int] | torch.Tensor) -> Float[torch.Tensor, "3"] | None:

@@ -130,8 +130,9 @@ def _move(part: "Element", path: Path) -> Similarity | None:
         rotation = rigid_rows([[*values[n : n + 3], 0.0] for n in (0, 3, 6)], where)
     translation = [0.0] * 3 if shift is None else _numbers(shift, 3, where)
     size = 1.0 if scale is None else _numbers(scale, 1, where)[0]
-    to = {"dtype": torch.float64}
-    return Similarity(torch.tensor(size, **to), rotation[:3, :3], torch.tensor(translation, **to))
+    return Similarity(
+        torch.tensor(size, dtype=torch.float64), rotation[:3, :3], torch.tensor(translation, dtype=torch.float64)
+    )
 
 
 def _sensor(sensor: "Element", view: int, where: str) -> _Sensor:

@@ -194,8 +194,9 @@ def _each(cameras: Cameras | Sequence[Cameras], stored_from_user: Similarity | N
     """Each camera, of batch shape [], in the world to store; none where the batch has not one axis."""
     if not isinstance(cameras, Cameras):
         return [one for camera in cameras for one in _each(camera[None], stored_from_user)]
-    moved = stored_from_user is not None and len(cameras.shape) == 1
-    return each_camera((stored_from_user.apply(cameras) if moved else cameras).to("cpu"))
+    if stored_from_user is not None and len(cameras.shape) == 1:
+        cameras = stored_from_user.apply(cameras)
+    return each_camera(cameras.to("cpu"))
 
 
 def _applied(stored: Similarity) -> dict[str, Any]:

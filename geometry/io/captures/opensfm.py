@@ -94,7 +94,7 @@ def _rotation(turn: Float[torch.Tensor, "3"]) -> Float[torch.Tensor, "3 3"]:
 
 
 def _lens(camera: Any, where: str) -> tuple[tuple[int, int], Float[torch.Tensor, "3 3"], Lens | None]:
-    kind = _KINDS.get(camera.get("projection_type")) if isinstance(camera, dict) else None
+    kind = _KINDS.get(str(camera.get("projection_type"))) if isinstance(camera, dict) else None
     if kind is None:
         raise InputError(f"{where}: {shown(camera)}; expected a projection_type of {', '.join(_KINDS)}")
     hw = whole_size([camera.get("height"), camera.get("width")], where)

@@ -59,8 +59,10 @@ def captures(shared: Path) -> dict[str, torch.Tensor]:
         whole = data / path
         for file in sorted(whole.glob("*.txt")) if whole.is_dir() and name != "head" else [whole]:
             value = read(file, "cameras", need_images=False, hw=(480, 640), fov_deg=50.0)
-            frames = [frame.camera for frame in value.frames] if isinstance(value, PosedImages) else None
-            poses = value.world_from_camera if frames is None else torch.stack([c.world_from_camera for c in frames])
+            if isinstance(value, PosedImages):
+                poses = torch.stack([frame.world_from_camera for frame in value.frames])
+            else:
+                poses = value.world_from_camera
             found[name if file == whole else f"{name} {file.stem}"] = poses.double()
     rows = torch.from_numpy(np.load(data / "llff_mary_rose/poses_bounds.npy"))[:, :15].reshape(-1, 3, 5)
     found["llff"] = torch.eye(4).double().repeat(len(rows), 1, 1)
