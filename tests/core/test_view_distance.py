@@ -1,5 +1,7 @@
 """How far apart cameras are, and which of them are far from each other."""
 
+import math
+
 import pytest
 import torch
 
@@ -103,3 +105,16 @@ def test_farthest_first_takes_each_once_even_where_several_are_in_one_place() ->
     distance = (place[:, None] - place).abs()
     assert farthest_first(distance, 3) == [0, 4, 2]
     assert farthest_first(distance, 99, first=2) == [2, 0, 4, 1, 3]
+
+
+def test_distances_between_centers_are_in_scene_scales_and_angles_in_radians() -> None:
+    """Two cameras half a radian and 6 units apart, of a scene scale of 4 and of their own."""
+    turn = torch.eye(4).repeat(2, 1, 1)
+    turn[1, :3, :3], turn[1, 0, 3] = rotation_about(torch.tensor([0.0, 1.0, 0.0]), torch.tensor(0.5)), 6.0
+    cameras = Cameras.from_fov(turn, 50.0, (SIZE, SIZE))
+    assert float(angle_plus_distance(cameras[:1], cameras[1:], 4.0)) == pytest.approx(0.5 + 1.5, abs=1e-5)
+    ring = ring_cameras([0, 90], radius=3.0)  # they look at the origin from sqrt(11.25) away, which is their scale
+    turned = math.acos(2.25 / 11.25)  # forward vectors are (-3, 0, -1.5) and (0, -3, -1.5) over that length
+    for factor in (1.0, 50.0):
+        found = squared_distances(ring[:, 0].scaled(factor), ring[:, 1:].scaled(factor))
+        assert float(found) == pytest.approx(turned**2 + 18 / 11.25, rel=1e-3)

@@ -169,3 +169,9 @@ def test_row_depth_is_the_median_of_each_row_sky_included() -> None:
     depth[:, 0] += 100
     predicted = row_depth(Clip(clip.rgb, depth, clip.cameras), 2)
     assert torch.equal(predicted, depth[:, 1:])
+
+
+def test_the_row_mean_is_over_all_known_frames() -> None:
+    known = random_clip([0, 30, 60])
+    expected = known.rgb.double().mean((1, 4))[0, :, :, None].float()  # a color a row, of three frames
+    assert torch.allclose(row_mean(known, known.cameras[:, :2])[0], expected.expand(2, 3, SIZE, SIZE), atol=1e-6)

@@ -183,3 +183,28 @@ def test_the_head_on_its_table_is_orbited_on_the_side_that_its_photos_show(tiny:
         apart = torch.cdist(others.cameras.centers, path.cameras.centers).amin(1) / path.radius
         nearest[up] = float(apart.mean())
     assert nearest["auto"] < 0.15 < 0.5 < nearest["+z"], nearest
+
+
+def test_a_single_posed_image_orbits_what_lies_ahead_beginning_where_it_was_taken(
+    tiny: WorldModel, truth: Clip, capture: Path
+) -> None:
+    path = path_of(tiny, capture, [1], radius=2.0)
+    center, ahead = truth.cameras.centers[1], truth.cameras.forward[1]
+    assert torch.allclose(path.pivot, center + 2.0 * ahead, atol=1e-5)
+    assert float(project(path.given, path.pivot.expand(1, 1, 3))[1]) == pytest.approx(2.0, abs=1e-4)
+    assert torch.allclose(path.cameras.centers[0], center, atol=1e-4)
+    assert torch.allclose(path.cameras.forward[0], ahead, atol=1e-4)
+    assert path.scale == path.radius == 2.0 and path.metric
+
+
+def test_an_orbit_of_several_images_begins_at_the_azimuth_of_the_first(
+    tiny: WorldModel, truth: Clip, capture: Path
+) -> None:
+    """The capture's cameras are 60 degrees apart, frames of a circle of 8 are 45, counter-clockwise."""
+    for first in (1, 2, 5):
+        path = path_of(tiny, capture, [first, 3, 0])
+        assert torch.allclose(path.cameras.centers[0], truth.cameras.centers[first], atol=2e-3)
+        away = path.cameras.centers - path.pivot
+        azimuth = torch.rad2deg(torch.atan2(away[:, 1], away[:, 0]))
+        steps = torch.remainder(azimuth.diff(), 360)
+        assert torch.allclose(steps, torch.full((7,), 45.0), atol=0.1)

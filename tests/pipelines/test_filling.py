@@ -53,3 +53,12 @@ def test_a_later_request_uses_what_an_earlier_one_made(model: WorldModel, clip: 
     from_image = fill(model, clip, KNOWN, [Request((0,), (5,))], 1.0, SAMPLING)
     assert not torch.equal(first.rgb[5], from_image.rgb[5]) and not torch.equal(first.rgb[5], other.rgb[5])
     assert bool((first.rgb[3] == 0).all()) and bool((first.depth[3] == 0).all()), "in no request"
+
+
+def test_the_estimated_depth_of_a_given_image_is_not_fed_back(model: WorldModel, clip: Clip) -> None:
+    """A request from given images alone does not depend on those before it; their depth stays the first estimate."""
+    once = fill(model, clip, KNOWN, [Request((0, 1), (4,))], 1.0, SAMPLING)
+    later = fill(model, clip, KNOWN, [Request((0, 1), (2,)), Request((0, 1), (4,))], 1.0, SAMPLING)
+    first = fill(model, clip, KNOWN, [Request((0, 1), (2,))], 1.0, SAMPLING)
+    assert torch.equal(later.rgb[4], once.rgb[4]) and torch.equal(later.depth[4], once.depth[4])
+    assert torch.equal(later.depth[:2], first.depth[:2]) and not torch.equal(later.depth[:2], once.depth[:2])

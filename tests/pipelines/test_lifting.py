@@ -5,6 +5,7 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import Note
+from geometry.points.pointclouds import points_from_depth
 from geometry.rotation.transforms import look_at
 from worldgen.core.clip import Clip
 from worldgen.pipelines import lifting
@@ -44,3 +45,15 @@ def test_a_mesh_that_cannot_be_made_leaves_the_points(monkeypatch: pytest.Monkey
 def test_a_surface_near_the_pivot_is_lifted_without_a_word() -> None:
     lifted = lift(clip(3.0), torch.zeros(3), 3.0)
     assert len(lifted.points) > 100 and len(lifted.mesh.faces) > 100 and lifted.failed == {}
+
+
+def test_points_and_mesh_are_those_within_one_scene_scale_of_the_pivot() -> None:
+    scale, pivot = 0.8, torch.tensor([0.2, 0.0, 0.0])
+    every = points_from_depth(clip(3.0).rgb, clip(3.0).depth, CAMERAS).points
+    apart = (every - pivot).norm(dim=-1)
+    assert bool((apart < 0.6 * scale).any()) and bool((apart > 2 * scale).any()), "the wall reaches farther"
+    lifted = lift(clip(3.0), pivot, scale)
+    voxel = scale / 48 * 3**0.5
+    assert float((lifted.points.points - pivot).norm(dim=-1).max()) < scale + voxel
+    assert float((lifted.points.points - pivot).norm(dim=-1).max()) > 0.9 * scale
+    assert float((lifted.mesh.vertices - pivot).abs().max()) < scale + voxel

@@ -20,6 +20,7 @@ from worldgen.sampling.guidance import (
     guide_history,
     within,
 )
+from worldgen.sampling.levels import HISTORY_LEVEL, Levels
 from worldgen.sampling.oracles import Gaussian, blank
 from worldgen.sampling.process import EDM, VP, Flow, Process
 
@@ -326,3 +327,27 @@ def test_energy_leaves_what_is_given_as_it_is() -> None:
 def test_guidance_out_of_range_is_refused(wrong) -> None:
     with pytest.raises(InputError, match="expected"):
         wrong()
+
+
+def test_what_is_exactly_at_the_level_of_a_stabilized_history_is_given() -> None:
+    """`Levels.stabilized` puts history at that level: it is hidden from the blind branch, and left as it was."""
+    recorder, x = Recorder(), torch.zeros(2, 3, 3, 1, 1).double()
+    level = torch.where(LEVEL == 0, HISTORY_LEVEL, LEVEL)
+    assert bool((Levels.stabilized(LEVEL[0] == 0, 4).matrix[:, 0] == HISTORY_LEVEL).all())
+    calls = []
+
+    def denoiser(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        calls.append(level)
+        return recorder(x, torch.where(level == HISTORY_LEVEL, 0.0, level), conditioning)
+
+    given = torch.repeat_interleave(LEVEL == 0, torch.tensor(CHANNELS), -1)[..., None, None]
+    plain = denoiser(x, level, blank(2, 3))
+    for guided in (
+        guide(denoiser_of(denoiser), Guidance(image=3.0), torch.ones(1).double()),
+        guide_history(denoiser_of(denoiser), [History(3.0)], torch.ones(1).double()),
+    ):
+        out = guided(x, level, blank(2, 3))
+        hidden = torch.where(LEVEL == 0, 1.0, LEVEL)
+        assert any(torch.equal(part, hidden) for part in calls.pop().split(2))
+        kept = plain if isinstance(guided, type(guide(recorder, Guidance(image=3.0), x))) else x
+        assert torch.equal(out[given], kept[given]) and bool((out != plain)[~given].all())

@@ -211,3 +211,10 @@ def test_the_cache_is_exact_also_where_chunks_are_finished_in_parts(case: str, n
     assert (plain.x - cached[-1].x).abs().max() < 1e-5
     again = [*sample(CausalDenoiser(network, process, LATENTS), *arguments, state=cached[len(cached) // 2 - 1])]
     assert torch.equal(again[-1].x, cached[-1].x), "resumed bit for bit"
+
+
+def test_a_finished_frame_counts_by_the_moving_frame_it_is_closest_to() -> None:
+    """Frames 0 and 9 move: their own neighbors help them, not those half way, which are far from both."""
+    window = Window(4, nearness(torch.arange(10.0)))
+    assert window.chosen([0, 9], list(range(1, 9))) == [0, 1, 8, 9]
+    assert window.chosen([9], list(range(9))) == [6, 7, 8, 9]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from geometry.camera.cameras import Cameras
 from geometry.camera.projection import project, unproject
-from geometry.camera.rays import camera_directions, pixel_centers, plucker, ray_map
+from geometry.camera.rays import camera_directions, fov_deg, pixel_centers, plucker, ray_map
 from geometry.errors import InputError
 from geometry.rotation.transforms import invert_rigid, rigid, rotation_about
 
@@ -184,3 +184,10 @@ def test_cameras_are_a_sequence_that_prints_short() -> None:
             single(cameras[0])
     with pytest.raises(IndexError):
         _ = cameras[3]
+
+
+def test_the_field_of_view_is_the_sum_of_the_angles_to_both_sides_of_the_principal_point() -> None:
+    K = torch.tensor([[10.0, 0, 2], [0, 20, 15], [0, 0, 1]])
+    across, down = fov_deg(Cameras(torch.eye(4), K, (16, 12))).tolist()
+    assert across == pytest.approx(math.degrees(math.atan(2 / 10) + math.atan(10 / 10)), abs=1e-4)
+    assert down == pytest.approx(math.degrees(math.atan(15 / 20) + math.atan(1 / 20)), abs=1e-4)

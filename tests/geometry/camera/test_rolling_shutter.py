@@ -102,3 +102,17 @@ def test_invalid_shutters_are_refused(refused, unchecked) -> None:
         RollingShutter(torch.zeros(3), torch.zeros(3), torch.tensor(0.1), "up")  # type: ignore[arg-type]
     with refused("(2, 3)"):
         RollingShutter(torch.zeros(2, 3), torch.zeros(3), torch.tensor(0.1))
+
+
+def test_the_side_that_is_read_first_is_seen_earliest() -> None:
+    zero = torch.zeros(3)
+    corners = torch.tensor([[0.0, 0.0], [20.0, 0.0], [0.0, 10.0], [20.0, 10.0]])  # (u, v) of an image of 10 x 20
+    early, late = -0.5, 0.5
+    for first, times in {
+        "top": [early, early, late, late],
+        "bottom": [late, late, early, early],
+        "left": [early, late, early, late],
+        "right": [late, early, late, early],
+    }.items():
+        shutter = RollingShutter(zero, zero, torch.tensor(1.0), first)
+        assert shutter.times(corners, (10, 20)).tolist() == times, first

@@ -161,3 +161,15 @@ def test_gradients_of_lines_distances_and_points_are_right() -> None:
         return sampson_distance(F, uv[0], off), symmetric_epipolar_distance(F, uv[0], off), triangulate(both, uv)
 
     assert torch.autograd.gradcheck(measured, (poses,))
+
+
+def test_a_camera_of_more_pixels_counts_no_more_in_triangulation() -> None:
+    """Images resized by any factor show the same rays."""
+    eyes = torch.randn(3, 3, dtype=torch.float64) + torch.tensor([0.0, -5, 0])
+    cameras = Cameras.from_fov(look_at(eyes, torch.zeros(3, dtype=torch.float64)), 50.0, (48, 64))
+    uv = project(cameras, torch.rand(9, 3, dtype=torch.float64).expand(3, 9, 3))[0] + torch.randn(3, 9, 2)
+    expected = triangulate(cameras, uv)
+    larger = Cameras(cameras.world_from_camera, cameras.K.clone(), (48, 64))
+    larger.K[1, :2] *= 10
+    scaled = torch.stack([uv[0], 10 * uv[1], uv[2]])
+    assert torch.allclose(triangulate(larger, scaled), expected, atol=1e-3)

@@ -143,3 +143,14 @@ def test_shapes_that_do_not_fit_are_refused(refused, unchecked) -> None:
     cameras = pair((6, 8))
     with refused("flow: depth (1, 5, 8)"):
         flow_from_depth(torch.ones(1, 5, 8, dtype=torch.float64), cameras[0], cameras[1])
+
+
+def test_how_far_a_flow_may_miss_grows_with_its_length() -> None:
+    """Of flows of 10 pixels both ways, |sum|^2 may be 0.01 * 200 + 0.5 by default; of flows of 0.1 half a pixel's."""
+    for length, miss, visible in ((10.0, 1.5, True), (10.0, 1.68, False), (0.1, 0.6, True), (0.1, 0.75, False)):
+        flow = torch.zeros(2, 8, 40)
+        flow[0] = length
+        back = torch.zeros(2, 8, 40)
+        back[0], back[1] = -length, miss
+        same = forward_backward_visible(flow, back)
+        assert bool((same[..., 2:20] == visible).all()), (length, miss)

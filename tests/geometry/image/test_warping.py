@@ -210,3 +210,11 @@ def test_shapes_that_do_not_fit_are_refused(refused, unchecked) -> None:
         forward_warp(rgb, depth, two, two)
     with refused("visibility"):
         backward_visible(depth[0, :, :4], facing()[0], depth, two)
+
+
+def test_depths_that_differ_by_more_than_two_percent_are_not_the_same_surface() -> None:
+    rgb, depth = torch.rand(1, 3, 8, 10), torch.full((1, 1, 8, 10), 2.0)
+    for share, same in ((0.985, True), (1.015, True), (0.975, False), (1.025, False)):
+        visible = backward_visible(share * depth[0], facing()[0], depth, facing())
+        assert torch.equal(visible, torch.full((1, 8, 10), same)), share
+        assert torch.equal(backward_warp(rgb, share * depth[0], facing()[0], depth, facing())[1], visible), share

@@ -104,3 +104,25 @@ def test_impossible_fusions_are_refused(refused, unchecked) -> None:
     for nothing in (0.0, math.inf):
         with refused("no pixel"):
             fuse_tsdf(scene.rgb, torch.full_like(scene.depth, nothing), scene.cameras, 0.1)
+
+
+def test_the_surface_is_where_the_mean_over_the_cameras_that_see_a_voxel_is_zero() -> None:
+    """Planes 2.02 m and 1.93 m ahead, voxels with centers at 1.95 and 2.05, truncation 0.06. The near plane hides the
+    far voxel, and the near voxel is free space to the other camera: means (1 - 1/3) / 2 and -1/2, zero 0.04 beyond
+    1.95. Counting free space as unseen, or dividing by another function of the weight, moves it by 8 mm or more."""
+    cameras = Cameras.from_fov(torch.eye(4).repeat(2, 1, 1), 10.0, (8, 8))
+    depth = torch.tensor([2.02, 1.93])[:, None, None, None].expand(2, 1, 8, 8)
+    bounds = torch.tensor([[-0.1, -0.1, 1.8], [0.1, 0.1, 2.2]])
+    mesh = fuse_tsdf(torch.full((2, 3, 8, 8), 0.5), depth, cameras, 0.1, truncation_m=0.06, bounds=bounds)
+    assert len(mesh.vertices) >= 4
+    assert torch.allclose(mesh.vertices[:, 2], torch.tensor(1.99), atol=1e-3)
+
+
+def test_voxels_in_free_space_darken_no_color() -> None:
+    """With a truncation of less than a voxel, of the two around the surface only the one behind it has a color."""
+    cameras = Cameras.from_fov(torch.eye(4)[None], 10.0, (8, 8))
+    bounds = torch.tensor([[-0.1, -0.1, 1.8], [0.1, 0.1, 2.2]])
+    color = torch.tensor([0.9, 0.6, 0.3])
+    rgb, depth = color[None, :, None, None].expand(1, 3, 8, 8), torch.full((1, 1, 8, 8), 2.02)
+    mesh = fuse_tsdf(rgb, depth, cameras, 0.1, truncation_m=0.06, bounds=bounds)
+    assert mesh.colors is not None and torch.allclose(mesh.colors, color.expand(len(mesh.colors), 3), atol=1e-5)

@@ -130,3 +130,11 @@ def test_a_cloud_is_a_sequence_of_points() -> None:
         True
     ] * 4
     assert torch.equal(cloud[-1].points, cloud.points[3:])
+
+
+@pytest.mark.parametrize("unit", [0.001, 1.0, 1000.0])
+def test_edges_do_not_depend_on_the_unit_of_length(unit: float) -> None:
+    depth = torch.full((1, 6, 8), 2.0)
+    depth[..., 3:6] = 2.3  # its inverse depth bends by 0.15 at the near side
+    assert torch.equal(depth_edges(unit * depth, 0.1), depth_edges(depth, 0.1))
+    assert depth_edges(unit * depth, 0.1).sum() == 6 * 4 and not depth_edges(unit * depth, 0.2).any()

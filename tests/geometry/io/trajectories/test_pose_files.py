@@ -157,3 +157,15 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, refused) -> None:
         read_cameras_json(path)
     with pytest.raises(InputError, match="determinant -1"):
         write_tum(path, cameras.time_s, cameras.world_from_camera * torch.tensor([-1.0, 1, 1, 1]))
+
+
+def test_tum_s_last_four_columns_are_x_y_z_w(tmp_path: Path) -> None:
+    """A quarter turn about z takes x to y: the scalar comes last, in the reader and in the writer."""
+    half = 0.5**0.5
+    (tmp_path / "a.tum").write_text(f"1.5 1 2 3 0 0 {half} {half}\n")
+    time_s, poses = read_tum(tmp_path / "a.tum")
+    quarter = torch.tensor([[0.0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 3], [0, 0, 0, 1]], dtype=torch.float64)
+    assert time_s.tolist() == [1.5] and torch.allclose(poses[0], quarter, atol=1e-12)
+    write_tum(tmp_path / "b.tum", torch.tensor([1.5]), quarter[None])
+    (row,) = [line for line in (tmp_path / "b.tum").read_text().splitlines() if not line.startswith("#")]
+    assert [float(word) for word in row.split()] == pytest.approx([1.5, 1, 2, 3, 0, 0, half, half])
