@@ -13,7 +13,8 @@ PACKAGES = ["camera", "gaussians", "image", "mesh", "points", "rotation", "stere
 
 # Lowest first: a package imports only from lower ones. The modules of the root may import each other.
 LAYERS = (
-    ("conventions", "errors", "optional", "shapes", "similarity"), ("rotation",), ("camera",), ("image", "trajectory"),
+    ("compiling", "conventions", "errors", "optional", "shapes", "similarity", "values"), ("rotation",), ("camera",),
+    ("image", "trajectory"),
     ("points", "stereo"), ("gaussians", "mesh"), ("io",), ("interop",),
 )  # fmt: skip
 # The renderer on CUDA is another library's.
