@@ -27,6 +27,7 @@ from worldgen.evaluation.sets.evaluation_set import Part, Truth
 from worldgen.evaluation.sheets import Columns, column_names, scene_columns, sheet, view_columns
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import ONE_CALL, Sampling
+from worldgen.pipelines.view_schedule import NEAREST
 
 PerScene = dict[str, dict[str, Tensor]]  # values [scenes] by method and figure
 
@@ -130,7 +131,7 @@ def _predictions(
     predictions: dict[str, Prediction] = {}
     seconds = {}
     for name, (model, sampling) in comparison.methods(full).items():
-        own = problem.by_view(model.config.frames - 1) if part.by_view else problem
+        own = problem.by_view(min(model.config.frames - 1, NEAREST)) if part.by_view else problem
         predictions[name], seconds[name] = predict(model, own, sampling, on_step)
     baselines = baseline_predictions(problem.known, problem.targets, part.exact)
     if part.by_view:

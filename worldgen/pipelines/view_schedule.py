@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from geometry.camera.cameras import Cameras
 from worldgen.core.view_distance import angle_plus_distance, farthest_first
 
+NEAREST = 4  # given frames of a view by itself: with more the tabletops of seed 1 gain nothing, and views all round lose
+
 
 @dataclass(frozen=True)
 class Request:
@@ -47,12 +49,12 @@ def schedule_path(cameras: Cameras, path: list[int], known: list[int], limit: in
 
 
 def schedule_singles(cameras: Cameras, new: list[int], known: list[int], limit: int, scale: float) -> list[Request]:
-    """A request for each of some frames, by itself, from the given frames nearest to it; arguments as of
+    """A request for each of some frames, by itself, from up to four given frames nearest to it; arguments as of
     `schedule_path`."""
     requests = []
     for frame in new:
         distance = angle_plus_distance(cameras[frame][None], cameras[known], scale)[0]
-        nearest = distance.argsort(stable=True)[: limit - 1]
+        nearest = distance.argsort(stable=True)[: min(limit - 1, NEAREST)]
         requests.append(Request(tuple(known[int(i)] for i in nearest), (frame,)))
     return requests
 

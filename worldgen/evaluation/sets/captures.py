@@ -115,8 +115,8 @@ class CapturesSet:
         description = (
             f"- Images made square ({config.fit}) and {config.size_px} px in size; the given ones are spread over the "
             "capture (each next one is the farthest from those before), the rest are held out, as many as "
-            f"{config.most_views} spread alike. Each is predicted by itself from the nearest given images that fit the "
-            "model beside it; the baselines use all given ones."
+            f"{config.most_views} spread alike. Each is predicted by itself from up to four nearest given images; the "
+            "baselines use all given ones."
         )
         return SetInfo(
             "captures", "captures", "capture", config.size_px, config, description, config.seed, skipped=self.skipped
