@@ -21,27 +21,16 @@ Case = tuple[Callable[..., Any], tuple[torch.Tensor, ...]]
 
 # gradcheck of these is in tests/geometry/TABLE.py, where what they need is at hand.
 ELSEWHERE = {
-    "as_depth": "image/test_coercion",
-    "as_depths": "image/test_coercion",
-    "as_frames": "image/test_coercion",
-    "as_image": "image/test_coercion",
-    "axis_angle_from_matrix": "rotation/test_representations",
-    "euler_from_matrix": "rotation/test_representations",
-    "matrix_from_6d": "rotation/test_representations",
-    "matrix_from_axis_angle": "rotation/test_representations",
-    "matrix_from_euler": "rotation/test_representations",
-    "bake": "mesh/test_texturing",
-    "rasterize": "mesh/test_rasterizing",
-    "render_textured": "mesh/test_texturing",
-    "render_splats": "gaussians/test_splatting",
-    "rolling_project": "camera/test_rolling_shutter",
-    "se3_exp": "rotation/test_representations",
-    "se3_log": "rotation/test_representations",
-    "six_d_from_matrix": "rotation/test_representations",
-    "soft_forward_warp": "image/test_soft_warping",
-    "soft_render_mesh": "mesh/test_soft_rasterizing",
-    "soft_silhouette": "mesh/test_soft_rasterizing",
-}
+    "as_depth": "image/test_coercion", "as_depths": "image/test_coercion", "as_frames": "image/test_coercion",
+    "as_image": "image/test_coercion", "axis_angle_from_matrix": "rotation/test_representations",
+    "euler_from_matrix": "rotation/test_representations", "matrix_from_6d": "rotation/test_representations",
+    "matrix_from_axis_angle": "rotation/test_representations", "matrix_from_euler": "rotation/test_representations",
+    "bake": "mesh/test_texturing", "rasterize": "mesh/test_rasterizing", "render_textured": "mesh/test_texturing",
+    "render_splats": "gaussians/test_splatting", "rolling_project": "camera/test_rolling_shutter",
+    "se3_exp": "rotation/test_representations", "se3_log": "rotation/test_representations",
+    "six_d_from_matrix": "rotation/test_representations", "soft_forward_warp": "image/test_soft_warping",
+    "soft_render_mesh": "mesh/test_soft_rasterizing", "soft_silhouette": "mesh/test_soft_rasterizing",
+}  # fmt: skip
 # Masks, words, integers and meshes cut from grids.
 NOT_DIFFERENTIABLE = {
     "backward_visible", "describe", "draw_cameras", "epipolar_mask", "estimate_normals", "estimate_up", "fit_splats",
