@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from geometry.camera.cameras import Cameras
 from worldgen.core.view_distance import angle_plus_distance, farthest_first
 
-NEAREST = 4  # given frames of a view by itself: with more the tabletops of seed 1 gain nothing, and views all round lose
+NEAREST = 4  # given frames of a view by itself: with more, tabletops (seed 1) gain nothing and lose all round
 
 
 @dataclass(frozen=True)
