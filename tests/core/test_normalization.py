@@ -10,7 +10,13 @@ from geometry.camera.projection import project
 from geometry.errors import InputError
 from geometry.rotation.transforms import rigid, rotation_about
 from geometry.trajectory.paths import orbit
-from worldgen.core.normalization import Normalization, require_scene_scale, scene_scale_from_cameras
+from worldgen.core.clip import Clip
+from worldgen.core.normalization import (
+    Normalization,
+    require_scene_scale,
+    scene_scale,
+    scene_scale_from_cameras,
+)
 
 
 def ring_of(radius: float, elevation_deg: float = 20.0, frames: int = 6, arc_deg: float = 360.0) -> Cameras:
@@ -101,3 +107,14 @@ def test_cameras_in_one_place_have_no_scale() -> None:
     pose = torch.eye(4).repeat(3, 1, 1)
     with pytest.raises(InputError, match="one place"):
         require_scene_scale(Cameras.from_fov(pose, 50.0, (4, 4)))
+
+
+def test_one_image_s_scale_is_the_25th_percentile_of_its_known_depth() -> None:
+    depth = torch.zeros(1, 1, 1, 10, 12)
+    depth.view(-1)[:101] = 1 + torch.arange(101.0)[torch.randperm(101)] / 10  # 1, 1.1 to 11: a quarter is below 3.5
+    depth.view(-1)[101:110] = torch.inf
+    camera = Cameras.from_fov(torch.eye(4)[None, None], 50.0, (10, 12))
+    assert float(scene_scale(Clip(torch.rand(1, 1, 3, 10, 12), depth, camera))) == pytest.approx(3.5)
+    still = Cameras.cat([camera, camera])  # two cameras in one place say no more
+    frames = Clip(torch.rand(1, 2, 3, 10, 12), torch.cat([depth, 5 * depth], 1), still)
+    assert float(scene_scale(frames)) == pytest.approx(3.5)

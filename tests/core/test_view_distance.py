@@ -13,6 +13,7 @@ from worldgen.core.view_distance import (
     attention_distances,
     farthest_first,
     nearest_camera,
+    overlap,
     spread_order,
     squared_distances,
 )
@@ -118,3 +119,23 @@ def test_distances_between_centers_are_in_scene_scales_and_angles_in_radians() -
     for factor in (1.0, 50.0):
         found = squared_distances(ring[:, 0].scaled(factor), ring[:, 1:].scaled(factor))
         assert float(found) == pytest.approx(turned**2 + 18 / 11.25, rel=1e-3)
+
+
+def test_attention_distance_is_scene_scales_plus_radians() -> None:
+    pose = torch.eye(4).repeat(3, 1, 1)
+    for n, angle in enumerate((0.0, 1.0, 3.0)):
+        pose[n, :3, :3] = rotation_about(torch.tensor([0.0, 1.0, 0.0]), torch.tensor(angle))
+        pose[n, 1, 3] = 2.0 * n
+    cameras = Cameras.from_fov(pose[None], 50.0, (SIZE, SIZE))
+    found = attention_distances(cameras, cameras, torch.ones(1, dtype=torch.bool))[0, 0]
+    assert torch.allclose(found, torch.tensor([0.0, 2 + 1.0, 4 + 3.0]), atol=1e-4)
+
+
+def test_overlap_is_whole_with_itself_and_nothing_from_the_other_side() -> None:
+    """Two cameras 2 apart that face each other see the same place from opposite sides."""
+    facing = ring_cameras([0.0, 180.0, 20.0], radius=1.0)[0]
+    shared = overlap(facing, 1.0)
+    assert torch.allclose(shared.diagonal(), torch.ones(3), atol=1e-5)
+    axes = facing.forward @ facing.forward.T
+    assert float(axes[0, 1]) < -0.5 and float(shared[0, 1]) == float(shared[1, 0]) == 0
+    assert 0.2 < float(shared[0, 2]) < float(axes[0, 2])

@@ -26,7 +26,7 @@ from worldgen.evaluation.predictions import FULL, ONE, Prediction, scores
 from worldgen.evaluation.run import evaluate
 from worldgen.evaluation.sets.orbit import OrbitSet
 from worldgen.models.world_model import WorldModel
-from worldgen.pipelines.novel_views import Sampling
+from worldgen.pipelines.novel_views import ONE_CALL, Sampling
 from worldgen.runtime.config import load
 from worldgen.runtime.rng import Stream, stream
 from worldgen.scenes.families.tabletop import tabletop
@@ -292,3 +292,16 @@ def test_bad_requests_are_refused_before_any_work(tmp_path: Path, model: WorldMo
 def test_a_set_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="expected"):
         replace(SMALL, **change)
+
+
+def test_the_embedded_model_reaches_its_figures(frozen: OrbitSet) -> None:
+    """Medium spread, 2 given, one call, the first 4 of the 64 scenes that reports are of, as measured when the weights
+    were made: something between images and predictions is wrong where this moves."""
+    clip = replace(frozen, scenes=4).clip("medium")
+    known, targets = clip.frames(slice(0, 2)), clip.frames(slice(4, 6))
+    problem = predictions.Problem(known, targets, (0, 1, 4, 5), 6)
+    made, _ = predictions.predict(WorldModel.load("tiny", "cpu"), problem, ONE_CALL, lambda: None)
+    found = dict(scores(made, known, targets, torch.ones_like(targets.depth, dtype=torch.bool)))
+    assert float(found["psnr"].mean()) == pytest.approx(21.67, abs=0.3)
+    assert float(found["abs_rel"].mean()) == pytest.approx(0.115, abs=0.02)
+    assert torch.allclose(found["psnr"], torch.tensor([22.13, 20.85, 24.60, 19.12]), atol=0.6)

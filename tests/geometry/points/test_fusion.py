@@ -71,3 +71,12 @@ def test_invalid_arguments_are_refused(refused, unchecked, scene) -> None:
         fuse_points(scene.rgb, scene.depth[:2], scene.cameras)
     with refused("2 frames", "2 confirmations"):
         fuse_points(scene.rgb[:2], scene.depth[:2], scene.cameras[:2])
+
+
+def test_how_far_depths_may_differ_grows_with_depth() -> None:
+    """Within 1% by default: 8 cm at 10 m are the same surface, 1 mm at 5 cm is not."""
+    cameras = Cameras.from_fov(torch.eye(4, dtype=torch.float64).repeat(2, 1, 1), 60.0, (5, 6))
+    for depth_m, off_m, count in ((10.0, 0.08, 30), (10.0, 0.12, 0), (0.05, 0.0004, 30), (0.05, 0.001, 0)):
+        depth = torch.tensor([depth_m, depth_m + off_m]).double().view(2, 1, 1, 1).expand(2, 1, 5, 6)
+        cloud, _ = fuse_points(torch.rand(2, 3, 5, 6), depth, cameras, 1)
+        assert len(cloud) == count, (depth_m, off_m)

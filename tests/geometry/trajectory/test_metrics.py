@@ -158,3 +158,13 @@ def test_a_straight_path_in_another_world_has_no_error_though_its_centers_leave_
     errors = trajectory_errors(world @ straight, straight, alignment="sim3", unit="metres")
     assert max(float(error) for error in (errors.rotation, errors.translation, errors.cam_mc)) < 1e-9
     assert float(ate(world @ straight, straight)) < 1e-9 and float(ate(world @ straight, straight, "rigid")) < 1e-9
+
+
+def test_rpe_is_the_root_mean_square_over_steps() -> None:
+    """One step of four is wrong, by 10 degrees and 0.4 m."""
+    true = torch.eye(4, dtype=torch.float64).repeat(5, 1, 1)
+    found = true.clone()
+    turn = rotation_about(torch.tensor([0.0, 0.0, 1.0]).double(), torch.deg2rad(torch.tensor(10.0).double()))
+    found[3:, :3, :3], found[3:, 0, 3] = turn, 0.4
+    shift, degrees = rpe(found, true)
+    assert float(degrees) == pytest.approx(10 / 4**0.5, rel=1e-6) and float(shift) == pytest.approx(0.4 / 4**0.5)
