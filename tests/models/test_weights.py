@@ -91,3 +91,13 @@ def test_a_shard_that_cannot_be_written_leaves_the_model_that_was_there(
     with pytest.raises(InputError, match="No space left"):
         write_weights({name: value + 1 for name, value in state.items()}, tmp_path, shard_bytes=8500)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_each_row_of_bytes_has_its_own_scale(tmp_path: Path) -> None:
+    """Rows of any size keep seven bits."""
+    size = torch.logspace(-6, 3, 16)[:, None]
+    matrix = size * torch.randn(16, 24)
+    write_weights({"layer.weight": matrix}, tmp_path, int8=True)
+    found = read_weights(tmp_path)[0]["layer.weight"]
+    largest = matrix.abs().amax(1, keepdim=True)
+    assert bool(((found - matrix).abs() <= 0.51 * largest / 127).all()) and not torch.equal(found, matrix)

@@ -343,8 +343,8 @@ def test_what_is_exactly_at_the_level_of_a_stabilized_history_is_given() -> None
     given = torch.repeat_interleave(LEVEL == 0, torch.tensor(CHANNELS), -1)[..., None, None]
     plain = denoiser(x, level, blank(2, 3))
     for guided in (
-        guide(denoiser_of(denoiser), Guidance(image=3.0), torch.ones(1).double()),
-        guide_history(denoiser_of(denoiser), [History(3.0)], torch.ones(1).double()),
+        guide(denoiser_of(denoiser), Guidance(image=3.0), torch.full((1,), 7.0).double()),
+        guide_history(denoiser_of(denoiser), [History(3.0)], torch.full((1,), 7.0).double()),
     ):
         out = guided(x, level, blank(2, 3))
         hidden = torch.where(LEVEL == 0, 1.0, LEVEL)

@@ -16,6 +16,7 @@ from worldgen.evaluation.metrics.loops import (
     ONE_BY_ONE,
     STEPS,
     TOGETHER,
+    _figures,
     closed_loop,
     loop_figures,
     loop_steps,
@@ -108,3 +109,19 @@ def test_a_real_model_goes_round(model: WorldModel) -> None:
     found = loop_figures({"one call": (model, Sampling(steps=1, guidance=1.0))}, scenes, start(1), 0)
     figure = found.methods[ONE_BY_ONE]["one call"]["revisit_psnr"]
     assert isinstance(figure, Interval) and figure.scenes == 1
+
+
+@pytest.mark.parametrize("views", [8, STEPS])
+def test_the_views_a_quarter_and_half_way_round_are_those_that_are_judged(views: int) -> None:
+    """Images are off by 0.1, but the one that stands at 90 degrees by 0.01 and that at 180 by 0.05."""
+    cameras = closed_loop(start(1), views)
+    at = torch.rad2deg(torch.atan2(cameras.centers[0, :, 1], cameras.centers[0, :, 0]))
+    turned = torch.remainder(at - at[0], 360)
+    quarter, half = (int((turned[1:-1] - angle).abs().argmin()) for angle in (90, 180))
+    truth = torch.rand(1, views, 3, 16, 16) / 2
+    rgb = truth + 0.1
+    rgb[:, quarter], rgb[:, half] = truth[:, quarter] + 0.01, truth[:, half] + 0.05
+    figures = _figures(rgb, truth, truth[:, -1], 0)
+    assert mean(figures["psnr_quarter"]) == pytest.approx(40, abs=1e-2)
+    assert mean(figures["psnr_half"]) == pytest.approx(26.02, abs=1e-2)
+    assert mean(figures["revisit_psnr"]) == pytest.approx(20, abs=1e-2)
