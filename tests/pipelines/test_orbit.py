@@ -58,12 +58,14 @@ def test_everything_is_written_and_reads_back(tiny: WorldModel, capture: Path, t
     mesh = trimesh.load_mesh(out / "mesh.glb")
     assert len(mesh.faces) == len(world.mesh.faces) > 100
     assert manifest["model"]["weights_sha256"] == tiny.weights_sha256 and manifest["metric"] is True
+    assert manifest["unit"] == "metres" and b"z up, metres;" in (out / "points.ply").read_bytes()[:200]
     assert (out / "contact_sheet.png").stat().st_size > 1000
 
 
 def test_the_given_image_is_frame_0_bit_for_bit(tiny: WorldModel, truth: Clip, tmp_path: Path) -> None:
     square = truth.rgb[0, :, :, 4:68].mul(255).round().div(255)
     world = worldgen.orbit(tiny, [square], frames=9, steps=1)
+    assert world.manifest["unit"] == "scale guessed by the model" and world.manifest["metric"] is False
     assert torch.equal(world.clip.rgb[0], square) and torch.equal(world.given.rgb[0], square)
     world.save(tmp_path / "out")
     assert torch.equal(read_image(tmp_path / "out" / "frames" / "0000.png"), square)

@@ -108,16 +108,16 @@ class World:
 
     def _further_files(self) -> dict[str, Callable[[Path], None]]:
         """What can be left out: the files by name, each with its writer."""
-        comments = (f"worldgen {version('worldgen')}", "metres" if self.manifest["metric"] else "not metric")
+        made_by, unit = f"worldgen {version('worldgen')}", self.manifest.get("unit", "metres")
         scale = max(1, _VIDEO_SIDE // self.clip.cameras.hw[0])
         files: dict[str, Callable[[Path], None]] = {
             "video.mp4": lambda path: write_mp4(path, self.clip.rgb, _FPS, scale=scale),
             "contact_sheet.png": lambda path: write_png(path, self.contact_sheet()),
         }
         if len(self.points):
-            files["points.ply"] = lambda path: write_ply(path, self.points, comments)
+            files["points.ply"] = lambda path: write_ply(path, self.points, (made_by,), unit=unit)
         if len(self.mesh.faces):
-            extras = {"generator": comments[0], "units": comments[1]}
+            extras = {"generator": made_by, "units": unit}
             files["mesh.glb"] = lambda path: write_glb(path, self.mesh, extras)
         if (held_out := self.held_out) is not None:
             files["held_out"] = lambda folder: _write_images(folder, held_out.rendered.rgb)

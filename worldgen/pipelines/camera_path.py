@@ -89,7 +89,8 @@ class CameraPath:
     cameras  [n] in path order; frame 0 is the given image where there is one without a pose
     given    [g] cameras of the given images
     pivot    [3] what is orbited
-    scale    the scene scale in the caller's units; `metric` says whether those mean anything
+    scale    the scene scale in `unit`; `metric` says whether that means anything
+    unit     of lengths: metres, that of the given cameras, or what the model takes for a metre
     up       [3] of the world, float64
     """
 
@@ -100,6 +101,7 @@ class CameraPath:
     elevation_deg: float
     scale: float
     metric: bool
+    unit: str
     up: Float[Tensor, "3"]
 
     @property
@@ -124,6 +126,7 @@ class CameraPath:
             "elevation_deg": self.elevation_deg,
             "scene_scale": self.scale,
             "metric": self.metric,
+            "unit": self.unit,
             "up": self.up.tolist(),
             "camera_convention": "files: OpenGL axes (nerfstudio); K in pixels, centres at +0.5",
             "reference_from_world": invert_rigid(self.given.world_from_camera[0]).tolist(),
@@ -139,6 +142,7 @@ def camera_path(model: WorldModel, inputs: Inputs, request: OrbitRequest, sampli
     frames, radius, elevation_deg = request.frames, request.radius, request.elevation_deg
     several = inputs.posed and len(given) > 1
     metric = radius is not None or several
+    unit = "unit of the given cameras" if inputs.posed else "metres" if metric else "scale guessed by the model"
     if several:
         scale = require_scene_scale(given)
         pivot = nearest_point_to_axes(given.world_from_camera)
@@ -163,7 +167,7 @@ def camera_path(model: WorldModel, inputs: Inputs, request: OrbitRequest, sampli
         given = replace(given, world_from_camera=poses[:1])
     if request.views is not None:
         cameras = _views(request, given.hw[0], inputs.near_from_user)
-    return CameraPath(cameras, given, pivot, radius, elevation_deg, scale, metric, up)
+    return CameraPath(cameras, given, pivot, radius, elevation_deg, scale, metric, unit, up)
 
 
 def _up(inputs: Inputs, request: OrbitRequest) -> Float[Tensor, "3"]:

@@ -38,6 +38,7 @@ def write_ply(
     shape: PointCloud | Mesh | TexturedMesh,
     comments: tuple[str, ...] = (),
     stored_from_user: Similarity | None = None,
+    unit: str = "metres",
 ) -> None:
     """Write a point cloud or mesh as binary PLY.
 
@@ -49,6 +50,7 @@ def write_ply(
             get the colors that the texture has there, which a note says.
         comments: comment lines of the header, after the generator's.
         stored_from_user: the world to store it in, kept as a comment; `read_ply` undoes it.
+        unit: what the header calls the unit of positions.
 
     Raises:
         InputError: another kind of shape, a mesh without triangles, positions with NaN or Inf, or a comment that is not
@@ -62,7 +64,7 @@ def write_ply(
     if not bool(places.isfinite().all()):
         raise InputError(f"{path}: positions with NaN or Inf; expected finite numbers")
     named, kind = ("double", "<f8") if error_of_float32(places) else ("float", "<f4")
-    if bad := [line for line in comments if not line.isascii() or not line.isprintable()]:
+    if bad := [line for line in (unit, *comments) if not line.isascii() or not line.isprintable()]:
         raise InputError(f"{path}: comment {bad[0]!r}; expected one line of ASCII")
     properties = [f"{named} {axis}" for axis in "xyz"]
     fields: list[tuple[str, str, int]] = [("xyz", kind, 3)]
@@ -87,7 +89,7 @@ def write_ply(
         faces["count"], faces["vertices"] = 3, shape.faces.cpu().numpy()
         data += faces.tobytes()
     # Written words do not change with our spelling: equal worlds give equal bytes.
-    write_file(path, ply_header(["right-handed, z up, metres; colours sRGB", *comments], elements) + data)
+    write_file(path, ply_header([f"right-handed, z up, {unit}; colours sRGB", *comments], elements) + data)
 
 
 def ply_header(comments: Iterable[str], elements: Iterable[tuple[str, int, Iterable[str]]]) -> bytes:

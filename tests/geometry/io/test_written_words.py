@@ -19,6 +19,9 @@ def test_meshes_and_points_name_frame_units_and_colors(tmp_path: Path) -> None:
     write_ply(tmp_path / "a.ply", cloud())
     head = (tmp_path / "a.ply").read_bytes().split(b"\n")[2:4]
     assert head == [b"comment generator worldgen", b"comment right-handed, z up, metres; colours sRGB"]
+    write_ply(tmp_path / "b.ply", cloud(), ("made so",), unit="unit of the given cameras")
+    head = (tmp_path / "b.ply").read_bytes().split(b"\n")[3:5]
+    assert head == [b"comment right-handed, z up, unit of the given cameras; colours sRGB", b"comment made so"]
     write_obj(tmp_path / "a.obj", house())
     assert (tmp_path / "a.obj").read_text().splitlines()[0] == "# worldgen: right-handed, y up, metres; colours sRGB"
     write_point_sequence(tmp_path / "clouds", [(0.0, cloud())])
