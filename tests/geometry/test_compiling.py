@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from geometry.compiling import source_digest
+from geometry.compiling import compiled, source_digest
 
 pytest.importorskip("numba")
 
@@ -68,5 +68,22 @@ def test_the_digest_tells_files_by_their_content_and_order(tmp_path) -> None:
         path.write_text(text)
     a, b, c = paths
     assert source_digest(a, b) == source_digest(c, b) != source_digest(b, a)
-    a.write_text("a"), b.write_text("bc")  # the same bytes one after the other
+    a.write_text("a")
+    b.write_text("bc")  # the same bytes one after the other
     assert source_digest(a, b) != source_digest(c, b)
+
+
+def test_where_no_folder_can_be_written_functions_are_compiled_all_the_same(monkeypatch) -> None:
+    """As in a container with a read-only home: numba raises as a module is imported."""
+    from numba.core.dispatcher import Dispatcher
+
+    def refuse(_: Dispatcher) -> None:
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr(Dispatcher, "enable_caching", refuse)
+
+    @compiled(nogil=True)
+    def added(x, y):
+        return x + y
+
+    assert added(1.5, 2.0) == 3.5
