@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,26 +44,30 @@ class Cost:
         return f"{sign}{self.seconds:.1f} s, {self.mb:.0f} MB"
 
 
+_LAUNCHER = """
+import json, resource, subprocess, sys, time
+limit, *words = sys.argv[1:]
+began, code = time.perf_counter(), None
+try:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    code = subprocess.run(words, timeout=float(limit), **quiet).returncode
+except subprocess.TimeoutExpired:
+    pass
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(json.dumps([time.perf_counter() - began, peak / 1000, code]))
+"""
+
+
 def run(code: str, words: list[str], checkout: Path, limit_s: float) -> Cost:
-    """Run Python code with arguments; the package is that of a checkout."""
+    """Run Python code with arguments; the package is that of a checkout.
+
+    A small process starts it: the peak RAM of a process counts what its parent used before.
+    """
     environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
-    began = time.perf_counter()
-    child = subprocess.Popen(
-        [sys.executable, "-c", code, *words], cwd=checkout, env=environment, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    stopped = False
-    while True:
-        pid, status, usage = os.wait4(child.pid, os.WNOHANG)
-        if pid:
-            break
-        if not stopped and time.perf_counter() - began > limit_s:
-            child.kill()
-            stopped = True
-        time.sleep(0.02)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - began
-    return Cost(seconds, usage.ru_maxrss / 1000, None if stopped else child.returncode)
+    command = [sys.executable, "-c", _LAUNCHER, str(limit_s), sys.executable, "-c", code, *words]
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
+    seconds, mb, exit_code = json.loads(done.stdout)
+    return Cost(seconds, mb, exit_code)
 
 
 def enlarged(capture: Path, megapixels: float, images: int, folder: Path) -> list[Path]:
@@ -120,7 +123,6 @@ def commands(photos: list[Path], transforms: Path, out: Path) -> dict[str, tuple
              str(out / "evaluated")],
         ),
         "cameras show": (_MAIN, ["cameras", "show", file]),
-        "cameras lint": (_MAIN, ["cameras", "lint", file]),
         "cameras convert": (_MAIN, ["cameras", "convert", file, str(out / "cameras.tum")]),
     }  # fmt: skip
 
