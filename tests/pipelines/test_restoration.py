@@ -7,10 +7,14 @@ from torch import Tensor
 
 from geometry.errors import InputError
 from worldgen.core.clip import Clip
+from worldgen.core.modalities import channels_of
 from worldgen.evaluation.metrics.image import psnr
 from worldgen.models.world_model import WorldModel
+from worldgen.pipelines import restoration
 from worldgen.pipelines.restoration import Restoration, denoise, restore
+from worldgen.sampling.levels import Levels
 from worldgen.sampling.restoration import Blur, Downsample, Gray, Inpaint, LinearOperator, measurement_residual
+from worldgen.sampling.sampler import sample
 
 QUICK = Restoration(steps=2)
 HW = (64, 72)
@@ -129,3 +133,21 @@ def test_what_does_not_fit_is_said(tiny: WorldModel, three: Clip) -> None:
     ):
         with pytest.raises(InputError, match=said):
             act()
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.25])
+def test_denoising_starts_at_the_level_whose_noise_the_images_have(
+    sigma: float, tiny: WorldModel, three: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signals are 2 rgb - 1, so their noise is 2 sigma; flow has t / (1 - t) of it at level t."""
+    seen = []
+
+    def watched(denoiser: object, x0: Tensor, noise: Tensor, levels: Levels, *rest: object) -> object:
+        seen.append((levels.matrix[0], noise[0, :, channels_of(tiny.modalities, "rgb")]))
+        return sample(denoiser, x0, noise, levels, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(restoration, "sample", watched)
+    denoise(tiny, three.rgb, three.cameras, sigma)
+    ((first, added),) = seen
+    assert torch.allclose(first[:, 0], torch.tensor(2 * sigma / (1 + 2 * sigma)), atol=1e-6)
+    assert bool((first[:, 1] == 1).all()) and not bool(added.any()), "no more noise than there is"

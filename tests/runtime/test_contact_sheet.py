@@ -45,3 +45,11 @@ def test_sky_and_unknown_have_colors_of_their_own() -> None:
 def test_depth_is_shown_between_two_limits_in_order() -> None:
     with pytest.raises(InputError, match="expected 0 < near < far"):
         depth_image(torch.ones(1, 2, 2), 3.0, 2.0)
+
+
+def test_colors_go_in_even_steps_of_inverse_depth() -> None:
+    """Between 1 m and 4 m, 1.6 m is half way (1 / 1.6 = 0.625), where the ramp has its middle color."""
+    near, middle, far = depth_image(torch.tensor([[[1.0, 1.6, 4.0]]]), 1.0, 4.0)[:, 0].T
+    assert torch.allclose(near, torch.tensor([1.00, 0.96, 0.80]), atol=1e-6)
+    assert torch.allclose(middle, torch.tensor([0.23, 0.64, 0.52]), atol=1e-5)
+    assert torch.allclose(far, torch.tensor([0.10, 0.09, 0.26]), atol=1e-6)

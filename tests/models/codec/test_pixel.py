@@ -86,3 +86,12 @@ def test_a_modality_can_be_added_from_outside(monkeypatch: pytest.MonkeyPatch) -
     assert torch.equal(latent[:, :64], PixelCodec(4).encode(signals))
     assert torch.allclose(codec.decode(latent)["heat"], signals["heat"], atol=1e-6)
     assert plain(PixelCodec(4)) == {"block": 4, "layout": False} and plain(codec)["extra"] == ["heat"]
+
+
+def test_what_a_memory_half_knows_counts_half() -> None:
+    codec = PixelCodec(2)
+    rgb, signal = torch.full((1, 1, 3, 4, 4), 0.8), torch.full((1, 1, 1, 4, 4), -0.4)
+    latent = codec.encode_memory(rgb, signal, torch.full((1, 1, 1, 4, 4), 0.5))
+    color, depth, visible = latent.split([12, 4, 4], 2)
+    assert torch.allclose(color, torch.tensor(0.5 * (2 * 0.8 - 1))) and torch.allclose(depth, torch.tensor(-0.2))
+    assert torch.allclose(visible, torch.tensor(0.5))
