@@ -1,6 +1,7 @@
 """Camera paths in files come back as they were, and anything else is refused."""
 
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,13 @@ import torch
 
 from geometry.camera.cameras import Cameras
 from geometry.camera.lenses import Lens, LensKind
-from geometry.errors import InputError
+from geometry.errors import InputError, Note
 from geometry.io.trajectories.pose_files import (
     read_cameras_json,
     read_kitti,
+    read_kitti_cameras,
     read_tum,
+    read_tum_cameras,
     write_cameras_json,
     write_kitti,
     write_tum,
@@ -169,3 +172,20 @@ def test_tum_s_last_four_columns_are_x_y_z_w(tmp_path: Path) -> None:
     write_tum(tmp_path / "b.tum", torch.tensor([1.5]), quarter[None])
     (row,) = [line for line in (tmp_path / "b.tum").read_text().splitlines() if not line.startswith("#")]
     assert [float(word) for word in row.split()] == pytest.approx([1.5, 1, 2, 3, 0, 0, half, half])
+
+
+def test_cameras_of_a_list_of_poses_have_its_times_and_kitti_s_are_counted(tmp_path: Path) -> None:
+    cameras = path_of(4)
+    write_tum(tmp_path / "a.tum", cameras.time_s, cameras.world_from_camera)
+    write_kitti(tmp_path / "a.kitti", cameras.world_from_camera)
+    tum = read_tum_cameras(tmp_path / "a.tum", 60.0, (12, 20))
+    kitti = read_kitti_cameras(tmp_path / "a.kitti", 60.0, (12, 20))
+    assert torch.equal(tum.time_s, cameras.time_s) and kitti.time_s.tolist() == [0, 1, 2, 3]
+    for found in (tum, kitti):
+        assert found.hw == (12, 20) and torch.allclose(found.centers, cameras.centers, atol=1e-12)
+        focal = 6 / math.tan(math.radians(30))  # over the shorter side
+        expected = torch.tensor([[focal, 0, 10], [0, focal, 6], [0, 0, 1]], dtype=torch.float64)
+        assert torch.allclose(found.K, expected.expand(4, 3, 3))
+    with pytest.warns(Note, match="50 degrees are assumed"):
+        assumed = read_kitti_cameras(tmp_path / "a.kitti", hw=(12, 20))
+    assert float(assumed.K[0, 0, 0]) == pytest.approx(6 / math.tan(math.radians(25)))
