@@ -72,16 +72,20 @@ def exact_line(numbers: Iterable[float | int]) -> str:
     return " ".join(f"{value:.17g}" for value in numbers)
 
 
-def check_file(path: Path, expected: str, max_bytes: int = 2**40) -> None:
-    """Raise InputError unless `path` is a file of 1 to `max_bytes` bytes; `expected` says what it should be."""
+def exists(path: Path, expected: str) -> bool:
+    """Whether there is such a file or folder. Raises InputError for a name that none can have."""
     try:
-        exists, is_file = path.exists(), path.is_file()
-        size = path.stat().st_size if is_file else 0
+        return path.exists()
     except (OSError, ValueError) as error:
         raise InputError(f"{str(path)!r}: not a usable file name; expected {expected}") from error
+
+
+def check_file(path: Path, expected: str, max_bytes: int = 2**40) -> None:
+    """Raise InputError unless `path` is a file of 1 to `max_bytes` bytes; `expected` says what it should be."""
+    there, is_file = exists(path, expected), path.is_file()
     if not is_file:
-        raise InputError(f"{path}: {'not a regular file' if exists else 'no such file'}; expected {expected}")
-    if not size:
+        raise InputError(f"{path}: {'not a regular file' if there else 'no such file'}; expected {expected}")
+    if not (size := path.stat().st_size):
         raise InputError(f"{path}: empty file; expected {expected}")
     if size > max_bytes:
         raise InputError(f"{path}: {size} bytes; expected {expected} of at most {max_bytes} bytes")

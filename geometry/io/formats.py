@@ -47,6 +47,7 @@ from geometry.io.captures.realestate10k import (
 )
 from geometry.io.captures.rgbd_folders import is_seven_scenes, is_tum_rgbd, read_seven_scenes, read_tum_rgbd
 from geometry.io.exr import read_exr, write_exr
+from geometry.io.files import exists
 from geometry.io.images import SUFFIXES as IMAGE_SUFFIXES
 from geometry.io.images import read_depth_png, read_image, write_depth_png, write_png
 from geometry.io.trajectories.camera_script import read_camera_script
@@ -67,6 +68,7 @@ Kind = Literal[
     "point sequence",
 ]  # fmt: skip
 CaptureReader = Callable[..., PosedImages]
+_TRANSFORMS = "transforms.json"
 
 
 @dataclass(frozen=True)
@@ -286,9 +288,12 @@ def read(path: Path | str, kind: Kind, **options: Any) -> Any:
         InputError: no format of this kind fits the path, or the file is not what its format asks for.
     """
     path = Path(path)
+    exists(path, f"{kind} in a file or folder")
     rows = [row for row in FORMATS.values() if kind in row.holds and row.reader is not None]
     if path.is_dir():
         fitting = [row for row in rows if row.recognizes is not None and row.recognizes(path)]
+        if not fitting and (path / _TRANSFORMS).is_file():
+            return read(path / _TRANSFORMS, kind, **options)
         fitting += [row for row in rows if "" in row.suffixes]
     else:
         fitting = [row for row in rows if row.recognizes is not None and row.recognizes(path)]
@@ -380,6 +385,7 @@ def captures_of(path: Path) -> tuple[str, list[tuple[str, CaptureReader]]] | Non
     Raises:
         InputError: a dataset of several captures cannot be listed.
     """
+    exists(path, listed("posed images"))
     for row in FORMATS.values():
         if "posed images" in row.holds and row.recognized(path):
             assert row.reader is not None or row.captures is not None, row.name

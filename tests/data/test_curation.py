@@ -197,6 +197,23 @@ def test_times_of_clips_start_at_zero_since_float32_cannot_hold_seconds_since_19
     assert torch.allclose(times, torch.tensor([0.0, 0.2, 0.4]), atol=1e-6)
 
 
+def test_links_between_folders_are_followed_once_also_out_of_the_folder_and_round_in_circles(
+    tmp_path, video, monkeypatch
+) -> None:
+    rgb, cameras = video
+    write_video(tmp_path / "elsewhere", "video", rgb, cameras)
+    for name in ("a", "b", "b/c"):
+        (tmp_path / "captures" / name).mkdir(parents=True)
+        (tmp_path / "captures" / name / "around").symlink_to(tmp_path / "captures")
+        (tmp_path / "captures" / name / "again").symlink_to(tmp_path / "captures" / "b")
+    (tmp_path / "captures" / "linked").symlink_to(tmp_path / "elsewhere")
+    [found] = find_captures(tmp_path / "captures")
+    assert found.name.startswith("captures-linked") and len(found.read()) == len(cameras)
+    monkeypatch.chdir(tmp_path / "captures")
+    [here] = find_captures(Path())
+    assert len(here.read()) == len(cameras)
+
+
 def test_all_formats_in_a_folder_are_found(shared: Path) -> None:
     found = {capture.kind: len(capture.read()) for capture in find_captures(shared / "data")}
     assert found.pop("transforms.json") in (4, 16, 25), "fox, and two of lego"

@@ -115,3 +115,16 @@ def test_an_interrupt_waits_for_the_end_of_a_short_block(kind: signal.Signals) -
     finally:
         signal.signal(kind, before)
     assert seen == ["inside", "handled", "after"]
+
+
+def test_an_interrupt_while_a_claim_is_taken_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = claim._acquired
+
+    def interrupted(lock: Path, output: Path) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return take(lock, output)
+
+    monkeypatch.setattr(claim, "_acquired", interrupted)
+    with pytest.raises(KeyboardInterrupt), claim.claimed(tmp_path / "lock", tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -114,6 +114,13 @@ def test_an_override_sets_one_value_and_leaves_the_rest(written) -> None:
     assert load(Outer, path, ("word=a=b",)).word == "a=b"
 
 
+@pytest.mark.parametrize("typed", ["two\nlines", "out #1", " blank", "trailing ", "schön", "c:\\out", "a'b"])
+def test_text_of_an_override_is_taken_as_it_was_typed(written, typed: str) -> None:
+    assert load(Outer, written("path: a\n"), (f"word={typed}",)).word == typed
+    assert load(Outer, written("path: a\n"), (f"path={typed}",)).path == Path(typed)
+    assert load(Outer, written("path: a\n"), ('word="a b"',)).word == "a b"
+
+
 def test_an_override_can_open_a_section_that_the_file_leaves_out(written) -> None:
     assert load(Outer, written("path: a\n"), ("inner.rate=3",)).inner.rate == 3
 

@@ -87,6 +87,7 @@ def test_no_output_is_a_root_a_home_the_current_folder_or_around_an_input(
     (other / "a.jpg").write_text("x")
     (tmp_path / "link.jpg").symlink_to(other / "a.jpg")
     (other / "link.jpg").symlink_to(tmp_path / "homes")
+    (tmp_path / "loop").symlink_to("loop")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(here)
     places = [(Path("/"), "root"), (home, "home"), (home.parent, "home"), (here, "current"), (here.parent, "current")]
@@ -97,7 +98,7 @@ def test_no_output_is_a_root_a_home_the_current_folder_or_around_an_input(
         with pytest.raises(InputError, match="is or holds the input"):
             check_place(other, [given])
     for good in (home / "out", here / "out", other / "out", tmp_path / "new"):
-        check_place(good, [other / "a.jpg", "tiny", "gone.jpg"])
+        check_place(good, [other / "a.jpg", "tiny", "gone.jpg", tmp_path / "loop", tmp_path / "loop" / "a.jpg"])
     check_place(here, (), replaced=False)
 
 

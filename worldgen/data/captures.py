@@ -1,5 +1,6 @@
 """Finding captures: the posed images in a file or folder, in any of the formats of `geometry.io.formats`."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 
 from geometry.errors import InputError
 from geometry.io.captures.posed import PosedImage, PosedImages
+from geometry.io.files import exists
 from geometry.io.formats import CaptureReader, captures_of, listed
 from geometry.io.video import read_mp4_at
 from geometry.shapes import Float
@@ -50,16 +52,16 @@ def find_captures(path: Path, skip_missing: bool = False) -> list[Capture]:
     Raises:
         InputError: No such path, or no capture in it.
     """
-    if not path.exists():
+    if not exists(path, listed("posed images")):
         raise InputError(f"{path}: no such file or folder; expected {listed('posed images')}")
-    found = list(_in_folder(path) if path.is_dir() else _at(path))
+    found = list(_in_folder(path, set()) if path.is_dir() else _at(path))
     if not found:
         raise InputError(f"{path}: no capture found; expected {listed('posed images')}")
     names: dict[str, int] = {}
     result = []
     root = path if path.is_dir() else path.parent
     for file, kind, label, read in found:
-        place = file.resolve().relative_to(root.resolve()).with_suffix("") if file != root else Path()
+        place = file.relative_to(root).with_suffix("") if file != root else Path()  # also of links that lead out
         name = re.sub(r"[^A-Za-z0-9]+", "-", "-".join((root.resolve().name, *place.parts, label))).strip("-").lower()
         names[name] = names.get(name, 0) + 1
         reader = partial(read, skip_missing=True) if skip_missing else read
@@ -83,8 +85,11 @@ def read_images(images: list[PosedImage]) -> Iterator[Float[torch.Tensor, "3 h w
         at = end
 
 
-def _in_folder(folder: Path) -> Iterator[tuple[Path, str, str, CaptureReader]]:
-    """What the folder itself is, or else the files in it, or else the folders in it."""
+def _in_folder(folder: Path, seen: set[str]) -> Iterator[tuple[Path, str, str, CaptureReader]]:
+    """What the folder itself is, or else the files in it, or else the folders in it; each once, links may go round."""
+    if (real := os.path.realpath(folder)) in seen:
+        return
+    seen.add(real)
     if is_capture := list(_at(folder)):
         yield from is_capture
         return
@@ -92,7 +97,7 @@ def _in_folder(folder: Path) -> Iterator[tuple[Path, str, str, CaptureReader]]:
     within = [found for child in children if child.is_file() for found in _at(child)]
     if not within:
         folders = (child for child in children if child.is_dir() and not child.name.startswith("."))
-        within = [found for child in folders for found in _in_folder(child)]
+        within = [found for child in folders for found in _in_folder(child, seen)]
     yield from within
 
 

@@ -44,30 +44,32 @@ def claimed(lock: Path, output: Path) -> Iterator[None]:
     Raises:
         InputError: Another process holds it, which the message names; or the file cannot be made.
     """
+    handle = None
     try:
-        with uninterrupted():
+        with uninterrupted():  # what is put off comes at the end of the block, when the claim is held
             handle = _acquired(lock, output)
-    except OSError as error:
-        raise InputError(f"{output} can't be claimed ({error.strerror}); expected a place one can write to") from error
-    try:
         yield
     finally:
-        with uninterrupted():
-            lock.unlink(missing_ok=True)
-            os.close(handle)
+        if handle is not None:
+            with uninterrupted():
+                lock.unlink(missing_ok=True)
+                os.close(handle)
 
 
 def _acquired(lock: Path, output: Path) -> int:
-    while True:
-        _take_over(lock, output)
-        try:
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAIN, 0o666)
-        except FileExistsError:
-            continue
-        if _locked(handle) is not False and _still_there(handle, lock):
-            os.write(handle, json.dumps(_own_claim()).encode())
-            return handle
-        os.close(handle)
+    try:
+        while True:
+            _take_over(lock, output)
+            try:
+                handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | _PLAIN, 0o666)
+            except FileExistsError:
+                continue
+            if _locked(handle) is not False and _still_there(handle, lock):
+                os.write(handle, json.dumps(_own_claim()).encode())
+                return handle
+            os.close(handle)
+    except OSError as error:
+        raise InputError(f"{output} can't be claimed ({error.strerror}); expected a place one can write to") from error
 
 
 _PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)

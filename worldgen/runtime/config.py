@@ -34,7 +34,7 @@ def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
         path: The file. With `base: FILE` (as seen from this file's folder) it holds only what differs from that file:
             keys of a section replace the base's one by one; every other value, lists and tables such as
             `data.families` included, replaces the base's as a whole.
-        overrides: `section.key=value` each, applied last; values are YAML.
+        overrides: `section.key=value` each, applied last; values are YAML, but text without quotes is taken as it is.
 
     Returns:
         The configuration, every value checked against the type of its field.
@@ -115,9 +115,12 @@ def _set(data: Any, keys: list[str], override: str, value: str) -> None:
     if not isinstance(data, dict):
         raise InputError(f"override {override!r} of {data!r}; expected a file of keys and values")
     try:
-        data[keys[-1]] = yaml.safe_load(value)
+        node, read = yaml.compose(value, Loader=yaml.SafeLoader), yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise InputError(f"override {override!r}: the value is not YAML") from error
+    # Text without quotes is what was typed: YAML would fold lines, and take what follows " #" for a comment.
+    typed = isinstance(read, str) and isinstance(node, yaml.ScalarNode) and not node.style
+    data[keys[-1]] = value if typed else read
 
 
 def build(kind: type[T], data: Any, where: str) -> T:

@@ -51,11 +51,16 @@ def check_place(path: Path, inputs: Iterable[Path | str], replaced: bool = True)
     for given in inputs:
         here = Path(os.path.abspath(given))  # noqa: PTH100 - the link itself, not what it points to
         if os.path.lexists(here):
-            places += [(f"is or holds the input {given}", place) for place in (here, here.parent.resolve() / here.name)]
-            places += [(f"is or holds the input {given}", here.resolve())]
+            followed = here, _followed(here.parent) / here.name, _followed(here)
+            places += [(f"is or holds the input {given}", place) for place in followed]
     for what, place in places:
         if path == place or path in place.parents:
             raise InputError(f"output {path} {what}; expected a folder of its own")
+
+
+def _followed(path: Path) -> Path:
+    """`path` with its links followed, as far as they lead somewhere."""
+    return Path(os.path.realpath(path))
 
 
 def _homes() -> Iterator[Path]:

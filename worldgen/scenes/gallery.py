@@ -51,6 +51,7 @@ def write_gallery(
     if size_px < 2 or frames < 2:
         raise InputError(f"{frames} frames of {size_px} px; expected at least 2 of each")
     facts = {}
+    families = list(dict.fromkeys(families))
     with new_folder(output, overwrite, "gallery of scenes") as folder:
         for done, name in enumerate(families):
             on_step(done, len(families))

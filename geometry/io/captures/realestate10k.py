@@ -138,9 +138,9 @@ def write_realestate10k(path: Path | str, cameras: Cameras, url: str = "") -> No
     write_file(path, ("\n".join([url, *lines]) + "\n").encode())
 
 
-def _beside(path: Path) -> tuple[Path, Path]:
+def _beside(path: Path) -> tuple[Path, ...]:
     """The video and the folder of images that a text may have."""
-    return path.with_suffix(".mp4"), path.with_suffix("")
+    return (path.with_suffix(".mp4"), path.with_suffix("")) if path.name else ()  # "." and "/" have no name
 
 
 def _rows(path: Path) -> list[list[float]]:

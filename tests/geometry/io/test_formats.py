@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -306,3 +307,28 @@ def test_a_converted_capture_finds_its_images(tmp_path: Path) -> None:
     convert_cameras(tmp_path, tmp_path / "away/transforms.json")
     away = read_transforms(tmp_path / "away/transforms.json", need_images=False)
     assert away.frames[0].file_path == "images/my image 0.png"
+
+
+ODD_NAMES = (
+    "", ".", "..", "/", "loop", "loop/in", "dangling", "x" * 300, "a/" * 3000, "file/in", "empty", "\udcff", "pipe",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_every_kind_refuses_odd_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    os.mkfifo(tmp_path / "pipe")
+    suffixes = {suffix for row in FORMATS.values() if kind in row.holds for suffix in ("", *row.suffixes)}
+    for path in (Path(name + suffix) for name in ODD_NAMES for suffix in suffixes):
+        with pytest.raises(InputError):
+            read(path, kind)
+
+
+def test_a_folder_with_a_transforms_json_is_that_file(tmp_path: Path) -> None:
+    transforms(tmp_path)
+    found = read(tmp_path, "cameras")
+    assert [frame.file_path for frame in found.frames] == [f"images/{n}.png" for n in range(3)]
