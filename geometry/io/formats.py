@@ -68,7 +68,6 @@ Kind = Literal[
     "point sequence",
 ]  # fmt: skip
 CaptureReader = Callable[..., PosedImages]
-_TRANSFORMS = "transforms.json"
 
 
 @dataclass(frozen=True)
@@ -290,14 +289,11 @@ def read(path: Path | str, kind: Kind, **options: Any) -> Any:
     path = Path(path)
     exists(path, f"{kind} in a file or folder")
     rows = [row for row in FORMATS.values() if kind in row.holds and row.reader is not None]
-    if path.is_dir():
-        fitting = [row for row in rows if row.recognizes is not None and row.recognizes(path)]
-        if not fitting and (path / _TRANSFORMS).is_file():
-            return read(path / _TRANSFORMS, kind, **options)
-        fitting += [row for row in rows if "" in row.suffixes]
-    else:
-        fitting = [row for row in rows if row.recognizes is not None and row.recognizes(path)]
-        fitting += [row for row in rows if path.suffix and row.named(path)]
+    fitting = [row for row in rows if row.recognizes is not None and row.recognizes(path)]
+    if not fitting and (path / "transforms.json").is_file():
+        return read(path / "transforms.json", kind, **options)
+    folder = path.is_dir()
+    fitting += [row for row in rows if ("" in row.suffixes if folder else path.suffix and row.named(path))]
     if not fitting or (reader := fitting[0].reader) is None:
         raise InputError(f"{path}: {kind} of an unknown kind; expected {listed(kind)}")
     return reader(path, **{name: value for name, value in options.items() if name in fitting[0].options})
@@ -385,7 +381,6 @@ def captures_of(path: Path) -> tuple[str, list[tuple[str, CaptureReader]]] | Non
     Raises:
         InputError: a dataset of several captures cannot be listed.
     """
-    exists(path, listed("posed images"))
     for row in FORMATS.values():
         if "posed images" in row.holds and row.recognized(path):
             assert row.reader is not None or row.captures is not None, row.name
