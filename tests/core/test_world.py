@@ -1,6 +1,7 @@
 """A world is saved as far as it can be: what fails is left out and told, the frames are not lost."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError, Note
 from geometry.io.captures.nerfstudio import read_transforms
+from geometry.io.images import read_depth_png
 from geometry.mesh.meshes import Mesh
 from geometry.points.pointclouds import PointCloud
 from geometry.trajectory.paths import orbit
@@ -94,3 +96,17 @@ def test_frames_that_cannot_be_written_leave_nothing(tmp_path: Path, monkeypatch
     with pytest.raises(InputError, match="No space left"):
         world().save(tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("far", ["clip", "given"])
+def test_depth_has_one_unit_that_holds_the_farthest_of_all_frames(tmp_path: Path, far: str) -> None:
+    whole = vars(world())
+    clip: Clip = whole[far]
+    distant = replace(clip, depth=100 * clip.depth)
+    World(**{**whole, far: distant}).save(tmp_path / "out")
+    unit = json.loads((tmp_path / "out" / "manifest.json").read_text())["depth_png_metres_per_unit"]
+    assert unit == pytest.approx(float(distant.depth.max()) / 65534, rel=1e-6)
+    for name, part in (("depth", whole["clip"]), ("given_depth", whole["given"])):
+        wanted = distant if part is clip else part
+        found = read_depth_png(tmp_path / "out" / name / "0000.png", unit)
+        assert bool(((found - wanted.depth[0]).abs() <= 0.51 * unit).all()), name

@@ -1,6 +1,7 @@
 """What a user gives as images and cameras, in any usual form, and what is said where something is missing."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -226,3 +227,13 @@ def test_every_public_function_that_takes_images_or_clips_is_in_the_table() -> N
     assert {"orbit", "generate_views", "restore"} <= found
     assert found - set(ENTRIES) - of_clips == set()
     assert set(ENTRIES) - found - of_clips == set()
+
+
+def test_an_image_that_says_nothing_was_taken_with_55_degrees_over_its_shorter_side() -> None:
+    for hw in ((40, 60), (60, 40), (40, 40)):
+        inputs = read_inputs(torch.rand(3, *hw), None, None, "crop", 32)
+        focal = 16 / math.tan(math.radians(55 / 2))
+        expected = torch.tensor([[focal, 0, 16], [0, focal, 16], [0, 0, 1]])
+        assert torch.allclose(inputs.given.cameras.K, expected[None], atol=1e-3), hw
+    padded = read_inputs(torch.rand(3, 40, 60), None, None, "pad", 60)  # 55 degrees over 40 of the 60 rows
+    assert float(padded.given.cameras.K[0, 1, 1]) == pytest.approx(20 / math.tan(math.radians(55 / 2)), rel=1e-5)
