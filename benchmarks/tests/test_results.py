@@ -14,14 +14,19 @@ ROOT = Path(__file__).parents[2]
 FILES = result_files(ROOT)
 # The rows of the README's table: the label's beginning, then of each figure the report, its table, its row and column.
 ORBIT = ("orbit", "medium: cameras within ±46°")
+NARROW = "narrow: cameras within ±14°"
 FOX = "fox-transforms: transforms.json of 25 images"
 RESTORATION = ("restoration", "Gains over baselines")
 FIGURES = {
     "new views of unseen tabletops": [
         (*ORBIT, {"given": "2", "method": "one call"}, "PSNR dB"),
-        (*ORBIT, {"given": "2", "method": "row mean"}, "PSNR dB"),
+        (*ORBIT, {"given": "2", "method": "plane sweep, soft"}, "PSNR dB"),
     ],
-    "the same as a full sample": [
+    "the same within": [
+        ("orbit", NARROW, {"given": "4", "method": "one call"}, "PSNR dB"),
+        ("orbit", NARROW, {"given": "4", "method": "plane sweep"}, "PSNR dB"),
+    ],
+    "a full sample within": [
         (*ORBIT, {"given": "2", "method": "full sample"}, "PSNR dB"),
         (*ORBIT, {"given": "2", "method": "forward warp (oracle)"}, "PSNR dB"),
     ],
