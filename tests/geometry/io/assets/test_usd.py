@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from geometry.conventions import linear_from_srgb
 from geometry.errors import InputError
 from geometry.gaussians.splats import Splats
 from geometry.io.assets.gltf import MovingMesh
-from geometry.io.assets.usd import write_usd
+from geometry.io.assets.usd import _intrinsics, write_usd
 from geometry.mesh.meshes import Mesh
 from geometry.points.pointclouds import PointCloud
 from tests.geometry.camera.test_cameras import some_cameras
@@ -129,3 +130,24 @@ def test_without_the_library_one_line_says_how_to_get_it(tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, "pxr.Usd", None)
     with pytest.raises(InputError, match=r"pip install 'worldgen\[usd\]'"):
         write_usd(tmp_path / "a.usda", {"a": house()})
+
+
+class Sensor:
+    """What is set of a USD camera, by name, where the library is not installed."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        key = name.removeprefix("Create").removesuffix("Attr")
+        return lambda: SimpleNamespace(Set=lambda value, _: self.values.update({key: value}))
+
+
+def test_a_sensor_s_edges_are_where_the_rays_of_the_image_s_edges_meet_it() -> None:
+    """Aperture and offset over the focal length are tangents: right and up are positive, and v points down."""
+    sensor = Sensor()
+    _intrinsics(sensor, [[50.0, 0.0, 20.0], [0.0, 40.0, 9.0], [0.0, 0.0, 1.0]], (30, 64), None)
+    focal = sensor.values["FocalLength"]
+    for name, low, high in (("Horizontal", -20 / 50, (64 - 20) / 50), ("Vertical", -(30 - 9) / 40, 9 / 40)):
+        half, offset = sensor.values[f"{name}Aperture"] / 2, sensor.values[f"{name}ApertureOffset"]
+        assert [(offset - half) / focal, (offset + half) / focal] == pytest.approx([low, high])

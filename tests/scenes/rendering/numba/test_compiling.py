@@ -21,7 +21,8 @@ COMPILED = [
 # Values that only Python code uses: tensors come from them, but no constant or function of compiled code.
 HOST = {"worldgen.scenes.rendering.solids", "worldgen.scenes.scene", "worldgen.scenes.physics.bodies",
         "geometry.compiling", "geometry.shapes", "geometry.gaussians.projection", "geometry.gaussians.splats",
-        "geometry.camera.cameras", "geometry.camera.lenses", "geometry.camera.rays", "geometry.errors"}  # fmt: skip
+        "geometry.camera.cameras", "geometry.camera.lenses", "geometry.camera.rays", "geometry.errors",
+        "geometry.values"}  # fmt: skip
 
 
 def imported(root: Path, module: str) -> set[str]:
