@@ -48,6 +48,19 @@ def test_a_path_is_said_in_words_and_drawn(script: Path, capsys) -> None:
     assert int((inked & (blue > red)).sum()) > 300 and int((inked & (red > blue)).sum()) > 300
 
 
+def test_every_so_many_cameras_are_described_and_a_list_of_poses_is_of_the_size_that_is_given(
+    script: Path, capsys
+) -> None:
+    poses = str(script.parent / "a.kitti")
+    assert main(["cameras", "convert", str(script), poses]) == 0
+    capsys.readouterr()
+    assert main(["cameras", "show", poses, "--every", "7", "--size", "48", "64", "--fov-deg", "40"]) == 0
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("21 cameras of 64x48 pixels")
+    assert [line.partition(": at (")[0] for line in lines if ": at (" in line] == ["0", "7", "14"]
+    assert lines[0].endswith("sees 52 x 40 degrees"), "40 over the shorter side, the height"
+
+
 def test_what_is_suspicious_is_said(script: Path, capsys) -> None:
     assert main(["cameras", "convert", str(script), str(script.parent / "a.json")]) == 0
     data = json.loads((script.parent / "a.json").read_text())
