@@ -108,11 +108,12 @@ def test_the_side_that_is_read_first_is_seen_earliest() -> None:
     zero = torch.zeros(3)
     corners = torch.tensor([[0.0, 0.0], [20.0, 0.0], [0.0, 10.0], [20.0, 10.0]])  # (u, v) of an image of 10 x 20
     early, late = -0.5, 0.5
-    for first, times in {
+    expected: dict[Side, list[float]] = {
         "top": [early, early, late, late],
         "bottom": [late, late, early, early],
         "left": [early, late, early, late],
         "right": [late, early, late, early],
-    }.items():
+    }
+    for first, times in expected.items():
         shutter = RollingShutter(zero, zero, torch.tensor(1.0), first)
         assert shutter.times(corners, (10, 20)).tolist() == times, first
