@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from geometry.camera.cameras import Cameras
-from geometry.errors import InputError
+from geometry.errors import InputError, Note
 from geometry.trajectory.paths import orbit
 from worldgen.core.clip import Clip
 from worldgen.evaluation import Part, SetInfo, SpatialMetrics, Truth, evaluate
@@ -92,6 +92,33 @@ def test_views_without_depth_are_predicted_one_by_one_and_compared_as_images(mod
         assert {figure.scenes for figures in result.methods.values() for figure in figures.values()} == {3}  # type: ignore[union-attr]
     assert list(report.timings())[-1] == "seconds_per_view_and_step"
     assert report.part("a").sheet_columns[0] == "given, in their order (1)"
+
+
+@dataclass(frozen=True)
+class Cracked(Walls):
+    """A set of which one wall cannot be loaded."""
+
+    cracked: str = "plaster"
+
+    def parts(self) -> list[Part]:
+        def load() -> Truth:
+            raise RuntimeError("it fell down")
+
+        return [replace(part, load=load) if part.name == self.cracked else part for part in super().parts()]
+
+
+def test_a_part_that_fails_later_is_left_out_and_what_is_finished_is_kept(tmp_path: Path, model: WorldModel) -> None:
+    names = ("brick", "plaster", "wood")
+    with pytest.warns(Note, match="wall plaster is left out: RuntimeError it fell down"):
+        report = evaluate(Cracked(names=names), model, TWO_STEPS, output=tmp_path / "out")
+    plain = json.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
+    assert list(plain["walls"]) == ["brick", "wood"] and plain["skipped"] == ["plaster: RuntimeError it fell down"]
+    assert "Skipped: plaster: RuntimeError it fell down." in (tmp_path / "out" / "report.md").read_text("utf-8")
+    whole = evaluate(Walls(names=names), model, TWO_STEPS).plain()["walls"]
+    assert report.plain()["walls"] == {name: whole[name] for name in ("brick", "wood")}
+    with pytest.raises(RuntimeError, match="it fell down"):
+        evaluate(Cracked(names=names, cracked="brick"), model, TWO_STEPS, output=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_model_s_own_sampling_is_the_default(model: WorldModel) -> None:

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -50,7 +52,8 @@ def evaluate(
         progress: Called with the sampling steps done and all there will be.
 
     Returns:
-        The report, which is the same for the same models, set and sampling, but for its timings.
+        The report, which is the same for the same models, set and sampling, but for its timings. A part that fails
+        after another is finished is left out: a note and the report's `skipped` say why.
 
     Raises:
         InputError: The folder holds something or cannot be written, a model does not fit the set, a name in `full` is
@@ -82,17 +85,39 @@ def _evaluated(
     on_step = _counting(total, progress)
     results: list[PartResult] = []
     loops: Loops | None = None
+    failed: list[str] = []
     for part in parts:
-        truth = part.load()
-        results.append(compare(part, truth, comparison, part.name in full, spatial, on_step))
-        if spatial.loop_scenes and loops is None:
-            assert truth.scenes is not None, f"part {part.name} has no scenes; expected some, its set has loops"
-            first = truth.clip.cameras[: spatial.loop_scenes, 0]
-            loops = loop_figures(comparison.methods(bool(full)), truth.scenes, first, info.seed, on_step)
+        loop_scenes = 0 if results else spatial.loop_scenes
+        make = partial(
+            _compared, part, comparison, part.name in full, spatial, on_step, bool(full), loop_scenes, info.seed
+        )
+        # The first may fail as it likes; after it, what is finished is kept.
+        made, why = tried(f"{info.part_noun} {part.name} is left out", make) if results else (make(), "")
+        if made is None:
+            failed.append(f"{part.name}: {why}")
+        else:
+            results.append(made[0])
+            loops = loops or made[1]
+    if failed:
+        info = replace(info, skipped=(*(info.skipped or ()), *failed))
     machine = {"device": str(model.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
     models = tuple(ModelFacts.of(name, other) for name, other in others.items())
     first_model = ModelFacts.of(model.config.name, model)
     return Report(info, first_model, models, comparison.sampling, tuple(results), loops, machine)
+
+
+def _compared(
+    part: Part, comparison: Comparison, full: bool, spatial: SpatialMetrics, on_step: Callable[[], None],
+    full_loops: bool, loops: int, seed: int,
+) -> tuple[PartResult, Loops | None]:  # fmt: skip
+    """The figures of a part, and of loops around its first scenes."""
+    truth = part.load()
+    result = compare(part, truth, comparison, full, spatial, on_step)
+    if not loops:
+        return result, None
+    assert truth.scenes is not None, f"part {part.name} has no scenes; expected some, its set has loops"
+    first = truth.clip.cameras[:loops, 0]
+    return result, loop_figures(comparison.methods(full_loops), truth.scenes, first, seed, on_step)
 
 
 def write_report(output: Path, report: Report) -> None:
