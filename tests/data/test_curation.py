@@ -217,7 +217,7 @@ def test_links_between_folders_are_followed_once_also_out_of_the_folder_and_roun
 def test_all_formats_in_a_folder_are_found(shared: Path) -> None:
     found = {capture.kind: len(capture.read()) for capture in find_captures(shared / "data")}
     assert found.pop("transforms.json") in (4, 16, 25), "fox, and two of lego"
-    assert found == {"COLMAP": 30, "DDAD": 9, "nuScenes frame": 6}
+    assert found == {"COLMAP": 30, "DDAD": 9, "LLFF": 23, "nuScenes frame": 6}
 
 
 @pytest.mark.parametrize(
