@@ -2,47 +2,29 @@
 
     from geometry import Cameras, plucker, render_mesh
 
-All public names of the packages below are here too. Importing this loads torch and numpy only: other libraries are
-loaded by the functions that need them. Files are read and written by the modules of `geometry.io`; values of other
-libraries come from and go to `geometry.interop`.
+All public names of the packages below are here too. The first of them that is asked for loads them all, and torch and
+numpy; other libraries are loaded by the functions that need them. Files are read and written by the modules of
+`geometry.io`; values of other libraries come from and go to `geometry.interop`.
 """
 
-from geometry import camera, gaussians, image, mesh, points, rotation, stereo, trajectory
-from geometry.camera import *
-from geometry.conventions import (
-    gltf_from_world,
-    linear_from_srgb,
-    opencv_from_opengl,
-    srgb_from_linear,
-    world_from_gltf,
-)
-from geometry.errors import InputError, Note
-from geometry.gaussians import *
-from geometry.image import *
-from geometry.mesh import *
-from geometry.points import *
-from geometry.rotation import *
-from geometry.similarity import Similarity, Transformable
-from geometry.stereo import *
-from geometry.trajectory import *
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "InputError",
-    "Note",
-    "Similarity",
-    "Transformable",
-    "gltf_from_world",
-    "linear_from_srgb",
-    "opencv_from_opengl",
-    "srgb_from_linear",
-    "world_from_gltf",
-]
-__all__ += camera.__all__
-__all__ += gaussians.__all__
-__all__ += image.__all__
-__all__ += mesh.__all__
-__all__ += points.__all__
-__all__ += rotation.__all__
-__all__ += stereo.__all__
-__all__ += trajectory.__all__
-__all__.sort()  # pyright: ignore[reportUnsupportedDunderAll]
+if TYPE_CHECKING:
+    from geometry.public import *
+    from geometry.public import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, `__all__`, or a package: small modules, such as `geometry.errors`, cost no torch."""
+    if name == "__all__" or not name.startswith("_"):
+        public = import_module("geometry.public")
+        if name in ("__all__", *getattr(public, "__all__", ())):  # none yet while it is being loaded
+            globals()[name] = getattr(public, name)
+        if name in globals():
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *import_module("geometry.public").__all__})

@@ -3,8 +3,9 @@
 Names are loaded when they are first asked for, so that `import worldgen` costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from geometry.lazy import lazy
 
 if TYPE_CHECKING:
     from geometry.camera.cameras import Cameras
@@ -19,23 +20,15 @@ __version__ = "0.1.0"
 
 __all__ = ["Cameras", "Clip", "InputError", "World", "WorldModel", "generate", "orbit"]
 
-_HOMES = {
-    "Cameras": "geometry.camera.cameras",
-    "Clip": "worldgen.core.clip",
-    "InputError": "geometry.errors",
-    "World": "worldgen.core.world",
-    "WorldModel": "worldgen.models.world_model",
-    "generate": "worldgen.pipelines.generation",
-    "orbit": "worldgen.pipelines.orbit",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "geometry.camera.cameras": ["Cameras"],
+        "geometry.errors": ["InputError"],
+        "worldgen.core.clip": ["Clip"],
+        "worldgen.core.world": ["World"],
+        "worldgen.models.world_model": ["WorldModel"],
+        "worldgen.pipelines.generation": ["generate"],
+        "worldgen.pipelines.orbit": ["orbit"],
+    },
+)

@@ -6,20 +6,35 @@ import signal
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_INTERRUPTED = 130
+from geometry.errors import InputError, Note
+
+_INTERRUPTED, _PIPE_CLOSED = 130, 141  # as shells call what ends by SIGINT, SIGPIPE
 _AGAIN_S = 0.05
 _OPTIONS = {"hw": "size"}  # arguments of Python whose options have other names
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command. Returns 0; 2 for bad input, with one line on stderr; 130 when interrupted."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    with _Interrupts() as interrupts:
-        from geometry.errors import InputError, Note
+    """Run a command. Returns 0; 2 for bad input, with one line on stderr; 130 when interrupted; 141 when who reads its
+    output, such as `head`, has stopped."""
+    try:
+        try:
+            return _main(sys.argv[1:] if arguments is None else arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)  # or Python would complain of the rest at its end
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                os.dup2(nowhere, stream.fileno())
+        return _PIPE_CLOSED
 
+
+def _main(arguments: list[str]) -> int:
+    with _Interrupts() as interrupts:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("always", Note)
@@ -87,12 +102,16 @@ def _words(text: str) -> str:
 
 
 def _show(usual: Any) -> Any:
-    """A function that shows notes as one line on stderr, and other warnings as usual."""
-    from geometry.errors import Note
+    """A function that shows notes as one line on stderr, above a progress bar, and other warnings as usual."""
 
     def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
         if issubclass(category, Note):
-            print(f"worldgen: note: {_words(str(message))}", file=sys.stderr)
+            said = f"worldgen: note: {_words(str(message))}"
+            with suppress(BrokenPipeError):
+                if "tqdm" in sys.modules:
+                    sys.modules["tqdm"].tqdm.write(said, file=sys.stderr)
+                else:
+                    print(said, file=sys.stderr)
         else:
             usual(message, category, *rest)
 
@@ -100,10 +119,9 @@ def _show(usual: Any) -> Any:
 
 
 def _run(arguments: list[str], interrupts: _Interrupts) -> None:
-    from worldgen.runtime import threads
-
     if len(arguments) > 1 and arguments[0] == "train" and not any(a.startswith("-") for a in arguments):
         # Training machines often have torch and little else: this path does without a command-line library.
+        from worldgen.runtime import threads
         from worldgen.training.engine.run import train
 
         threads.use()
@@ -112,6 +130,10 @@ def _run(arguments: list[str], interrupts: _Interrupts) -> None:
     from worldgen.commands import parse
 
     command = parse(arguments)
+    if getattr(command, "quiet", False):
+        warnings.simplefilter("ignore", Note)
+    from worldgen.runtime import threads
+
     threads.use()
     interrupts.importing = False
     return command.run()

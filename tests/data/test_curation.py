@@ -17,7 +17,8 @@ from worldgen.cli import main
 from worldgen.data import Curation, Shards, curate, find_captures
 from worldgen.data.camera_verbs import camera_verb
 from worldgen.data.curation import squared_clip
-from worldgen.data.filters import FilteredCapture, Limits, filter_capture, ordered
+from worldgen.data.filters import FilteredCapture, filter_capture, ordered
+from worldgen.data.limits import Limits
 from worldgen.data.measures import ImageMeasures, PairMeasures
 
 SMALL = Curation(size_px=16, frames=4, captures_per_shard=1)
@@ -145,8 +146,9 @@ def test_an_interrupted_curation_resumes_and_writes_the_same_bytes(tmp_path, vid
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     curate([source], whole, SMALL)
 
-    def interrupt(done: int, total: int) -> None:
-        if done == 2:
+    def interrupt(share: float, stage: str) -> None:
+        assert stage == f"capture {round(3 * share) + 1}/3"
+        if share == 2 / 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -12,8 +12,8 @@ from pathlib import Path
 PACKAGES = ("geometry", "worldgen")
 # Lowest first: a room imports only from lower ones. Rooms beside each other import from neither side.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("geometry",), ("runtime",), ("core",), ("sampling",), ("models",), ("scenes",), ("data",), ("pipelines",),
-    ("evaluation",), ("training",), ("commands",), ("__init__", "cli"),
+    ("geometry", "weights"), ("runtime",), ("core",), ("sampling",), ("models",), ("scenes",), ("data",),
+    ("pipelines",), ("evaluation",), ("training",), ("commands",), ("__init__", "cli"), ("__main__",),
 )  # fmt: skip
 
 Graph = Mapping[str, set[str]]

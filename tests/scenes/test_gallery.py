@@ -13,10 +13,10 @@ from worldgen.scenes.gallery import write_gallery
 
 
 def test_a_gallery_has_a_sheet_a_video_and_a_glb_of_every_family_named(tmp_path: Path) -> None:
-    done: list[tuple[int, int]] = []
+    told = []
     names = ["physics", "room", "physics"]
-    write_gallery(names, tmp_path / "out", size_px=16, frames=3, on_step=lambda *step: done.append(step))
-    assert done == [(0, 2), (1, 2), (2, 2)]
+    write_gallery(names, tmp_path / "out", size_px=16, frames=3, progress=lambda *at: told.append(at))
+    assert told == [(0, "physics"), (0.5, "room"), (1, "done")]
     facts = json.loads((tmp_path / "out" / "scenes.json").read_text())
     assert facts["physics"]["moving"] and not facts["room"]["moving"] and len(facts["room"]["captions"]) == 6
     for name in ("physics", "room"):

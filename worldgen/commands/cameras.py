@@ -7,28 +7,29 @@ from typing import Annotated
 
 import tyro
 
-from geometry.io.formats import convert_cameras, listed, read
+from worldgen.commands.options import Flag, Options, without
+from worldgen.commands.tables import camera_formats
 
-_READ, _WRITTEN = listed("cameras"), listed("cameras", written=True)
+_READ, _WRITTEN = camera_formats(), camera_formats(written=True)
 
 
 @dataclass(frozen=True)
-class Show:
+class Show(Options):
     """Draw cameras from above and from the side, say where they look, and what is suspicious about them.
 
     In Python: geometry.describe
     """
 
-    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help=f"{_READ}.")]
-    output: Path | None = None
-    """PNG to draw to (default: say in words only)."""
-    every: int = 0
-    """Describe every Nth camera (default: about ten in all)."""
-    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="FILE", help=f"{_READ}.")]
+    output: Annotated[Path | None, without("say in words only", "PNG", aliases=["-o"])] = None
+    """Image to draw to."""
+    every: Annotated[int, without("about ten in all")] = 0
+    """Describe every Nth camera."""
+    overwrite: Flag = False
     """Replace the PNG if it is there."""
-    fov_deg: float | None = None
-    """Field of view over the shorter side, where the file keeps poses alone (default: 50)."""
-    size: tuple[int, int] | None = None
+    fov_deg: Annotated[float | None, without("50", "FLOAT")] = None
+    """Field of view over the shorter side, where the file keeps poses alone."""
+    size: Annotated[tuple[int, int] | None, without("of the file", "HEIGHT WIDTH")] = None
     """Height and width of images, where the file keeps poses alone."""
 
     def run(self) -> None:
@@ -36,6 +37,7 @@ class Show:
         from geometry.camera.cameras import Cameras
         from geometry.camera.drawing import draw_cameras
         from geometry.io.captures.posed import PosedImages
+        from geometry.io.formats import read
         from geometry.io.images import write_png
         from geometry.trajectory.checks import describe, lint
         from worldgen.runtime.atomic_dir import new_file
@@ -56,23 +58,24 @@ class Show:
 
 
 @dataclass(frozen=True)
-class Convert:
+class Convert(Options):
     """Convert cameras between file formats, chosen by the files' names; images keep their names.
 
     In Python: geometry.io.formats.convert_cameras
     """
 
-    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help=f"{_READ}.")]
-    target: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(help=f"{_WRITTEN}.")]
-    fov_deg: float | None = None
-    """Field of view over the shorter side, where the source keeps poses alone (default: 50)."""
-    size: tuple[int, int] | None = None
+    source: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SOURCE", help=f"{_READ}.")]
+    target: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="TARGET", help=f"{_WRITTEN}.")]
+    fov_deg: Annotated[float | None, without("50", "FLOAT")] = None
+    """Field of view over the shorter side, where the source keeps poses alone."""
+    size: Annotated[tuple[int, int] | None, without("of the source", "HEIGHT WIDTH")] = None
     """Height and width of images, where the source keeps poses alone and the target does not."""
-    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
+    overwrite: Flag = False
     """Replace the target if it is a file that is there."""
 
     def run(self) -> None:
         """Read and write."""
+        from geometry.io.formats import convert_cameras
         from worldgen.runtime.atomic_dir import new_file
 
         with new_file(self.target, self.overwrite, [self.source]):

@@ -7,24 +7,25 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from worldgen.commands.progress import ProgressBar
+from worldgen.commands.options import Flag, Options, Output, required, without
 
 
 @dataclass(frozen=True)
-class EvaluationOptions:
+class EvaluationOptions(Options):
     """Options of every evaluation."""
 
-    output: Path
+    output: Output
     """New or empty folder for report.json, report.md and contact sheets."""
-    models: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--model"])] = ("tiny",)
-    """Names of embedded weights, or folders. The first is evaluated; further ones, for example its ablations, stand
-    beside it with their differences scene by scene."""
-    steps: int | None = None
-    """Of full samples (default: the first model's own, 20 of most)."""
-    guidance: float | None = None
-    """Of full samples, towards the given images; 1 = none (default: the first model's own, 1.5 of most)."""
+    models: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--model"], metavar="MODEL [MODEL ...]")] = ("tiny",)
+    """Names of embedded weights, or folders. Others stand beside the first with their differences scene by scene."""
+    steps: Annotated[int | None, without("the first model's own, 20 of most", "INT")] = None
+    """Of full samples."""
+    guidance: Annotated[float | None, without("the first model's own, 1.5 of most", "FLOAT")] = None
+    """Of full samples, towards the given images; 1 = none."""
     seed: int = 0
+    """Of all noise."""
     device: str = "auto"
+    """Where it computes, such as cpu or cuda; auto is a GPU where there is one."""
     precision: Literal["fp32", "bf16", "auto"] = "fp32"
     """Of the networks' products; auto is bf16 where the device has such arithmetic."""
 
@@ -57,11 +58,10 @@ class EvaluationOptions:
             evaluation_set = make_set(first)
             if full is None:
                 full = [part.name for part in evaluation_set.parts()]
-            with ProgressBar() as bar:
-                report = evaluate(
-                    evaluation_set, first, sampling, other_models=dict(zip(names[1:], others)), full=full,
-                    spatial=spatial or IMAGES_ONLY, progress=bar.at,
-                )  # fmt: skip
+            report = evaluate(
+                evaluation_set, first, sampling, other_models=dict(zip(names[1:], others)), full=full,
+                spatial=spatial or IMAGES_ONLY, progress=not self.quiet,
+            )  # fmt: skip
             write_report_files(folder, report)
         print((self.output / "report.md").read_text(encoding="utf-8"))
 
@@ -70,11 +70,11 @@ class EvaluationOptions:
 class SceneEvaluationOptions(EvaluationOptions):
     """Further options of evaluations on scenes with exact truth."""
 
-    scenes: int | None = None
+    scenes: Annotated[int | None, without("all", "N")] = None
     """Use only the first N scenes, for a quick look."""
-    consistency: tyro.conf.FlagCreatePairsOff[bool] = False
+    consistency: Flag = False
     """Also measure whether new views agree with each other."""
-    pose_scenes: int = 0
+    pose_scenes: Annotated[int, without("none", "N")] = 0
     """Also recover the poses of the new views in the first N scenes: about 1.5 s a view."""
 
     def _overrides(self) -> tuple[str, ...]:
@@ -89,15 +89,17 @@ class EvaluateOrbit(SceneEvaluationOptions):
     In Python: worldgen.evaluation.run.evaluate, on an OrbitSet
     """
 
-    config: Path = Path("configs/evaluate_orbit.yaml")
-    """The held-out set; figures compare on the same set only."""
-    sampled: tuple[str, ...] = ("medium",)
-    """Spreads to draw full samples on, which is nearly all the work; one network call is evaluated on all."""
-    loop_scenes: int = 0
+    config: Path = Path("evaluate_orbit")
+    """The held-out set, a YAML file or the name of one in the package; figures compare on the same set only."""
+    sampled: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[SPREAD ...]")] = ("medium",)
+    """Spreads to draw full samples on, which takes long; one network call is evaluated on all. Without a name: none."""
+    loop_scenes: Annotated[int, without("none", "N")] = 0
     """Also measure loop closure in the first N scenes: once round from one image."""
 
     def _inputs(self) -> Sequence[Path | str]:
-        return (self.config, *self.models)
+        from worldgen.runtime.config import config_file
+
+        return (config_file(self.config), *self.models)
 
     def run(self) -> None:
         """Evaluate, write the report and print its tables."""
@@ -117,13 +119,15 @@ class EvaluateFamilies(SceneEvaluationOptions):
     In Python: worldgen.evaluation.run.evaluate, on a FamiliesSet
     """
 
-    config: Path = Path("configs/evaluate_families.yaml")
-    """The held-out sets; figures compare on the same sets only."""
-    sampled: tuple[str, ...] = ()
+    config: Path = Path("evaluate_families")
+    """The held-out sets, a YAML file or the name of one in the package; figures compare on the same sets only."""
+    sampled: Annotated[tuple[str, ...], without("none", "[FAMILY ...]")] = ()
     """Families to draw full samples on, which takes long; one network call is evaluated on all."""
 
     def _inputs(self) -> Sequence[Path | str]:
-        return (self.config, *self.models)
+        from worldgen.runtime.config import config_file
+
+        return (config_file(self.config), *self.models)
 
     def run(self) -> None:
         """Evaluate, write the report and print its tables."""
@@ -142,7 +146,7 @@ class EvaluateCaptures(EvaluationOptions):
     In Python: worldgen.evaluation.run.evaluate, on a CapturesSet
     """
 
-    sources: tyro.conf.Positional[tuple[Path, ...]] = ()
+    sources: Annotated[tyro.conf.Positional[tuple[Path, ...]], required("SOURCE")] = ()
     """Files and folders of any capture: transforms.json, COLMAP, LLFF, CO3D, nuScenes, RealEstate10K and others."""
     given: tuple[int, ...] = (4, 8)
     """Numbers of images to give, spread over the capture."""
@@ -150,7 +154,7 @@ class EvaluateCaptures(EvaluationOptions):
     """Held-out views of a capture to make at most."""
     fit: Literal["crop", "pad"] = "crop"
     """How images become square."""
-    full: tyro.conf.FlagCreatePairsOff[bool] = False
+    full: Flag = False
     """Also draw full samples, which takes long."""
 
     def _inputs(self) -> Sequence[Path | str]:

@@ -16,4 +16,4 @@ class Train(RunOptions):
         """Train to the end, or to the first interrupt."""
         from worldgen.training.engine.run import train
 
-        train(self.config, self.overrides)
+        train(self.config, self.overrides, progress=not self.quiet)

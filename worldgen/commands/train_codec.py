@@ -7,7 +7,7 @@ from worldgen.commands.options import RunOptions
 
 @dataclass(frozen=True)
 class TrainCodec(RunOptions):
-    """Train a codec of images or videos with depth (configs/vae.yaml); continues from the run's own checkpoint.
+    """Train a codec of images or videos with depth (such as vae); continues from the run's own checkpoint.
 
     In Python: worldgen.training.codec.run.train_codec
     """
@@ -16,4 +16,4 @@ class TrainCodec(RunOptions):
         """Train to the end, or to the first interrupt."""
         from worldgen.training.codec.run import train_codec
 
-        train_codec(self.config, self.overrides)
+        train_codec(self.config, self.overrides, progress=not self.quiet)

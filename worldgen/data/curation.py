@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,51 +18,21 @@ from worldgen.core.clip import Clip
 from worldgen.data.camera_verbs import camera_verb
 from worldgen.data.captures import Capture, find_captures, read_images
 from worldgen.data.curation_report import write_curation_report
-from worldgen.data.filters import FilteredCapture, Limits, filter_capture, ordered
+from worldgen.data.filters import FilteredCapture, filter_capture, ordered
+from worldgen.data.limits import Curation
 from worldgen.data.shards import Sample, write_index, write_shard
 from worldgen.runtime.atomic_dir import resumable_folder
 from worldgen.runtime.config import plain
+from worldgen.runtime.progress import Report, shown
 
 CURATION = "curation.json"  # by which the folder of a curation is known: its arguments
-
-
-@dataclass(frozen=True)
-class Curation:
-    """How captures become clips.
-
-    Attributes:
-        size_px: Side of the square frames.
-        frames: Frames of a clip.
-        every: Take every n-th image of each camera.
-        fit: How images become square: crop or pad.
-        captures_per_shard: Captures that go into one tar; a resumed run repeats at most that many.
-        skip_missing: Leave images out that a capture names and that are missing, instead of dropping the capture.
-        limits: What is kept.
-    """
-
-    size_px: int = 64
-    frames: int = 8
-    every: int = 1
-    fit: str = "crop"
-    captures_per_shard: int = 32
-    skip_missing: bool = False
-    limits: Limits = field(default_factory=Limits)
-
-    def __post_init__(self) -> None:
-        if not (self.size_px >= 8 and self.frames >= 2 and self.every >= 1 and self.captures_per_shard >= 1):
-            raise InputError(
-                f"clips of {self.frames} frames of {self.size_px} px, every {self.every}; "
-                "expected at least 2 frames of 8 px, every 1"
-            )
-        if self.fit not in ("crop", "pad"):
-            raise InputError(f"fit {self.fit!r}; expected crop or pad")
 
 
 def curate(
     sources: Sequence[Path],
     output: Path,
     curation: Curation | None = None,
-    on_step: Callable[[int, int], None] = lambda done, total: None,
+    progress: bool | Report = False,
 ) -> dict[str, Any]:
     """Filter every capture in some files and folders and write the good clips as shards.
 
@@ -77,7 +47,8 @@ def curate(
         sources: Files and folders (`find_captures`).
         output: New folder, or that of an interrupted run.
         curation: How captures become clips; default `Curation()`.
-        on_step: Called with how many captures are done, and how many there are.
+        progress: Whether to show it on stderr, or a function that is called with the share of the captures that are
+            done, and which is next.
 
     Returns:
         What report.json holds.
@@ -93,22 +64,24 @@ def curate(
         raise InputError(f"two captures named {repeated[0]}; expected sources whose folders have different names")
     with resumable_folder(output, lambda folder: (folder / CURATION).is_file(), sources):
         _agree(output, {"sources": [str(source) for source in sources], "curation": plain(curation)})
-        return _curated(captures, output, curation, on_step)
+        with shown(progress) as report:
+            return _curated(captures, output, curation, report)
 
 
-def _curated(
-    captures: Sequence[Capture], output: Path, curation: Curation, on_step: Callable[[int, int], None]
-) -> dict[str, Any]:
+def _curated(captures: Sequence[Capture], output: Path, curation: Curation, report: Report) -> dict[str, Any]:
+    def next_is(n: int) -> None:
+        report(n / len(captures), f"capture {n + 1}/{len(captures)}" if n < len(captures) else "report")
+
     size = curation.captures_per_shard
     records: list[dict[str, Any]] = []
     for number, start in enumerate(range(0, len(captures), size)):
         done = output / f"clips-{number:05d}.json"
         if not done.is_file():
             group = captures[start : start + size]
-            made = _shard(done, group, curation, lambda n, start=start: on_step(start + n, len(captures)))
+            made = _shard(done, group, curation, lambda n, start=start: next_is(start + n))
             write_file(done, json.dumps(made).encode())
         records += read_json(done, "the record of a shard", 2**31)
-        on_step(min(start + size, len(captures)), len(captures))
+        next_is(min(start + size, len(captures)))
     if list(output.glob("*.tar")):
         write_index(output)
     return write_curation_report(output, captures, records, plain(curation))

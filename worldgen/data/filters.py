@@ -5,42 +5,11 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from geometry.errors import InputError
 from geometry.image.framing import DETAIL
 from geometry.io.captures.posed import PosedImage
 from worldgen.data.captures import read_images
+from worldgen.data.limits import Limits
 from worldgen.data.measures import SIDE_PX, ImageMeasures, PairMeasures
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The limits of what is kept. Lengths in pixels are on copies whose longer side is 256.
-
-    Attributes:
-        max_blur: 0 (sharp) to 1 (Crete et al. 2007).
-        min_contrast: Standard deviation of the luminance.
-        min_brightness: Mean luminance.
-        max_brightness: Mean luminance.
-        min_likeness: Correlation of neighboring video frames; less, without matching features, is a cut.
-        max_residual_px: Median symmetric epipolar distance of matched features under the given cameras.
-        max_jump: Distance from one video frame's camera to the next, over the median distance.
-        min_motion: Distance that features move through a clip, in shares of the side; less is a still.
-        max_motion: Distance that features move from one video frame to the next; more is too fast.
-    """
-
-    max_blur: float = 0.6
-    min_contrast: float = 0.03
-    min_brightness: float = 0.04
-    max_brightness: float = 0.97
-    min_likeness: float = 0.5
-    max_residual_px: float = 2.0
-    max_jump: float = 20.0
-    min_motion: float = 0.005
-    max_motion: float = 0.25
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.min_brightness < self.max_brightness <= 1 and min(self.max_residual_px, self.max_jump) > 0):
-            raise InputError(f"{self}; expected 0 <= min_brightness < max_brightness <= 1 and positive limits")
 
 
 @dataclass(frozen=True)

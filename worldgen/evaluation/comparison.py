@@ -1,6 +1,6 @@
 """Models and baselines on one part of a set: figures, paired differences, contact sheet."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -28,7 +28,9 @@ from worldgen.evaluation.sheets import Columns, column_names, scene_columns, she
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import ONE_CALL, Sampling
 from worldgen.pipelines.view_schedule import NEAREST
+from worldgen.runtime.progress import Counter
 
+_SWEEP = 0.15  # of a sampling step: what the plane sweep of a target costs with each given image
 PerScene = dict[str, dict[str, Tensor]]  # values [scenes] by method and figure
 
 
@@ -84,14 +86,16 @@ class Comparison:
         }
         return own | others
 
-    def steps(self, part: Part, full: bool) -> int:
-        """Sampling steps that a part takes."""
+    def cost(self, part: Part, full: bool) -> float:
+        """The work on a part, in sampling steps: these, and the plane sweeps of its targets."""
         chunks = -(-part.clips // CLIPS_AT_ONCE)
-        return chunks * len(part.given) * (1 + len(self.other_models)) * (1 + self.sampling.steps * full)
+        steps = chunks * len(part.given) * (1 + len(self.other_models)) * (1 + self.sampling.steps * full)
+        views = len(part.targets) * (1 if part.by_view else part.clips)
+        return steps + _SWEEP * views * sum(given for given in part.given if given > 1)
 
 
 def compare(
-    part: Part, truth: Truth, comparison: Comparison, full: bool, spatial: SpatialMetrics, on_step: Callable[[], None]
+    part: Part, truth: Truth, comparison: Comparison, full: bool, spatial: SpatialMetrics, on_step: Counter
 ) -> PartResult:
     """Every method's figures on one part. The sheet and the figures in space are of `Part.sheet_given` images."""
     results, seconds = {}, {}
@@ -125,7 +129,7 @@ def compare(
 
 
 def _predictions(
-    problem: Problem, part: Part, comparison: Comparison, full: bool, on_step: Callable[[], None]
+    problem: Problem, part: Part, comparison: Comparison, full: bool, on_step: Counter
 ) -> tuple[dict[str, Prediction], dict[str, float]]:
     """Every method's predictions, and the models' seconds a clip and step."""
     predictions: dict[str, Prediction] = {}
@@ -133,7 +137,8 @@ def _predictions(
     for name, (model, sampling) in comparison.methods(full).items():
         own = problem.by_view(min(model.config.frames - 1, NEAREST)) if part.by_view else problem
         predictions[name], seconds[name] = predict(model, own, sampling, on_step)
-    baselines = baseline_predictions(problem.known, problem.targets, part.exact)
+    cost = _SWEEP * len(problem.known)
+    baselines = baseline_predictions(problem.known, problem.targets, part.exact, lambda: on_step(cost))
     if part.by_view:
         baselines = {name: prediction.by_view() for name, prediction in baselines.items()}
     return predictions | baselines, seconds

@@ -31,11 +31,12 @@ class Views(NamedTuple):
     depth: Tensor | None = None
 
 
-def plane_sweep(known: Clip, targets: Cameras) -> dict[str, Views]:
+def plane_sweep(known: Clip, targets: Cameras, on_view: Callable[[], None] = lambda: None) -> dict[str, Views]:
     """A 64-plane sweep of each target: colors at the best depth, and "soft": expected over all depths.
 
     Planes are evenly spaced in inverse depth, from the nearest depth that the known images agree on to infinity. What
     no known image shows takes their mean color. Empty where there is no baseline: one known frame, or all in one place.
+    `on_view` is called after each target.
     """
     clips, count = targets.shape
     if not _baseline(known):
@@ -44,7 +45,10 @@ def plane_sweep(known: Clip, targets: Cameras) -> dict[str, Views]:
     for b in range(clips):
         rgb, cameras = known.rgb[b].float(), known.cameras[b]
         planes = inverse_depth_planes(NEARER * nearest_depth(rgb, cameras), math.inf, PLANES)
-        views = [sweep_view(rgb, cameras, targets[b, t], planes) for t in range(count)]
+        views = []
+        for t in range(count):
+            views.append(sweep_view(rgb, cameras, targets[b, t], planes))
+            on_view()
         mean = rgb.mean((0, 2, 3))[:, None, None]
         hard.append(torch.stack([torch.where(view.seen, view.rgb, mean) for view in views]))
         soft.append(torch.stack([torch.where(view.seen, view.expected_rgb, mean) for view in views]))
@@ -114,4 +118,4 @@ def _baseline(known: Clip) -> bool:
     return len(known) > 1 and bool((spread > 1e-6 * (1 + centers.norm(dim=-1).amax(-1))).all())
 
 
-GEOMETRIC: tuple[Callable[[Clip, Cameras], dict[str, Views]], ...] = (plane_sweep, plane_warp, blend_in_time)
+GEOMETRIC: tuple[Callable[..., dict[str, Views]], ...] = (plane_sweep, plane_warp, blend_in_time)

@@ -15,7 +15,7 @@ from worldgen.core.clip import Clip
 from worldgen.core.normalization import scene_scale
 from worldgen.core.view_distance import squared_distances
 from worldgen.evaluation.baselines import BLIND, ORACLES, constant_depth, row_depth
-from worldgen.evaluation.geometric_baselines import GEOMETRIC
+from worldgen.evaluation.geometric_baselines import GEOMETRIC, plane_sweep
 from worldgen.evaluation.metrics.image import depth_errors, psnr, ssim
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling, generate_views
@@ -110,11 +110,19 @@ def predict(
     return Prediction(rgb[:, given:], depth[:, given:], depth[:, :given]), seconds
 
 
-def baseline_predictions(known: Clip, targets: Clip, true_depth: bool = True) -> dict[str, Prediction]:
-    """Every baseline's prediction; without true depth only those that need none."""
+def baseline_predictions(
+    known: Clip, targets: Clip, true_depth: bool = True, on_view: Callable[[], None] = lambda: None
+) -> dict[str, Prediction]:
+    """Every baseline's prediction; without true depth only those that need none. The slow one, a plane sweep, calls
+    `on_view` after each target."""
     images = {name: Prediction(baseline(known, targets.cameras)) for name, baseline in BLIND.items()}
     for geometric in GEOMETRIC:
-        images |= {name: Prediction(*views) for name, views in geometric(known, targets.cameras).items()}
+        found = (
+            geometric(known, targets.cameras, on_view)
+            if geometric is plane_sweep
+            else geometric(known, targets.cameras)
+        )
+        images |= {name: Prediction(*views) for name, views in found.items()}
     if not true_depth:
         return images
     images |= {name: Prediction(oracle(known, targets)) for name, oracle in ORACLES.items()}

@@ -1,11 +1,10 @@
 """An evaluation from beginning to end, and its folder."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 import torch
@@ -21,7 +20,10 @@ from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling
 from worldgen.runtime.atomic_dir import new_folder
 from worldgen.runtime.manifest import tried
+from worldgen.runtime.progress import Report as Progress
+from worldgen.runtime.progress import Work, shown
 
+_LOOPS = "closed loops"  # a stage beside the parts, whose names have no spaces
 REPORT = "evaluation"  # what the folder's manifest says it holds
 
 
@@ -34,7 +36,7 @@ def evaluate(
     full: Collection[str] = (),
     spatial: SpatialMetrics = IMAGES_ONLY,
     output: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: bool | Progress = False,
 ) -> Report:
     """Figures of a model and of the baselines beside it, part by part.
 
@@ -49,7 +51,8 @@ def evaluate(
         full: Names of the parts on which full samples are drawn, which takes long.
         spatial: Further figures. Loops start from the first given images of the first part.
         output: A new or empty folder for the report: `report.json`, `report.md`, `timings.json` and contact sheets.
-        progress: Called with the sampling steps done and all there will be.
+        progress: Whether to show it on stderr, or a function that is called with the share of the work that is done, of
+            models and baselines, and the name of the part.
 
     Returns:
         The report, which is the same for the same models, set and sampling, but for its timings. A part that fails
@@ -62,8 +65,8 @@ def evaluate(
     comparison = Comparison(
         model, other_models or {}, Sampling.of(model) if sampling is None else sampling, evaluation_set.info.seed
     )
-    with nullcontext() if output is None else new_folder(output, kind=REPORT) as folder:
-        report = _evaluated(evaluation_set, comparison, full, spatial, progress)
+    with nullcontext() if output is None else new_folder(output, kind=REPORT) as folder, shown(progress) as said:
+        report = _evaluated(evaluation_set, comparison, full, spatial, said)
         if folder is not None:
             write_report_files(folder, report)
     return report
@@ -74,23 +77,21 @@ def _evaluated(
     comparison: Comparison,
     full: Collection[str],
     spatial: SpatialMetrics,
-    progress: Callable[[int, int], None] | None,
+    said: Progress,
 ) -> Report:
     info, parts = evaluation_set.info, evaluation_set.parts()
     model, others = comparison.model, comparison.other_models
     _check(info, parts, [model, *others.values()], full, spatial)
-    total = sum(comparison.steps(part, part.name in full) for part in parts)
+    costs = {part.name: comparison.cost(part, part.name in full) for part in parts[:1]}
     if spatial.loop_scenes:
-        total += loop_steps(1 + len(others), comparison.samplings(bool(full)))
-    on_step = _counting(total, progress)
+        costs[_LOOPS] = float(loop_steps(1 + len(others), comparison.samplings(bool(full))))
+    work = Work(said, costs | {part.name: comparison.cost(part, part.name in full) for part in parts[1:]})
     results: list[PartResult] = []
     loops: Loops | None = None
     failed: list[str] = []
     for part in parts:
         loop_scenes = 0 if results else spatial.loop_scenes
-        make = partial(
-            _compared, part, comparison, part.name in full, spatial, on_step, bool(full), loop_scenes, info.seed
-        )
+        make = partial(_compared, part, comparison, part.name in full, spatial, work, bool(full), loop_scenes, info.seed)
         # The first may fail as it likes; after it, what is finished is kept.
         made, why = tried(f"{info.part_noun} {part.name} is left out", make) if results else (make(), "")
         if made is None:
@@ -98,6 +99,7 @@ def _evaluated(
         else:
             results.append(made[0])
             loops = loops or made[1]
+    said(1, "done")
     if failed:
         info = replace(info, skipped=(*(info.skipped or ()), *failed))
     machine = {"device": str(model.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
@@ -107,17 +109,18 @@ def _evaluated(
 
 
 def _compared(
-    part: Part, comparison: Comparison, full: bool, spatial: SpatialMetrics, on_step: Callable[[], None],
+    part: Part, comparison: Comparison, full: bool, spatial: SpatialMetrics, work: Work,
     full_loops: bool, loops: int, seed: int,
 ) -> tuple[PartResult, Loops | None]:  # fmt: skip
     """The figures of a part, and of loops around its first scenes."""
+    on_step = work.counter(part.name)
     truth = part.load()
     result = compare(part, truth, comparison, full, spatial, on_step)
     if not loops:
         return result, None
     assert truth.scenes is not None, f"part {part.name} has no scenes; expected some, its set has loops"
     first = truth.clip.cameras[:loops, 0]
-    return result, loop_figures(comparison.methods(full_loops), truth.scenes, first, seed, on_step)
+    return result, loop_figures(comparison.methods(full_loops), truth.scenes, first, seed, work.counter(_LOOPS))
 
 
 def write_report(output: Path, report: Report) -> None:
@@ -166,15 +169,3 @@ def _check(
             )
     if unknown := sorted(set(full) - set(names)):
         raise InputError(f"samples for {info.part_noun} {unknown[0]!r}; expected some of {', '.join(names)}")
-
-
-def _counting(total: int, progress: Callable[[int, int], None] | None) -> Callable[[], None]:
-    """A callback that counts sampling steps for the caller's progress bar."""
-    done = count(1)
-
-    def on_step() -> None:
-        at = next(done)
-        if progress is not None:
-            progress(at, total)
-
-    return on_step

@@ -29,11 +29,12 @@ from worldgen.models.network.context_parallel import Context
 from worldgen.models.network.protocol import Network
 from worldgen.models.students import StudentConfig, apply_change, load_change
 from worldgen.models.text import HubEncoder, TextEncoder, WordEncoder
-from worldgen.models.weights import EMBEDDED, read_weights, write_weights
+from worldgen.models.weights import read_weights, write_weights
 from worldgen.runtime.config import build, plain, upgraded
 from worldgen.runtime.devices import pick_device
 from worldgen.runtime.precision import computes_half
 from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
+from worldgen.weights import EMBEDDED
 
 
 @dataclass(frozen=True, eq=False)

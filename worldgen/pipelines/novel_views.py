@@ -13,9 +13,11 @@ from worldgen.core.clip import Clip
 from worldgen.core.modalities import column
 from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.generation import Wrap, generate
+from worldgen.runtime.progress import Counter, Report, shown
 from worldgen.sampling.defaults import SamplingDefaults
 from worldgen.sampling.guidance import Guidance
 from worldgen.sampling.levels import Levels
+from worldgen.sampling.sampler import SamplerState
 from worldgen.sampling.schedules import shifted
 from worldgen.sampling.solvers import SOLVERS
 
@@ -57,6 +59,7 @@ def generate_views(
     on_step: Callable[[], None] | None = None,
     guidance: Guidance | None = None,
     wrap: Wrap | None = None,
+    progress: bool | Report = False,
 ) -> Clip:
     """Generate the views of some cameras from known frames, in one call of the sampler.
 
@@ -73,6 +76,7 @@ def generate_views(
         on_step: Called after every sampling step.
         guidance: Every scale (default: `sampling.guidance` for the given images, 1 for the rest).
         wrap: Puts something around the guided denoiser, such as `guide_by_energy`.
+        progress: Whether to show it on stderr, or a function that is called with the share of the work that is done.
 
     Returns:
         Clips [b, k + t]: the known frames, unchanged where they were known, then the new views, with depth.
@@ -89,18 +93,26 @@ def generate_views(
     given = torch.zeros(frames, len(model.modalities), dtype=torch.bool)
     given[:count, column(model.modalities, "rgb")] = True
     given[:, column(model.modalities, "depth")] = (clip.depth > 0).flatten(2).all(-1).all(0).cpu()
-    made = generate(
-        model,
-        clip,
-        Levels.given(given, shifted(sampling.steps, sampling.shift)),
-        scale=scale,
-        solver=sampling.solver,
-        guidance=Guidance(image=sampling.guidance) if guidance is None else guidance,
-        seed=sampling.seed,
-        frame_ids=frame_ids,
-        wrap=wrap,
-        on_step=None if on_step is None else lambda _: on_step(),
-    )
+    with shown(progress) as report:
+        counted = Counter(report, "sampling", sampling.steps)
+
+        def step(_: SamplerState) -> None:
+            counted()
+            if on_step is not None:
+                on_step()
+
+        made = generate(
+            model,
+            clip,
+            Levels.given(given, shifted(sampling.steps, sampling.shift)),
+            scale=scale,
+            solver=sampling.solver,
+            guidance=Guidance(image=sampling.guidance) if guidance is None else guidance,
+            seed=sampling.seed,
+            frame_ids=frame_ids,
+            wrap=wrap,
+            on_step=step,
+        )
     return replace(made, depth=torch.where(clip.depth > 0, clip.depth, made.depth))
 
 

@@ -1,7 +1,7 @@
 """One image, or several with cameras, to an orbit of RGB-D frames and its geometry."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,10 @@ from worldgen.pipelines.novel_views import Sampling
 from worldgen.pipelines.view_schedule import schedule_depth, schedule_path, schedule_singles
 from worldgen.runtime.config import plain
 from worldgen.runtime.manifest import model_identity, provenance
+from worldgen.runtime.progress import Report, Work, shown
+from worldgen.weights import about
+
+_COSTS = {"reading": 5.0, "sampling": 85.0, "lifting": 10.0}  # a guess: 24 frames, with few images given
 
 
 def orbit(
@@ -42,8 +46,7 @@ def orbit(
     solver: str = "euler",
     up: str | Sequence[float | int] | Tensor = "auto",
     skip_missing: bool = False,
-    on_start: Callable[[int], None] | None = None,
-    on_step: Callable[[], None] | None = None,
+    progress: bool | Report = False,
 ) -> World:
     """Generate the orbit around what the images show, and lift it to points and a mesh.
 
@@ -55,7 +58,8 @@ def orbit(
             poses, or Cameras [g].
         frames: Length of the orbit, a full circle. One image without cameras is its frame 0.
         seed: Of the noise.
-        on_start: Called with the number of sampling steps to come; `on_step` after each of them.
+        progress: Whether to show it on stderr (`worldgen.runtime.progress.Bar`), or a function that is called with the
+            share of the work that is done and the name of the stage: reading, sampling, lifting.
         elevation_deg, radius, fov_deg, views, fit, size_px, steps, guidance, solver, up, skip_missing: As of
             `worldgen.pipelines.camera_path.OrbitRequest`.
 
@@ -67,12 +71,12 @@ def orbit(
         InputError: For anything that does not fit together.
     """
     options = (elevation_deg, radius, fov_deg, views, fit, size_px, steps, guidance, solver, up, skip_missing)
-    return _orbit(model, OrbitRequest(image_list(images), cameras, frames, seed, *options), on_start, on_step)
+    with shown(progress) as report:
+        return _orbit(model, OrbitRequest(image_list(images), cameras, frames, seed, *options), Work(report, _COSTS))
 
 
-def _orbit(
-    model: WorldModel, request: OrbitRequest, on_start: Callable[[int], None] | None, on_step: Callable[[], None] | None
-) -> World:
+def _orbit(model: WorldModel, request: OrbitRequest, work: Work) -> World:
+    work.begin("reading")
     began, size = time.perf_counter(), request.size(model)
     sampling = Sampling.of(model, request.steps, request.guidance, request.solver, request.seed)
     inputs = read_inputs(
@@ -80,8 +84,9 @@ def _orbit(
     )
     read = time.perf_counter()
     path = camera_path(model, inputs, request, sampling)
-    clip, given, held_out = _generate(model, inputs, path, sampling, on_start, on_step)
+    clip, given, held_out = _generate(model, inputs, path, sampling, work)
     made = time.perf_counter()
+    work.begin("lifting")
     lifted = lift(clip.followed_by(given) if inputs.posed else clip, path.pivot, path.scale)
     done = time.perf_counter()
     timings = {"read_s": read - began, "generate_s": made - read, "lift_s": done - made, "total_s": done - began}
@@ -106,8 +111,7 @@ def _generate(
     inputs: Inputs,
     path: CameraPath,
     sampling: Sampling,
-    on_start: Callable[[int], None] | None,
-    on_step: Callable[[], None] | None,
+    work: Work,
 ) -> tuple[Clip, Clip, HeldOut | None]:
     """All frames: the path's, the given ones with depth, and those rendered for held-out cameras."""
     parts = [path.cameras, path.given] + ([inputs.held_out.cameras] if inputs.held_out is not None else [])
@@ -117,8 +121,7 @@ def _generate(
     requests = schedule_path(cameras, [i for i in range(n) if i != copied], known, limit, scale)
     requests += schedule_singles(cameras, list(range(n + g, len(cameras))), known, limit, scale)
     requests += schedule_depth(requests, known, limit)
-    if on_start is not None:
-        on_start(len(requests) * sampling.steps)
+    on_step = work.counter("sampling", len(requests) * sampling.steps)
     rgb = torch.zeros(len(cameras), 3, *cameras.hw)
     rgb[n : n + g] = inputs.given.rgb
     given = torch.zeros(len(cameras), dtype=torch.bool)
@@ -132,8 +135,10 @@ def _generate(
 
 
 def _manifest(model: WorldModel, inputs: Inputs, path: CameraPath, sampling: Sampling) -> dict[str, Any]:
+    said = about(model.weights_sha256)
+    identity = model_identity(model.config.name, model.config, model.weights_sha256)
     return provenance() | {
-        "model": model_identity(model.config.name, model.config, model.weights_sha256),
+        "model": identity if said is None else identity | {"about": said},
         "device": model.device.type,
         "precision": model.computes_in,
         "sampling": plain(sampling),

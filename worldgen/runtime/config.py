@@ -21,6 +21,12 @@ from geometry.errors import InputError
 T = TypeVar("T")
 _FLOAT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 
+# Where the configurations of the package are: in it where it is installed, beside it in the repository.
+_PACKAGED = next(
+    (folder for folder in (Path(__file__).parents[n] / "configs" for n in (1, 2)) if folder.is_dir()),
+    Path(__file__).parents[1] / "configs",
+)
+
 # Old names of keys, and of words in lists: refused in YAML files with the new name. What programs have stored
 # (`upgraded`) and digests of it (`as_first_stored`) stay valid.
 RENAMED: dict[str, str] = {"neighbours": "neighbors"}
@@ -31,7 +37,8 @@ def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
 
     Args:
         kind: The dataclass to build.
-        path: The file. With `base: FILE` (as seen from this file's folder) it holds only what differs from that file:
+        path: The file, or the name of one in the package (`config_file`). With `base: FILE` (as seen from this file's
+            folder, or of the package) it holds only what differs from that file:
             keys of a section replace the base's one by one; every other value, lists and tables such as
             `data.families` included, replaces the base's as a whole.
         overrides: `section.key=value` each, applied last; values are YAML, but text without quotes is taken as it is.
@@ -43,6 +50,7 @@ def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
         InputError: A file that is missing or not YAML, a base that has a base, an unknown, renamed or missing key, or
             a value of another type.
     """
+    path = config_file(path)
     data, where = _read(path), str(path)
     if isinstance(data, dict) and "base" in data:
         data, where = _on_its_base(kind, data, path), f"{path} (base {data['base']})"
@@ -54,6 +62,20 @@ def load(kind: type[T], path: Path, overrides: tuple[str, ...] = ()) -> T:
     return build(kind, data, where)
 
 
+def config_file(path: Path | str) -> Path:
+    """The file of a configuration.
+
+    Args:
+        path: A file; or the bare name of one in the package, such as `tiny`.
+
+    Returns:
+        The file in the package where there is one of this name and no other file.
+    """
+    path = Path(path)
+    packaged = _PACKAGED / f"{path.name}.yaml"
+    return packaged if len(path.parts) == 1 and not path.is_file() and packaged.is_file() else path
+
+
 def _read(path: Path) -> Any:
     """The plain data of a YAML file."""
     try:
@@ -61,7 +83,10 @@ def _read(path: Path) -> Any:
         _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
         return yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({type(error).__name__}); expected a YAML configuration") from error
+        names = ", ".join(sorted(file.stem for file in _PACKAGED.glob("*.yaml")))
+        raise InputError(
+            f"{path}: cannot be read ({type(error).__name__}); expected a YAML configuration, or one of {names}"
+        ) from error
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
 
@@ -81,7 +106,8 @@ def _on_its_base(kind: type, data: dict[Any, Any], path: Path) -> dict[Any, Any]
     base = data["base"]
     if not isinstance(base, str):
         raise InputError(f"{path}: base {base!r}; expected the name of a YAML file")
-    below = _read(path.parent / base)
+    beside = path.parent / base
+    below = _read(beside if beside.is_file() else config_file(base) if config_file(base).is_file() else beside)
     if not isinstance(below, dict):
         raise InputError(f"{path}: base {base} holds {below!r}; expected a mapping of keys to values")
     if "base" in below:

@@ -1,7 +1,6 @@
 """`worldgen scenes`: a folder with a contact sheet, a video with depth and a GLB of every family."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from geometry.errors import InputError
 from geometry.io.images import write_png
 from worldgen.runtime.atomic_dir import new_folder
 from worldgen.runtime.contact_sheet import grid
+from worldgen.runtime.progress import Report, shown
 from worldgen.scenes.cameras.sampling import ClipSpec
 from worldgen.scenes.export import write_clip_mp4, write_scene_glb
 from worldgen.scenes.families.family import FAMILIES, draw, find_family, views
@@ -25,7 +25,7 @@ def write_gallery(
     size_px: int = 128,
     frames: int = 36,
     overwrite: bool = False,
-    on_step: Callable[[int, int], None] = lambda done, total: None,
+    progress: bool | Report = False,
 ) -> None:
     """Render held-out scenes of some families into a new folder.
 
@@ -41,7 +41,8 @@ def write_gallery(
         size_px: Side of the frames.
         frames: Length of the videos.
         overwrite: Replace the folder of another gallery, if it holds nothing else.
-        on_step: Called with how many of the families are done, and how many there are.
+        progress: Whether to show it on stderr, or a function that is called with the share of the families that are
+            done, and the next one.
 
     Raises:
         InputError: No such family, a size or length below 2, or the folder exists.
@@ -52,12 +53,12 @@ def write_gallery(
         raise InputError(f"{frames} frames of {size_px} px; expected at least 2 of each")
     facts = {}
     families = list(dict.fromkeys(families))
-    with new_folder(output, overwrite, "gallery of scenes") as folder:
+    with new_folder(output, overwrite, "gallery of scenes") as folder, shown(progress) as report:
         for done, name in enumerate(families):
-            on_step(done, len(families))
+            report(done / len(families), name)
             facts[name] = _family(name, folder / name, seed, size_px, frames)
         (folder / "scenes.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
-        on_step(len(families), len(families))
+        report(1.0, "done")
 
 
 def _family(name: str, folder: Path, seed: int, size_px: int, frames: int) -> dict[str, object]:

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from geometry.errors import InputError
 from geometry.io.files import replacing, write_file
 from worldgen.models.codec.vae import ConvVAE, ConvVAEConfig
-from worldgen.models.weights import EMBEDDED
 from worldgen.runtime.config import build, plain
+from worldgen.weights import EMBEDDED
 
 
 def save_codec(vae: ConvVAE, folder: Path, half: bool = False) -> None:

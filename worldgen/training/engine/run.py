@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,8 +14,9 @@ from safetensors import SafetensorError
 from geometry.errors import InputError
 from geometry.io.files import write_file
 from worldgen.runtime.atomic_dir import resumable_folder
-from worldgen.runtime.config import load, to_yaml
+from worldgen.runtime.config import config_file, load, to_yaml
 from worldgen.runtime.ownership import read_manifest, sign
+from worldgen.runtime.progress import Report, shown
 from worldgen.training.config.run import RunConfig
 from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine.checkpoint import Checkpoint
@@ -29,7 +29,7 @@ from worldgen.training.student import StudentTrainer
 RUN = "training run"  # what the folder's manifest says it holds
 
 
-def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
+def train(config_path: Path, overrides: tuple[str, ...] = (), progress: bool | Report = True) -> None:
     """Train a run to its end, resuming from its checkpoint if it has one.
 
     In the run's output folder: config.yaml (the configuration in full), checkpoint.safetensors, log.jsonl, tensorboard/
@@ -40,13 +40,15 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
     processes train together (docs/guides/training.md).
 
     Args:
-        config_path: The run's YAML file (`RunConfig`).
+        config_path: The run's YAML file, or the name of one in the package, such as `tiny` (`RunConfig`).
         overrides: `section.key=value` each.
+        progress: Whether to show it on stderr, or a function that is called with the share of the steps that are done.
 
     Raises:
         InputError: A bad configuration or output, a loss that is NaN or Inf, a full disk.
         KeyboardInterrupt: After an interrupt.
     """
+    config_path = config_file(config_path)
     config = load(RunConfig, config_path, overrides)
     inputs = [place for place in (config.train.start_from, config.data.shards, config.model.codec_weights) if place]
     with (
@@ -61,7 +63,7 @@ def train(config_path: Path, overrides: tuple[str, ...] = ()) -> None:
             where = place(ranks.device)
             where += f" x {ranks.world_size} ({ranks.parallel})" if ranks.world_size > 1 else ""
             print(f"{config.model.name}: {_size(trainer):.2f}M parameters on {where}, step {trainer.step}", flush=True)
-        run_to_end(trainer, config.train, config.output, write_sheet, interrupts)
+        run_to_end(trainer, config.train, config.output, write_sheet, interrupts, progress)
         averaged = trainer.averaged()
         if ranks.main:
             with written(config.output):
@@ -139,14 +141,13 @@ def run_to_end(
     output: Path,
     write_sheet: Callable[[Any, Path], None],
     interrupts: "Interrupts",
+    progress: bool | Report = True,
 ) -> None:
     """Train all steps and write log, sheets and checkpoints; ends with a checkpoint, also when interrupted.
 
     What a step leaves is on the disk before the checkpoint of that step, so that a run which is killed anywhere resumes
     from before what is missing; what is missing of the step it resumes from is made up for first.
     """
-    from tqdm import tqdm
-
     ranks = trainer.ranks
 
     def leave(again: bool = False) -> None:
@@ -163,22 +164,21 @@ def run_to_end(
 
     if trainer.step:
         leave(again=True)
-    hidden = not (ranks.main and sys.stderr.isatty())
+    known = trainer.total
     with (
-        tqdm(total=trainer.total, initial=trainer.step, unit="step", disable=hidden) as bar,
+        shown(ranks.main and progress) as report,
         Log(output, trainer.step) if ranks.main else nullcontext() as log,
     ):
         for record in trainer.steps():
-            bar.update()
             step, last = record["step"], record["step"] == trainer.total
-            if bar.total != trainer.total:
-                bar.total = trainer.total
+            report(step / trainer.total, f"step {step}/{trainer.total}, loss {record['loss']:.4g}")
+            if known != trainer.total:
+                known = trainer.total
                 if ranks.main:
-                    bar.write(f"{every.budget_s:g} s are {trainer.total} steps", file=sys.stdout)
+                    print(f"{every.budget_s:g} s are {trainer.total} steps", flush=True)
             if log is not None and (step % every.log_every == 0 or last):
                 with written(output):
                     log.write(record)
-                bar.set_postfix(loss=record["loss"])
             stopping = ranks.any(interrupts.asked)
             try:
                 leave()
