@@ -1,5 +1,6 @@
 """Sphinx's configuration: `make docs` builds this folder into docs/_build/html, without a network."""
 
+import re
 from pathlib import Path
 
 import jaxtyping  # noqa: F401  # before `geometry` is loaded, whose signatures then show shapes
@@ -31,8 +32,14 @@ html_css_files = ["custom.css"]
 html_show_sphinx = html_show_copyright = html_copy_source = False
 
 
+def _link_pages(_app: Sphinx, _name: str, source: list[str]) -> None:
+    """Links to a report's file, which lead somewhere outside the site too, lead to its page."""
+    source[0] = re.sub(r"\]\(((?:\.\./)*)results/(\w+)\.json\)", r"](\1_generated/results/\2.md)", source[0])
+
+
 def setup(app: Sphinx) -> None:
     """Write the pages that are made of data, and read docstrings in the repository's short form."""
     app.connect("builder-inited", lambda _: generate.write(ROOT, ROOT / "docs" / "_generated"))
+    app.connect("source-read", _link_pages)
     app.connect("autodoc-process-signature", api.process_signature)
     app.connect("autodoc-process-docstring", api.process_docstring)

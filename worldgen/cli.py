@@ -132,6 +132,7 @@ def _run(arguments: list[str], interrupts: _Interrupts) -> None:
     command = parse(arguments)
     if getattr(command, "quiet", False):
         warnings.simplefilter("ignore", Note)
+    import geometry.public  # noqa: F401 - torch, which every command needs, loaded where an interrupt is harmless
     from worldgen.runtime import threads
 
     threads.use()

@@ -73,7 +73,7 @@ def check(words: list[str], root: Path) -> None:
         case ["worldgen", *options]:
             parsed(options)
         case ["torchrun", *options]:
-            parsed(options[options.index("worldgen.cli") + 1 :])
+            parsed(options[options.index("worldgen") + 1 :])
         case ["make", *targets]:
             makefile = (root / "Makefile").read_text("utf-8")
             assert all(f"\n{target}:" in makefile for target in targets), words

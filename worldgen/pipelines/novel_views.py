@@ -94,13 +94,6 @@ def generate_views(
     given[:count, column(model.modalities, "rgb")] = True
     given[:, column(model.modalities, "depth")] = (clip.depth > 0).flatten(2).all(-1).all(0).cpu()
     with shown(progress) as report:
-        counted = Counter(report, "sampling", sampling.steps)
-
-        def step(_: SamplerState) -> None:
-            counted()
-            if on_step is not None:
-                on_step()
-
         made = generate(
             model,
             clip,
@@ -111,9 +104,18 @@ def generate_views(
             seed=sampling.seed,
             frame_ids=frame_ids,
             wrap=wrap,
-            on_step=step,
+            on_step=_after_step(Counter(report, "sampling", sampling.steps), on_step),
         )
     return replace(made, depth=torch.where(clip.depth > 0, clip.depth, made.depth))
+
+
+def _after_step(counter: Counter, on_step: Callable[[], None] | None) -> Callable[[SamplerState], None]:
+    def call(_: SamplerState) -> None:
+        counter()
+        if on_step is not None:
+            on_step()
+
+    return call
 
 
 def _joined(model: WorldModel, known: Clip, targets: Cameras) -> Clip:

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TextIO
 
 Number = int | float
 Report = Callable[[Number, str], None]  # takes the share of all the work that is done, 0 to 1, and what is being done
@@ -32,12 +31,10 @@ def silent(share: Number, stage: str) -> None:
 
 
 class Bar:
-    """A `Report` that draws a bar on a terminal, and prints lines elsewhere."""
-
-    def __init__(self, file: TextIO | None = None):
-        self.file = sys.stderr if file is None else file
+    """A `Report` that draws a bar on stderr where that is a terminal, and prints lines elsewhere."""
 
     def __enter__(self) -> "Bar":
+        self.file = sys.stderr
         self.began = time.monotonic()
         self.next_line = self.began + _EVERY_S
         self.bar = None

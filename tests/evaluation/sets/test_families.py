@@ -70,7 +70,7 @@ def test_every_family_and_number_given_has_its_figures(tmp_path: Path, model: Wo
         SMALL, model, Sampling(steps=2), other_models={"same": model}, full=("tabletop",),
         spatial=SpatialMetrics(consistency=True), output=tmp_path / "out", progress=lambda *at: told.append(at),
     )  # fmt: skip
-    assert_whole(told)
+    assert_whole(told, counted=False)  # cameras that stand still have no sweep
     assert [part.name for part in report.parts] == list(SMALL.families)
     for part in report.parts:
         for given in (1, 2):
