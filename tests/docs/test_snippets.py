@@ -50,7 +50,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A fresh folder with the pages' material, in which the blocks run."""
-    for path in (*material.iterdir(), ROOT / "configs", ROOT / "examples"):
+    for path in (*material.iterdir(), ROOT / "examples"):
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
     tables: list[dict[str, Any]] = [

@@ -91,7 +91,9 @@ def _evaluated(
     failed: list[str] = []
     for part in parts:
         loop_scenes = 0 if results else spatial.loop_scenes
-        make = partial(_compared, part, comparison, part.name in full, spatial, work, bool(full), loop_scenes, info.seed)
+        make = partial(
+            _compared, part, comparison, part.name in full, spatial, work, bool(full), loop_scenes, info.seed
+        )
         # The first may fail as it likes; after it, what is finished is kept.
         made, why = tried(f"{info.part_noun} {part.name} is left out", make) if results else (make(), "")
         if made is None:
