@@ -56,6 +56,7 @@ def test_a_terminal_shows_the_stage_and_the_share_from_the_start(monkeypatch: py
     monkeypatch.setattr("sys.stderr", file)
     with Bar() as bar:
         assert "0% |" in file.getvalue()
+        assert bar.bar is not None
         bar.bar.mininterval = 0.0
         bar(0.25, "reading")
         bar(0.5, "sampling 3/12")
