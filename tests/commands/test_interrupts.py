@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from geometry.io.images import write_png
+from tests.commands.sandbox import wait_until_it_has_begun
 from worldgen.cli import main
 from worldgen.pipelines import orbit as orbit_module
 
@@ -27,16 +28,6 @@ def interrupted(arguments: list[object], folder: Path, root: Path, after_s: floa
         assert err == "worldgen: interrupted\n", (after_s, err)
         assert [path.name for path in folder.iterdir()] == ["a.png"], (after_s, list(folder.iterdir()))
     return process.returncode
-
-
-def wait_until_it_has_begun(process: "subprocess.Popen[str]") -> None:
-    """Until a command handles SIGTERM: before that the process is only Python's beginning."""
-    status = Path(f"/proc/{process.pid}/status")
-    while status.parent.parent.is_dir() and process.poll() is None:
-        caught = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigCgt"))
-        if int(caught, 16) >> (signal.SIGTERM - 1) & 1:
-            return
-        time.sleep(0.005)
 
 
 @pytest.fixture

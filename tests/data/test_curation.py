@@ -199,6 +199,20 @@ def test_times_of_clips_start_at_zero_since_float32_cannot_hold_seconds_since_19
     assert torch.allclose(times, torch.tensor([0.0, 0.2, 0.4]), atol=1e-6)
 
 
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch) -> None:
+    (tmp_path / "locked").mkdir()
+    usual = Path.iterdir
+
+    def listed(folder: Path):
+        if folder.name == "locked":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return usual(folder)
+
+    monkeypatch.setattr(Path, "iterdir", listed)
+    with pytest.raises(InputError, match=r"locked: cannot be read \(Permission denied\)"):
+        find_captures(tmp_path)
+
+
 def test_links_between_folders_are_followed_once_also_out_of_the_folder_and_round_in_circles(
     tmp_path, video, monkeypatch
 ) -> None:

@@ -208,3 +208,21 @@ def test_a_claim_beside_a_long_name_fits(tmp_path: Path) -> None:
         pass
     write(path)
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("made", [1, 2, 3])
+def test_an_interrupt_while_folders_above_are_made_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: int
+) -> None:
+    usual, done = os.mkdir, []
+
+    def mkdir(path: Path, *rest: object) -> None:
+        usual(path, *rest)
+        done.append(path)
+        if len(done) == made:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "a" / "b" / "c" / "out"):
+        pass
+    assert len(done) >= made and list(tmp_path.iterdir()) == []

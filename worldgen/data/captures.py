@@ -50,11 +50,15 @@ def find_captures(path: Path, skip_missing: bool = False) -> list[Capture]:
         The captures, ordered by name.
 
     Raises:
-        InputError: No such path, or no capture in it.
+        InputError: No such path, no capture in it, or a folder in it that cannot be read.
     """
     if not exists(path, listed("posed images")):
         raise InputError(f"{path}: no such file or folder; expected {listed('posed images')}")
-    found = list(_in_folder(path, set()) if path.is_dir() else _at(path))
+    try:
+        found = list(_in_folder(path, set()) if path.is_dir() else _at(path))
+    except OSError as error:
+        where = error.filename or path
+        raise InputError(f"{where}: cannot be read ({error.strerror}); expected folders one can read") from error
     if not found:
         raise InputError(f"{path}: no capture found; expected {listed('posed images')}")
     names: dict[str, int] = {}

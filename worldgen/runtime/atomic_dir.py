@@ -181,5 +181,7 @@ def _made(folder: Path) -> Iterator[None]:
         for made in missing:
             try:
                 made.rmdir()
+            except FileNotFoundError:  # interrupted before it was made
+                continue
             except OSError:
                 break
