@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -149,7 +150,7 @@ def commands(inputs: Path) -> dict[str, Killed]:
     }
 
 
-def survived(each: Killed, parent: Path, whole: Path, moments: list[dict[str, float]]) -> tuple[int, int]:
+def survived(each: Killed, parent: Path, whole: Path, moments: list[dict[str, Any]]) -> tuple[int, int]:
     """Kill a command once at each moment, and start it again.
 
     After the kill what it promised is there; after the next start the result is the one of a run that was not killed,

@@ -74,4 +74,4 @@ def test_every_argument_that_a_text_names_is_an_option_of_some_command(root: Pat
     named = {name for _, text in texts(root) for name in re.findall(r"`(\w+)=`", text)}
     assert {"cameras", "hw"} <= named
     known = set().union(*(options(kind) for kind in COMMANDS.values()))
-    assert {name for name in named if cli._OPTIONS.get(name, name).replace("_", "-") not in known} == set()
+    assert {name for name in named if (cli._OPTIONS.get(name) or name).replace("_", "-") not in known} == set()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,7 +217,7 @@ def test_an_interrupt_while_folders_above_are_made_leaves_none(
 ) -> None:
     usual, done = os.mkdir, []
 
-    def mkdir(path: Path, *rest: object) -> None:
+    def mkdir(path: Path, *rest: Any) -> None:
         usual(path, *rest)
         done.append(path)
         if len(done) == made:

@@ -126,9 +126,9 @@ def test_colors_that_are_integers_or_not_finite_are_refused_everywhere() -> None
 
 def test_a_cloud_is_a_sequence_of_points() -> None:
     cloud = PointCloud(torch.rand(4, 3), torch.rand(4, 3))
-    assert [torch.equal(one.points, points[None]) for one, points in zip(cloud, cloud.points, strict=True)] == [
-        True
-    ] * 4
+    assert len(cloud) == 4
+    assert all(torch.equal(cloud[i].points, points[None]) for i, points in enumerate(cloud.points))
+    assert len([one.points for one in cloud]) == 4  # pyright: ignore[reportGeneralTypeIssues]  # by __getitem__
     assert torch.equal(cloud[-1].points, cloud.points[3:])
 
 
