@@ -13,9 +13,9 @@ PACKAGES = ["camera", "gaussians", "image", "mesh", "points", "rotation", "stere
 
 # Lowest first: a package imports only from lower ones. The modules of the root may import each other.
 LAYERS = (
-    ("compiling", "conventions", "errors", "optional", "shapes", "similarity", "values"), ("rotation",), ("camera",),
-    ("image", "trajectory"),
-    ("points", "stereo"), ("gaussians", "mesh"), ("io",), ("interop",),
+    ("compiling", "conventions", "errors", "lazy", "optional", "shapes", "similarity", "values"), ("rotation",),
+    ("camera",), ("image", "trajectory"), ("points", "stereo"), ("gaussians", "mesh"), ("io",), ("interop",),
+    ("public",),
 )  # fmt: skip
 # The renderer on CUDA is another library's.
 KNOWN_UPWARD = {("geometry.gaussians.rendering", "geometry.interop.gsplat")}
