@@ -96,6 +96,7 @@ def test_recomputing_blocks_takes_less_memory_and_more_work() -> None:
     assert 1.2 < saving.step_flops / plain.step_flops < 1.4
 
 
+@pytest.mark.slow
 def test_a_plan_allocates_nothing_even_for_a_model_larger_than_this_machine() -> None:
     network = replace(tiny_model().network, width=16384, heads=128, mlp_width=65536, attention=("full",) * 40)
     config = replace(run_of(), model=replace(tiny_model(), network=network))

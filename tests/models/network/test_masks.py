@@ -212,6 +212,7 @@ assert torch.allclose(compiled(x, level, conditioning), model(x, level, conditio
 """
 
 
+@pytest.mark.slow
 def test_the_network_compiles_without_graph_breaks(root: Path) -> None:
     # In a process of its own: the shape checks of the tests are no part of the network.
     run = subprocess.run([sys.executable, "-c", COMPILED], cwd=root, capture_output=True, text=True)

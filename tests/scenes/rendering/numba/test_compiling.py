@@ -82,7 +82,8 @@ EDITS = {
 }
 
 
-@pytest.mark.parametrize("name", ["splats", pytest.param("shading", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EDITS)
 def test_an_edit_of_a_dependent_source_reaches_the_images(name: str, tmp_path: Path, root: Path) -> None:
     script, file, old, new = EDITS[name]
     for package in ("geometry", "worldgen", "tests"):
