@@ -74,8 +74,23 @@ def opencv_plane(points: torch.Tensor, coefficients: torch.Tensor, reach: torch.
     seen = seen & (xy.detach().norm(dim=-1) < reach[:, None])
     xy = torch.where(seen[..., None], xy, 0.0)
     with torch.no_grad():
-        seen = seen & (_determinant(_distortion_jacobian(xy, coefficients)) > 0)
+        if not _rises_everywhere(xy, coefficients):
+            seen = seen & (_determinant(_distortion_jacobian(xy, coefficients)) > 0)
     return torch.where(seen[..., None], distort(xy, coefficients), 0.0), seen
+
+
+def _rises_everywhere(xy: torch.Tensor, coefficients: torch.Tensor) -> bool:
+    """Whether the Jacobian of `distort` is surely positive definite as far out as the points are: nothing folds.
+
+    Its radial part s I + 2 s' (x, y)(x, y)^T has the eigenvalues s and s + 2 r^2 s', with s' the derivative by r^2;
+    what decentering adds is no larger than r sqrt(48 (p1^2 + p2^2)).
+    """
+    r2 = xy.square().sum(-1).amax() * torch.linspace(0, 1, 257, dtype=xy.dtype, device=xy.device)
+    s, rise = _radial(r2, coefficients)
+    added = (48 * coefficients[:, 2:4].square().sum(-1, keepdim=True) * r2[-1]).sqrt()
+    return bool(
+        (torch.minimum(s, s + 2 * r2 * rise) > added + 0.01).all()
+    )  # the margin is for what lies between samples
 
 
 def opencv_directions(plane: torch.Tensor, coefficients: torch.Tensor, reach: torch.Tensor) -> _Result:

@@ -9,7 +9,6 @@ from geometry.camera.cameras import Cameras
 from geometry.gaussians import fast_splatting
 from geometry.gaussians.splats import Splats
 from geometry.gaussians.splatting import VisibleSplats, blend, visible_splats
-from geometry.interop.gsplat import rasterize_gsplat
 from geometry.optional import has_numba
 from geometry.shapes import Float
 
@@ -47,6 +46,8 @@ def render_splats(
     backend = backend or _backend_for(splats)
     flat = cameras.reshape(-1)
     if backend == "gsplat":
+        from geometry.interop.gsplat import rasterize_gsplat  # which takes our Gaussians, so that it imports them
+
         layers = rasterize_gsplat(splats, flat, antialiased)
     else:
         blender: Callable[[VisibleSplats, tuple[int, int]], torch.Tensor] = (

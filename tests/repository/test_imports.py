@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.repository.import_graph import modules
+
 HEAVY = [
     "open3d",
     "kornia",
@@ -107,3 +109,24 @@ def test_every_public_name_of_worldgen_is_there_when_asked_for() -> None:
         assert getattr(worldgen, name).__name__ == name
     with pytest.raises(AttributeError, match="no attribute 'castle'"):
         _ = worldgen.castle  # type: ignore[attr-defined]
+
+
+EACH = """
+import importlib, os, sys, numpy, torch
+for name in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            print(name, error, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+def test_every_module_can_be_the_first_that_is_imported(root: Path) -> None:
+    # An order of imports that works in one program and not in another is a circle through a package's `__init__`.
+    names = sorted(name for name in modules(root) if not name.endswith("__main__"))
+    done = subprocess.run([sys.executable, "-c", EACH, *names], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout == "", done.stdout

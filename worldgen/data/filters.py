@@ -5,7 +5,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from geometry.image.framing import DETAIL
 from geometry.io.captures.posed import PosedImage
 from worldgen.data.captures import read_images
 from worldgen.data.limits import Limits
@@ -71,7 +70,7 @@ def filter_capture(images: Sequence[PosedImage], frames: int, limits: Limits) ->
     enough images become clips one after another, of which the last one ends with the run. Raises InputError for images
     that cannot be read.
     """
-    enough = [image.shrunk(DETAIL * SIDE_PX) for image in images]
+    enough = [image.shrunk(2 * SIDE_PX) for image in images]
     measured = [ImageMeasures.of(*image.flattened(rgb)[:2]) for image, rgb in zip(enough, read_images(enough))]
     reasons = [_image_fault(image, limits) for image in measured]
     good = [n for n, reason in enumerate(reasons) if not reason]
