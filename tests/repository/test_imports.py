@@ -125,6 +125,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_every_module_can_be_the_first_that_is_imported(root: Path) -> None:
     # An order of imports that works in one program and not in another is a circle through a package's `__init__`.
     names = sorted(name for name in modules(root) if not name.endswith("__main__"))

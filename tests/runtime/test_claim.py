@@ -118,7 +118,7 @@ def test_an_interrupt_waits_for_the_end_of_a_short_block(kind: signal.Signals) -
 
 
 def test_an_interrupt_while_a_claim_is_taken_leaves_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    take = claim._acquired
+    take, before = claim._acquired, signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupted(lock: Path, output: Path) -> int:
         signal.raise_signal(signal.SIGINT)
@@ -127,4 +127,5 @@ def test_an_interrupt_while_a_claim_is_taken_leaves_no_lock(tmp_path: Path, monk
     monkeypatch.setattr(claim, "_acquired", interrupted)
     with pytest.raises(KeyboardInterrupt), claim.claimed(tmp_path / "lock", tmp_path):
         pass
+    signal.signal(signal.SIGINT, before)
     assert list(tmp_path.iterdir()) == []
