@@ -143,9 +143,7 @@ def _shrunk(image: "Image.Image", hw: tuple[int, int]) -> "Image.Image":
     decoded = next(part for part in (1, 2, 4, 8) if -(-width // part) == image.width)
     if image.mode not in ("RGB", "RGBA", "L", "LA", "CMYK", "YCbCr"):
         if image.mode.startswith(("I", "F")):
-            return image.convert("I" if image.mode.startswith("I") else "F").resize(
-                (hw[1], hw[0]), Image.Resampling.BOX
-            )
+            return image.convert(image.mode[0]).resize((hw[1], hw[0]), Image.Resampling.BOX)
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     box = (0.0, 0.0, width / decoded, height / decoded)  # what is decoded in part ends with a part of a pixel
     return image.resize((hw[1], hw[0]), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)

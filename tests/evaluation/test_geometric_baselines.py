@@ -6,8 +6,9 @@ from geometry.camera.cameras import Cameras
 from geometry.trajectory.paths import orbit
 from worldgen.core.clip import Clip
 from worldgen.evaluation.baselines import BLIND
-from worldgen.evaluation.geometric_baselines import GEOMETRIC, blend_in_time, blurred, plane_sweep, plane_warp
+from worldgen.evaluation.geometric_baselines import GEOMETRIC, blend_in_time, plane_sweep, plane_warp
 from worldgen.evaluation.metrics.image import psnr
+from worldgen.evaluation.metrics.pose import blurred
 from worldgen.evaluation.predictions import baseline_predictions
 from worldgen.scenes.families.tabletop import tabletop
 from worldgen.scenes.rendering.renderer import render
@@ -67,8 +68,8 @@ def test_a_warped_plane_of_the_camera_that_is_given_is_its_own_image_blurred():
 
 def test_blurring_keeps_constants_and_spreads_a_point_as_a_gaussian():
     assert torch.allclose(blurred(torch.full((2, 3, 9, 9), 0.3), 2.0), torch.tensor(0.3), atol=1e-6)
-    point = torch.zeros(1, 31, 31)
-    point[0, 15, 15] = 1
+    point = torch.zeros(3, 31, 31)
+    point[:, 15, 15] = 1
     spread = blurred(point, 1.5)[0]
     place = torch.arange(31.0) - 15
     assert abs(float(spread.sum()) - 1) < 1e-5

@@ -51,6 +51,13 @@ def test_no_function_is_long(texts: dict[str, str]) -> None:
     assert found == []
 
 
+def test_the_main_path_fits_on_a_screen(texts: dict[str, str]) -> None:
+    assert len(texts["worldgen/pipelines/orbit.py"].splitlines()) <= 120
+    network = dict(functions(texts["worldgen/models/network/dit.py"]))
+    forward = {name: length for name, length in network.items() if name.endswith("forward")}
+    assert forward and max(forward.values()) <= 40, forward
+
+
 def test_no_folder_holds_many_modules(texts: dict[str, str]) -> None:
     folders = [str(Path(path).parent) for path in texts if not path.endswith("__init__.py")]
     many = sorted({folder for folder in folders if folders.count(folder) > MOST_MODULES} - MANY_MODULES)

@@ -1,7 +1,7 @@
 """`World`: what was generated, with everything it was generated from, ready to be saved."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from geometry.io.images import depth_unit, write_depth_png, write_png
 from geometry.io.video import write_mp4
 from geometry.mesh.meshes import Mesh
 from geometry.points.pointclouds import PointCloud
+from geometry.similarity import Similarity
 from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.runtime.atomic_dir import new_folder
@@ -62,6 +63,24 @@ class World:
     held_out: HeldOut | None = None
     timings: dict[str, float] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+
+    def before(self, moved: Similarity) -> "World":
+        """The world as it was before it was moved, its positions in float64.
+
+        Args:
+            moved: What was done to it, such as bringing it near the origin.
+
+        Returns:
+            The world in the frame and unit from before.
+        """
+
+        def clip(part: Clip) -> Clip:
+            return replace(part, cameras=moved.undo(part.cameras))
+
+        there = self.held_out
+        held_out = None if there is None else replace(there, rendered=clip(there.rendered), truth=clip(there.truth))
+        points, mesh = moved.undo(self.points), moved.undo(self.mesh)
+        return replace(self, clip=clip(self.clip), given=clip(self.given), points=points, mesh=mesh, held_out=held_out)
 
     def save(self, folder: Path | str, overwrite: bool = False) -> None:
         """Write everything to a new folder, which appears only when it is complete (`write`).

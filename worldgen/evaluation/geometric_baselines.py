@@ -17,6 +17,7 @@ from geometry.stereo import inverse_depth_planes, nearest_depth, sweep_view, war
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import scene_scale_from_cameras
 from worldgen.core.view_distance import angle_plus_distance
+from worldgen.evaluation.metrics.pose import blurred
 
 PLANES = 64
 NEARER = 0.8  # of the nearest depth that the known images agree on; chosen on scenes of seed 1, as the blur is
@@ -81,16 +82,6 @@ def _warped(known: Clip, target: Cameras) -> Float[Tensor, "3 h w"]:
     mean = known.rgb.mean((0, 2, 3))[:, None, None]
     blend = torch.where(inside.any(0), (weight * colors).sum(0) / weight.sum(0).clamp_min(1e-9), mean)
     return blurred(blend, BLUR_PX * target.hw[0] / 64).clamp(0, 1)
-
-
-def blurred(rgb: Float[Tensor, "*b c h w"], sigma_px: float) -> Float[Tensor, "*b c h w"]:
-    """A Gaussian filter, borders repeated."""
-    radius = math.ceil(3 * sigma_px)
-    kernel = torch.exp(-(torch.arange(-radius, radius + 1).to(rgb) / sigma_px).square() / 2)
-    kernel = (kernel / kernel.sum())[None, None]
-    flat = torch.nn.functional.pad(rgb.reshape(-1, 1, *rgb.shape[-2:]), (radius,) * 4, mode="replicate")
-    flat = torch.nn.functional.conv2d(flat, kernel[:, :, None])
-    return torch.nn.functional.conv2d(flat, kernel[..., None]).view_as(rgb)
 
 
 def blend_in_time(known: Clip, targets: Cameras) -> dict[str, Views]:

@@ -15,7 +15,7 @@ from worldgen.pipelines.inputs import Inputs, read_inputs
 from worldgen.pipelines.lifting import Lifted, lift
 from worldgen.pipelines.novel_views import Sampling, generate_views
 from worldgen.pipelines.restoration import Restoration, denoise, restore
-from worldgen.pipelines.view_schedule import Request, schedule_depth, schedule_path, schedule_singles
+from worldgen.pipelines.view_schedule import Request, schedule, schedule_depth, schedule_path, schedule_singles
 
 __all__ = [
     "Inputs",
@@ -31,6 +31,7 @@ __all__ = [
     "lift",
     "read_inputs",
     "restore",
+    "schedule",
     "schedule_depth",
     "schedule_path",
     "schedule_singles",

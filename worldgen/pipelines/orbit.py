@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor
 
 from geometry.camera.cameras import Cameras
-from geometry.similarity import Similarity
 from worldgen.core.clip import Clip
 from worldgen.core.world import HeldOut, World
 from worldgen.models.world_model import WorldModel
@@ -19,11 +17,10 @@ from worldgen.pipelines.filling import fill
 from worldgen.pipelines.inputs import ImageInput, Inputs, image_list, read_inputs
 from worldgen.pipelines.lifting import lift
 from worldgen.pipelines.novel_views import Sampling
-from worldgen.pipelines.view_schedule import schedule_depth, schedule_path, schedule_singles
+from worldgen.pipelines.view_schedule import schedule
 from worldgen.runtime.config import plain
 from worldgen.runtime.manifest import model_identity, provenance
 from worldgen.runtime.progress import Report, Work, shown
-from worldgen.weights import about
 
 _COSTS = {"reading": 5.0, "sampling": 85.0, "lifting": 10.0}  # a guess: 24 frames, with few images given
 
@@ -52,20 +49,16 @@ def orbit(
 
     Args:
         model: Of any size; a call has at most `model.config.frames` frames.
-        images: One file or image (`geometry.as_image`: a tensor, array or PIL image), or with `cameras` several: a
-            list, a folder, frames [g, 3, h, w] or a video.
-        cameras: transforms.json or another capture that names them (its other frames are rendered too), a file of
-            poses, or Cameras [g].
+        images: One file or image (`geometry.as_image`), or with `cameras` several: a list, folder, tensor or video.
+        cameras: A capture that names them (its other frames are rendered too), a file of poses, or Cameras [g].
         frames: Length of the orbit, a full circle. One image without cameras is its frame 0.
         seed: Of the noise.
-        progress: Whether to show it on stderr (`worldgen.runtime.progress.Bar`), or a function that is called with the
-            share of the work that is done and the name of the stage: reading, sampling, lifting.
+        progress: Whether to show it on stderr, or a function that takes the share of all work done, and the stage.
         elevation_deg, radius, fov_deg, views, fit, size_px, steps, guidance, solver, up, skip_missing: As of
             `worldgen.pipelines.camera_path.OrbitRequest`.
 
     Returns:
-        The world, in the cameras' frame and units. Points or a mesh that its depth does not make are empty, with a note
-        (`World.failed`).
+        The world, in the cameras' frame and units; what its depth does not make (points, mesh) is empty, with a note.
 
     Raises:
         InputError: For anything that does not fit together.
@@ -79,9 +72,7 @@ def _orbit(model: WorldModel, request: OrbitRequest, work: Work) -> World:
     work.begin("reading")
     began, size = time.perf_counter(), request.size(model)
     sampling = Sampling.of(model, request.steps, request.guidance, request.solver, request.seed)
-    inputs = read_inputs(
-        request.images, request.cameras, request.fov_deg, request.fit, size, skip_missing=request.skip_missing
-    )
+    inputs = read_inputs(request.images, request.cameras, request.fov_deg, request.fit, size, request.skip_missing)
     read = time.perf_counter()
     path = camera_path(model, inputs, request, sampling)
     clip, given, held_out = _generate(model, inputs, path, sampling, work)
@@ -92,35 +83,19 @@ def _orbit(model: WorldModel, request: OrbitRequest, work: Work) -> World:
     timings = {"read_s": read - began, "generate_s": made - read, "lift_s": done - made, "total_s": done - began}
     manifest = _manifest(model, inputs, path, sampling)
     world = World(clip, given, lifted.points, lifted.mesh, manifest, held_out, timings, lifted.failed)
-    return world if inputs.near_from_user.is_identity else _in_user_frame(world, inputs.near_from_user)
-
-
-def _in_user_frame(world: World, near_from_user: Similarity) -> World:
-    """The world where the user's cameras are, in float64, after it was made near the origin."""
-    undo, held_out = near_from_user.undo, world.held_out
-    clip, given = (replace(part, cameras=undo(part.cameras)) for part in (world.clip, world.given))
-    if held_out is not None:
-        rendered, truth = (replace(part, cameras=undo(part.cameras)) for part in (held_out.rendered, held_out.truth))
-        held_out = replace(held_out, rendered=rendered, truth=truth)
-    points, mesh = undo(world.points), undo(world.mesh)
-    return replace(world, clip=clip, given=given, points=points, mesh=mesh, held_out=held_out)
+    return world if inputs.near_from_user.is_identity else world.before(inputs.near_from_user)
 
 
 def _generate(
-    model: WorldModel,
-    inputs: Inputs,
-    path: CameraPath,
-    sampling: Sampling,
-    work: Work,
+    model: WorldModel, inputs: Inputs, path: CameraPath, sampling: Sampling, work: Work
 ) -> tuple[Clip, Clip, HeldOut | None]:
     """All frames: the path's, the given ones with depth, and those rendered for held-out cameras."""
     parts = [path.cameras, path.given] + ([inputs.held_out.cameras] if inputs.held_out is not None else [])
     cameras, n, g = Cameras.cat(parts), len(path.cameras), len(path.given)
     known, limit, scale = list(range(n, n + g)), model.config.frames, path.scale
     copied = path.given_frame if not inputs.posed else None
-    requests = schedule_path(cameras, [i for i in range(n) if i != copied], known, limit, scale)
-    requests += schedule_singles(cameras, list(range(n + g, len(cameras))), known, limit, scale)
-    requests += schedule_depth(requests, known, limit)
+    order, singles = [i for i in range(n) if i != copied], list(range(n + g, len(cameras)))
+    requests = schedule(cameras, order, singles, known, limit, scale)
     on_step = work.counter("sampling", len(requests) * sampling.steps)
     rgb = torch.zeros(len(cameras), 3, *cameras.hw)
     rgb[n : n + g] = inputs.given.rgb
@@ -135,10 +110,8 @@ def _generate(
 
 
 def _manifest(model: WorldModel, inputs: Inputs, path: CameraPath, sampling: Sampling) -> dict[str, Any]:
-    said = about(model.weights_sha256)
-    identity = model_identity(model.config.name, model.config, model.weights_sha256)
     return provenance() | {
-        "model": identity if said is None else identity | {"about": said},
+        "model": model_identity(model.config.name, model.config, model.weights_sha256),
         "device": model.device.type,
         "precision": model.computes_in,
         "sampling": plain(sampling),

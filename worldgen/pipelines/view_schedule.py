@@ -16,6 +16,16 @@ class Request:
     new: tuple[int, ...]
 
 
+def schedule(
+    cameras: Cameras, path: list[int], singles: list[int], known: list[int], limit: int, scale: float
+) -> list[Request]:
+    """Requests for a path, then for frames by themselves (`singles`), then for the depth of given frames that are in
+    none of them; arguments as of `schedule_path`."""
+    requests = schedule_path(cameras, path, known, limit, scale)
+    requests += schedule_singles(cameras, singles, known, limit, scale)
+    return requests + schedule_depth(requests, known, limit)
+
+
 def schedule_path(cameras: Cameras, path: list[int], known: list[int], limit: int, scale: float) -> list[Request]:
     """Requests that generate every frame of a path, each of at most `limit` frames.
 

@@ -12,6 +12,7 @@ import torch
 from geometry.errors import InputError, note
 from worldgen.runtime.config import as_first_stored, plain
 from worldgen.runtime.ownership import generator
+from worldgen.weights import about
 
 
 def provenance() -> dict[str, Any]:
@@ -23,13 +24,14 @@ def provenance() -> dict[str, Any]:
 
 
 def model_identity(name: str, config: Any, weights_sha256: str) -> dict[str, str]:
-    """Which model: its name, and digests of its configuration (a dataclass) and of its weights."""
+    """Which model: its name, digests of its configuration (a dataclass) and weights; what embedded ones are."""
     text = json.dumps(as_first_stored(plain(config)), sort_keys=True).encode()
+    said = about(weights_sha256)
     return {
         "name": name,
         "config_sha256": hashlib.sha256(text).hexdigest(),
         "weights_sha256": weights_sha256,
-    }
+    } | ({} if said is None else {"about": said})
 
 
 T = TypeVar("T")
