@@ -60,7 +60,7 @@ def test_ranks_share_a_batch_and_render_nothing_else(run_of) -> None:
         shared = torch.cat([part.clip.rgb for part in parts])
         assert torch.allclose(shared, whole.footage(step).clip.rgb, atol=1e-5)
         assert parts[0].captions + parts[1].captions == whole.footage(step).captions
-    assert len(ranks[0]._render_pool(0, 0).clip.rgb) == 4, "two places of two scenes each"
+    assert len(ranks[0].render_pool(0, 0).clip.rgb) == 4, "two places of two scenes each"
     with pytest.raises(InputError, match="a batch of 4 for 3 ranks"):
         SceneStream(config, CPU, 0, 3).footage(0)
 
@@ -107,8 +107,8 @@ def test_a_share_of_the_clips_comes_from_shards(run_of, tmp_path) -> None:
 def test_a_share_of_the_clips_is_recorded_through_lenses_and_the_others_stay_as_they_were(run_of) -> None:
     config = run_of(batch=6)
     config = replace(config, data=replace(config.data, families={"room": 1.0, "tabletop": 1.0}))
-    plain = SceneStream(config, CPU)._render_pool(0, 0).clip
-    half = SceneStream(replace(config, data=replace(config.data, lenses=0.5)), CPU)._render_pool(0, 0).clip
+    plain = SceneStream(config, CPU).render_pool(0, 0).clip
+    half = SceneStream(replace(config, data=replace(config.data, lenses=0.5)), CPU).render_pool(0, 0).clip
     assert plain.cameras.lens is None and half.cameras.lens is not None
     straight = half.cameras.lens.kind == LensKind.PINHOLE
     assert bool((straight == straight[:, :1]).all()), "one lens a clip"
@@ -142,7 +142,7 @@ def test_families_are_mixed_as_configured_and_a_place_in_the_stream_keeps_its_sc
     def first_pool(families: dict[str, float]) -> Clip:
         config = run_of(batch=4)
         stream = SceneStream(replace(config, data=replace(config.data, families=families)), CPU)
-        return stream._render_pool(0, 0).clip
+        return stream.render_pool(0, 0).clip
 
     room, soup = first_pool({"room": 1.0}), first_pool({"texture_soup": 1.0})
     both = first_pool({"room": 1.0, "texture_soup": 1.0})

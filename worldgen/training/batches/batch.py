@@ -12,7 +12,7 @@ from worldgen.core.normalization import Normalization, scene_scale
 from worldgen.data.camera_verbs import camera_verb
 from worldgen.runtime.rng import Stream, stream
 from worldgen.training.batches.memory_render import render_memory
-from worldgen.training.batches.scene_stream import SceneStream
+from worldgen.training.batches.render_ahead import scene_stream
 from worldgen.training.batches.task_sampling import Tasks, draw_tasks
 from worldgen.training.config.run import RunConfig
 
@@ -50,7 +50,7 @@ class Batches:
 
     def __init__(self, config: RunConfig, device: torch.device, rank: int = 0, world_size: int = 1):
         self.config, self.device = config, device
-        self.stream = SceneStream(config, device, rank, world_size)
+        self.stream = scene_stream(config, device, rank, world_size)
 
     def at(self, step: int) -> Batch:
         """This rank's clips of a step."""

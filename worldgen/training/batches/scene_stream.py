@@ -5,7 +5,6 @@ Place b of a batch has a series of scenes of its own, so that a rank renders not
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -41,7 +40,7 @@ class SceneStream:
 
     def __init__(self, config: RunConfig, device: torch.device, rank: int = 0, world_size: int = 1):
         self.config, self.device, self.rank, self.world_size = config, device, rank, world_size
-        self._pool = lru_cache(maxsize=1)(self._render_pool)
+        self._pool: tuple[tuple[int, int], Footage] | None = None  # the one that is used
         path = config.data.shards
         self.shards = None if path is None else Shards(path)
 
@@ -58,7 +57,10 @@ class SceneStream:
         number, first, stage = self.config.stage_at(step)
         block, within = divmod(step - first, data.pool * data.reuse)
         turn, position = divmod(within, data.pool)
-        pool, places = self._pool(number, block), self.places(stage)
+        if self._pool is None or self._pool[0] != (number, block):
+            self._pool = None  # two are not held at once
+            self._pool = (number, block), self._made_pool(number, block)
+        pool, places = self._pool[1], self.places(stage)
         rows = []
         for row, place in enumerate(places):
             order = stream(Stream.TRAINING, self.config.train.seed, _address(number, block, turn), place, 1)
@@ -69,6 +71,16 @@ class SceneStream:
             if sample is not None:
                 clips, captions[row] = _replaced(clips, row, sample[0]), sample[1]
         return Footage(clips, tuple(captions))
+
+    def pool_after(self, number: int, block: int) -> tuple[int, int] | None:
+        """The stage and block of the pool that steps need after that of a stage's block; None = the run ends there."""
+        data, stages = self.config.data, self.config.stages
+        if (block + 1) * data.pool * data.reuse < stages[number].steps:
+            return number, block + 1
+        return (number + 1, 0) if number + 1 < len(stages) else None
+
+    def _made_pool(self, number: int, block: int) -> Footage:
+        return self.render_pool(number, block)
 
     def _real(self, step: int, place: int, stage: TrainingStage) -> tuple[Clip, str] | None:
         """The clip of a real capture that replaces a scene at a place, if one does."""
@@ -87,7 +99,7 @@ class SceneStream:
         start = int(draw.integers(len(clip) - stride * (data.views - 1)))
         return clip.frames(slice(start, start + stride * (data.views - 1) + 1, stride)).to(self.device), sample.caption
 
-    def _render_pool(self, number: int, block: int) -> Footage:
+    def render_pool(self, number: int, block: int) -> Footage:
         """All scenes of this rank's places for some steps, place by place."""
         data = self.config.data
         stage = self.config.stages[number]

@@ -15,7 +15,7 @@ from worldgen.models.codec.vae import ConvVAE
 from worldgen.runtime.devices import pick_device
 from worldgen.runtime.precision import autocast
 from worldgen.runtime.rng import Stream, fresh_weights, stream
-from worldgen.training.batches.scene_stream import SceneStream
+from worldgen.training.batches.render_ahead import scene_stream
 from worldgen.training.codec.config import CodecLoss, CodecRun
 from worldgen.training.engine.distributed import Ranks
 from worldgen.training.engine.resumable import Resumable
@@ -38,7 +38,7 @@ class CodecTrainer(Resumable):
         self.config, self.device = config, self.ranks.device
         with fresh_weights(config.train.seed):
             self.vae = ConvVAE(config.codec).to(self.device)
-        self.stream = SceneStream(config.scenes(), self.device)
+        self.stream = scene_stream(config.scenes(), self.device)
         if not self.checkpoint_path.exists():
             start_from_components(self.vae, self._videos(0, 2 * config.data.pool))
         self._start()

@@ -51,6 +51,8 @@ def training(t: TrainConfig, reward: RewardConfig | None) -> Iterator[str]:
             yield f"train.{name} {getattr(t, name)!r}; expected one of {', '.join(allowed)}"
     if not t.context_parallel >= 1:
         yield f"train.context_parallel {t.context_parallel}; expected at least 1"
+    if not 0 <= t.render_ahead <= 64:
+        yield f"train.render_ahead {t.render_ahead}; expected 0 to 64 processes"
     yield from _loss(t, reward)
     if not 0 <= t.ema < 1:
         yield f"train.ema {t.ema}; expected 0 or more and less than 1"

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from worldgen.runtime.config import newer
+
 
 @dataclass(frozen=True)
 class TrainingStage:
@@ -42,6 +44,8 @@ class TrainConfig:
     cooldown      the last share of the steps, over which the rate falls to 0
     precision     "bf16" computes matrix products in bfloat16 over float32 weights, "fp32" everything in float32;
                   "auto" is bf16 where the device has such arithmetic (a CPU without it takes eight times as long)
+    render_ahead  processes beside each of those that train, which render the scenes of coming steps meanwhile, on one
+                  thread each; 0 = they are rendered between steps. The weights are the same, bit for bit
     start_from    embedded name or folder whose weights the run starts from; parts it lacks (a modality, memory, text)
                   are added
     """
@@ -78,3 +82,4 @@ class TrainConfig:
     checkpoint_every: int = 500
     sheet_every: int = 2000
     log_every: int = 20
+    render_ahead: int = newer(0)

@@ -199,6 +199,7 @@ def fingerprint(config: Run) -> str:
     data.get("model", {}).pop("sampling", None)
     for key in (*run, "device", "checkpointing", "compile", "parallel", "context_parallel"):
         del data["train"][key]
+    data["train"].pop("render_ahead", None)
     # Checkpoints from before these options existed still resume.
     if not data["train"].get("alignment_weight"):
         data["train"].pop("alignment_until", None)
