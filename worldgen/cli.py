@@ -1,5 +1,6 @@
 """The `worldgen` command: one-line errors and exit codes; the commands are in `worldgen/commands`."""
 
+import errno
 import os
 import re
 import signal
@@ -14,7 +15,13 @@ from geometry.errors import InputError, Note
 
 _INTERRUPTED, _PIPE_CLOSED = 130, 141  # as shells call what ends by SIGINT, SIGPIPE
 _AGAIN_S = 0.05
+_LONGEST_NAME = 200
 _OPTIONS = {"hw": "size"}  # arguments of Python whose options have other names
+# What the system refuses for reasons that a user can see to, wherever it happens.
+_REFUSALS = frozenset(
+    (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC,
+     errno.EDQUOT, errno.EFBIG, errno.EMFILE)
+)  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,6 +54,12 @@ def _main(arguments: list[str]) -> int:
                 return 2
         except KeyboardInterrupt:
             pass
+        except OSError as error:
+            if not interrupts.asked:
+                if error.errno not in _REFUSALS:
+                    raise
+                print(f"worldgen: {_refusal(error)}", file=sys.stderr)
+                return 2
         except Exception:
             if not interrupts.asked:  # some libraries turn an interrupt into an error of theirs
                 raise
@@ -99,6 +112,13 @@ def _words(text: str) -> str:
         return f"--{_OPTIONS.get(found[1], found[1]).replace('_', '-')}"
 
     return re.sub(r"`(\w+)=`", option, " ".join(text.split()))
+
+
+def _refusal(error: OSError) -> str:
+    """What the system refused, and of which file, whose name is cut where it is long."""
+    name = "" if error.filename is None else str(os.fsdecode(error.filename))
+    shown = name if len(name) <= _LONGEST_NAME else f"...{name[-_LONGEST_NAME:]}"
+    return _words(f"{shown}: {error.strerror}" if shown else str(error.strerror))
 
 
 def _show(usual: Any) -> Any:

@@ -1,7 +1,9 @@
 """Bad input on the command line: one clear line, exit code 2, nothing half-written."""
 
+import errno
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -63,6 +65,52 @@ def edited(file: Path, change: Callable[[dict], object]) -> Path:
 
 def test_a_missing_image(refused: Refused, tmp_path: Path) -> None:
     assert "no such file" in refused("orbit", tmp_path / "none.jpg", "--output", tmp_path / "out")
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["orbit", LONG + ".jpg", "--output", "out"],
+        ["orbit", "picture.png", "--output", LONG],
+        ["cameras", "show", LONG + ".json"],
+        ["curate", LONG, "--output", "out"],
+        ["evaluate", "captures", LONG, "--output", "out"],
+        ["evaluate", "orbit", "--output", LONG],
+        ["scenes", "--output", LONG],
+        ["train", LONG + ".yaml"],
+        ["plan", LONG + ".yaml"],
+    ],
+    ids=lambda words: " ".join(words).replace(LONG, "LONG"),
+)
+def test_a_name_that_is_too_long_for_the_file_system(
+    refused: Refused, image: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused before any work begins: outputs as well as inputs."""
+    monkeypatch.chdir(image.parent)
+    assert len(refused(*arguments)) < 900
+
+
+def test_what_the_system_refuses_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/somewhere/frame.png")
+
+    monkeypatch.setattr("worldgen.cli._run", full)
+    assert main(["orbit"]) == 2
+    assert capsys.readouterr().err == "worldgen: /somewhere/frame.png: No space left on device\n"
+
+
+def test_other_errors_of_the_system_are_faults_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr("worldgen.cli._run", broken)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        main(["orbit"])
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image but a text", b"\x89PNG\r\n\x1a\n"])

@@ -71,7 +71,13 @@ def _homes() -> Iterator[Path]:
 
 
 def check_parent(path: Path) -> None:
-    """Raise InputError where nothing new can be made."""
+    """Raise InputError where nothing new can be made, or not by that name."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # the folder above says which
+    except OSError as error:
+        raise InputError(f"output {path.name[:40]}...: {error.strerror}; expected a name the disk can hold") from error
     parent = next(folder for folder in path.parents if os.path.lexists(folder))
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"{path} can't be made: {parent} is not a directory one can write to")
