@@ -1,7 +1,6 @@
 """Baselines on clips whose result is known."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,6 +13,7 @@ from worldgen.core.clip import Clip
 from worldgen.evaluation.baselines import (
     BLIND,
     ORACLES,
+    Oracle,
     backward_warp_oracle,
     constant_depth,
     copy_nearest,
@@ -65,7 +65,7 @@ def test_every_image_baseline_predicts_each_target_of_each_clip_alone(name: str)
 
     def predict(clip: Clip, targets: list[int]) -> Tensor:
         known, wanted = clip.frames([0, 1]), clip.frames(targets)
-        return BLIND[name](known, wanted.cameras) if name in BLIND else ORACLES[name](known, wanted)
+        return BLIND[name](known, wanted.cameras) if name in BLIND else ORACLES[name](known, wanted).rgb
 
     together = predict(both, [2, 3])
     assert together.shape == (2, 2, 3, SIZE, SIZE)
@@ -98,26 +98,27 @@ def test_the_copy_is_of_the_nearest_image_along_the_orbit() -> None:
 
 def test_the_oracle_returns_the_image_of_a_camera_that_is_given() -> None:
     clip = random_clip([0, 180])
-    assert torch.allclose(forward_warp_oracle(clip.frames([0]), clip.frames([0]))[0, 0], clip.rgb[0, 0])
+    assert torch.allclose(forward_warp_oracle(clip.frames([0]), clip.frames([0])).rgb[0, 0], clip.rgb[0, 0])
 
 
 def test_the_oracle_moves_a_wall_by_whole_pixels_and_fills_from_its_edge() -> None:
     clip = wall([0.0, 3.0])
-    warped = forward_warp_oracle(clip.frames([0]), clip.frames([1]))[0, 0]
+    warped = forward_warp_oracle(clip.frames([0]), clip.frames([1])).rgb[0, 0]
     assert torch.allclose(warped[..., :-3], clip.rgb[0, 1, ..., :-3], atol=1e-6)
     assert torch.allclose(warped[..., -3:], clip.rgb[0, 0, ..., -1:].expand(3, SIZE, 3), atol=1e-6)
 
 
 @pytest.mark.parametrize("oracle", ORACLES.values(), ids=ORACLES)
-def test_no_oracle_depends_on_the_image_to_predict(oracle: Callable[[Clip, Clip], Tensor]) -> None:
+def test_no_oracle_depends_on_the_image_to_predict(oracle: Oracle) -> None:
     clip = random_clip([0, 20])
     other = replace(clip, rgb=1 - clip.rgb)
-    assert torch.equal(oracle(clip.frames([0]), clip.frames([1])), oracle(clip.frames([0]), other.frames([1])))
+    ours, theirs = (oracle(clip.frames([0]), truth.frames([1])) for truth in (clip, other))
+    assert torch.equal(ours.rgb, theirs.rgb)
 
 
 def test_the_backward_oracle_samples_a_wall_between_pixels_where_the_forward_one_can_only_round() -> None:
     clip = wall([0.0, 2.5])
-    forward, backward = (f(clip.frames([0]), clip.frames([1]))[0, 0, ..., 1:-4] for f in ORACLES.values())
+    forward, backward = (f(clip.frames([0]), clip.frames([1])).rgb[0, 0, ..., 1:-4] for f in ORACLES.values())
     truth = clip.rgb[0, 1, ..., 1:-4]
     assert 5 * (backward - truth).abs().max() < (forward - truth).abs().max()
 
@@ -126,12 +127,28 @@ def test_the_backward_oracle_takes_each_pixel_from_the_nearest_camera_it_is_visi
     clip = wall([0.0, 2.0, -9.0])
     painted = torch.stack([torch.full_like(clip.rgb[0, 0], value) for value in (0.2, 0.8, 0.5)])[None]
     known = Clip(painted, clip.depth, clip.cameras)
-    predicted = backward_warp_oracle(known.frames([0, 2]), known.frames([1]))[0, 0]
+    predicted = backward_warp_oracle(known.frames([0, 2]), known.frames([1])).rgb[0, 0]
     columns = torch.arange(SIZE).expand_as(predicted)
     # All but the last two columns are visible to the camera 2 px away; those two are not visible to the far one either.
     assert torch.allclose(predicted, torch.full_like(predicted, 0.2), atol=1e-6)
-    far_side = backward_warp_oracle(known.frames([0, 2]), wall([0.0, -4.0]).frames([1]))[0, 0]
+    far_side = backward_warp_oracle(known.frames([0, 2]), wall([0.0, -4.0]).frames([1])).rgb[0, 0]
     assert torch.allclose(far_side, torch.where(columns < 4, 0.5, 0.2), atol=1e-6)
+
+
+def test_a_warp_knows_which_pixels_it_looked_up() -> None:
+    clip = wall([0.0, 3.0])
+    columns = torch.arange(SIZE).expand(1, 1, 1, SIZE, SIZE)
+    for oracle in ORACLES.values():
+        looked_up = oracle(clip.frames([0]), clip.frames([1])).looked_up
+        assert looked_up is not None and torch.equal(looked_up, (columns < SIZE - 3).float())
+    away = ring_cameras([0, 180])
+    poses = away.world_from_camera.clone()
+    poses[0, 1, :3, :3] = poses[0, 1, :3, :3] @ torch.diag(torch.tensor([-1.0, 1, -1]))  # it looks away
+    apart = replace(random_clip([0, 180]), cameras=Cameras(poses, away.K, away.hw))
+    for oracle in ORACLES.values():
+        views = oracle(apart.frames([0]), apart.frames([1]))
+        assert views.looked_up is not None and not views.looked_up.any()
+        assert torch.allclose(views.rgb, apart.rgb[:, :1].mean((-2, -1), keepdim=True).expand_as(views.rgb), atol=1e-6)
 
 
 def test_seen_is_what_the_given_images_share() -> None:

@@ -27,8 +27,8 @@ def report() -> Report:
         seen_fraction=interval(torch.full((3,), 0.5)),
         gain=Gain("guess", value),
         methods={
-            "one call": {"psnr": value, "psnr_unseen": interval(torch.full((3,), math.nan))},
-            "guess": {"ssim": value},
+            "one call": {"psnr": value, "sharpness": value, "psnr_unseen": interval(torch.full((3,), math.nan))},
+            "guess": {"ssim": value, "looked_up": interval(torch.full((3,), 0.25))},
         },
         against_first={},
     )
@@ -46,7 +46,17 @@ def test_every_figure_stands_in_its_column_and_a_missing_one_is_a_dash(report: R
     titled = [dict(zip(table[0], row)) for row in table[2:]]
     assert titled[0]["PSNR dB"] == "20.00 [20.00, 20.00]" and titled[1]["SSIM"] == "20.000 [20.000, 20.000]"
     assert titled[0]["unseen dB"] == titled[0]["SSIM"] == titled[1]["PSNR dB"] == "–"
-    assert ["narrow", "1", "0.50 [0.50, 0.50]", "guess", "20.00 [20.00, 20.00]"] in rows
+    assert titled[1]["looked up"] == "0.25 [0.25, 0.25]" and "FLIP" not in titled[0]
+
+
+def test_whatever_is_best_has_its_psnr_and_sharpness_beside_it(report: Report) -> None:
+    rows = [line.strip("| ").split(" | ") for line in markdown(report).splitlines() if line.startswith("|")]
+    twenty = "20.00 [20.00, 20.00]"
+    assert dict(zip(rows[0], rows[2])) == {
+        "spread": "narrow", "given": "1", "seen share of pixels": "0.50 [0.50, 0.50]", "PSNR dB": twenty,
+        "sharpness": twenty, "best baseline without learning": "guess", "its PSNR dB": "–", "its sharpness": "–",
+        "gain dB": twenty,
+    }  # fmt: skip
 
 
 def test_a_report_states_how_it_was_made(report: Report) -> None:
@@ -64,10 +74,14 @@ def test_the_plain_report_has_every_figure_under_its_key(report: Report) -> None
     twenty = {"mean": 20.0, "low": 20.0, "high": 20.0, "scenes": 3}
     assert list(part["given"]["1"]) == ["seen_fraction", "gain_db", "methods"]
     assert part["given"]["1"]["gain_db"] == {"over": "guess", **twenty}
-    assert part["given"]["1"]["methods"]["guess"] == {"ssim": twenty}
+    quarter = {"mean": 0.25, "low": 0.25, "high": 0.25, "scenes": 3}
+    assert part["given"]["1"]["methods"]["guess"] == {"ssim": twenty, "looked_up": quarter}
     half = replace(report, model=ModelFacts("thing", "abc", "bf16"), other_models=(ModelFacts("x", None, "fp32"),))
     assert half.plain()["model"] == {"name": "thing", "weights_sha256": "abc", "precision": "bf16"}
     assert half.plain()["other_models"] == [{"name": "x", "weights_sha256": None}]
+    small = replace(report, model=ModelFacts("thing", None, "fp32", 8))
+    assert small.plain()["model"] == {"name": "thing", "weights_sha256": None, "enlarged_px": 8}
+    assert "Enlarged: `thing` makes frames of 8 px." in markdown(small) and "Enlarged" not in markdown(report)
     assert report.timings()["seconds_per_clip_and_step"] == {"narrow": {"1": {"one call": 0.5}}}
 
 

@@ -90,7 +90,8 @@ class EvaluateOrbit(SceneEvaluationOptions):
     """
 
     config: Path = Path("evaluate_orbit")
-    """The held-out set, a YAML file or the name of one in the package; figures compare on the same set only."""
+    """The held-out set, a YAML file or the name of one in the package (also evaluate_orbit_128 and evaluate_orbit_256);
+    figures compare on the same set only."""
     sampled: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[SPREAD ...]")] = ("medium",)
     """Spreads to draw full samples on, which takes long; one network call is evaluated on all. Without a name: none."""
     loop_scenes: Annotated[int, without("none", "N")] = 0

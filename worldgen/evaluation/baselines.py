@@ -7,6 +7,7 @@ assumes a still world: where things move between the frames' times, their pixels
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,9 +18,23 @@ from geometry.shapes import Bool, Float
 from worldgen.core.clip import Clip
 from worldgen.core.view_distance import nearest_camera, squared_distances
 
-Blind = Callable[[Clip, Cameras], Tensor]  # -> rgb [b, t, 3, h, w]
-Oracle = Callable[[Clip, Clip], Tensor]
 ORACLE, BACKWARD_ORACLE = "forward warp (oracle)", "backward warp (oracle)"
+
+
+class Views(NamedTuple):
+    """Images [b, t, 3, h, w] of the targets, and what a baseline knows of them besides.
+
+    depth      [b, t, 1, h, w]
+    looked_up  [b, t, 1, h, w] in 0..1, the share of each color that comes from a look-up in the known images
+    """
+
+    rgb: Tensor
+    depth: Tensor | None = None
+    looked_up: Tensor | None = None
+
+
+Blind = Callable[[Clip, Cameras], Tensor]  # -> rgb [b, t, 3, h, w]
+Oracle = Callable[[Clip, Clip], Views]
 
 
 def mean_color(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
@@ -39,7 +54,7 @@ def copy_nearest(known: Clip, targets: Cameras) -> Float[Tensor, "b t 3 h w"]:
     return torch.stack([known.rgb[clips, index] for index in nearest], 1)
 
 
-def forward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w"]:
+def forward_warp_oracle(known: Clip, targets: Clip) -> Views:
     """The known pixels moved by their true depth into the new camera; holes take the nearest pixel's color, or the
     known images' mean where the new one shows nothing of them."""
 
@@ -47,10 +62,10 @@ def forward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w"
         rgb, _, visible = forward_warp(frames.rgb, frames.depth, frames.cameras, camera)
         return _filled(rgb, visible, frames)
 
-    return _each(lambda b, t: warp(known[b], targets.cameras[b, t]), targets.cameras)
+    return _views(lambda b, t: warp(known[b], targets.cameras[b, t]), targets.cameras)
 
 
-def backward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w"]:
+def backward_warp_oracle(known: Clip, targets: Clip) -> Views:
     """The known images sampled at the surfaces given by the new image's true depth (`backward_warp`).
 
     A pixel takes its color from the nearest camera it is visible to; where there is none, from the nearest pixel that
@@ -70,7 +85,7 @@ def backward_warp_oracle(known: Clip, targets: Clip) -> Float[Tensor, "b t 3 h w
         picked = rgb.gather(0, source.expand(1, 3, *source.shape))[0].clamp(0, 1)
         return _filled(picked, visible.any(0, keepdim=True), frames)
 
-    return _each(warp, targets.cameras)
+    return _views(warp, targets.cameras)
 
 
 BLIND: dict[str, Blind] = {"mean color": mean_color, "row mean": row_mean, "copy nearest": copy_nearest}
@@ -110,9 +125,17 @@ def seen(known: Clip, targets: Clip) -> Bool[Tensor, "b t 1 h w"]:
 
 
 def _filled(rgb: Tensor, visible: Tensor, frames: Clip) -> Tensor:
+    """Colors without holes, and in a fourth channel where there were none."""
     if bool(visible.any()):
-        return fill_nearest(rgb, visible)
-    return frames.rgb.mean((0, 2, 3))[:, None, None].expand_as(rgb)
+        filled = fill_nearest(rgb, visible)
+    else:
+        filled = frames.rgb.mean((0, 2, 3))[:, None, None].expand_as(rgb)
+    return torch.cat([filled, visible.to(filled)])
+
+
+def _views(warp: Callable[[int, int], Tensor], targets: Cameras) -> Views:
+    channels = _each(warp, targets)
+    return Views(channels[:, :, :3], looked_up=channels[:, :, 3:])
 
 
 def _each(function: Callable[[int, int], Tensor], targets: Cameras) -> Tensor:

@@ -8,16 +8,17 @@ from torch import Tensor
 from geometry.errors import InputError
 from worldgen.core.clip import Clip
 from worldgen.evaluation.baselines import ORACLES, seen
+from worldgen.evaluation.enlarging import size_made
 from worldgen.evaluation.metrics.consistency import consistency_figures
 from worldgen.evaluation.metrics.control import CameraControl, control_figures
 from worldgen.evaluation.metrics.intervals import Figures, interval, paired_difference
 from worldgen.evaluation.predictions import (
-    CLIPS_AT_ONCE,
     FULL,
     ONE,
     Prediction,
     Problem,
     baseline_predictions,
+    clips_at_once,
     predict,
     scores,
     single_views,
@@ -30,7 +31,7 @@ from worldgen.pipelines.novel_views import ONE_CALL, Sampling
 from worldgen.pipelines.view_schedule import NEAREST
 from worldgen.runtime.progress import Counter
 
-_SWEEP = 0.15  # of a sampling step: what the plane sweep of a target costs with each given image
+_SWEEP = 0.15  # of a sampling step: what the plane sweep of a target of 64 px costs with each given image
 PerScene = dict[str, dict[str, Tensor]]  # values [scenes] by method and figure
 
 
@@ -64,12 +65,14 @@ class Comparison:
     other_models  further networks by name, for example ablations of the first
     sampling      of full samples; beside them stands one call of the network, the posterior mean
     seed          of the bootstrap
+    size_px       of the set's frames; models that cannot make it are enlarged
     """
 
     model: WorldModel
     other_models: Mapping[str, WorldModel]
     sampling: Sampling
     seed: int
+    size_px: int
 
     def samplings(self, full: bool) -> dict[str, Sampling]:
         """One call of the network and, on request, a full sample."""
@@ -77,21 +80,30 @@ class Comparison:
 
     def methods(self, full: bool) -> dict[str, tuple[WorldModel, Sampling]]:
         """Every model with every way of sampling it, by the name it has in a table."""
-        samplings = self.samplings(full)
-        own = {how: (self.model, sampling) for how, sampling in samplings.items()}
-        others = {
-            f"{how}: {name}": (model, sampling)
-            for name, model in self.other_models.items()
-            for how, sampling in samplings.items()
+        return {
+            self.name(how, other): (model, sampling)
+            for other, model in {"": self.model, **self.other_models}.items()
+            for how, sampling in self.samplings(full).items()
         }
-        return own | others
+
+    def name(self, how: str, other: str = "") -> str:
+        """A model's way of being sampled in a table: "one call", "one call: other", "one call: other, enlarged"."""
+        model = self.other_models[other] if other else self.model
+        made = size_made(model, self.size_px) == self.size_px
+        return how + (f": {other}" if other else "") + ("" if made else ", enlarged")
 
     def cost(self, part: Part, full: bool) -> float:
         """The work on a part, in sampling steps: these, and the plane sweeps of its targets."""
-        chunks = -(-part.clips // CLIPS_AT_ONCE)
-        steps = chunks * len(part.given) * (1 + len(self.other_models)) * (1 + self.sampling.steps * full)
+        models = (self.model, *self.other_models.values())
+        chunks = sum(-(-part.clips // clips_at_once(size_made(model, self.size_px))) for model in models)
+        steps = chunks * len(part.given) * (1 + self.sampling.steps * full)
         views = len(part.targets) * (1 if part.by_view else part.clips)
-        return steps + _SWEEP * views * sum(given for given in part.given if given > 1)
+        return steps + self.sweep_cost * views * sum(given for given in part.given if given > 1)
+
+    @property
+    def sweep_cost(self) -> float:
+        """That of the plane sweep of a target with each given image."""
+        return _SWEEP * (self.size_px / 64) ** 2
 
 
 def compare(
@@ -137,7 +149,7 @@ def _predictions(
     for name, (model, sampling) in comparison.methods(full).items():
         own = problem.by_view(min(model.config.frames - 1, NEAREST)) if part.by_view else problem
         predictions[name], seconds[name] = predict(model, own, sampling, on_step)
-    cost = _SWEEP * len(problem.known)
+    cost = comparison.sweep_cost * len(problem.known)
     baselines = baseline_predictions(problem.known, problem.targets, part.exact, lambda: on_step(cost))
     if part.by_view:
         baselines = {name: prediction.by_view() for name, prediction in baselines.items()}
@@ -156,7 +168,7 @@ def _figures(
     best = max((name for name in fair if "psnr" in table[name]), key=lambda name: float(table[name]["psnr"].mean()))
     return GivenResult(
         seen_fraction=None if visible is None else interval(visible.float().mean((1, 2, 3, 4)), seed),
-        gain=Gain(best, paired_difference(table[ONE]["psnr"], table[best]["psnr"], seed)),
+        gain=Gain(best, paired_difference(table[comparison.name(ONE)]["psnr"], table[best]["psnr"], seed)),
         methods={
             method: {name: interval(values, seed) for name, values in of_method.items()}
             for method, of_method in table.items()
@@ -168,11 +180,12 @@ def _figures(
 def _against_first(table: PerScene, comparison: Comparison, full: bool) -> dict[str, Figures]:
     """Paired differences of each other model's figures to the same figures of the first model."""
     return {
-        f"{how}: {name}": {
-            figure: paired_difference(table[f"{how}: {name}"][figure], table[how][figure], comparison.seed)
+        comparison.name(how, other): {
+            figure: paired_difference(theirs[figure], ours[figure], comparison.seed)
             for figure in COMPARED
-            if figure in table[how]
+            if figure in ours
         }
-        for name in comparison.other_models
+        for other in comparison.other_models
         for how in comparison.samplings(full)
+        for ours, theirs in [(table[comparison.name(how)], table[comparison.name(how, other)])]
     }

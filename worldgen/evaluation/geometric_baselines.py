@@ -6,7 +6,6 @@ nothing of the targets but their cameras and times. Plane sweeps and warps take 
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,19 +16,13 @@ from geometry.stereo import inverse_depth_planes, nearest_depth, sweep_view, war
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import scene_scale_from_cameras
 from worldgen.core.view_distance import angle_plus_distance
+from worldgen.evaluation.baselines import Views
 from worldgen.evaluation.metrics.pose import blurred
 
 PLANES = 64
 NEARER = 0.8  # of the nearest depth that the known images agree on; chosen on scenes of seed 1, as the blur is
 BLUR_PX = 1.5  # of a warped plane, at 64 px
 ANGLE_RAD = 0.35
-
-
-class Views(NamedTuple):
-    """Images [b, t, 3, h, w] of the targets, and depth [b, t, 1, h, w] where the baseline has any."""
-
-    rgb: Tensor
-    depth: Tensor | None = None
 
 
 def plane_sweep(known: Clip, targets: Cameras, on_view: Callable[[], None] = lambda: None) -> dict[str, Views]:
@@ -42,7 +35,7 @@ def plane_sweep(known: Clip, targets: Cameras, on_view: Callable[[], None] = lam
     clips, count = targets.shape
     if not _baseline(known):
         return {}
-    hard, soft, depth = [], [], []
+    hard, soft, depth, seen = [], [], [], []
     for b in range(clips):
         rgb, cameras = known.rgb[b].float(), known.cameras[b]
         planes = inverse_depth_planes(NEARER * nearest_depth(rgb, cameras), math.inf, PLANES)
@@ -54,9 +47,11 @@ def plane_sweep(known: Clip, targets: Cameras, on_view: Callable[[], None] = lam
         hard.append(torch.stack([torch.where(view.seen, view.rgb, mean) for view in views]))
         soft.append(torch.stack([torch.where(view.seen, view.expected_rgb, mean) for view in views]))
         depth.append(torch.stack([view.depth for view in views]))
+        seen.append(torch.stack([view.seen for view in views]).float())
+    looked_up = torch.stack(seen)
     return {
-        "plane sweep": Views(torch.stack(hard).clamp(0, 1), torch.stack(depth)),
-        "plane sweep, soft": Views(torch.stack(soft).clamp(0, 1)),
+        "plane sweep": Views(torch.stack(hard).clamp(0, 1), torch.stack(depth), looked_up),
+        "plane sweep, soft": Views(torch.stack(soft).clamp(0, 1), looked_up=looked_up),
     }
 
 

@@ -6,6 +6,7 @@ from worldgen.evaluation.metrics.control import CameraControl
 from worldgen.evaluation.metrics.image import FAR_M
 from worldgen.evaluation.metrics.intervals import RESAMPLES, Figure, Figures
 from worldgen.evaluation.metrics.loops import Loops
+from worldgen.evaluation.predictions import first_call
 from worldgen.evaluation.report import COMPARED, ModelFacts, PartResult, Report
 
 Columns = Mapping[str, tuple[str, int]]  # title and digits by figure
@@ -15,6 +16,9 @@ _IMAGES: Columns = {
     "psnr_seen": ("seen dB", 2),
     "psnr_unseen": ("unseen dB", 2),
     "ssim": ("SSIM", 3),
+    "sharpness": ("sharpness", 2),
+    "flip": ("FLIP", 3),
+    "looked_up": ("looked up", 2),
     "abs_rel": ("AbsRel", 3),
     "delta": ("δ < 1.25", 3),
     "given_abs_rel": ("AbsRel, given", 3),
@@ -50,6 +54,12 @@ _DEPTHS = (
     "how much of each other's pixels the given and the new images explain by the predicted depth; the truth's own is "
     "below 1, not all is seen twice."
 )
+_SHARPNESS = (
+    "- PSNR likes blur, so sharpness stands beside it: the energy of an image's fine detail (what a Gaussian of 1/64 "
+    "of the height takes away) over the truth's, on {}; 1 = as sharp, noise and jagged edges have more. "
+    "FLIP (`pip install 'worldgen[evaluate]'`): how different an image looks when flipped with the truth, at 67 pixels "
+    "a degree, 0 = equal. Looked up: share of the pixels that come from the given images."
+)
 _ORACLES = (
     " Oracle and depth baselines use the given images' true depth, which the model is never given; the backward warp "
     "uses the new view's too."
@@ -69,6 +79,7 @@ def markdown(report: Report) -> str:
         f"Weights {_weights(report.model)}, in {report.model.precision}; config sha256 `{report.config_sha256}`: "
         "figures compare only between reports of the same config.",
         *(f"Beside it `{other.name}`, weights {_weights(other)}." for other in report.other_models),
+        *(_enlarged(model, report.info.size_px) for model in (report.model, *report.other_models) if model.enlarged_px),
         *(f"Skipped: {reason}." for reason in report.info.skipped or ()),
         "## Gain of one network call over the best baseline without learning",
         _gains(parts, noun),
@@ -108,6 +119,13 @@ def _weights(model: ModelFacts) -> str:
     return f"sha256 `{model.weights_sha256 or 'not from a file'}`"
 
 
+def _enlarged(model: ModelFacts, size_px: int) -> str:
+    return (
+        f"Enlarged: `{model.name}` makes frames of {model.enlarged_px} px. It is given the images shrunk to that "
+        f"(means of pixels); its images and inverse depth are enlarged to {size_px} px (bicubic)."
+    )
+
+
 def _cells(figures: Figures, columns: Columns) -> list[str]:
     return [cell(figures.get(name), digits) for name, (_, digits) in columns.items()]
 
@@ -123,6 +141,7 @@ def _protocol(report: Report) -> str:
         report.info.description,
         "- Formulas over pixels, no learned features; PSNR and SSIM (11x11 Gaussian windows) are means over images."
         + _DEPTHS * exact,
+        _SHARPNESS.format("the seen pixels but for their borders" if exact else "all pixels"),
         "- One call: the network's estimate from pure noise. Full sample: "
         f"{sampling.steps} {sampling.solver} steps, guidance {sampling.guidance:g}, seed {sampling.seed}. "
         f"Brackets: 95% bootstrap intervals over {unit} ({RESAMPLES} resamples)." + _ORACLES * exact,
@@ -133,12 +152,18 @@ def _protocol(report: Report) -> str:
 def _gains(parts: Sequence[PartResult], noun: str) -> str:
     rows = [(part.name, given, result) for part in parts for given, result in part.given.items()]
     has_seen = any(result.seen_fraction is not None for *_, result in rows)
+    columns = {name: _IMAGES[name] for name in ("psnr", "sharpness")}
+    titles = _titles(columns)
     return table(
-        [noun, "given", *(["seen share of pixels"] if has_seen else []), "best baseline without learning", "gain dB"],
+        [
+            noun, "given", *(["seen share of pixels"] if has_seen else []), *titles, "best baseline without learning",
+            *(f"its {title}" for title in titles), "gain dB",
+        ],
         [
             [
-                name, str(given), *([cell(result.seen_fraction, 2)] if has_seen else []), result.gain.over,
-                cell(result.gain.db, 2),
+                name, str(given), *([cell(result.seen_fraction, 2)] if has_seen else []),
+                *_cells(result.methods[first_call(result.methods)], columns), result.gain.over,
+                *_cells(result.methods[result.gain.over], columns), cell(result.gain.db, 2),
             ]
             for name, given, result in rows
         ],

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from geometry.shapes import Float
 from geometry.values import as_value
+from worldgen.evaluation.enlarging import size_made
 from worldgen.evaluation.metrics.control import CameraControl
 from worldgen.evaluation.metrics.intervals import Figures, Interval
 from worldgen.evaluation.metrics.loops import Loops
@@ -16,7 +17,8 @@ from worldgen.models.world_model import WorldModel
 from worldgen.pipelines.novel_views import Sampling
 from worldgen.runtime.config import digest, plain
 
-COMPARED = ("psnr", "ssim", "abs_rel", "agreement")  # figures whose differences between models are reported
+# Figures whose differences between models are reported.
+COMPARED = ("psnr", "ssim", "sharpness", "flip", "abs_rel", "agreement")
 
 
 @dataclass(frozen=True)
@@ -25,23 +27,24 @@ class ModelFacts:
 
     weights_sha256  None where the weights are not from a file
     precision       of the network's products
+    enlarged_px     side of the frames it made, where the set's are larger
     """
 
     name: str
     weights_sha256: str | None
     precision: str
+    enlarged_px: int | None = None
 
     @staticmethod
-    def of(name: str, model: WorldModel) -> "ModelFacts":
-        """Those of a model."""
-        return ModelFacts(name, model.weights_sha256 or None, model.computes_in)
+    def of(name: str, model: WorldModel, size_px: int) -> "ModelFacts":
+        """Those of a model on frames of a size."""
+        made = size_made(model, size_px)
+        return ModelFacts(name, model.weights_sha256 or None, model.computes_in, None if made == size_px else made)
 
     def plain(self) -> dict[str, Any]:
-        """As plain data; the usual precision goes without saying."""
-        facts = plain(self)
-        if self.precision == "fp32":
-            del facts["precision"]
-        return facts
+        """As plain data; the usual precision goes without saying, and that nothing was enlarged."""
+        usual = {"precision": "fp32", "enlarged_px": None}
+        return {name: value for name, value in plain(self).items() if name not in usual or value != usual[name]}
 
 
 @dataclass(frozen=True)

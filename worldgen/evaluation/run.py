@@ -12,6 +12,7 @@ import torch
 from geometry.errors import InputError
 from geometry.io.images import write_png
 from worldgen.evaluation.comparison import IMAGES_ONLY, Comparison, SpatialMetrics, compare
+from worldgen.evaluation.enlarging import size_made
 from worldgen.evaluation.markdown import markdown, sheet_name
 from worldgen.evaluation.metrics.loops import Loops, loop_figures, loop_steps
 from worldgen.evaluation.report import ModelFacts, PartResult, Report
@@ -63,8 +64,9 @@ def evaluate(
             not that of a part, or the set has no truth for the further figures.
     """
     comparison = Comparison(
-        model, other_models or {}, Sampling.of(model) if sampling is None else sampling, evaluation_set.info.seed
-    )
+        model, other_models or {}, Sampling.of(model) if sampling is None else sampling, evaluation_set.info.seed,
+        evaluation_set.info.size_px,
+    )  # fmt: skip
     with nullcontext() if output is None else new_folder(output, kind=REPORT) as folder, shown(progress) as said:
         report = _evaluated(evaluation_set, comparison, full, spatial, said)
         if folder is not None:
@@ -105,8 +107,8 @@ def _evaluated(
     if failed:
         info = replace(info, skipped=(*(info.skipped or ()), *failed))
     machine = {"device": str(model.device), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    models = tuple(ModelFacts.of(name, other) for name, other in others.items())
-    first_model = ModelFacts.of(model.config.name, model)
+    models = tuple(ModelFacts.of(name, other, info.size_px) for name, other in others.items())
+    first_model = ModelFacts.of(model.config.name, model, info.size_px)
     return Report(info, first_model, models, comparison.sampling, tuple(results), loops, machine)
 
 
@@ -164,10 +166,10 @@ def _check(
         raise InputError(f"figures in space of the {info.name} evaluation; expected none, they need exact depth")
     frames = max(part.frames for part in parts)
     for model in models:
-        if model.config.size_px != info.size_px or model.config.frames < frames:
+        if size_made(model, info.size_px) > info.size_px or model.config.frames < frames:
             raise InputError(
                 f"model of {model.config.frames} frames of {model.config.size_px} px evaluated on {frames} frames of "
-                f"{info.size_px} px; expected the same size, and at most its frames"
+                f"{info.size_px} px; expected its size or a larger one, and at most its frames"
             )
     if unknown := sorted(set(full) - set(names)):
         raise InputError(f"samples for {info.part_noun} {unknown[0]!r}; expected some of {', '.join(names)}")

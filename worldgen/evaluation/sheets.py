@@ -8,7 +8,7 @@ from torch import Tensor
 from geometry.shapes import Float
 from worldgen.core.clip import Clip
 from worldgen.evaluation.baselines import BACKWARD_ORACLE, ORACLE
-from worldgen.evaluation.predictions import FULL, ONE, Prediction
+from worldgen.evaluation.predictions import Prediction, first_call, of_model
 from worldgen.runtime.contact_sheet import depth_image, grid
 
 _ROWS = 6
@@ -21,9 +21,9 @@ def scene_columns(
 ) -> Columns:
     """The first scenes: what is given, the truth, models, the plane sweep, oracles, the nearest image; then depths."""
     first = slice(0, _ROWS)
-    models = [name for name in predictions if name.split(":")[0] in (ONE, FULL)]
+    models = [name for name in predictions if of_model(name)]
     shown = [name for name in (*models, "plane sweep", ORACLE, BACKWARD_ORACLE, "copy nearest") if name in predictions]
-    depths = {"true depth": targets.depth, "depth of one call": predictions[ONE].depth}
+    depths = {"true depth": targets.depth, "depth of one call": predictions[first_call(predictions)].depth}
     images = {"given": known.rgb, "truth": targets.rgb} | {name: predictions[name].rgb for name in shown}
     return {name: rgb[first] for name, rgb in images.items() if rgb is not None} | {
         name: torch.stack([torch.stack([depth_image(d, *near_far_m) for d in clip]) for clip in depth[first]])

@@ -113,7 +113,7 @@ def test_bad_requests_are_refused_before_any_work(tmp_path: Path, model: WorldMo
     two = Sampling(steps=2)
     with pytest.raises(InputError, match="expected a new or empty folder"):
         evaluate(SMALL, model, two, output=tmp_path / "old")
-    with pytest.raises(InputError, match="expected the same size"):
+    with pytest.raises(InputError, match="expected its size or a larger one"):
         evaluate(SMALL, model, two, other_models={"large": WorldModel.create(replace(tiny_model(), size_px=24))})
     with pytest.raises(InputError, match="samples for family 'room'"):
         evaluate(SMALL, model, two, full=("room",))

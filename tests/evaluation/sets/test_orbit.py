@@ -23,6 +23,7 @@ from worldgen.evaluation.metrics.consistency import OTHERS, TRUE
 from worldgen.evaluation.metrics.control import DEGRADED, FLOOR
 from worldgen.evaluation.metrics.intervals import Figure, Interval
 from worldgen.evaluation.metrics.loops import STEPS
+from worldgen.evaluation.metrics.perceptual import has_flip
 from worldgen.evaluation.predictions import FULL, ONE, Prediction, scores
 from worldgen.evaluation.run import evaluate
 from worldgen.evaluation.sets.orbit import OrbitSet
@@ -49,6 +50,25 @@ def test_the_set_of_the_reports_is_frozen(frozen: OrbitSet) -> None:
     assert frozen.sha256 == "f28e3008cea50c91c7fc8c5f292c7520a457e58c4669c4e06b615b18db5dc92c", (
         "configs/evaluate_orbit.yaml has changed: figures would no longer compare with any report made before"
     )
+
+
+@pytest.mark.parametrize(
+    ("size_px", "scenes", "sha256"),
+    [(128, 64, "ea7ef140bf907b9ebdd070eb69ad672560656e6fa976c963eb4b18f251d1543a"),
+     (256, 16, "291bf565bf0cd6d3795ecc46694281d39c3451e7a8a6084833770444b864174d")],
+)  # fmt: skip
+def test_larger_sets_are_frozen_and_show_the_same(size_px: int, scenes: int, sha256: str, frozen: OrbitSet) -> None:
+    large = load(OrbitSet, Path(f"evaluate_orbit_{size_px}"))
+    assert large.sha256 == sha256
+    assert large == replace(frozen, size_px=size_px, scenes=scenes)
+    for spread in ("narrow", "full"):
+        clips = [replace(one, scenes=2).clip(spread) for one in (large, frozen)]
+        cameras, usual = (clip.cameras for clip in clips)
+        assert torch.equal(cameras.world_from_camera, usual.world_from_camera)
+        assert torch.allclose(cameras.resized((64, 64)).K, usual.K)
+        means = torch.nn.functional.avg_pool2d(clips[0].rgb.flatten(0, 1), size_px // 64)
+        apart = (means - clips[1].rgb.flatten(0, 1)).abs()  # edges and fine texture have other rays
+        assert float(apart.mean()) < 0.01 and float(apart.flatten().quantile(0.9)) < 0.03
 
 
 def test_its_images_are_frozen_too(frozen: OrbitSet) -> None:
@@ -235,7 +255,7 @@ def test_an_evaluation_is_written_whole_and_the_same_twice(tmp_path: Path, model
             assert text.count(f"| {given} | {method} |") == 2, method
     figures = report.part("full").given[1].methods[ONE]
     row = next(line for line in reversed(text.splitlines()) if line.startswith(f"| 1 | {ONE} |"))
-    assert row.count("[") == len(figures) == 9
+    assert row.count("[") == len(figures) == 10 + has_flip()
 
 
 def test_figures_in_space_stand_beside_those_of_the_images(tmp_path: Path, model: WorldModel) -> None:
@@ -277,8 +297,8 @@ def test_bad_requests_are_refused_before_any_work(tmp_path: Path, model: WorldMo
     (tmp_path / "old" / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="expected a new or empty folder"):
         evaluate(SMALL, model, TWO_STEPS, output=tmp_path / "old")
-    with pytest.raises(InputError, match="expected the same size"):
-        evaluate(replace(SMALL, size_px=24), model, TWO_STEPS)
+    with pytest.raises(InputError, match="of 16 px evaluated on 4 frames of 12 px; expected its size or a larger one"):
+        evaluate(replace(SMALL, size_px=12), model, TWO_STEPS)
     with pytest.raises(InputError, match="at most its frames"):
         evaluate(replace(SMALL, given=(1, 3)), model, TWO_STEPS)
     with pytest.raises(InputError, match="samples for spread 'wide'"):

@@ -14,7 +14,7 @@ from worldgen.core.clip import Clip
 from worldgen.evaluation.metrics.image import FAR_M
 from worldgen.evaluation.metrics.intervals import Figures, interval
 from worldgen.evaluation.metrics.pose import blurred, find_poses, perturbed, pose_errors
-from worldgen.evaluation.predictions import FULL, ONE, Prediction
+from worldgen.evaluation.predictions import Prediction, of_model
 from worldgen.runtime.rng import Stream, normal
 from worldgen.scenes.rendering.renderer import render
 from worldgen.scenes.scene import Scene
@@ -68,7 +68,7 @@ def control_figures(
     reach = finite.flatten(2).median(-1).values
     searches: dict[str, tuple[Tensor, Cameras]] = _true_images(targets, seed)
     for name, prediction in predictions.items():
-        if prediction.rgb is not None and (name.split(":")[0] in (ONE, FULL) or name in _POSED):
+        if prediction.rgb is not None and (of_model(name) or name in _POSED):
             searches[name] = (prediction.rgb[first], targets.cameras)
     methods, protocol = {}, ""
     for name, (images, start) in searches.items():

@@ -14,6 +14,7 @@ from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import scene_scale_from_cameras
 from worldgen.evaluation.baselines import mean_color, row_mean
+from worldgen.evaluation.enlarging import enlarged_rgb, shrunk, size_made
 from worldgen.evaluation.metrics.control import RenderedScenes
 from worldgen.evaluation.metrics.image import psnr, ssim
 from worldgen.evaluation.metrics.intervals import Figures, interval
@@ -62,8 +63,13 @@ def once_round(
 
     previous  None: all in one call, the image given throughout. Else view by view, each from this many views before it
               (of which the image is one only at the start): what they do not show is forgotten
+
+    A model that cannot make this size makes its own throughout; the views are enlarged in the end.
     """
     views = cameras.shape[1] - 1
+    hw = cameras.hw
+    image = shrunk(image, cameras[:, :1], size_made(model, hw[0]))[0]
+    cameras = cameras.resized((image.shape[-2], image.shape[-1]))
     frames = list(image.unbind(1))
     for start, stop in [(1, views + 1)] if previous is None else [(i, i + 1) for i in range(1, views + 1)]:
         ids = list(range(max(0, start - (previous or start)), start))
@@ -74,7 +80,7 @@ def once_round(
         numbers = [*ids, *range(start, stop)]
         made = generate_views(model, known, targets, scale, sampling, numbers, on_step).to("cpu")
         frames += list(made.rgb[:, len(ids) :].unbind(1))
-    return torch.stack(frames[1:], 1)
+    return enlarged_rgb(torch.stack(frames[1:], 1), hw)
 
 
 def loop_steps(models: int, samplings: Mapping[str, Sampling]) -> int:

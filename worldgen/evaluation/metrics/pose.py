@@ -116,7 +116,7 @@ def _huber(difference: Tensor) -> Tensor:
     return torch.where(size < _HUBER, size.square() / 2, _HUBER * (size - _HUBER / 2))
 
 
-def blurred(images: Float[Tensor, "*b 3 h w"], sigma_px: float) -> Float[Tensor, "*b 3 h w"]:
+def blurred(images: Float[Tensor, "*b c h w"], sigma_px: float) -> Float[Tensor, "*b c h w"]:
     """Images [..., h, w] under a Gaussian, borders repeated."""
     reach = max(1, math.ceil(3 * sigma_px))
     taps = torch.exp(-(torch.arange(-reach, reach + 1).to(images) ** 2) / (2 * sigma_px**2))

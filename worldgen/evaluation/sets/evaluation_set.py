@@ -112,7 +112,8 @@ class SetInfo:
         name: Of the evaluation.
         parts_key: The key of its parts in report.json.
         part_noun: What one part is called.
-        size_px: Side of the frames; models have to be of this size.
+        size_px: Side of the frames. What models of a smaller size predict is enlarged
+            (`worldgen.evaluation.enlarging`).
         config: A dataclass of the settings that make the set what it is. Figures compare only where its hash is equal.
         description: A Markdown bullet about the set.
         seed: Of the bootstrap.
