@@ -4,6 +4,7 @@ protocol          what a network is
 backbones         the table of networks (`BACKBONES`)
 dit               a diffusion transformer over the frames of a clip
 attention, masks  how its tokens attend to each other
+gradients         of what it does with all tokens, written out
 cached_denoiser   frame by frame, finished frames cached
 context_parallel  frames of a clip shared by processes
 diffusers_denoiser  networks of diffusers

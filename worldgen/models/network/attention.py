@@ -18,6 +18,7 @@ from geometry.shapes import Bool, Float
 from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.context_parallel import Context
+from worldgen.models.network.gradients import encoded, rms_norm
 
 KeysValues = tuple[Tensor, Tensor]  # [b, heads, k, d] each
 Text = tuple[Float[Tensor, "b t e"], Bool[Tensor, "b t"]]  # tokens, and which of them are not padding
@@ -85,31 +86,9 @@ def _rotary_angles(time_s: Float[Tensor, "b f"], hw: tuple[int, int], pairs: int
     return torch.cat([place.expand(*time_s.shape, -1, -1), when.expand(-1, -1, n, -1)], -1)
 
 
-def _projected(x: Tensor, matrix: Tensor) -> Tensor:
-    """Channels [b, f, n, heads, d] multiplied by one matrix [b, f, d, d] per frame."""
-    return (x.flatten(2, 3) @ matrix.to(x.dtype).transpose(-1, -2)).view(x.shape)
-
-
-def _encoded(x: Tensor, matrix: Tensor | None, positions: Positions) -> Tensor:
-    """Head channels [b, f, n, heads, d]: the first half multiplied by one matrix per frame, the second rotated."""
-    cosine, sine = positions.cosine[:, :, :, None].to(x.dtype), positions.sine[:, :, :, None].to(x.dtype)
-    first, a, b = x.split([x.shape[-1] // 2, x.shape[-1] // 4, x.shape[-1] // 4], -1)
-    first = first if matrix is None else _projected(first, matrix)
-    rotated = torch.addcmul(a * cosine, b, sine, value=-1), torch.addcmul(a * sine, b, cosine)
-    return torch.cat([first, *rotated], -1)
-
-
-def _half_projected(x: Tensor, matrix: Tensor | None) -> Tensor:
-    """Head channels [b, f, n, heads, d] whose first half is multiplied by one matrix per frame."""
-    if matrix is None:
-        return x
-    first, second = x.chunk(2, -1)
-    return torch.cat([_projected(first, matrix), second], -1)
-
-
 def _normed(x: Tensor, norm: nn.RMSNorm) -> Tensor:
     """A norm in its input's type, which is what the fused kernels take; they add up in float32."""
-    return F.rms_norm(x, x.shape[-1:], norm.weight.to(x.dtype), norm.eps)
+    return rms_norm(x, norm.weight[None], eps=norm.eps or 1e-6)
 
 
 class MultiViewAttention(nn.Module):
@@ -153,8 +132,9 @@ class MultiViewAttention(nn.Module):
         v = rearrange(self.value(x), split, h=self.heads)
         query = _normed(rearrange(self.query(x), split, h=self.heads), self.query_norm)
         k = _normed(rearrange(self.key(x), split, h=self.heads), self.key_norm)
-        q = _encoded(query, None if positions.project is None else positions.project.transpose(-1, -2), positions)
-        k, v = _encoded(k, positions.inverse, positions), _half_projected(v, positions.inverse)
+        turn = positions.cosine, positions.sine
+        q = encoded(query, None if positions.project is None else positions.project.mT, *turn)
+        k, v = encoded(k, positions.inverse, *turn), encoded(v, positions.inverse)
         kept = None
         if self.within:
             q, k, v = (rearrange(t, "b f n h d -> (b f) h n d") for t in (q, k, v))
@@ -169,7 +149,7 @@ class MultiViewAttention(nn.Module):
             kept = (k, v)
             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
             out = rearrange(out, "b h (f n) d -> b f n h d", f=x.shape[1])
-        out = _half_projected(out, positions.project)
+        out = encoded(out, positions.project)
         if text is not None and self.text_key is not None:
             out = out + self._attend_to_text(query, *text)
         return self.out(out.flatten(-2)), kept

@@ -19,6 +19,7 @@ from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.attention import KeysValues, MultiViewAttention, Positions, Text, token_positions
 from worldgen.models.network.context_parallel import Context
+from worldgen.models.network.gradients import gated, rms_norm, swiglu
 from worldgen.models.network.masks import MODES, token_mask
 from worldgen.models.network.protocol import Network
 
@@ -111,9 +112,9 @@ class Block(nn.Module):
         if self.rays is not None:
             h = h + self.rays(rays)
         attended, keys_values = self.attention(h, positions, mask, text, past)
-        x = torch.addcmul(x, gate1, attended)
+        x = gated(x, gate1, attended)
         h = _modulated(x, scale2, shift2)
-        return torch.addcmul(x, gate2, self.down(F.silu(self.gate(h)) * self.up(h))), keys_values
+        return gated(x, gate2, self.down(swiglu(self.gate(h), self.up(h)))), keys_values
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,7 @@ class MultiViewDiT(Network):
 
 def _modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """Tokens of mean square 1, scaled and shifted."""
-    return torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=1e-6), 1 + scale)
+    return rms_norm(x, 1 + scale, shift)
 
 
 def _after(past: Conditioning, present: Conditioning) -> Conditioning:
