@@ -16,7 +16,7 @@ from worldgen.evaluation import predictions
 from worldgen.evaluation.comparison import SpatialMetrics
 from worldgen.evaluation.enlarging import LOOKED_UP, enlarged, enlarged_rgb, shrunk
 from worldgen.evaluation.metrics import loops
-from worldgen.evaluation.predictions import Problem, clips_at_once, predict
+from worldgen.evaluation.predictions import Problem, clips_at_once, of_model, predict
 from worldgen.evaluation.run import evaluate
 from worldgen.evaluation.sets.orbit import OrbitSet
 from worldgen.models.world_model import WorldModel
@@ -124,7 +124,7 @@ def test_what_a_model_says_it_looked_up_becomes_a_figure(
 
 def test_a_report_says_which_methods_are_enlarged(tmp_path: Path, model: WorldModel) -> None:
     own = WorldModel.create(replace(tiny_model(), frames=4, size_px=32))
-    spatial = SpatialMetrics(consistency=True, pose_scenes=1, loop_scenes=1)
+    spatial = SpatialMetrics(consistency=True, loop_scenes=1)
     config = replace(LARGE, given=(1,))
     report = evaluate(
         config, own, TWO_STEPS, other_models={"small": model}, full=["narrow"], spatial=spatial, output=tmp_path / "new"
@@ -134,7 +134,7 @@ def test_a_report_says_which_methods_are_enlarged(tmp_path: Path, model: WorldMo
     assert {name for name in part.given[1].methods if name.startswith(("one", "full"))} == names
     assert set(part.given[1].against_first) == {"one call: small, enlarged", "full sample: small, enlarged"}
     assert set(part.given[1].against_first["one call: small, enlarged"]) >= {"psnr", "sharpness", "abs_rel"}
-    assert part.camera_control is not None and names < set(part.camera_control.methods)
+    assert names < set(part.consistency) and all(of_model(name) for name in names) and not of_model("copy nearest")
     assert report.loops is not None and all(names < set(methods) for methods in report.loops.methods.values())
     text = (tmp_path / "new" / "report.md").read_text("utf-8")
     assert "Enlarged: `small` makes frames of 16 px." in text and "enlarged to 32 px" in text

@@ -13,7 +13,10 @@ from geometry.errors import InputError
 from worldgen.evaluation.enlarging import enlarged_rgb
 from worldgen.evaluation.metrics.perceptual import flip_error, has_flip, sharpness
 from worldgen.evaluation.metrics.pose import blurred
+from worldgen.evaluation.run import evaluate
 from worldgen.evaluation.sets.orbit import OrbitSet
+from worldgen.models.world_model import WorldModel
+from worldgen.pipelines.novel_views import Sampling
 
 STAND_IN = """
 def evaluate(
@@ -86,7 +89,9 @@ def test_a_full_mask_is_no_mask_and_nothing_to_compare_is_no_figure(true: Tensor
     half = blurred(true, 0.7)
     assert torch.equal(sharpness(half, true, full), sharpness(half, true))
     assert sharpness(half, true, ~full).isnan().all()
-    assert sharpness(true, torch.full_like(true, 0.5), full).isnan().all()
+    dither = 2e-3 * (torch.rand(true.shape, generator=torch.Generator().manual_seed(0)) - 0.5)
+    for flat in (torch.full_like(true, 0.7), 0.7 + dither):
+        assert sharpness(true, flat, full).isnan().all() and sharpness(flat, flat).isnan().all()
 
 
 def test_images_of_a_scene_are_pooled_and_scenes_are_not(true: Tensor) -> None:
@@ -126,6 +131,21 @@ def test_without_flip_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch)
     assert not has_flip()
     with pytest.raises(InputError, match=r"FLIP cannot be loaded; expected pip install 'worldgen\[evaluate\]'"):
         flip_error(torch.rand(3, 8, 8), torch.rand(3, 8, 8))
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_flip_is_a_column_where_it_is_installed(
+    installed: bool, stand_in: None, tmp_path: Path, model: WorldModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not installed:
+        monkeypatch.setitem(sys.modules, "flip_evaluator", None)
+    small = OrbitSet("tabletop", 0, 2, 16, 1, (1,), 2, {"narrow": 14.0})
+    report = evaluate(small, model, Sampling(steps=1), output=tmp_path / "out")
+    methods = report.part("narrow").given[1].methods
+    assert {name for name, figures in methods.items() if "flip" in figures} == (
+        set(methods) - {"constant depth", "row depth"} if installed else set()
+    )
+    assert ("| FLIP |" in (tmp_path / "out" / "report.md").read_text("utf-8")) == installed
 
 
 def test_real_flip_orders_distortions(true: Tensor) -> None:
