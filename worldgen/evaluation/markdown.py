@@ -156,8 +156,8 @@ def _gains(parts: Sequence[PartResult], noun: str) -> str:
     titles = _titles(columns)
     return table(
         [
-            noun, "given", *(["seen share of pixels"] if has_seen else []), *titles, "best baseline without learning",
-            *(f"its {title}" for title in titles), "gain dB",
+            noun, "given", *(["seen share of pixels"] if has_seen else []), *(f"one call: {title}" for title in titles),
+            "best baseline without learning", *(f"its {title}" for title in titles), "gain dB",
         ],
         [
             [
