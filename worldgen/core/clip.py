@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional as F
 
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
@@ -144,6 +145,32 @@ class Clip:
     def to(self, device: torch.device | str) -> "Clip":
         """The clip on another device."""
         return self._map(lambda tensor: tensor.to(device), self.cameras.to(device))
+
+    def shrunk(self, hw: tuple[int, int]) -> "Clip":
+        """The clip with fewer pixels.
+
+        Args:
+            hw: Height and width, neither more than the clip's.
+
+        Returns:
+            Colors are means over areas; other maps, such as depth, are those of the middle pixel of each area.
+
+        Raises:
+            InputError: For a larger size.
+        """
+        height, width = self.cameras.hw
+        if (height, width) == tuple(hw):
+            return self
+        if hw[0] > height or hw[1] > width or min(hw) < 1:
+            raise InputError(f"a clip of {width}x{height} pixels shrunk to {hw[1]}x{hw[0]}; expected no more")
+        rows, columns = (
+            ((torch.arange(count, device=self.rgb.device) + 0.5) * size / count).long()
+            for count, size in zip(hw, (height, width))
+        )
+        maps = {name: value[..., rows[:, None], columns] for name, value in self.maps().items()}
+        flat = self.rgb.reshape(-1, *self.rgb.shape[-3:])
+        maps["rgb"] = F.interpolate(flat, hw, mode="area").reshape(*self.rgb.shape[:-2], *hw)
+        return Clip.of_maps(maps, self.cameras.resized(hw))
 
     def _map(self, function: Callable[[torch.Tensor], torch.Tensor], cameras: Cameras) -> "Clip":
         maps = {name: function(value) for name, value in self.maps().items()}

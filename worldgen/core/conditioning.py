@@ -41,6 +41,8 @@ class Conditioning:
                    0, 1, 2, ... is causal frame by frame, 0, 0, 0, 1, 1, 1 chunk by chunk
     memory         [b, f, c, h, w] latent of a render of the 3D memory from each camera: rgb, depth signal, visibility
                    (`worldgen.models.codec.pixel`); zeros, or None, where it shows nothing
+    coarse         [b, f, c, y, x] signals of the same clips as a first stage makes them, at its size: what a second
+                   stage starts from; NaN in frames, or None, where there is none
     text           [b, t, e] tokens of a text encoder; None = no text
     text_mask      [b, t] which of them are not padding; a clip without any has its text dropped
     """
@@ -51,12 +53,14 @@ class Conditioning:
     memory: Float[Tensor, "b f c h w"] | None = None
     text: Float[Tensor, "b t e"] | None = None
     text_mask: Bool[Tensor, "b t"] | None = None
+    coarse: Float[Tensor, "b f c y x"] | None = None
 
     def __post_init__(self) -> None:
         batch, frames = self.cameras.shape
         shapes = {
             "order": (self.order, (batch, frames), 2),
             "memory": (self.memory, (batch, frames), 5),
+            "coarse": (self.coarse, (batch, frames), 5),
             "text": (self.text, (batch,), 3),
             "text_mask": (self.text_mask, (batch,) if self.text is None else tuple(self.text.shape[:2]), 2),
         }
@@ -98,6 +102,7 @@ class Conditioning:
             cameras=self.cameras[:, index],
             order=None if self.order is None else self.order[:, index],
             memory=None if self.memory is None else self.memory[:, index],
+            coarse=None if self.coarse is None else self.coarse[:, index],
         )
 
     @staticmethod
@@ -109,7 +114,7 @@ class Conditioning:
         return Conditioning(
             _cat_clips([part.cameras for part in parts]),
             torch.cat([part.cameras_known for part in parts]),
-            *(_cat_known(name, parts) for name in ("order", "memory", "text", "text_mask")),
+            *(_cat_known(name, parts) for name in ("order", "memory", "text", "text_mask", "coarse")),
         )
 
 

@@ -115,6 +115,21 @@ def signals_of(
     return signals, known
 
 
+def stacked_signals(clip: Clip, normalization: Normalization, names: Iterable[str]) -> Float[Tensor, "*b f c h w"]:
+    """The signals of some modalities of clips as channels of one tensor, in about -1..1.
+
+    Args:
+        clip: Clips [*b, f].
+        normalization: Of each of them.
+        names: Of the modalities.
+
+    Returns:
+        Their signals in the order of the names, filled where they are unknown.
+    """
+    signals, _ = signals_of(clip, normalization, names)
+    return torch.cat([MODALITIES[name].signed(signal) for name, signal in signals.items()], -3)
+
+
 def maps_of(signals: Mapping[str, Tensor], normalization: Normalization) -> dict[str, Tensor]:
     """The maps that signals stand for, by name. Those in 0..1 are not clamped."""
     return {name: MODALITIES[name].decode(signal, normalization) for name, signal in signals.items()}

@@ -36,7 +36,7 @@ class Normalization:
         """The normalization of clips [*b, f] whose first frame is the reference."""
         return Normalization(cameras[..., 0].camera_from_world, scale)
 
-    def __getitem__(self, index: slice) -> "Normalization":
+    def __getitem__(self, index: slice | Tensor) -> "Normalization":
         """That of some of the clips."""
         return Normalization(self.camera_from_world[index], self.scale[index])
 

@@ -28,6 +28,9 @@ class ModelConfig:
                    (`worldgen.models.codec.files`)
     sampling  how it is sampled by default
     plucker_order, depth_signal  conventions of the weights; others are refused
+    coarse    the first stage, an embedded name or a folder: its clips are what this model, a second stage, starts from
+              (`worldgen.core.conditioning.Conditioning.coarse`); None = there is none
+    stage_steps  how many of a sample's steps the second stage takes at most; the first takes them all
     backbone  which network `network` describes, a key of `worldgen.models.network.backbones.BACKBONES`
     """
 
@@ -43,6 +46,8 @@ class ModelConfig:
     plucker_order: str = "direction,moment"
     depth_signal: str = "scale/depth-1"
     backbone: str = newer("dit")
+    coarse: str | None = newer(None)
+    stage_steps: int = newer(4)
 
     @staticmethod
     def types_by_tag(data: Mapping[str, Any]) -> dict[str, type]:
@@ -64,6 +69,8 @@ class ModelConfig:
                 f"network.memory_channels {self.network.memory_channels}; expected 0 or {self.codec.memory_channels}, "
                 "the channels of this codec's memory"
             )
+        if self.stage_steps < 1:
+            raise InputError(f"stage_steps {self.stage_steps}; expected 1 or more")
         if self.network.text_width != self.text.width:
             raise InputError(f"network.text_width {self.network.text_width} with text tokens of {self.text.width}")
         if self.size_px % self.codec.block:

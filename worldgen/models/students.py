@@ -62,6 +62,20 @@ def load_change(config: StudentConfig, folder: Path, state: Mapping[str, Tensor]
     return change, digest
 
 
+def load_changed(config: StudentConfig, folder: Path, network: N, sha256: str) -> tuple[N, str]:
+    """A base's network with the change in a student's folder, and the sha256 of the change's files.
+
+    Raises InputError for a base of other weights (`sha256`), or a change that does not fit.
+    """
+    if sha256 != config.base_sha256:
+        raise InputError(
+            f"{folder} changes weights {config.base_sha256[:12]} of {config.base!r}, whose weights here are "
+            f"{sha256[:12]}; expected the same"
+        )
+    change, digest = load_change(config, folder, network.state_dict())
+    return apply_change(network, change), digest
+
+
 @torch.no_grad()
 def apply_change(network: N, change: LowRank) -> N:
     """A copy of a network with a change added to its matrices."""

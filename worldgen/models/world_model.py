@@ -18,7 +18,7 @@ from geometry.io.files import write_file
 from geometry.shapes import Float, Int
 from worldgen.core.clip import Clip
 from worldgen.core.conditioning import Conditioning, Encoded, MemoryRender
-from worldgen.core.modalities import MODALITIES, maps_of, signals_of
+from worldgen.core.modalities import MODALITIES, maps_of, signals_of, stacked_signals
 from worldgen.core.normalization import Normalization, scene_scale
 from worldgen.models.codec.files import codec_names, load_codec, save_codec
 from worldgen.models.codec.protocol import Codec
@@ -27,13 +27,13 @@ from worldgen.models.config import ModelConfig
 from worldgen.models.network.backbones import BACKBONES
 from worldgen.models.network.context_parallel import Context
 from worldgen.models.network.protocol import Network
-from worldgen.models.students import StudentConfig, apply_change, load_change
+from worldgen.models.students import StudentConfig, load_changed
 from worldgen.models.text import HubEncoder, TextEncoder, WordEncoder
 from worldgen.models.weights import read_weights, write_weights
 from worldgen.runtime.config import build, plain, upgraded
 from worldgen.runtime.devices import pick_device
 from worldgen.runtime.precision import computes_half
-from worldgen.sampling.denoiser import Denoiser, FunctionDenoiser
+from worldgen.sampling.denoiser import Denoiser, HalfDenoiser
 from worldgen.weights import EMBEDDED
 
 
@@ -50,6 +50,7 @@ class WorldModel:
         words: The text encoder that is trained with it, where `config.text` has one.
         vae: The trained codec that `config.codec_weights` names, frozen; None = `config.codec`.
         weights_sha256: Of the files it was loaded from; empty = from none.
+        coarse: The first stage where `config.coarse` names one, frozen.
         precision: Of the network's products in `denoiser`: "fp32", "bf16" (over float32 weights), or "auto", which is
             bf16 where the device has such arithmetic. What is computed of cameras and levels, and the steps of the
             sampler, is float32. Training has a precision of its own (`TrainConfig`).
@@ -61,6 +62,7 @@ class WorldModel:
     vae: ConvVAE | None = None
     weights_sha256: str = ""
     precision: str = "fp32"
+    coarse: "WorldModel | None" = None
 
     def __repr__(self) -> str:
         """The model in one line. (Models are equal where they are the same object.)"""
@@ -71,6 +73,7 @@ class WorldModel:
     def __post_init__(self) -> None:
         config = self.config
         assert (self.vae is not None) == (config.codec_weights is not None), f"{config.codec_weights} with {self.vae}"
+        assert (self.coarse is not None) == (config.coarse is not None), f"{config.coarse} with {self.coarse}"
         assert (self.words is not None) == (config.text.kind == "words"), f"text {config.text.kind} with {self.words}"
         config.check(self.codec)
 
@@ -79,6 +82,7 @@ class WorldModel:
         config: ModelConfig,
         codec: ConvVAE | None = None,
         *,
+        coarse: "WorldModel | None" = None,
         checkpointing: bool = False,
         context: Context | None = None,
     ) -> "WorldModel":
@@ -87,6 +91,7 @@ class WorldModel:
         Args:
             config: What it is.
             codec: The trained one where `config.codec_weights` is given, not copied; None = the one that names.
+            coarse: The first stage where `config.coarse` is given, not copied; None = the one that names.
             checkpointing: Recompute the network's activations in the backward pass: saves memory, costs time.
             context: This process's place among those that share a clip's frames; None = it has all of them.
 
@@ -98,9 +103,9 @@ class WorldModel:
         """
         words = WordEncoder(config.text.width, config.text.tokens) if config.text.kind == "words" else None
         network = BACKBONES[config.backbone].build(config.network, checkpointing, context)
-        if config.codec_weights is not None:
-            codec = load_codec(config.codec_weights) if codec is None else codec
-        return WorldModel(config, network, words, codec)
+        codec = load_codec(config.codec_weights) if codec is None and config.codec_weights is not None else codec
+        coarse = WorldModel.load(config.coarse, "cpu") if coarse is None and config.coarse is not None else coarse
+        return WorldModel(config, network, words, codec, coarse=coarse)
 
     def grown(
         self, config: ModelConfig, *, checkpointing: bool = False, context: Context | None = None
@@ -189,9 +194,9 @@ class WorldModel:
 
     def to(self, device: torch.device | str) -> "WorldModel":
         """The model on another device (in place, as torch modules go)."""
-        for module in (self.network, self.words, self.vae):
-            if module is not None:
-                module.to(device)
+        for part in (self.network, self.words, self.vae, self.coarse):
+            if part is not None:
+                part.to(device)
         return self
 
     def encode(
@@ -202,6 +207,7 @@ class WorldModel:
         prompt: str | Sequence[str] | None = None,
         memory: MemoryRender | None = None,
         order: Int[Tensor, "b f"] | None = None,
+        coarse: Clip | None = None,
     ) -> Encoded:
         """Clips as the denoiser takes them: what sampling starts from, and what it is conditioned on.
 
@@ -212,6 +218,7 @@ class WorldModel:
             prompt: One caption, or one per clip.
             memory: What the 3D memory of the world shows from the clips' cameras.
             order: Which frames each attends to (`Conditioning.order`).
+            coarse: The same clips as the first stage makes them, of its size.
 
         Returns:
             The latent frames, the conditioning, and the normalization that leads back.
@@ -223,7 +230,9 @@ class WorldModel:
         scale = (scene_scale(clip) if scale is None else scale).float()
         normalization = Normalization.of(clip.cameras, scale)
         signals, _ = signals_of(clip, normalization, self.modalities)
-        conditioning = self.condition(clip.cameras, normalization, prompt=prompt, memory=memory, order=order)
+        conditioning = self.condition(
+            clip.cameras, normalization, prompt=prompt, memory=memory, order=order, coarse=coarse
+        )
         return Encoded(self.codec.encode(signals), conditioning, normalization)
 
     def condition(
@@ -234,6 +243,7 @@ class WorldModel:
         prompt: str | Sequence[str] | None = None,
         memory: MemoryRender | None = None,
         order: Int[Tensor, "b f"] | None = None,
+        coarse: Clip | None = None,
     ) -> Conditioning:
         """The conditioning on cameras [b, f] and more; arguments and errors as of `encode`."""
         seen = normalization.normalize(cameras).to(torch.float32)  # first relative to one of them, then of fewer digits
@@ -253,6 +263,8 @@ class WorldModel:
             signal = normalization.signal_from_depth(torch.where(memory.depth > 0, memory.depth, torch.inf))
             latent = self.config.codec.encode_memory(memory.rgb, signal, memory.visible)
             conditioning = replace(conditioning, memory=latent)
+        if coarse is not None:
+            conditioning = replace(conditioning, coarse=stacked_signals(coarse, normalization, self.modalities))
         return conditioning
 
     def decode(
@@ -289,14 +301,7 @@ class WorldModel:
         """
         network = self.network if network is None else network
         denoise = self.config.process.precondition(network, self.modalities)
-        if self.computes_in == "fp32":
-            return denoise
-
-        def in_half(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
-            with torch.autocast(x.device.type, torch.bfloat16):
-                return denoise(x, level, conditioning)
-
-        return FunctionDenoiser.like(denoise, in_half)
+        return denoise if self.computes_in == "fp32" else HalfDenoiser(denoise)
 
     def save(self, folder: Path, int8: bool = False) -> None:
         """Write `config.json` and the weights (`worldgen.models.weights`).
@@ -386,15 +391,10 @@ def _load_student(folder: Path, facts: dict[str, Any], checkpointing: bool, cont
         raise InputError(
             f"{folder} is a student of itself by way of {config.base!r}; expected another model"
         ) from error
-    if base.weights_sha256 != config.base_sha256:
-        raise InputError(
-            f"{folder} changes weights {config.base_sha256[:12]} of {config.base!r}, whose weights here are "
-            f"{base.weights_sha256[:12]}; expected the same"
-        )
-    change, digest = load_change(config, folder, base.network.state_dict())
+    network, digest = load_changed(config, folder, base.network, base.weights_sha256)
     return replace(
         base,
         config=replace(base.config, name=config.name, sampling=config.sampling),
-        network=apply_change(base.network, change),
+        network=network,
         weights_sha256=digest,
     )

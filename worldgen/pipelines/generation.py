@@ -1,6 +1,7 @@
 """Any mode: a clip of what is known, and a matrix of levels by which the rest is generated."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -68,25 +69,53 @@ def generate(
         InputError: For levels, sizes or options that do not fit.
     """
     _check(model, clip, levels, solver, scale, frame_ids, clip_ids)
-    (batch, frames), device = clip.cameras.shape, model.device
-    clip, scale = clip.to(device), None if scale is None else scale.to(device)
-    encoded = model.encode(clip, scale, prompt=prompt, memory=memory, order=order)
-    if window is None and frames > model.config.frames:
+    clip, scale = clip.to(model.device), None if scale is None else scale.to(model.device)
+    coarse = None
+    if model.coarse is not None:
+        shared = {"order": order, "scale": scale, "solver": solver, "guidance": guidance, "window": window}
+        keys = {"seed": seed, "frame_ids": frame_ids, "clip_ids": clip_ids, "on_step": on_step}
+        coarse = _first_stage(model.coarse, clip, levels, prompt=prompt, memory=memory, **shared, **keys)
+        # What was guided is in the coarse clip: the second stage only finds its details.
+        prompt, memory, guidance, levels = None, None, _PLAIN, levels.thinned(model.config.stage_steps)
+    encoded = model.encode(clip, scale, prompt=prompt, memory=memory, order=order, coarse=coarse)
+    if window is None and clip.cameras.shape[1] > model.config.frames:
         window = _window(encoded.conditioning, model.config.frames)
-    numbers = [tuple(range(n) if ids is None else ids) for n, ids in ((batch, clip_ids), (frames, frame_ids))]
-    x = encoded.latent
-    noise = KeyedNoise(seed, numbers[0], numbers[1], model.channels, (x.shape[-2], x.shape[-1]))
-    start = noise.start().to(device)
-    denoiser = guide(model.denoiser(), guidance, start)
-    denoiser = denoiser if wrap is None else wrap(denoiser, encoded.conditioning)
-    with torch.inference_mode():
-        for state in sample(
-            denoiser, x, start, levels, encoded.conditioning, SOLVERS[solver], fresh=noise, window=window
-        ):
-            x = state.x
-            if on_step is not None:
-                on_step(state)
+    noise = _keyed_noise(model, x := encoded.latent, seed, frame_ids, clip_ids)
+    start = noise.start().to(model.device)
+    guided = guide(model.denoiser(), guidance, start)
+    denoiser = guided if wrap is None else wrap(guided, encoded.conditioning)
+    states = sample(denoiser, x, start, levels, encoded.conditioning, SOLVERS[solver], fresh=noise, window=window)
+    x = _last(states, x, on_step)
     return _with_given(model, clip, levels, encoded.normalization, x.clone())
+
+
+@torch.inference_mode()
+def _last(states: Iterator[SamplerState], x: Tensor, on_step: Callable[[SamplerState], None] | None) -> Tensor:
+    """The frames that a sampler ends at."""
+    for state in states:
+        x = state.x
+        if on_step is not None:
+            on_step(state)
+    return x
+
+
+def _keyed_noise(
+    model: WorldModel, x: Tensor, seed: int, frame_ids: list[int] | None, clip_ids: list[int] | None
+) -> KeyedNoise:
+    batch, frames = x.shape[:2]
+    numbers = [tuple(range(n) if ids is None else ids) for n, ids in ((batch, clip_ids), (frames, frame_ids))]
+    return KeyedNoise(seed, numbers[0], numbers[1], model.channels, (x.shape[-2], x.shape[-1]))
+
+
+def _first_stage(first: WorldModel, clip: Clip, levels: Levels, **options: Any) -> Clip:
+    """What a first stage generates of a clip, at its own size."""
+    return generate(first, clip.shrunk(_size(first, clip.cameras.hw)), levels, **options)
+
+
+def _size(first: WorldModel, hw: tuple[int, int]) -> tuple[int, int]:
+    """The size of a first stage's clips: its own on the shorter side, whole blocks on the other."""
+    block, shorter = first.codec.block, min(first.config.size_px, *hw)
+    return tuple(max(round(side * shorter / min(hw) / block), 1) * block for side in hw)  # type: ignore[return-value]
 
 
 def _check(

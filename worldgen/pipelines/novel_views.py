@@ -45,6 +45,19 @@ class Sampling(SamplingDefaults):
             own.steps if steps is None else steps, own.guidance if guidance is None else guidance, solver, seed=seed
         )
 
+    def calls(self, model: WorldModel) -> int:
+        """How many steps a sample of a model takes, those of all its stages.
+
+        Args:
+            model: The model.
+
+        Returns:
+            Their number.
+        """
+        if model.coarse is None:
+            return self.steps
+        return self.calls(model.coarse) + min(self.steps, model.config.stage_steps)
+
 
 ONE_CALL = Sampling(steps=1, guidance=1.0)
 
@@ -104,7 +117,7 @@ def generate_views(
             seed=sampling.seed,
             frame_ids=frame_ids,
             wrap=wrap,
-            on_step=_after_step(Counter(report, "sampling", sampling.steps), on_step),
+            on_step=_after_step(Counter(report, "sampling", sampling.calls(model)), on_step),
         )
     return replace(made, depth=torch.where(clip.depth > 0, clip.depth, made.depth))
 

@@ -96,7 +96,7 @@ def _generate(
     copied = path.given_frame if not inputs.posed else None
     order, singles = [i for i in range(n) if i != copied], list(range(n + g, len(cameras)))
     requests = schedule(cameras, order, singles, known, limit, scale)
-    on_step = work.counter("sampling", len(requests) * sampling.steps)
+    on_step = work.counter("sampling", len(requests) * sampling.calls(model))
     rgb = torch.zeros(len(cameras), 3, *cameras.hw)
     rgb[n : n + g] = inputs.given.rgb
     given = torch.zeros(len(cameras), dtype=torch.bool)

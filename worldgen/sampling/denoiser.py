@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeGuard, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from geometry.values import as_value
@@ -85,6 +86,16 @@ class DenoiserWrapper:
     def channels(self) -> tuple[int, ...]:
         """Latent channels of each modality, in order."""
         return channels_of(self.denoiser)
+
+
+@dataclass(frozen=True)
+class HalfDenoiser(DenoiserWrapper):
+    """The denoiser with matrix products in bfloat16."""
+
+    def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        """Its clean estimate x0 [b, f, c, h, w]."""
+        with torch.autocast(x.device.type, torch.bfloat16):
+            return self.denoiser(x, level, conditioning)
 
 
 def channels_of(denoiser: Denoiser) -> tuple[int, ...]:

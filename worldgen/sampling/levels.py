@@ -200,6 +200,25 @@ class Levels:
         lag = len(as_schedule(schedule)) - 1 if lag is None else lag
         return Levels.staggered(lag * _ranks(wide, known), schedule, known)
 
+    def thinned(self, steps: int) -> "Levels":
+        """The same way down in fewer steps.
+
+        Args:
+            steps: Rows to go down at most, 1 or more.
+
+        Returns:
+            Some of the rows, the first and the last among them; all of them where they are no more than that.
+
+        Raises:
+            InputError: For fewer than 1.
+        """
+        if steps < 1:
+            raise InputError(f"levels thinned to {steps} steps; expected 1 or more")
+        last = len(self.matrix) - 1
+        if last <= steps:
+            return self
+        return Levels(self.matrix[torch.linspace(0, last, steps + 1).round().long()])
+
     @property
     def still(self) -> Bool[Tensor, "f m"]:
         """Columns that never change: given, and returned as they were."""

@@ -62,8 +62,8 @@ def test_a_file_s_tag_says_which_network_a_model_has_and_it_is_saved_and_loaded(
 
 def test_the_default_is_not_written_and_an_unknown_tag_is_refused(tmp_path: Path) -> None:
     assert "backbone" not in plain(tiny_model())
-    (tmp_path / "model.yaml").write_text("{name: x, backbone: unet}")
-    with pytest.raises(InputError, match="backbone 'unet'; expected one of dit, pixelwise"):
+    (tmp_path / "model.yaml").write_text("{name: x, backbone: wavelets}")
+    with pytest.raises(InputError, match="backbone 'wavelets'; expected one of dit, unet, pixelwise"):
         load(ModelConfig, tmp_path / "model.yaml")
     with pytest.raises(InputError, match="backbone 'dit' with a network of PixelwiseConfig; expected DiTConfig"):
         ModelConfig("x", 16, codec=PixelCodec(BLOCK), network=PixelwiseConfig())

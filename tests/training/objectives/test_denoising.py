@@ -37,7 +37,7 @@ def task(rgb: tuple[float, ...], depth: tuple[float, ...] = (1.0, 1.0, 1.0)) -> 
     """The same levels of three frames for two clips."""
     level = torch.stack([torch.tensor(rgb), torch.tensor(depth)], -1).repeat(2, 1, 1)
     yes = torch.tensor([True, True])
-    return Tasks(torch.arange(3).expand(2, 3), level, torch.zeros(2, 3).long(), yes, yes, ~yes)
+    return Tasks(torch.arange(3).expand(2, 3), level, torch.zeros(2, 3).long(), yes, yes, ~yes, torch.zeros(2, 5))
 
 
 def of(model: WorldModel, clip: Clip, what: Tasks, noise: Tensor, weight: float = 1.0, half: bool = False, **options):

@@ -92,7 +92,7 @@ def batch(clip: Clip, noise: Tensor, jitter: float = 1.0) -> Batch:
     level = torch.ones(count, frames, 2)
     level[:, 0, 0] = 0
     yes, order = torch.ones(count, dtype=torch.bool), torch.zeros(count, frames, dtype=torch.long)
-    tasks = Tasks(torch.arange(frames).expand(count, frames), level, order, yes, yes, ~yes)
+    tasks = Tasks(torch.arange(frames).expand(count, frames), level, order, yes, yes, ~yes, torch.zeros(count, 5))
     return Batch(clip, ("",) * count, tasks, noise, torch.full((count,), jitter))
 
 

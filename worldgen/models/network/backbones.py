@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from worldgen.models.network.dit import DiTConfig, MultiViewDiT, grow
 from worldgen.models.network.protocol import Network
+from worldgen.models.network.unet.config import UNetConfig
+from worldgen.models.network.unet.network import MultiViewUNet
 
 
 @dataclass(frozen=True)
@@ -24,4 +26,7 @@ class Backbone:
     grow: Callable[..., Network] | None = None
 
 
-BACKBONES: dict[str, Backbone] = {"dit": Backbone(DiTConfig, MultiViewDiT, grow)}
+BACKBONES: dict[str, Backbone] = {
+    "dit": Backbone(DiTConfig, MultiViewDiT, grow),
+    "unet": Backbone(UNetConfig, MultiViewUNet),
+}

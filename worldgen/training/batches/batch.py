@@ -27,6 +27,7 @@ class Batch:
     tasks         what each is trained for
     noise         [b, f, c, h, w] standard normal
     scale_jitter  [b] factors on each clip's scene scale
+    degraded, no_coarse  shares of clips for a second stage, as of `TaskConfig`
     memory        rgb, z-depth and visibility [b, f, _, h, w] of a memory render; None = none
     """
 
@@ -36,6 +37,8 @@ class Batch:
     noise: Float[Tensor, "b f c h w"]
     scale_jitter: Float[Tensor, "b"]
     memory: tuple[Tensor, Tensor, Tensor] | None = None
+    degraded: float = 0.0
+    no_coarse: float = 0.0
 
     def normalization(self) -> Normalization:
         """That of each clip, its scale jittered."""
@@ -77,7 +80,8 @@ class Batches:
         block = config.model.codec.block
         shape = (frames, sum(modalities.values()), *(side // block for side in clip.cameras.hw))
         noise = torch.stack([_noise(seed, step, place, shape, self.device) for place in places])
-        return Batch(clip, captions, tasks, noise, jitter, memory)
+        chances = config.tasks.degraded, config.tasks.no_coarse
+        return Batch(clip, captions, tasks, noise, jitter, memory, *chances)
 
     def _memory(
         self, step: int, footage: Clip, clip: Clip, tasks: Tasks, places: range

@@ -23,6 +23,7 @@ class Tasks:
     frames         [b, f] which of the rendered views they are made of
     level          [b, f, m]
     order          [b, f] as in `Conditioning.order`; all 0 where every frame attends to every other
+    degrading      [b, 5] uniform numbers by which a second stage's coarse clip is chosen and degraded
     cameras_known, text_known, memory  [b] whether cameras, text and a memory render are given
     """
 
@@ -32,6 +33,7 @@ class Tasks:
     cameras_known: Bool[Tensor, "b"]
     text_known: Bool[Tensor, "b"]
     memory: Bool[Tensor, "b"]
+    degrading: Float[Tensor, "b 5"]
 
     def __getitem__(self, clips: slice) -> "Tasks":
         """The tasks of some of the clips."""
@@ -82,7 +84,8 @@ def draw_tasks(
     chunk = 1 + draw.integers(0, max(frames // 2, 1), batch)
     order = np.where(causal[:, None], place // chunk[:, None], 0)
     known = [draw.random(batch) >= chance for chance in (config.drop_cameras, config.drop_text, 1 - config.memory)]
-    values = (chosen, level.astype(np.float32), order, *known)
+    degrading = draw.random((batch, 5), dtype=np.float32)  # last: what is drawn before stays the same without it
+    values = (chosen, level.astype(np.float32), order, *known, degrading)
     return Tasks(*(torch.from_numpy(value) for value in values))
 
 

@@ -91,7 +91,7 @@ def data_and_tasks(d: DataConfig, tasks: TaskConfig, train_seed: int, layout: bo
     possible = sum(weights) - (0 if layout else tasks.layout)
     if not (min(weights) >= 0 and possible > 0):
         yield f"tasks of weights {weights}; expected none below 0, some above"
-    chances = ("layout_given", "drop_cameras", "drop_text", "causal", "memory", "top")
+    chances = ("layout_given", "drop_cameras", "drop_text", "causal", "memory", "top", "degraded", "no_coarse")
     if not all(0 <= getattr(tasks, name) <= 1 for name in chances):
         yield f"tasks.{', '.join(chances)}: expected 0 to 1 each"
     if not tasks.scale_jitter >= 1:

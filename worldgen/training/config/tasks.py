@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from worldgen.runtime.config import newer
+
 PATTERNS = ("given", "given_depth", "prediction", "interpolation", "depth", "layout", "unknown", "independent")
 
 
@@ -23,6 +25,8 @@ class TaskConfig:
     memory         chance that the clip comes with a memory render (models with memory only)
     top            chance that the unknown is at level 1 exactly, pure noise
     level_mean, level_std  of the logit-normal the other levels are drawn from
+    degraded, no_coarse  chance that a second stage's coarse clip is a degraded truth instead of the first stage's, or
+                   that there is none
     scale_jitter   the scene scale is multiplied or divided by up to this
     """
 
@@ -43,3 +47,5 @@ class TaskConfig:
     level_mean: float = 0.6
     level_std: float = 1.2
     scale_jitter: float = 1.1
+    degraded: float = newer(0.15)
+    no_coarse: float = newer(0.1)

@@ -95,7 +95,7 @@ class Alignment(Term):
         if not step.progress.before(self.until):
             # Data parallelism waits for a gradient of every parameter.
             return 0 * torch.stack([p.sum() for p in self.parameters()]).sum(), {}
-        tokens = step.prediction.tokens
+        tokens = step.prediction.tapped
         assert tokens is not None, "the network was not tapped"
         truth = TokenGeometry.of(step.batch.clip, step.batch.normalization(), step.model.codec.block)
         with step.autocast():

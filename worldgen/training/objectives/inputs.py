@@ -1,6 +1,7 @@
 """A batch as the network is given it, and what the network predicts."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from worldgen.core.normalization import Normalization
 from worldgen.models.world_model import WorldModel
 from worldgen.sampling.process import per_channel
 from worldgen.training.batches.batch import Batch
+from worldgen.training.objectives.coarse import coarse_signals
 
 
 @as_value
@@ -32,11 +34,11 @@ class NetworkInputs:
 @as_value
 @dataclass(frozen=True)
 class Prediction:
-    """The clean estimate x0 [b, f, c, h, w], and the tokens [b, f, n, c] of this process's frames that leave the tapped
-    block."""
+    """The clean estimate x0 [b, f, c, h, w], and what the network was tapped for: the tokens [b, f, n, c] of this
+    process's frames that leave a block, or details of its own."""
 
     x0: Tensor
-    tokens: Tensor | None = None
+    tapped: Any = None
 
 
 def network_inputs(model: WorldModel, batch: Batch, level: Float[Tensor, "b f m"]) -> NetworkInputs:
@@ -44,22 +46,25 @@ def network_inputs(model: WorldModel, batch: Batch, level: Float[Tensor, "b f m"
     normalization = batch.normalization()
     x0, known, level = encode(model, batch.clip, normalization, level)
     x = model.config.process.add_noise(x0, batch.noise, per_channel(level, model.channels))
-    return NetworkInputs(x0, known, level, x, condition(model, batch, normalization))
+    conditioning = condition(model, batch, normalization)
+    if model.coarse is not None:
+        conditioning = replace(conditioning, coarse=coarse_signals(model, batch, normalization, level))
+    return NetworkInputs(x0, known, level, x, conditioning)
 
 
 def predict(model: WorldModel, inputs: NetworkInputs, tap: int | None = None) -> Prediction:
-    """The model's clean estimate, and the tokens that leave block `tap`."""
+    """The model's clean estimate, and what its network returns beside it for `tap`."""
     if tap is None:
         return Prediction(model.denoiser()(inputs.x, inputs.level, inputs.conditioning))
-    tokens: list[Tensor] = []
+    found: list[Any] = []
 
     def tapped(x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
         estimate, leaving = model.network(x, level, conditioning, tap=tap)
-        tokens.append(leaving)
+        found.append(leaving)
         return estimate
 
     estimate = model.denoiser(tapped)(inputs.x, inputs.level, inputs.conditioning)
-    return Prediction(estimate, tokens[0])
+    return Prediction(estimate, found[0])
 
 
 @torch.no_grad()

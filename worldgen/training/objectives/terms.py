@@ -10,6 +10,7 @@ from worldgen.training.objectives.alignment import Alignment
 from worldgen.training.objectives.consistency import Consistency
 from worldgen.training.objectives.denoising import Denoising
 from worldgen.training.objectives.distillation import Distillation
+from worldgen.training.objectives.look_up import LookUp
 from worldgen.training.objectives.reward import Reward
 from worldgen.training.objectives.term import Term
 
@@ -42,9 +43,17 @@ def _distillation(model: WorldModel, run: RunConfig) -> Term:
         return Distillation(model, run.train, run.distill)
 
 
+def _looks_up(run: RunConfig) -> bool:
+    """Whether the network looks things up, and is trained on how it does."""
+    return run.model.backbone == "unet"
+
+
 # By the name of a term's own weights in checkpoints, in the order in which they are added up.
 TERMS: dict[str, TermKind] = {
-    "denoising": TermKind(lambda run: run.distill is None, lambda model, run: Denoising(model, run.train)),
+    "denoising": TermKind(
+        lambda run: run.distill is None and not _looks_up(run), lambda model, run: Denoising(model, run.train)
+    ),
+    "look-up": TermKind(lambda run: run.distill is None and _looks_up(run), lambda _, run: LookUp(run.train)),
     "distillation": TermKind(lambda run: run.distill is not None, _distillation),
     "consistency": TermKind(lambda run: run.train.consistency_weight > 0, lambda _, run: Consistency(run.train)),
     "alignment": TermKind(lambda run: run.train.alignment_weight > 0, _alignment),
