@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tests.models.tiny import awake, posed, shown, tiny_config
-from worldgen.models.network import gradients
+from worldgen.models.network import attention, dit, gradients
 from worldgen.models.network.dit import MultiViewDiT
 from worldgen.models.network.gradients import encoded, gated, rms_norm, swiglu
 
@@ -73,11 +73,11 @@ def test_torch_s_own_operations_are_used_where_nothing_is_trained() -> None:
 
 
 @pytest.mark.parametrize("half", [False, True])
-@pytest.mark.parametrize("attention", [("full", "frame"), ("time", "full")])
+@pytest.mark.parametrize("modes", [("full", "frame"), ("time", "full")])
 def test_a_network_learns_what_it_would_with_torch_s_gradients(
-    half: bool, attention: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    half: bool, modes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = awake(MultiViewDiT(tiny_config(attention=attention))).requires_grad_()
+    model = awake(MultiViewDiT(tiny_config(attention=modes))).requires_grad_()
     (x, level), conditioning, found = shown(2, 3), posed(2, 3), []
     for _ in range(2):
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
@@ -93,3 +93,14 @@ def test_a_network_learns_what_it_would_with_torch_s_gradients(
         if gradient is not None:
             error = (ours[name] - gradient).norm() / gradient.norm().clamp_min(1e-12)
             assert error < (0.03 if half else 1e-4), name
+
+
+def test_converting_tokens_once_for_several_products_changes_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, (x, level), conditioning = awake(MultiViewDiT(tiny_config())), shown(2, 3), posed(2, 3)
+    assert gradients.as_multiplied(x) is x
+    with torch.autocast("cpu", torch.bfloat16):
+        assert gradients.as_multiplied(x).dtype == torch.bfloat16
+        once = model(x, level, conditioning)
+        for module in (attention, dit):
+            monkeypatch.setattr(module, "as_multiplied", lambda tokens: tokens)
+        assert torch.equal(once, model(x, level, conditioning))

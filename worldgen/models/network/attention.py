@@ -18,7 +18,7 @@ from geometry.shapes import Bool, Float
 from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.context_parallel import Context
-from worldgen.models.network.gradients import encoded, rms_norm
+from worldgen.models.network.gradients import as_multiplied, encoded, rms_norm
 
 KeysValues = tuple[Tensor, Tensor]  # [b, heads, k, d] each
 Text = tuple[Float[Tensor, "b t e"], Bool[Tensor, "b t"]]  # tokens, and which of them are not padding
@@ -128,7 +128,7 @@ class MultiViewAttention(nn.Module):
 
         Also returns the keys and values of all frames, for a next call's `past`; None within frames.
         """
-        split = "b f n (h d) -> b f n h d"
+        split, x = "b f n (h d) -> b f n h d", as_multiplied(x)
         v = rearrange(self.value(x), split, h=self.heads)
         query = _normed(rearrange(self.query(x), split, h=self.heads), self.query_norm)
         k = _normed(rearrange(self.key(x), split, h=self.heads), self.key_norm)

@@ -19,7 +19,7 @@ from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.attention import KeysValues, MultiViewAttention, Positions, Text, token_positions
 from worldgen.models.network.context_parallel import Context
-from worldgen.models.network.gradients import gated, rms_norm, swiglu
+from worldgen.models.network.gradients import as_multiplied, gated, rms_norm, swiglu
 from worldgen.models.network.masks import MODES, token_mask
 from worldgen.models.network.protocol import Network
 
@@ -113,7 +113,7 @@ class Block(nn.Module):
             h = h + self.rays(rays)
         attended, keys_values = self.attention(h, positions, mask, text, past)
         x = gated(x, gate1, attended)
-        h = _modulated(x, scale2, shift2)
+        h = as_multiplied(_modulated(x, scale2, shift2))
         return gated(x, gate2, self.down(swiglu(self.gate(h), self.up(h)))), keys_values
 
 

@@ -28,6 +28,12 @@ def rms_norm(x: Tensor, scale: Tensor, shift: Tensor | None = None, eps: float =
     return torch.addcmul(shift, F.rms_norm(x, x.shape[-1:], eps=eps), scale)
 
 
+def as_multiplied(x: Tensor) -> Tensor:
+    """Tokens in the type of matrix products: for several products of the same ones, which would convert them anew."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+
+
 def gated(x: Tensor, gate: Tensor, change: Tensor) -> Tensor:
     """x + gate * change, the gate [*, 1, c] shared by the tokens [*, n, c]."""
     if _by_hand(x, gate, change):
