@@ -67,7 +67,7 @@ def compared(runs: dict[str, Measured], threads: int, turns: int) -> tuple[list[
     for turn in range(-_WARM_UP, turns):
         step = turn + _WARM_UP
         flops = first("flops", step=step)
-        for name, run in runs.items():
+        for name, run in list(runs.items())[:: 1 if turn % 2 else -1]:  # neither is always the first
             took = run("step", step=step, threads=threads)
             if turn >= 0:
                 shares[name].append(100 * flops / took["seconds"] / took["rate"])
@@ -131,7 +131,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if min(arguments.turns, *arguments.threads) < 1:
         raise InputError("--turns, --threads: expected 1 or more")
-    checkouts = {"this": _HERE} | ({} if arguments.checkout is None else {"other": arguments.checkout.resolve()})
+    checkouts = {"this": _HERE}
+    if arguments.checkout is not None:
+        checkouts[f"in {arguments.checkout.resolve().name}"] = arguments.checkout.resolve()
     rows, kinds, backbones = [], [], {}
     for config in arguments.configs:
         for threads in arguments.threads:
