@@ -6,11 +6,13 @@ depths; colors blended from the known frames at that depth, and made up where no
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from geometry.errors import InputError
 from geometry.shapes import Float
@@ -117,14 +119,14 @@ class MultiViewUNet(Network):
         waves = self.level(level_waves(level).flatten(2)).flatten(0, 1)
         stem = self.stem(inputs.stacked().flatten(0, 1))
         half = self.to_half(stem)
-        quarter = _through(self.encode, self.to_quarter(half), waves)
+        quarter = self._through(self.encode, self.to_quarter(half), waves)
 
         volume, score = self._volume(quarter, inputs, scene)
         body = self._body(torch.cat([quarter, volume], 1), waves, scene)
         logits = (self.logits(body) + 4 * score).unflatten(0, x.shape[:2])
         found = self._coarse_depth(logits, inputs)
         inverse, full = self._fine_depth(logits, (body, half, stem), waves, inputs, found, scene)
-        blend = self.blending(full, inputs, found, scene.rays[1], inverse[:, :, :1], scene.apart_s)
+        blend = self._part(self.blending, full, inputs, found, scene.rays[1], inverse[:, :, :1], scene.apart_s)
         out = torch.cat([blend.rgb, inverse[:, :, 1:] - 1], 2) / DATA_STD
         return out if tap is None else (out, Details(logits, inverse[:, :, :1], blend))
 
@@ -135,24 +137,24 @@ class MultiViewUNet(Network):
         b, f, _, h, w = features.shape
         planes = self.planes[:, None].expand(b, f, -1, h * w)
         prior = torch.cat([depth.inverse, depth.known], 2).flatten(3)
-        matched, score = self.matching(features, depth, scene.rays[4], planes, prior, scene.apart_s)
+        matched, score = self._part(self.matching, features, depth, scene.rays[4], planes, prior, scene.apart_s)
         volume = rearrange(matched, "b f o m (h w) -> (b f) (o m) h w", h=h)
         return volume, rearrange(score, "b f m (h w) -> (b f) m h w", h=h)
 
     def _body(self, joined: Tensor, waves: Tensor, scene: Scene) -> Tensor:
         """Features at a quarter of the resolution, once frames have seen each other."""
         rays = scene.directions.flatten(0, 1)
-        fine = _through(self.at_quarter, self.join(torch.cat([joined, rays], 1)), waves)
-        middle = _through(self.at_eighth, self.to_eighth(fine), waves)
+        fine = self._through(self.at_quarter, self.join(torch.cat([joined, rays], 1)), waves)
+        middle = self._through(self.at_eighth, self.to_eighth(fine), waves)
         middle = self.time_eighth(middle, scene.neighbors)
-        last = _through(self.at_last, self.to_last(middle), waves)
+        last = self._through(self.at_last, self.to_last(middle), waves)
         last = self.time_last(last, scene.neighbors)
         for attend in self.views:
-            last = attend(last, scene.positions, scene.mask, scene.text)
+            last = self._part(attend, last, scene.positions, scene.mask, scene.text)
         up = F.interpolate(last, size=middle.shape[-2:], mode="nearest")
-        middle = _through(self.back_eighth, self.up_eighth(torch.cat([up, middle], 1)), waves)
+        middle = self._through(self.back_eighth, self.up_eighth(torch.cat([up, middle], 1)), waves)
         up = F.interpolate(middle, size=fine.shape[-2:], mode="nearest")
-        return _through(self.back_quarter, self.up_quarter(torch.cat([up, fine], 1)), waves)
+        return self._through(self.back_quarter, self.up_quarter(torch.cat([up, fine], 1)), waves)
 
     def _coarse_depth(self, logits: Tensor, inputs: FrameInputs) -> Prior:
         """Every frame's expected inverse depth at a quarter of the resolution, sure where its planes are few."""
@@ -182,15 +184,17 @@ class MultiViewUNet(Network):
         prior = torch.cat([found.inverse, found.known], 2)
         prior = _enlarged(prior, 2).flatten(3)
         at_half = Prior(*(_enlarged(part, 2) for part in (found.inverse, found.known)))
-        matched, score = self.fine_matching(own, at_half, scene.rays[2], hypotheses.flatten(3), prior, scene.apart_s)
+        matched, score = self._part(
+            self.fine_matching, own, at_half, scene.rays[2], hypotheses.flatten(3), prior, scene.apart_s
+        )
         matched = rearrange(matched, "b f o m (h w) -> (b f) (o m) h w", h=h)
         score = rearrange(score, "b f m (h w) -> (b f) m h w", h=h)
         context = F.pixel_shuffle(self.widened(body), 2)
         flat, sure = hypotheses.flatten(0, 1), share.flatten(0, 1)
         joined = torch.cat([context, half, matched, flat, sure], 1)
-        fine = _through(self.at_half, self.join_half(joined), waves)
+        fine = self._through(self.at_half, self.join_half(joined), waves)
         full = self.join_full(torch.cat([F.pixel_shuffle(self.to_full(fine), 2), stem], 1))
-        full = self.at_full(full)
+        full = self._part(self.at_full, full)
         choice, residual, trust = self.choice(full).split([_HYPOTHESES, 1, 1], 1)
         chosen = (choice + 4 * F.interpolate(score, scale_factor=2, mode="nearest")).softmax(1)
         surface = (chosen * F.interpolate(flat, scale_factor=2, mode="nearest")).sum(1, keepdim=True)
@@ -199,6 +203,17 @@ class MultiViewUNet(Network):
         trust = (trust.unflatten(0, (b, f)) + inputs.depth_logit).sigmoid()
         result = torch.lerp(surface, inputs.held_inverse, trust)
         return torch.cat([surface, result], 2), full.unflatten(0, (b, f))
+
+    def _through(self, blocks: nn.ModuleList, x: Tensor, waves: Tensor) -> Tensor:
+        for block in blocks:
+            x = self._part(block, x, waves)
+        return x
+
+    def _part(self, part: nn.Module, *arguments: Any) -> Any:
+        """The result of one of the parts that hold most memory: while training recomputed if asked."""
+        if self.checkpointing and self.training:
+            return checkpoint(part, *arguments, use_reentrant=False)
+        return part(*arguments)
 
     def _check(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> None:
         """Raises InputError for shapes that do not fit together, or conditioning the network has no input for."""
@@ -214,12 +229,6 @@ class MultiViewUNet(Network):
         text = conditioning.text
         if text is not None and text.shape[2] != self.config.text_width:
             raise InputError(f"text tokens of width {text.shape[2]}; expected {self.config.text_width}")
-
-
-def _through(blocks: nn.ModuleList, x: Tensor, waves: Tensor) -> Tensor:
-    for block in blocks:
-        x = block(x, waves)
-    return x
 
 
 def _enlarged(maps: Float[Tensor, "b f c h w"], times: int) -> Tensor:
