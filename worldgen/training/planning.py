@@ -3,7 +3,7 @@
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,7 +27,8 @@ from worldgen.training.engine.optimizer import build_optimizers
 
 @dataclass(frozen=True)
 class Plan:
-    """What one process of a run needs. Counted is denoising; the work of a trained codec and other loss terms are not.
+    """What one process of a run needs. Counted is denoising; the work of a trained codec, of a first stage and of other
+    loss terms is not.
 
     parameters     of the network and its word encoder
     state_bytes    weights, gradients, averages and the optimizers' moments
@@ -97,8 +98,9 @@ def plan(config: RunConfig, device: str = "cpu") -> Plan:
     stage = max(config.stages, key=lambda stage: stage.batch * max(stage.frames) * stage.size_px**2)
     weights = config.model.codec_weights
     codec = None if weights is None else load_codec(weights)
+    alone = replace(config.model, coarse=None)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.device(device):
-        model = WorldModel.create(config.model, codec, checkpointing=config.train.checkpointing).training(True)
+        model = WorldModel.create(alone, codec, checkpointing=config.train.checkpointing).training(True)
         parameters = [parameter for _, parameter in model.parameters()]
         state = sum(p.numel() * p.element_size() for p in parameters)
         momentum = {"muon": 1, "adamw": 2}
@@ -178,6 +180,7 @@ def example_inputs(
         memory=torch.zeros(batch, frames, memory, side, side) if memory else None,
         text=torch.zeros(batch, config.text.tokens, text) if text else None,
         text_mask=torch.ones(batch, config.text.tokens, dtype=torch.bool) if text else None,
+        coarse=None if config.coarse is None else torch.zeros(batch, frames, sum(channels.values()), side, side),
     )
     x = torch.zeros(batch, frames, sum(channels.values()), side, side)
     return x, torch.ones(batch, frames, len(channels)), conditioning

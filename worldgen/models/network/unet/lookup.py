@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from einops import rearrange
 from torch import Tensor
+from torch._subclasses.fake_tensor import is_fake
 from torch.nn import functional as F
 
 from geometry.camera.cameras import Cameras
@@ -35,7 +36,9 @@ class Sources:
     @staticmethod
     def of(known: Bool[Tensor, "b f"], allowed: Bool[Tensor, "b f f"], most: int) -> "Sources":
         """All frames that are known, at most `most` and at least one; allowed[:, i, j] is whether i may use j."""
-        count = min(most, max(1, int(known.sum(1).max())))
+        most = min(most, known.shape[1])
+        # Of tensors that have shapes but no numbers (`worldgen plan`) as many as there can be.
+        count = most if is_fake(known) else min(most, max(1, int(known.sum(1).max())))
         index = known.int().argsort(dim=-1, descending=True, stable=True)[:, :count]
         usable = allowed & known[:, None]
         return Sources(index, usable.gather(2, index[:, None].expand(-1, known.shape[1], -1)))
