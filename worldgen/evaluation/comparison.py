@@ -94,9 +94,10 @@ class Comparison:
 
     def cost(self, part: Part, full: bool) -> float:
         """The work on a part, in sampling steps: these, and the plane sweeps of its targets."""
-        models = (self.model, *self.other_models.values())
-        chunks = sum(-(-part.clips // clips_at_once(size_made(model, self.size_px))) for model in models)
-        steps = chunks * len(part.given) * (1 + self.sampling.steps * full)
+        steps = len(part.given) * sum(
+            -(-part.clips // clips_at_once(size_made(model, self.size_px))) * sampling.calls(model)
+            for model, sampling in self.methods(full).values()
+        )
         views = len(part.targets) * (1 if part.by_view else part.clips)
         return steps + self.sweep_cost * views * sum(given for given in part.given if given > 1)
 

@@ -129,7 +129,7 @@ def predict(
         ids = [first * problem.frames + i for i in problem.frame_ids]
         made = generate_views(model, images, wanted, scale[some], sampling, ids, on_step).to("cpu")
         parts.append(enlarged(made, everything.cameras[some]))
-    seconds = (time.perf_counter() - start) / (clips * sampling.steps)
+    seconds = (time.perf_counter() - start) / (clips * sampling.calls(model))
     rgb, depth = torch.cat([part.rgb for part in parts]), torch.cat([part.depth for part in parts])
     looked_up = None
     if all(LOOKED_UP in part.others for part in parts):

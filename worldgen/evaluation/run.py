@@ -86,7 +86,7 @@ def _evaluated(
     _check(info, parts, [model, *others.values()], full, spatial)
     costs = {part.name: comparison.cost(part, part.name in full) for part in parts[:1]}
     if spatial.loop_scenes:
-        costs[_LOOPS] = float(loop_steps(1 + len(others), comparison.samplings(bool(full))))
+        costs[_LOOPS] = float(loop_steps(comparison.methods(bool(full))))
     work = Work(said, costs | {part.name: comparison.cost(part, part.name in full) for part in parts[1:]})
     results: list[PartResult] = []
     loops: Loops | None = None

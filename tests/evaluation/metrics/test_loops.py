@@ -93,7 +93,7 @@ def test_a_copy_comes_back_perfectly_and_is_wrong_half_way(model: WorldModel, mo
     done: list[None] = []
     methods = {"copy": (model, Sampling(steps=2))}
     found = loop_figures(methods, scenes, start(), 0, lambda: done.append(None))
-    assert len(done) == loop_steps(1, {"copy": Sampling(steps=2)}) == 2 * (1 + STEPS)
+    assert len(done) == loop_steps(methods) == 2 * (1 + STEPS)
     for how in (TOGETHER, ONE_BY_ONE):
         copy = found.methods[how]["copy"]
         assert mean(copy["revisit_ssim"]) == pytest.approx(1, abs=1e-4)

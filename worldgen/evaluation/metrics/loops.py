@@ -83,9 +83,9 @@ def once_round(
     return enlarged_rgb(torch.stack(frames[1:], 1), hw)
 
 
-def loop_steps(models: int, samplings: Mapping[str, Sampling]) -> int:
+def loop_steps(methods: Mapping[str, tuple[WorldModel, Sampling]]) -> int:
     """Sampling steps that `loop_figures` takes."""
-    return models * sum((1 + STEPS) * sampling.steps for sampling in samplings.values())
+    return (1 + STEPS) * sum(sampling.calls(model) for model, sampling in methods.values())
 
 
 def loop_figures(
