@@ -1,11 +1,11 @@
 """The batch of a training step: clips with the tasks they are sampled for, as a function of the step alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from geometry.shapes import Float
+from geometry.shapes import Float, Int
 from geometry.values import as_value
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import Normalization, scene_scale
@@ -39,6 +39,13 @@ class Batch:
     memory: tuple[Tensor, Tensor, Tensor] | None = None
     degraded: float = 0.0
     no_coarse: float = 0.0
+
+    def __getitem__(self, clips: Int[Tensor, "n"]) -> "Batch":
+        """What is learned from some of the clips."""
+        memory = None if self.memory is None else tuple(part[clips] for part in self.memory)
+        parts = {"noise": self.noise[clips], "scale_jitter": self.scale_jitter[clips], "memory": memory}
+        captions = tuple(self.captions[number] for number in clips.tolist())
+        return replace(self, clip=self.clip[clips], captions=captions, tasks=self.tasks[clips], **parts)
 
     def normalization(self) -> Normalization:
         """That of each clip, its scale jittered."""

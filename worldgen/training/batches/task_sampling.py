@@ -35,7 +35,7 @@ class Tasks:
     memory: Bool[Tensor, "b"]
     degrading: Float[Tensor, "b 5"]
 
-    def __getitem__(self, clips: slice) -> "Tasks":
+    def __getitem__(self, clips: slice | Tensor) -> "Tasks":
         """The tasks of some of the clips."""
         return Tasks(*(value[clips] for value in vars(self).values()))
 

@@ -1,16 +1,20 @@
 """Coarse clips that a second stage is trained on: what the first stage makes of the same task, or degraded truth."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from geometry.shapes import Float
 from worldgen.core.clip import Clip
-from worldgen.core.modalities import MODALITIES, column, signals_of, stacked_signals
+from worldgen.core.conditioning import Conditioning
+from worldgen.core.modalities import MODALITIES, signals_of, stacked_signals
 from worldgen.core.normalization import Normalization
 from worldgen.models.world_model import WorldModel
 from worldgen.sampling.process import per_channel
 from worldgen.training.batches.batch import Batch
+from worldgen.training.objectives.conditioning import condition
 
 _LARGEST_BLUR = 8  # pixels of the first stage that are one
 _DEPTH_NOISE = 0.3
@@ -27,8 +31,7 @@ def coarse_signals(
     """
     first, tasks = model.coarse, batch.tasks
     assert first is not None, f"{model.config.name} has no first stage"
-    clip = batch.clip.shrunk((first.config.size_px, first.config.size_px))
-    signals, _ = signals_of(clip, normalization, first.modalities)
+    clip = batch.clip.shrunk(first.config.size_within(batch.clip.cameras.hw))
     truth = stacked_signals(clip, normalization, ("rgb", "depth"))
     noise = _shrunk_noise(batch.noise, truth)
     share = tasks.degrading[:, 0]
@@ -36,25 +39,23 @@ def coarse_signals(
     out = torch.where(_rows(share < degraded), _degraded(truth, noise, tasks.degrading[:, 1:]), truth)
     made = (share >= degraded + missing).nonzero().flatten()
     if len(made):
-        out[made] = _made(first, clip[made], signals, normalization[made], level[made], noise[made], made)
+        conditioning = condition(first, replace(batch, clip=clip)[made], normalization[made])
+        out[made] = _made(first, clip[made], normalization[made], level[made], noise[made], conditioning)
     return torch.where(_rows((share >= degraded) & (share < degraded + missing)), torch.nan, out)
 
 
 def _made(
-    first: WorldModel, clip: Clip, signals: dict[str, Tensor], normalization: Normalization, level: Tensor,
-    noise: Tensor, rows: Tensor,
+    first: WorldModel, clip: Clip, normalization: Normalization, level: Tensor, noise: Tensor,
+    conditioning: Conditioning,
 ) -> Float[Tensor, "b f 4 y x"]:  # fmt: skip
-    """What one call of the first stage makes of some of the clips, given what is at level 0."""
-    latent = first.codec.encode({name: signal[rows] for name, signal in signals.items()})
+    """What one call of the first stage makes of clips, given what is at level 0."""
+    signals, _ = signals_of(clip, normalization, first.modalities)
+    latent = first.codec.encode(signals)
     folded = first.codec.encode({"rgb": MODALITIES["rgb"].unsigned(noise[:, :, :3]), "depth": noise[:, :, 3:]})
-    asked = torch.ones(*level.shape[:2], len(first.modalities), device=level.device)
-    for name in ("rgb", "depth"):
-        given = level[..., column(("rgb", "depth"), name)] == 0
-        asked[..., column(first.modalities, name)] = torch.where(given, 0.0, 1.0)
+    asked = (level > 0).to(level)
     x = first.config.process.add_noise(latent, folded, per_channel(asked, first.channels))
-    conditioning = first.condition(clip.cameras, normalization)
-    found = first.codec.decode(first.denoiser()(x, asked, conditioning))
-    return torch.cat([MODALITIES[name].signed(found[name]) for name in ("rgb", "depth")], 2)
+    made = first.decode(first.denoiser()(x, asked, conditioning), normalization, clip.cameras)
+    return stacked_signals(made, normalization, ("rgb", "depth"))
 
 
 def _degraded(truth: Tensor, noise: Tensor, draws: Float[Tensor, "b 4"]) -> Tensor:
@@ -76,8 +77,9 @@ def _degraded(truth: Tensor, noise: Tensor, draws: Float[Tensor, "b 4"]) -> Tens
 
 def _shrunk_noise(noise: Float[Tensor, "b f 4 h w"], like: Tensor) -> Tensor:
     """Some of the noise, as much as a smaller clip needs."""
-    step = noise.shape[-1] // like.shape[-1]
-    return noise[..., ::step, ::step]
+    height, width = like.shape[-2:]
+    step = noise.shape[-1] // width
+    return noise[..., ::step, ::step][..., :height, :width]
 
 
 def _rows(values: Tensor) -> Tensor:

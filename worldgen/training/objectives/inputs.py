@@ -9,13 +9,14 @@ from torch import Tensor
 from geometry.shapes import Float
 from geometry.values import as_value
 from worldgen.core.clip import Clip
-from worldgen.core.conditioning import Conditioning, MemoryRender
+from worldgen.core.conditioning import Conditioning
 from worldgen.core.modalities import signals_of
 from worldgen.core.normalization import Normalization
 from worldgen.models.world_model import WorldModel
 from worldgen.sampling.process import per_channel
 from worldgen.training.batches.batch import Batch
 from worldgen.training.objectives.coarse import coarse_signals
+from worldgen.training.objectives.conditioning import condition
 
 
 @as_value
@@ -82,21 +83,3 @@ def encode(
             whole = known[name].flatten(2).all(-1)
             level[..., index] = torch.where(whole | (level[..., index] > 0), level[..., index], 1.0)
     return latent, model.codec.encode_known({name: mask.to(latent) for name, mask in known.items()}), level
-
-
-def condition(model: WorldModel, batch: Batch, normalization: Normalization) -> Conditioning:
-    """What the network is given beside the frames."""
-    tasks, memory = batch.tasks, None
-    if batch.memory is not None and model.config.network.memory_channels:
-        rgb, depth, visible = batch.memory
-        memory = MemoryRender(rgb, depth, visible * tasks.memory[:, None, None, None, None])
-    conditioning = model.condition(
-        batch.clip.cameras,
-        normalization,
-        prompt=None if model.text is None else batch.captions,
-        memory=memory,
-        order=tasks.order if bool((tasks.order > 0).any()) else None,
-    )
-    mask = conditioning.text_mask
-    text_mask = None if mask is None else mask & tasks.text_known[:, None]
-    return replace(conditioning, cameras_known=tasks.cameras_known, text_mask=text_mask)
