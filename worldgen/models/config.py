@@ -73,13 +73,33 @@ class ModelConfig:
             raise InputError(f"stage_steps {self.stage_steps}; expected 1 or more")
         if self.network.text_width != self.text.width:
             raise InputError(f"network.text_width {self.network.text_width} with text tokens of {self.text.width}")
+        if self.coarse is not None and not BACKBONES[self.backbone].two_stages:
+            able = [name for name, backbone in BACKBONES.items() if backbone.two_stages]
+            raise InputError(f"coarse {self.coarse!r} with backbone {self.backbone!r}; expected {' or '.join(able)}")
         if self.size_px % self.codec.block:
             raise InputError(f"size_px {self.size_px}; expected a multiple of the codec's block {self.codec.block}")
+        if self.size_px % self.multiple:
+            raise InputError(
+                f"size_px {self.size_px} of backbone {self.backbone!r}; expected a multiple of {self.multiple}"
+            )
         if (self.plucker_order, self.depth_signal) != ("direction,moment", "scale/depth-1"):
             raise InputError(
                 f"weights that read Plücker rays as {self.plucker_order} and depth as {self.depth_signal}; "
                 "expected direction,moment and scale/depth-1, which this version knows"
             )
+
+    @property
+    def multiple(self) -> int:
+        """What the sides of its frames, in pixels, are multiples of."""
+        return self.codec.block * BACKBONES[self.backbone].multiple
+
+    def size_within(self, hw: tuple[int, int]) -> tuple[int, int]:
+        """The size of its frames where those of a second stage have height and width `hw`: its own on the shorter side,
+        the nearest multiple on the other, neither larger than theirs."""
+        multiple, shorter = self.multiple, min(self.size_px, *hw)
+        sides = (min(round(side * shorter / min(hw) / multiple), side // multiple) for side in hw)
+        height, width = (max(side, 1) * multiple for side in sides)
+        return height, width
 
     def check(self, codec: Codec) -> None:
         """Raises InputError for a codec whose latents are not the network's input."""

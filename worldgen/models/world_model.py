@@ -76,6 +76,8 @@ class WorldModel:
         assert (self.coarse is not None) == (config.coarse is not None), f"{config.coarse} with {self.coarse}"
         assert (self.words is not None) == (config.text.kind == "words"), f"text {config.text.kind} with {self.words}"
         config.check(self.codec)
+        if self.coarse is not None and list(self.coarse.modalities) != list(self.modalities):
+            raise InputError(f"a first stage of {list(self.coarse.modalities)}; expected {list(self.modalities)}")
 
     @staticmethod
     def create(
@@ -123,10 +125,8 @@ class WorldModel:
         Raises:
             InputError: When more than that differs, or the network cannot grow.
         """
-        if config.codec_weights != self.config.codec_weights:
-            raise InputError(
-                f"codec_weights {config.codec_weights!r}; expected {self.config.codec_weights!r} as before"
-            )
+        if config.codec_weights != (before := self.config.codec_weights):
+            raise InputError(f"codec_weights {config.codec_weights!r}; expected {before!r} as before")
         grow = BACKBONES[config.backbone].grow
         if config.backbone != self.config.backbone or grow is None:
             raise InputError(
@@ -230,10 +230,8 @@ class WorldModel:
         scale = (scene_scale(clip) if scale is None else scale).float()
         normalization = Normalization.of(clip.cameras, scale)
         signals, _ = signals_of(clip, normalization, self.modalities)
-        conditioning = self.condition(
-            clip.cameras, normalization, prompt=prompt, memory=memory, order=order, coarse=coarse
-        )
-        return Encoded(self.codec.encode(signals), conditioning, normalization)
+        known = self.condition(clip.cameras, normalization, prompt=prompt, memory=memory, order=order, coarse=coarse)
+        return Encoded(self.codec.encode(signals), known, normalization)
 
     def condition(
         self,
@@ -306,7 +304,8 @@ class WorldModel:
     def save(self, folder: Path, int8: bool = False) -> None:
         """Write `config.json` and the weights (`worldgen.models.weights`).
 
-        A trained codec that is not embedded is written to the folder `codec` beside them, where `load` finds it.
+        A trained codec and a first stage that are not embedded are written to the folders `codec` and `coarse` beside
+        them, where `load` finds them.
 
         Args:
             folder: Made where it is not there.
@@ -314,9 +313,13 @@ class WorldModel:
         """
         if self.vae is not None and self.config.codec_weights not in codec_names():
             save_codec(self.vae, folder / "codec")
+        config = self.config
+        if self.coarse is not None and config.coarse not in WorldModel.names():
+            self.coarse.save(folder / "coarse")  # whole, so that it makes what it made
+            config = replace(config, coarse="coarse")
         folder.mkdir(parents=True, exist_ok=True)
         write_weights(self.state(), folder, int8)
-        write_file(folder / "config.json", (json.dumps(plain(self.config), indent=2) + "\n").encode())
+        write_file(folder / "config.json", (json.dumps(plain(config), indent=2) + "\n").encode())
 
     @staticmethod
     def load(
@@ -346,10 +349,8 @@ class WorldModel:
         folder = EMBEDDED / name if (EMBEDDED / name).is_dir() else Path(name)
         try:
             facts = upgraded(json.loads((folder / "config.json").read_text("utf-8")))
-            if isinstance(facts, dict) and "base" in facts:
-                model = _load_student(folder, facts, checkpointing, context)
-            else:
-                model = _load_plain(folder, facts, checkpointing, context)
+            kind = _load_student if isinstance(facts, dict) and "base" in facts else _load_plain
+            model = kind(folder, facts, precision, checkpointing=checkpointing, context=context)
         except (OSError, ValueError, KeyError, SafetensorError) as error:
             if isinstance(error, InputError):
                 raise
@@ -365,36 +366,34 @@ class WorldModel:
         return sorted(path.parent.name for path in EMBEDDED.glob("*/config.json"))
 
 
-def _load_plain(folder: Path, facts: Any, checkpointing: bool, context: Context | None) -> WorldModel:
-    """A model with all its weights in a folder."""
+def _load_plain(folder: Path, facts: Any, precision: str, **options: Any) -> WorldModel:
+    """A model with all its weights in a folder, and its first stage."""
     config = build(ModelConfig, facts, f"{folder}/config.json")
     state, digest = read_weights(folder)
     kept = config.codec_weights not in (None, *codec_names()) and (folder / "codec").exists()
     codec = load_codec(folder / "codec") if kept else None
-    model = WorldModel.create(config, codec, checkpointing=checkpointing, context=context)
+    coarse = None if config.coarse is None else _load_other(folder, config.coarse, "its own first stage", precision)
+    model = WorldModel.create(config, codec, coarse=coarse, **options)
     try:
         model.load_state(state)
     except RuntimeError as error:
-        raise InputError(
-            f"model {str(folder)!r}: weights do not fit its config ({str(error).splitlines()[-1].strip()})"
-        ) from error
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"model {str(folder)!r}: weights do not fit its config ({reason})") from error
     return replace(model, weights_sha256=digest)
 
 
-def _load_student(folder: Path, facts: dict[str, Any], checkpointing: bool, context: Context | None) -> WorldModel:
+def _load_student(folder: Path, facts: Any, precision: str, **options: Any) -> WorldModel:
     """A base with a student's change. Raises InputError for a base of other weights, or a change that doesn't fit."""
     config = build(StudentConfig, facts, f"{folder}/config.json")
-    name = config.base if config.base in WorldModel.names() else folder / config.base
-    try:
-        base = WorldModel.load(name, "cpu", checkpointing=checkpointing, context=context)
-    except RecursionError as error:
-        raise InputError(
-            f"{folder} is a student of itself by way of {config.base!r}; expected another model"
-        ) from error
+    base = _load_other(folder, config.base, "a student of itself", precision, **options)
     network, digest = load_changed(config, folder, base.network, base.weights_sha256)
-    return replace(
-        base,
-        config=replace(base.config, name=config.name, sampling=config.sampling),
-        network=network,
-        weights_sha256=digest,
-    )
+    changed = replace(base.config, name=config.name, sampling=config.sampling)
+    return replace(base, config=changed, network=network, weights_sha256=digest)
+
+
+def _load_other(folder: Path, name: str, what: str, precision: str, **options: Any) -> WorldModel:
+    """The model that one in a folder names: embedded, or a folder as seen from that one."""
+    try:
+        return WorldModel.load(name if name in WorldModel.names() else folder / name, "cpu", precision, **options)
+    except RecursionError as error:
+        raise InputError(f"{folder} is {what} by way of {name!r}; expected another model") from error

@@ -75,9 +75,9 @@ class OrbitRequest:
 
     def size(self, model: WorldModel) -> int:
         """The side of the frames in pixels. Raises InputError for one that the model cannot make."""
-        size, block = model.config.size_px if self.size_px is None else self.size_px, model.codec.block
-        if not 0 < size <= 512 or size % block:
-            raise InputError(f"size of {size} pixels; expected a multiple of {block} up to 512")
+        size, multiple = model.config.size_px if self.size_px is None else self.size_px, model.config.multiple
+        if not 0 < size <= 512 or size % multiple:
+            raise InputError(f"size of {size} pixels; expected a multiple of {multiple} up to 512")
         return size
 
 

@@ -109,13 +109,7 @@ def _keyed_noise(
 
 def _first_stage(first: WorldModel, clip: Clip, levels: Levels, **options: Any) -> Clip:
     """What a first stage generates of a clip, at its own size."""
-    return generate(first, clip.shrunk(_size(first, clip.cameras.hw)), levels, **options)
-
-
-def _size(first: WorldModel, hw: tuple[int, int]) -> tuple[int, int]:
-    """The size of a first stage's clips: its own on the shorter side, whole blocks on the other."""
-    block, shorter = first.codec.block, min(first.config.size_px, *hw)
-    return tuple(max(round(side * shorter / min(hw) / block), 1) * block for side in hw)  # type: ignore[return-value]
+    return generate(first, clip.shrunk(first.config.size_within(clip.cameras.hw)), levels, **options)
 
 
 def _check(
@@ -143,6 +137,9 @@ def _check(
             f"levels of {levels.matrix.shape[1]} frames and {levels.matrix.shape[2]} modalities; expected {frames} and "
             f"{len(modalities)} ({', '.join(modalities)})"
         )
+    multiple, (height, width) = model.config.multiple, clip.cameras.hw
+    if height % multiple or width % multiple:
+        raise InputError(f"frames of {width}x{height} pixels; expected multiples of {multiple}")
     starts = (levels.matrix[0] < 1)[:, column(modalities, "rgb")]  # other frames may hold anything
     unit_range(clip.rgb[:, starts.to(clip.rgb.device)], "clip: rgb")
 

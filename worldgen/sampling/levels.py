@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -217,7 +217,7 @@ class Levels:
         last = len(self.matrix) - 1
         if last <= steps:
             return self
-        return Levels(self.matrix[torch.linspace(0, last, steps + 1).round().long()])
+        return replace(self, matrix=self.matrix[torch.linspace(0, last, steps + 1).round().long()])
 
     @property
     def still(self) -> Bool[Tensor, "f m"]:

@@ -19,14 +19,20 @@ class Backbone:
             frames (`worldgen.models.network.context_parallel.Context`), None = it has all of them
     grow    (network, config, checkpointing, context) -> the network with inputs and outputs added, for training on;
             None = it cannot
+    multiple  what the sides of its latent frames are multiples of
+    two_stages  whether it starts from what a first stage makes (`worldgen.core.conditioning.Conditioning.coarse`)
+    shares_frames  whether processes can share a clip's frames (`context`)
     """
 
     config: type
     build: Callable[..., Network]
     grow: Callable[..., Network] | None = None
+    multiple: int = 1
+    two_stages: bool = False
+    shares_frames: bool = True
 
 
 BACKBONES: dict[str, Backbone] = {
     "dit": Backbone(DiTConfig, MultiViewDiT, grow),
-    "unet": Backbone(UNetConfig, MultiViewUNet),
+    "unet": Backbone(UNetConfig, MultiViewUNet, multiple=16, two_stages=True, shares_frames=False),
 }

@@ -6,6 +6,7 @@ Conditions say what is expected and are negated, so that NaN is refused too.
 from collections.abc import Iterator, Sequence
 
 from worldgen.models.config import ModelConfig
+from worldgen.models.network.backbones import BACKBONES
 from worldgen.runtime.precision import PRECISIONS
 from worldgen.scenes.families.family import FAMILIES
 from worldgen.training.config.data import DataConfig
@@ -79,6 +80,19 @@ def _loss(t: TrainConfig, reward: RewardConfig | None) -> Iterator[str]:
         yield "train.alignment_weight with a reward; expected without"
 
 
+def backbone(t: TrainConfig, model: ModelConfig, distill: DistillConfig | None) -> Iterator[str]:
+    """What the network's kind cannot have."""
+    kind = BACKBONES[model.backbone]
+    not_of_it = {
+        "train.context_parallel": t.context_parallel > 1 and not kind.shares_frames,
+        "train.alignment_weight": t.alignment_weight > 0 and kind.two_stages,
+        "distill": distill is not None and kind.two_stages,
+    }
+    wrong = [name for name, given in not_of_it.items() if given]
+    if wrong:
+        yield f"{', '.join(wrong)} with model.backbone {model.backbone!r}, which does not support it; expected without"
+
+
 def data_and_tasks(d: DataConfig, tasks: TaskConfig, train_seed: int, layout: bool) -> Iterator[str]:
     """`data` and `tasks` of a model with or without layouts."""
     if not min(d.pool, d.reuse, d.supersample) >= 1:
@@ -129,3 +143,5 @@ def stages(
             )
         if not (stage.size_px >= block and stage.size_px % block == 0):
             yield f"{where}.size_px {stage.size_px}; expected a multiple of the codec's block {block}"
+        if stage.size_px % model.multiple:
+            yield f"{where}.size_px {stage.size_px}; expected a multiple of {model.multiple} (model.backbone)"

@@ -41,8 +41,9 @@ class Trainer(Resumable):
         self.batches = Batches(config, self.device, *self.ranks.share)
         self._check_shares()
         self.model = self._fresh_model()
-        if self.model.vae is not None:
-            self.model.vae.to(self.device)
+        for frozen in (self.model.vae, self.model.coarse):
+            if frozen is not None:
+                frozen.to(self.device)
         self.terms: dict[str, Term] = build_terms(self.model, config)
         objective = Objective(self.model, self.terms, config.train.precision)
         self.objective = self.ranks.wrap(objective, list(self.model.network.blocks))
@@ -109,7 +110,7 @@ class Trainer(Resumable):
     def averaged(self) -> WorldModel:
         """The model with averaged weights, whole: the one to evaluate and keep. On the main rank's device; the others'
         is on the CPU."""
-        model = WorldModel.create(self.config.model, deepcopy(self.model.vae))
+        model = WorldModel.create(self.config.model, deepcopy(self.model.vae), coarse=deepcopy(self.model.coarse))
         model.load_state({name: whole(value).cpu() for name, value in self.ema.items()})
         return model.training(False).to(self.device if self.ranks.main else "cpu")
 
