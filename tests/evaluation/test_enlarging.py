@@ -11,10 +11,10 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.rotation.transforms import look_at
 from tests.models.tiny import tiny_model
-from worldgen.core.clip import Clip
+from worldgen.core.clip import LOOKED_UP, Clip
 from worldgen.evaluation import predictions
 from worldgen.evaluation.comparison import SpatialMetrics
-from worldgen.evaluation.enlarging import LOOKED_UP, enlarged, enlarged_rgb, shrunk
+from worldgen.evaluation.enlarging import enlarged, enlarged_rgb, shrunk
 from worldgen.evaluation.metrics import loops
 from worldgen.evaluation.predictions import Problem, clips_at_once, of_model, predict
 from worldgen.evaluation.run import evaluate

@@ -23,6 +23,9 @@ CHANNELS = {
 }  # fmt: skip
 
 
+LOOKED_UP = "looked_up"  # the map that says which share of each color a model looked up in other frames
+
+
 @as_value
 @dataclass(frozen=True)
 class Clip:

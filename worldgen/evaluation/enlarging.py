@@ -5,18 +5,18 @@ from torch import Tensor
 
 from geometry.camera.cameras import Cameras
 from geometry.shapes import Float
-from worldgen.core.clip import Clip
+from worldgen.core.clip import LOOKED_UP, Clip
+from worldgen.models.config import MULTIPLE_PX
 from worldgen.models.world_model import WorldModel
-
-LOOKED_UP = "looked_up"  # the map of a model's clip that says which share of each color it looked up in other frames
 
 
 def size_made(model: WorldModel, size_px: int) -> int:
     """The side of the frames that a model makes where those of `size_px` are wanted: that, if it can, else its own.
 
-    The only place that knows which sizes a model can make: so far one.
+    The only place that knows which sizes a model can make: its own, or up to `ModelConfig.largest_px`.
     """
-    return model.config.size_px
+    own, largest = model.config.size_px, model.config.largest_px
+    return own if largest is None or size_px < own else min(size_px, largest) // MULTIPLE_PX * MULTIPLE_PX
 
 
 def shrunk(

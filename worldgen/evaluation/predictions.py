@@ -11,11 +11,11 @@ from geometry.camera.cameras import Cameras
 from geometry.image.multiview import agreement
 from geometry.shapes import Bool, Float
 from geometry.values import as_value
-from worldgen.core.clip import Clip
+from worldgen.core.clip import LOOKED_UP, Clip
 from worldgen.core.normalization import scene_scale
 from worldgen.core.view_distance import squared_distances
 from worldgen.evaluation.baselines import BLIND, ORACLES, Views, constant_depth, row_depth
-from worldgen.evaluation.enlarging import LOOKED_UP, enlarged, shrunk, size_made
+from worldgen.evaluation.enlarging import enlarged, shrunk, size_made
 from worldgen.evaluation.geometric_baselines import GEOMETRIC, plane_sweep
 from worldgen.evaluation.metrics.image import depth_errors, psnr, ssim
 from worldgen.evaluation.metrics.perceptual import flip_error, has_flip, sharpness

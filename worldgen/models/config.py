@@ -15,6 +15,8 @@ from worldgen.runtime.config import newer
 from worldgen.sampling.defaults import SamplingDefaults
 from worldgen.sampling.process import Flow
 
+MULTIPLE_PX = 16  # of the sides of images that models of several sizes make
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -30,6 +32,7 @@ class ModelConfig:
     plucker_order, depth_signal  conventions of the weights; others are refused
     coarse    the first stage, an embedded name or a folder: its clips are what this model, a second stage, starts from
               (`worldgen.core.conditioning.Conditioning.coarse`); None = there is none
+    largest_px  side of the largest images it makes, in multiples of 16; None = it makes those of size_px alone
     stage_steps  how many of a sample's steps the second stage takes at most; the first takes them all
     backbone  which network `network` describes, a key of `worldgen.models.network.backbones.BACKBONES`
     """
@@ -48,6 +51,7 @@ class ModelConfig:
     backbone: str = newer("dit")
     coarse: str | None = newer(None)
     stage_steps: int = newer(4)
+    largest_px: int | None = newer(None)
 
     @staticmethod
     def types_by_tag(data: Mapping[str, Any]) -> dict[str, type]:
@@ -68,6 +72,10 @@ class ModelConfig:
             raise InputError(
                 f"network.memory_channels {self.network.memory_channels}; expected 0 or {self.codec.memory_channels}, "
                 "the channels of this codec's memory"
+            )
+        if self.largest_px is not None and (self.largest_px < self.size_px or self.largest_px % MULTIPLE_PX):
+            raise InputError(
+                f"largest_px {self.largest_px}; expected a multiple of {MULTIPLE_PX} from {self.size_px} up"
             )
         if self.stage_steps < 1:
             raise InputError(f"stage_steps {self.stage_steps}; expected 1 or more")

@@ -125,8 +125,9 @@ class WorldModel:
         Raises:
             InputError: When more than that differs, or the network cannot grow.
         """
-        if config.codec_weights != (before := self.config.codec_weights):
-            raise InputError(f"codec_weights {config.codec_weights!r}; expected {before!r} as before")
+        parts, before = ((c.codec_weights, c.coarse) for c in (config, self.config))
+        if parts != before:
+            raise InputError(f"codec_weights and coarse {parts}; expected {before} as before")
         grow = BACKBONES[config.backbone].grow
         if config.backbone != self.config.backbone or grow is None:
             raise InputError(
@@ -137,7 +138,7 @@ class WorldModel:
         if self.words is not None and words is not None and self.config.text == config.text:
             words.load_state_dict(self.words.state_dict())
         network = grow(self.network, config.network, checkpointing, context)
-        return WorldModel(config, network, words, deepcopy(self.vae), precision=self.precision).to(self.device)
+        return WorldModel(config, network, words, deepcopy(self.vae), "", self.precision, self.coarse).to(self.device)
 
     @property
     def codec(self) -> Codec:

@@ -6,14 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.image.coercion import unit_range
 from geometry.shapes import Float, Int
-from worldgen.core.clip import Clip
+from worldgen.core.clip import LOOKED_UP, Clip
 from worldgen.core.conditioning import Conditioning, MemoryRender
 from worldgen.core.modalities import MODALITIES, column, signals_of
 from worldgen.core.normalization import Normalization
 from worldgen.core.view_distance import overlap
+from worldgen.models.network.protocol import Network
+from worldgen.models.network.unet.network import MultiViewUNet
 from worldgen.models.world_model import WorldModel
 from worldgen.sampling.denoiser import Denoiser
 from worldgen.sampling.guidance import Guidance, guide
@@ -82,11 +85,38 @@ def generate(
         window = _window(encoded.conditioning, model.config.frames)
     noise = _keyed_noise(model, x := encoded.latent, seed, frame_ids, clip_ids)
     start = noise.start().to(model.device)
-    guided = guide(model.denoiser(), guidance, start)
+    watched = WatchedNetwork(model.network)
+    guided = guide(model.denoiser(watched), guidance, start)
     denoiser = guided if wrap is None else wrap(guided, encoded.conditioning)
     states = sample(denoiser, x, start, levels, encoded.conditioning, SOLVERS[solver], fresh=noise, window=window)
-    x = _last(states, x, on_step)
-    return _with_given(model, clip, levels, encoded.normalization, x.clone())
+    made = _with_given(model, clip, levels, encoded.normalization, _last(states, x, on_step).clone())
+    return made.with_maps(watched.maps(made.cameras))
+
+
+class WatchedNetwork:
+    """A network that remembers which share of each color its last call looked up in other frames, if it does so.
+
+    Args:
+        network: Any network.
+    """
+
+    def __init__(self, network: Network):
+        self.network = network
+        self._looked_up: Tensor | None = None
+
+    def __call__(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> Tensor:
+        """The network's estimate."""
+        if not isinstance(self.network, MultiViewUNet):
+            return self.network(x, level, conditioning)
+        estimate, details = self.network(x, level, conditioning, tap=0)
+        self._looked_up = details.blend.looked_up.detach()
+        return estimate
+
+    def maps(self, cameras: Cameras) -> dict[str, Tensor]:
+        """The share [b, f, 1, h, w] by its name in clips of these cameras; nothing if the last call was of others."""
+        share = self._looked_up
+        fits = share is not None and share.shape == (*cameras.shape, 1, *cameras.hw)
+        return {LOOKED_UP: share.clone()} if share is not None and fits else {}
 
 
 @torch.inference_mode()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from worldgen.models.network.dit import DiTConfig, MultiViewDiT, grow
 from worldgen.models.network.protocol import Network
 from worldgen.models.network.unet.config import UNetConfig
-from worldgen.models.network.unet.network import MultiViewUNet
+from worldgen.models.network.unet.network import MultiViewUNet, same_shape
 
 
 @dataclass(frozen=True)
@@ -34,5 +34,5 @@ class Backbone:
 
 BACKBONES: dict[str, Backbone] = {
     "dit": Backbone(DiTConfig, MultiViewDiT, grow),
-    "unet": Backbone(UNetConfig, MultiViewUNet, multiple=16, two_stages=True, shares_frames=False),
+    "unet": Backbone(UNetConfig, MultiViewUNet, same_shape, multiple=16, two_stages=True, shares_frames=False),
 }

@@ -11,19 +11,21 @@ from worldgen.runtime.precision import computes_half
 from worldgen.training.config.train import TrainConfig
 from worldgen.training.engine.distributed import local, own_rows
 
+_FEWEST_ROWS = 16  # of convolutions: what has fewer is an output
+
 
 def build_optimizers(
     parameters: Sequence[tuple[str, nn.Parameter]], config: TrainConfig
 ) -> dict[str, torch.optim.Optimizer]:
-    """Muon (Jordan et al. 2024) for the blocks' matrices and AdamW for the rest, or AdamW for all.
+    """Muon (Jordan et al. 2024) for the blocks' matrices and for convolutions, of which each output is a row, and AdamW
+    for the rest, or AdamW for all.
 
     Muon's steps are scaled to AdamW's size (Liu et al. 2025, "Muon is scalable", eq. 4), so one rate serves both.
     """
     matrices, others = [], []
     for name, parameter in parameters:
-        hidden = (
-            parameter.ndim == 2 and name.startswith("blocks.") and not name.endswith((".modulation", "rays.weight"))
-        )
+        in_blocks = name.startswith("blocks.") and not name.endswith((".modulation", "rays.weight"))
+        hidden = (parameter.ndim == 2 and in_blocks) or (parameter.ndim == 4 and len(parameter) >= _FEWEST_ROWS)
         (matrices if hidden and config.optimizer == "muon" else others).append(parameter)
     adam = torch.optim.AdamW(
         others, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay, foreach=True
@@ -51,12 +53,13 @@ class Muon(torch.optim.Optimizer):
             by_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    update = self._update(parameter, group["momentum"])
-                    by_shape.setdefault(parameter.shape, []).append((parameter, update))
+                    update = self._update(parameter, group["momentum"]).flatten(1)
+                    by_shape.setdefault(update.shape, []).append((parameter, update))
             for shape, pairs in by_shape.items():
                 changes = orthogonalized(torch.stack([update for _, update in pairs]))
                 size = 0.2 * max(shape) ** 0.5  # that of AdamW's steps
-                for (parameter, _), change in zip(pairs, changes):
+                for (parameter, _), rows in zip(pairs, changes):
+                    change = rows.view(parameter.shape)
                     own = change[own_rows(parameter)] if isinstance(parameter, DTensor) else change
                     local(parameter).mul_(1 - group["lr"] * group["weight_decay"]).add_(own, alpha=-group["lr"] * size)
 

@@ -28,7 +28,7 @@ from worldgen.models.network.unet.layers import Residual, TemporalMixing, ViewAt
 from worldgen.models.network.unet.matching import Matching, Prior
 
 _LEVEL_WIDTH = 64
-_HYPOTHESES, _STEP = 6, 0.35  # at half the resolution, and how many planes apart
+_HYPOTHESES, _STEP = 6, 0.4  # of depth at half and at full resolution; those around the likeliest, in planes
 
 
 @as_value
@@ -177,8 +177,8 @@ class MultiViewUNet(Network):
         """
         body, half, stem = features
         b, f = logits.shape[:2]
-        hypotheses, share = two_modes(logits.detach(), self.planes)
-        hypotheses, share = (_enlarged(part, 2) for part in (hypotheses, share))
+        modes, share = two_modes(logits.detach(), self.planes)
+        hypotheses, share = self._hypotheses(modes, 2), _enlarged(share, 2)
         own = inputs.with_colors(self.half_match(half), 2)
         h = own.shape[-2]
         prior = torch.cat([found.inverse, found.known], 2)
@@ -189,15 +189,15 @@ class MultiViewUNet(Network):
         )
         matched = rearrange(matched, "b f o m (h w) -> (b f) (o m) h w", h=h)
         score = rearrange(score, "b f m (h w) -> (b f) m h w", h=h)
-        context = F.pixel_shuffle(self.widened(body), 2)
+        widened = F.pixel_shuffle(self.widened(body), 2)
         flat, sure = hypotheses.flatten(0, 1), share.flatten(0, 1)
-        joined = torch.cat([context, half, matched, flat, sure], 1)
+        joined = torch.cat([widened, half, matched, flat, sure], 1)
         fine = self._through(self.at_half, self.join_half(joined), waves)
         full = self.join_full(torch.cat([F.pixel_shuffle(self.to_full(fine), 2), stem], 1))
         full = self._part(self.at_full, full)
         choice, residual, trust = self.choice(full).split([_HYPOTHESES, 1, 1], 1)
         chosen = (choice + 4 * F.interpolate(score, scale_factor=2, mode="nearest")).softmax(1)
-        surface = (chosen * F.interpolate(flat, scale_factor=2, mode="nearest")).sum(1, keepdim=True)
+        surface = (chosen * self._hypotheses(modes, 4).flatten(0, 1)).sum(1, keepdim=True)
         surface = (surface + 0.1 * residual).unflatten(0, (b, f)).clamp(0, self.config.nearest + 0.2)
         # The frame's own noised depth, the less noise the more; what is given is what it is.
         trust = (trust.unflatten(0, (b, f)) + inputs.depth_logit).sigmoid()
@@ -214,6 +214,13 @@ class MultiViewUNet(Network):
         if self.checkpointing and self.training:
             return checkpoint(part, *arguments, use_reentrant=False)
         return part(*arguments)
+
+    def _hypotheses(self, modes: Float[Tensor, "b f 2 y x"], times: int) -> Float[Tensor, "b f 6 h w"]:
+        """Inverse depths to choose from, enlarged: smoothly, for surfaces, and pixel by pixel, for edges."""
+        smooth = F.interpolate(modes.flatten(0, 1), scale_factor=times, mode="bilinear").unflatten(0, modes.shape[:2])
+        step = _STEP * (self.planes[1] - self.planes[0])
+        around = [(smooth[:, :, :1] + n * step).clamp_min(0) for n in (-1, 1)]
+        return torch.cat([smooth, *around, _enlarged(modes, times)], 2)
 
     def _check(self, x: Tensor, level: Tensor, conditioning: Conditioning) -> None:
         """Raises InputError for shapes that do not fit together, or conditioning the network has no input for."""
@@ -238,21 +245,34 @@ def _enlarged(maps: Float[Tensor, "b f c h w"], times: int) -> Tensor:
 
 def two_modes(
     logits: Float[Tensor, "b f d h w"], planes: Float[Tensor, "d"]
-) -> tuple[Float[Tensor, "b f 6 h w"], Float[Tensor, "b f 2 h w"]]:
-    """Hypotheses of inverse depth around the two likeliest ones that are apart, and how likely each of the two is.
+) -> tuple[Float[Tensor, "b f 2 h w"], Float[Tensor, "b f 2 h w"]]:
+    """The two likeliest inverse depths that are apart, and how likely each of the two is.
 
     A pixel at a quarter of the resolution has two depths where an edge passes through it.
     """
     share = logits.softmax(2)
-    spacing = planes[1] - planes[0]
     index = torch.arange(len(planes), device=planes.device)[:, None, None]
-    hypotheses, sure = [], []
+    modes, sure = [], []
     for _ in range(2):
         best = share.argmax(2, keepdim=True)
         near = (index - best).abs() <= 1
         mass = torch.where(near, share, 0.0).sum(2, keepdim=True)
         center = torch.where(near, share * planes[:, None, None], 0.0).sum(2, keepdim=True) / mass.clamp_min(1e-6)
-        hypotheses += [(center + step * spacing).clamp_min(0) for step in (-_STEP, 0.0, _STEP)]
+        modes.append(center)
         sure.append(mass)
         share = torch.where((index - best).abs() <= 2, 0.0, share)
-    return torch.cat(hypotheses, 2), torch.cat(sure, 2)
+    return torch.cat(modes, 2), torch.cat(sure, 2)
+
+
+def same_shape(
+    network: MultiViewUNet, config: UNetConfig, checkpointing: bool = False, context: Context | None = None
+) -> MultiViewUNet:
+    """The network for training on: a copy, since nothing can be added to one.
+
+    Raises InputError for another config.
+    """
+    if network.config != config:
+        raise InputError("a unet of another shape (model.network) to start from; expected the same, it cannot grow")
+    copy = MultiViewUNet(config, checkpointing, context)
+    copy.load_state_dict(network.state_dict())
+    return copy
