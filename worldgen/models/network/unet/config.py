@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 
 from geometry.errors import InputError
+from worldgen.runtime.config import newer
+
+# Parts by name, and the resolutions' divisors at which sources are looked up for them.
+PARTS = {"volume": (4, 2), "blending": (1,), "look-up": (4, 2, 1)}
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,8 @@ class UNetConfig:
     match_channels   features that are matched, at 1/4 and at 1/2 of the resolution
     heads            of the attention across views
     sources          how many known frames are looked up in at most
+    without          parts left out, for ablations: "volume" (nothing is matched), "blending" (no color is looked up) or
+                     both, "look-up"
     memory_channels, text_width  as of every network; memory is not an input of this one
     """
 
@@ -28,6 +34,7 @@ class UNetConfig:
     sources: int = 8
     memory_channels: int = 0
     text_width: int = 0
+    without: tuple[str, ...] = newer(())
 
     @property
     def width(self) -> int:
@@ -44,5 +51,7 @@ class UNetConfig:
                 f"{self.planes} planes up to {self.nearest}, {list(self.match_channels)} channels to match, "
                 f"{self.sources} sources; expected at least 8, and more than 0 of the others"
             )
+        if unknown := sorted(set(self.without) - set(PARTS)):
+            raise InputError(f"a unet without {unknown}; expected without some of {', '.join(PARTS)}")
         if self.memory_channels:
             raise InputError(f"memory_channels {self.memory_channels}; expected 0, a coarse clip is its input")

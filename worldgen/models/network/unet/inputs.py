@@ -13,7 +13,7 @@ from geometry.values import as_value
 from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.attention import Positions, Text, token_positions
 from worldgen.models.network.masks import frame_mask, token_mask
-from worldgen.models.network.unet.config import UNetConfig
+from worldgen.models.network.unet.config import PARTS, UNetConfig
 from worldgen.models.network.unet.layers import neighbors_in_time
 from worldgen.models.network.unet.lookup import FrameRays, Sources
 from worldgen.models.network.unet.matching import Prior
@@ -124,10 +124,14 @@ class Scene:
             allowed = allowed if earlier is None else allowed & earlier
             colors_given = inputs.given[:, :, 0, 0, 0] > 0
             sources = Sources.of(colors_given, allowed, config.sources)
-            rays = {size: FrameRays.of(cameras, sources, (hw[0] // size, hw[1] // size)) for size in (1, 2, 4)}
+            left_out = {size for part in config.without for size in PARTS[part]}
+            rays = {
+                size: FrameRays.of(cameras, sources.closed() if size in left_out else sources, _divided(hw, size))
+                for size in (1, 2, 4)
+            }
             time = cameras.time_s
             apart = time[:, None] - sources.of_frames(time)[..., None]
-            quarter, last = ((hw[0] // size, hw[1] // size) for size in (4, 16))
+            quarter, last = _divided(hw, 4), _divided(hw, 16)
             directions = plucker(cameras.resized(quarter)) * known[:, None, None, None, None]
             positions = token_positions(conditioning, last, config.width // config.heads, True)
             no_rays = torch.zeros(b, f, last[0] * last[1], 6, device=cameras.K.device)
@@ -136,3 +140,7 @@ class Scene:
         words, padding = conditioning.text, conditioning.text_mask
         text = None if words is None or padding is None else (words, padding)
         return Scene(rays, apart, directions, neighbors, positions, mask, text)
+
+
+def _divided(hw: tuple[int, int], size: int) -> tuple[int, int]:
+    return hw[0] // size, hw[1] // size

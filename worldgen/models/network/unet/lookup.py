@@ -43,6 +43,10 @@ class Sources:
         usable = allowed & known[:, None]
         return Sources(index, usable.gather(2, index[:, None].expand(-1, known.shape[1], -1)))
 
+    def closed(self) -> "Sources":
+        """The same, where nothing may be looked up."""
+        return Sources(self.index, torch.zeros_like(self.allowed))
+
     def of_frames(self, values: Float[Tensor, "b f *c"]) -> Float[Tensor, "b k *c"]:
         """The sources' part of something that every frame has."""
         return values[torch.arange(len(values), device=values.device)[:, None], self.index]
