@@ -46,6 +46,8 @@ class UNetConfig:
             raise InputError(f"modalities {self.modalities}; expected rgb: 3 and depth: 1, of a codec of block 1")
         if len(self.widths) != 5 or any(width < 8 or width % 8 for width in self.widths):
             raise InputError(f"widths {list(self.widths)}; expected five multiples of 8")
+        if self.heads < 1 or self.width % self.heads or (self.width // self.heads) % 8:
+            raise InputError(f"width {self.width} with {self.heads} heads; expected heads of a multiple of 8 channels")
         if self.planes < 8 or not self.nearest > 0 or min(self.match_channels) < 1 or self.sources < 1:
             raise InputError(
                 f"{self.planes} planes up to {self.nearest}, {list(self.match_channels)} channels to match, "
@@ -53,5 +55,7 @@ class UNetConfig:
             )
         if unknown := sorted(set(self.without) - set(PARTS)):
             raise InputError(f"a unet without {unknown}; expected without some of {', '.join(PARTS)}")
+        if self.text_width < 0:
+            raise InputError(f"text_width {self.text_width}; expected 0 or more")
         if self.memory_channels:
             raise InputError(f"memory_channels {self.memory_channels}; expected 0, a coarse clip is its input")

@@ -108,7 +108,7 @@ class Scene:
     directions: Float[Tensor, "b f 6 y x"]
     neighbors: Float[Tensor, "b 2 f f"]
     positions: Positions
-    mask: Bool[Tensor, "b 1 q k"] | None
+    mask: Bool[Tensor, "b 1 query key"] | None
     text: Text | None
 
     @staticmethod

@@ -39,8 +39,9 @@ class Sources:
         most = min(most, known.shape[1])
         # Of tensors that have shapes but no numbers (`worldgen plan`) as many as there can be.
         count = most if is_fake(known) else min(most, max(1, int(known.sum(1).max())))
-        index = known.int().argsort(dim=-1, descending=True, stable=True)[:, :count]
         usable = allowed & known[:, None]
+        # First those that most frames may use: with an order of frames, later ones never take the place of earlier.
+        index = (known + usable.sum(1)).argsort(dim=-1, descending=True, stable=True)[:, :count]
         return Sources(index, usable.gather(2, index[:, None].expand(-1, known.shape[1], -1)))
 
     def closed(self) -> "Sources":

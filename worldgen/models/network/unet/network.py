@@ -233,7 +233,9 @@ class MultiViewUNet(Network):
             raise InputError(f"images of {x.shape[-1]}x{x.shape[-2]} pixels; expected multiples of 16")
         if conditioning.memory is not None:
             raise InputError("a memory; expected none, a coarse clip is this network's input")
-        text = conditioning.text
+        coarse, text = conditioning.coarse, conditioning.text
+        if coarse is not None and coarse.shape[2] != 4:
+            raise InputError(f"a coarse clip of {coarse.shape[2]} channels; expected 4, rgb and depth")
         if text is not None and text.shape[2] != self.config.text_width:
             raise InputError(f"text tokens of width {text.shape[2]}; expected {self.config.text_width}")
 
