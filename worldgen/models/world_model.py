@@ -314,13 +314,11 @@ class WorldModel:
         """
         if self.vae is not None and self.config.codec_weights not in codec_names():
             save_codec(self.vae, folder / "codec")
-        config = self.config
-        if self.coarse is not None and config.coarse not in WorldModel.names():
+        if self.coarse is not None and self.config.coarse not in WorldModel.names():
             self.coarse.save(folder / "coarse")  # whole, so that it makes what it made
-            config = replace(config, coarse="coarse")
         folder.mkdir(parents=True, exist_ok=True)
         write_weights(self.state(), folder, int8)
-        write_file(folder / "config.json", (json.dumps(plain(config), indent=2) + "\n").encode())
+        write_file(folder / "config.json", (json.dumps(plain(self.config), indent=2) + "\n").encode())
 
     @staticmethod
     def load(
@@ -373,7 +371,9 @@ def _load_plain(folder: Path, facts: Any, precision: str, **options: Any) -> Wor
     state, digest = read_weights(folder)
     kept = config.codec_weights not in (None, *codec_names()) and (folder / "codec").exists()
     codec = load_codec(folder / "codec") if kept else None
-    coarse = None if config.coarse is None else _load_other(folder, config.coarse, "its own first stage", precision)
+    kept = config.coarse not in (None, *WorldModel.names()) and (folder / "coarse").exists()
+    first = "coarse" if kept else config.coarse
+    coarse = None if first is None else _load_other(folder, first, "its own first stage", precision)
     model = WorldModel.create(config, codec, coarse=coarse, **options)
     try:
         model.load_state(state)

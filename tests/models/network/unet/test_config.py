@@ -28,6 +28,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"match_channels": (12, 0)}, "0] channels to match"),
     ({"sources": 0}, "0 sources"),
     ({"text_width": -1}, "text_width -1; expected 0 or more"),
+    ({"without": ("volume", "magic")}, r"without \['magic'\]; expected without some of volume, blending, look-up"),
     ({"memory_channels": 5}, "memory_channels 5; expected 0"),
 ]
 
