@@ -246,3 +246,32 @@ def test_a_plot_is_light_where_frames_are_known_and_dark_where_they_are_not() ->
     middle = image.shape[2] // 2
     assert first[:, middle].mean() > 0.8 and second[:, middle - image.shape[2] // 9].mean() < 0.5
     assert torch.equal(image[:, 15:height], image[:, height + 15 :])
+
+
+def test_thinned_levels_go_the_same_way_in_fewer_steps() -> None:
+    known = torch.tensor([[True, False], [False, False]])
+    levels = Levels.given(known, 20)
+    for steps, rows in ((1, [0, 20]), (3, [0, 7, 13, 20]), (4, [0, 5, 10, 15, 20]), (20, list(range(21)))):
+        thinned = levels.thinned(steps)
+        assert torch.equal(thinned.matrix, levels.matrix[rows]) and torch.equal(thinned.still, levels.still)
+    assert torch.equal(levels.thinned(99).matrix, levels.matrix)
+    shift = Levels.given(known, shifted(6, 3.0))
+    assert torch.equal(shift.thinned(2).matrix, shift.matrix[[0, 3, 6]])
+
+
+def test_thinned_levels_move_no_more_at_once() -> None:
+    """Each turn of frames is thinned by itself, and what rolls keeps its rows."""
+    levels = Levels.autoregressive(4, 1, 8, 2)
+    thinned = levels.thinned(2)
+    assert thinned.matrix[:, [0, 2], 0].T.tolist() == [[1, 0.5, 0, 0, 0], [1, 1, 1, 0.5, 0]]
+    rolling = Levels.rolling(4, 1, 4, 1)
+    assert torch.equal(rolling.thinned(1).matrix, rolling.matrix)
+
+
+def test_thinned_levels_may_end_where_another_stage_begins() -> None:
+    partial = Levels(torch.linspace(1, 0.4, 7)[:, None, None], partial=True)
+    assert partial.thinned(2).matrix.flatten().tolist() == pytest.approx([1, 0.7, 0.4]) and partial.thinned(2).partial
+    still = Levels(torch.ones(9, 2, 1))
+    assert bool(still.thinned(1).still.all()) and len(still.thinned(1)) == 2
+    with pytest.raises(InputError, match="thinned to 0 steps; expected 1 or more"):
+        partial.thinned(0)

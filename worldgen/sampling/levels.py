@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -204,20 +205,22 @@ class Levels:
         """The same way down in fewer steps.
 
         Args:
-            steps: Rows to go down at most, 1 or more.
+            steps: Rows at most in which the same columns go down together, 1 or more.
 
         Returns:
-            Some of the rows, the first and the last among them; all of them where they are no more than that.
+            Some of the rows: the first, the last, those at which a column begins or ends its way, and as many as may be
+            between them. So no more columns go down at once than before.
 
         Raises:
             InputError: For fewer than 1.
         """
         if steps < 1:
             raise InputError(f"levels thinned to {steps} steps; expected 1 or more")
-        last = len(self.matrix) - 1
-        if last <= steps:
-            return self
-        return replace(self, matrix=self.matrix[torch.linspace(0, last, steps + 1).round().long()])
+        falls = self.matrix.diff(dim=0).flatten(1) < 0
+        turns = (falls[1:] != falls[:-1]).any(1).nonzero().flatten() + 1
+        ends = [0, *turns.tolist(), len(falls)]
+        rows = [torch.linspace(a, b, min(steps, b - a) + 1).round().long() for a, b in pairwise(ends)]
+        return replace(self, matrix=self.matrix[torch.cat(rows).unique()])
 
     @property
     def still(self) -> Bool[Tensor, "f m"]:

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from geometry.camera.rays import plucker
 from tests.models.network.unet.small import CONFIG, shown
 from tests.models.tiny import posed
 from worldgen.models.network.unet.inputs import DATA_STD, FrameInputs, Scene
+from worldgen.models.network.unet.lookup import FrameRays
 from worldgen.sampling.process import Flow, per_channel
 
 
@@ -141,7 +143,8 @@ def test_seconds_are_from_the_source_to_the_frame() -> None:
 
 def test_what_is_computed_of_poses_is_of_full_precision() -> None:
     x, level, conditioning = shown(1, 3)
-    full = Scene.of(conditioning, FrameInputs.of(x, level, conditioning), (16, 16), CONFIG)
     with torch.autocast("cpu", torch.bfloat16):
         half = Scene.of(conditioning, FrameInputs.of(x, level, conditioning), (16, 16), CONFIG)
-    assert torch.equal(full.rays[1].turned, half.rays[1].turned) and torch.equal(full.directions, half.directions)
+    rays = FrameRays.of(conditioning.cameras, half.rays[1].sources, (16, 16))
+    assert torch.equal(half.rays[1].turned, rays.turned) and torch.equal(half.rays[1].shift, rays.shift)
+    assert torch.equal(half.directions, plucker(conditioning.cameras.resized((4, 4))))

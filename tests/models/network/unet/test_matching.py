@@ -98,6 +98,16 @@ def test_with_one_source_and_its_exact_depth_the_surface_is_found_at_the_right_p
     torch.testing.assert_close(error[seen].median(), torch.tensor(0.025), atol=0.03, rtol=0)
 
 
+def test_the_prior_of_each_pixel_says_how_near_its_hypotheses_are() -> None:
+    x, cameras, sources = inputs(), posed(1, 4, HW).cameras, sources_of([True, False, False, False])
+    rays, nothing = FrameRays.of(cameras, sources, HW), torch.zeros(1, 4, 1, *HW)
+    prior = x["prior"][:, :, :, None]
+    apart = (x["planes"] - prior[:, :, 0]).abs()
+    for reads, expected in ((10, torch.exp(-3 * apart)), (11, torch.exp(-12 * apart)), (12, torch.ones_like(apart))):
+        _, score = Read(1, reads)(nothing, Prior(nothing, nothing), rays, x["planes"], x["prior"], torch.zeros(1, 1, 4))
+        torch.testing.assert_close(score, torch.nn.functional.silu(prior[:, :, 1] * expected))
+
+
 @pytest.fixture
 def matching() -> Matching:
     return awake(Matching(5, 4, 7))
