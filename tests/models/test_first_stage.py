@@ -117,6 +117,11 @@ def test_a_first_stage_of_other_modalities_is_refused() -> None:
         two_stages(first=WorldModel.create(config))
 
 
+def test_a_first_stage_of_fewer_frames_is_refused() -> None:
+    with pytest.raises(InputError, match="a first stage of up to 2 frames; expected 3 or more"):
+        two_stages(first=WorldModel.create(replace(tiny_model(), frames=2)))
+
+
 def test_a_model_that_is_its_own_first_stage_is_refused(tmp_path: Path) -> None:
     two_stages(".").save(tmp_path / "m")
     shutil.rmtree(tmp_path / "m" / "coarse")

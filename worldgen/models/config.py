@@ -109,6 +109,14 @@ class ModelConfig:
         height, width = (max(side, 1) * multiple for side in sides)
         return height, width
 
+    def check_first_stage(self, first: "ModelConfig") -> None:
+        """Raises InputError for a first stage that cannot make clips of all modalities and frames of this model's."""
+        mine, its = list(self.network.modalities), list(first.network.modalities)
+        if its != mine:
+            raise InputError(f"a first stage of {its}; expected {mine}")
+        if first.frames < self.frames:
+            raise InputError(f"a first stage of up to {first.frames} frames; expected {self.frames} or more")
+
     def check(self, codec: Codec) -> None:
         """Raises InputError for a codec whose latents are not the network's input."""
         if codec.group > 1:

@@ -76,8 +76,8 @@ class WorldModel:
         assert (self.coarse is not None) == (config.coarse is not None), f"{config.coarse} with {self.coarse}"
         assert (self.words is not None) == (config.text.kind == "words"), f"text {config.text.kind} with {self.words}"
         config.check(self.codec)
-        if self.coarse is not None and list(self.coarse.modalities) != list(self.modalities):
-            raise InputError(f"a first stage of {list(self.coarse.modalities)}; expected {list(self.modalities)}")
+        if self.coarse is not None:
+            config.check_first_stage(self.coarse.config)
 
     @staticmethod
     def create(

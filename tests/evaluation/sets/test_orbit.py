@@ -13,6 +13,8 @@ from torch import Tensor
 from geometry.camera.cameras import Cameras
 from geometry.errors import InputError
 from geometry.image.multiview import agreement
+from tests.models.network.unet.small import small_model
+from tests.models.tiny import tiny_model
 from tests.runtime.told import Told, assert_whole
 from worldgen.core.clip import Clip
 from worldgen.core.normalization import scene_scale_from_cameras
@@ -326,3 +328,19 @@ def test_the_embedded_model_reaches_its_figures(frozen: OrbitSet) -> None:
     assert float(found["psnr"].mean()) == pytest.approx(21.67, abs=0.3)
     assert float(found["abs_rel"].mean()) == pytest.approx(0.115, abs=0.02)
     assert torch.allclose(found["psnr"], torch.tensor([22.13, 20.85, 24.60, 19.12]), atol=0.6)
+
+
+def test_a_first_stage_s_steps_are_counted(tmp_path: Path) -> None:
+    """Progress ends at the whole: in images, closed loops and full samples of models with one stage and with two."""
+    first = WorldModel.create(replace(tiny_model(), frames=8)).training(False)
+    config = replace(small_model(coarse="first"), frames=8, stage_steps=2)
+    model, told = WorldModel.create(config, coarse=first).training(False), []
+    small = replace(SMALL, given=(1,), spreads_deg={"narrow": 14.0})
+    report = evaluate(
+        small, model, Sampling(steps=3), other_models={"first": first}, full=("narrow",),
+        spatial=SpatialMetrics(loop_scenes=1), progress=lambda *at: told.append(at),
+    )  # fmt: skip
+    assert_whole(told)
+    steps = {ONE: 2, FULL: 3 + 2, f"{ONE}: first": 1, f"{FULL}: first": 3}
+    assert set(report.part("narrow").given[1].methods) >= set(steps)
+    assert len(told) == 2 + (1 + 1 + STEPS) * sum(steps.values()) + 1

@@ -80,12 +80,15 @@ def _loss(t: TrainConfig, reward: RewardConfig | None) -> Iterator[str]:
         yield "train.alignment_weight with a reward; expected without"
 
 
-def backbone(t: TrainConfig, model: ModelConfig, distill: DistillConfig | None) -> Iterator[str]:
+def backbone(
+    t: TrainConfig, model: ModelConfig, reward: RewardConfig | None, distill: DistillConfig | None
+) -> Iterator[str]:
     """What the network's kind cannot have."""
     kind = BACKBONES[model.backbone]
     not_of_it = {
         "train.context_parallel": t.context_parallel > 1 and not kind.shares_frames,
         "train.alignment_weight": t.alignment_weight > 0 and kind.two_stages,
+        "reward": reward is not None and kind.two_stages,
         "distill": distill is not None and kind.two_stages,
     }
     wrong = [name for name, given in not_of_it.items() if given]

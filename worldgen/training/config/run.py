@@ -42,7 +42,7 @@ class RunConfig:
         problems = chain(
             checks.student(self.train, self.reward, self.distill),
             checks.training(self.train, self.reward),
-            checks.backbone(self.train, self.model, self.distill),
+            checks.backbone(self.train, self.model, self.reward, self.distill),
             checks.data_and_tasks(self.data, self.tasks, self.train.seed, self.model.codec.layout),
             checks.stages(self.stages, self.model, self.data.views, self.reward),
         )

@@ -81,6 +81,7 @@ def test_the_coarse_clip_is_taken_where_there_is_one() -> None:
     coarse[:, 1] = torch.nan
     made, inputs, _ = blended(choosing(0, 60, 0), x, level, conditioning)
     torch.testing.assert_close(made.blended[:, 2], inputs.coarse[:, 2, :3])
+    assert made.looked_up[:, 1].amax() > 0.2 and made.looked_up[:, 2].amax() < 1e-6
     without, _, _ = blended(choosing(0, 60, 0), x, level, replace(conditioning, coarse=None))
     torch.testing.assert_close(made.blended[:, 1], without.blended[:, 1])
 

@@ -296,15 +296,24 @@ def test_given_depth_is_the_result_s_and_the_surface_is_the_network_s_own(networ
     torch.testing.assert_close(out[:, 2, 3:] * 0.5 + 1, found.inverse[:, 2])
 
 
+def test_surfaces_stay_between_the_sky_and_a_little_before_the_nearest_plane(network: MultiViewUNet) -> None:
+    weight, bias = network.choice.parameters()
+    for off, end in ((-1e3, 0.0), (1e3, CONFIG.nearest + 0.2)):
+        torch.nn.init.constant_(bias[6:7], off)  # what is added to the hypotheses
+        torch.nn.init.zeros_(weight[6:7])
+        _, found = details(network, shown(1, 3))
+        torch.testing.assert_close(found.inverse, torch.full_like(found.inverse, end))
+
+
 def test_two_modes_are_the_likeliest_planes_that_are_apart() -> None:
     planes = torch.linspace(0, 3, 13)  # a quarter apart
     share = torch.full((13,), 1e-6)
-    share[[3, 4, 9]] = torch.tensor([0.4, 0.2, 0.3])
+    share[[3, 4, 9]] = torch.tensor([0.4, 0.3, 0.2])
     logits = share.log().view(1, 1, 13, 1, 1)
     modes, sure = two_modes(logits, planes)
-    first = (0.4 * 0.75 + 0.2 * 1.0) / 0.6
+    first = (0.4 * 0.75 + 0.3 * 1.0) / 0.7
     torch.testing.assert_close(modes.flatten(), torch.tensor([first, 2.25]), atol=1e-3, rtol=0)
-    torch.testing.assert_close(sure.flatten(), torch.tensor([0.6, 0.3]) / 0.9, atol=1e-3, rtol=0)
+    torch.testing.assert_close(sure.flatten(), torch.tensor([0.7, 0.2]) / 0.9, atol=1e-3, rtol=0)
 
 
 def test_the_parts_left_out_of_an_ablation_look_nothing_up() -> None:
