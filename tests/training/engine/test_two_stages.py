@@ -163,6 +163,7 @@ def test_the_command_plans_it(fine: Make, root: Path, capsys: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
 def test_compiled_blocks_learn_the_same(fine: Make) -> None:
     losses = [
         [r["loss"] for r in Trainer(fine(n, o)).steps()]
