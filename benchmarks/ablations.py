@@ -6,6 +6,8 @@ where they were stopped; finished ones are only evaluated. Several processes may
 a last call then makes the table of all. With --budget-s every arm has as much time, and at most the configured steps:
 
     python -m benchmarks.ablations --config configs/mini.yaml --budget-s 240 --arms base "no PRoPE" ...
+
+A second stage (`--config configs/fine.yaml`) has arms of its own: without its cost volume, look-up, or first stage.
 """
 
 import json
@@ -55,6 +57,22 @@ def arms(blocks: int = 1) -> dict[str, tuple[str, ...]]:
     }
 
 
+# What each arm changes in a run of a second stage.
+LOOK_UP_ARMS: dict[str, tuple[str, ...]] = {
+    BASE: (),
+    "no cost volume": ("model.network.without=[volume]",),
+    "no blending": ("model.network.without=[blending]",),
+    "no look-up": ("model.network.without=[look-up]",),
+    "no coarse stage": ("model.coarse=null",),
+}
+
+
+def arms_of(config: Path) -> dict[str, tuple[str, ...]]:
+    """The arms of a configuration's kind of network."""
+    network = load(RunConfig, config).model.network
+    return arms(len(network.attention)) if isinstance(network, DiTConfig) else LOOK_UP_ARMS
+
+
 def folder(output: Path, arm: str) -> Path:
     """Where an arm's run is."""
     return output / arm.replace(" ", "-").replace("ü", "ue").lower()
@@ -68,9 +86,7 @@ def held_out(run: RunConfig, scenes: int) -> OrbitSet:
 def train_arm(config: Path, output: Path, arm: str, length: tuple[str, ...] = ()) -> None:
     """Train an arm to its end, unless its model is there."""
     if not (folder(output, arm) / "model" / "config.json").exists():
-        network = load(RunConfig, config).model.network
-        assert isinstance(network, DiTConfig), f"ablations of a {type(network).__name__}"
-        changes = arms(len(network.attention))[arm]
+        changes = arms_of(config)[arm]
         # The base is without alignment, which is an arm, also where the configuration has it on.
         train(config, (f"output={folder(output, arm)}", "train.alignment_weight=0", *changes, *length))
 
@@ -131,19 +147,21 @@ def main() -> int:
     parser = command(__doc__)
     parser.add_argument("--config", type=Path, default=Path("configs/ablation.yaml"))
     parser.add_argument("--output", type=Path, default=Path("out/ablations"))
-    parser.add_argument("--arms", nargs="*", default=list(arms()), help=f"some of {', '.join(arms())}")
+    parser.add_argument("--arms", nargs="*", help=f"some of {', '.join({**arms(), **LOOK_UP_ARMS})} (default: all)")
     parser.add_argument("--steps", type=int, help="of every arm, instead of the configuration's")
     parser.add_argument("--budget-s", type=float, help="seconds of every arm, unless it has all its steps before")
     parser.add_argument("--scenes", type=int, default=256, help="held-out scenes (default 256)")
     arguments = parser.parse_args()
-    if unknown := set(arguments.arms) - set(arms()):
-        parser.error(f"arms {sorted(unknown)}; expected some of {', '.join(arms())}")
+    every = list(arms_of(arguments.config))
+    chosen = every if arguments.arms is None else arguments.arms
+    if unknown := set(chosen) - set(every):
+        parser.error(f"arms {sorted(unknown)}; expected some of {', '.join(every)}")
     held = held_out(load(RunConfig, arguments.config), arguments.scenes)
     lengths = {"train.steps": arguments.steps, "train.budget_s": arguments.budget_s}
-    for arm in arguments.arms:
+    for arm in chosen:
         length = tuple(f"{name}={value}" for name, value in lengths.items() if value is not None)
         train_arm(arguments.config, arguments.output, arm, length)
-    ready = [arm for arm in arms() if (folder(arguments.output, arm) / "model" / "config.json").exists()]
+    ready = [arm for arm in every if (folder(arguments.output, arm) / "model" / "config.json").exists()]
     if BASE not in ready:
         return 0
     tables = [compare(arguments.output, ready, held)]

@@ -1,8 +1,8 @@
 """Every command on photos of 1, 4 and 12 megapixels: `python -m benchmarks.files.photos ../shared/data/fox`.
 
 The capture (a transforms.json with a lens) is enlarged into a temporary folder; every command runs in a process of its
-own. Shown are its seconds by the clock and its peak RAM. `--checkout DIR` measures the package in another checkout, to
-be set beside this one. A command that takes longer than `--limit` seconds is stopped and shown with `>`.
+own. Shown are its seconds of one core and its peak RAM. `--before DIR` measures the package in another checkout too,
+such as an older one. A command that takes longer than `--limit` seconds is stopped and shown with `>`.
 """
 
 import json
@@ -33,7 +33,7 @@ _UNDISTORT = (
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one process: seconds by the clock, peak RAM in MB, and its exit code, None where it was stopped."""
+    """Of one process: seconds of one core, peak RAM in MB, and its exit code, None where it was stopped."""
 
     seconds: float
     mb: float
@@ -45,16 +45,16 @@ class Cost:
 
 
 _LAUNCHER = """
-import json, resource, subprocess, sys, time
+import json, resource, subprocess, sys
 limit, *words = sys.argv[1:]
-began, code = time.perf_counter(), None
+code = None
 try:
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     code = subprocess.run(words, timeout=float(limit), **quiet).returncode
 except subprocess.TimeoutExpired:
     pass
-peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(json.dumps([time.perf_counter() - began, peak / 1000, code]))
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1000, code]))
 """
 
 
@@ -127,7 +127,9 @@ def commands(photos: list[Path], transforms: Path, out: Path) -> dict[str, tuple
     }  # fmt: skip
 
 
-def measured(capture: Path, sizes: tuple[int, ...], images: int, call: Callable[[str, list[str]], Cost]) -> Table:
+def measured(
+    title: str, capture: Path, sizes: tuple[int, ...], images: int, call: Callable[[str, list[str]], Cost]
+) -> Table:
     """A row for each command, a column for each size."""
     rows: dict[str, list[str | None]] = {}
     for megapixels in sizes:
@@ -144,8 +146,9 @@ def measured(capture: Path, sizes: tuple[int, ...], images: int, call: Callable[
         cost = call(_MAIN, words)
         print(f"PNG: {cost}", file=sys.stderr, flush=True)
         rows[f"orbit of a PNG of {PNG_SIDE} x {PNG_SIDE}"] = [None] * (len(sizes) - 1) + [str(cost)]
-    columns = {"command": ""} | {f"{size} megapixels": "" for size in sizes}
-    return Table.of(columns, [(label, *cells) for label, cells in rows.items()])
+    columns = ("command", *(f"{size} megapixels" for size in sizes))
+    cells = tuple((label, *row) for label, row in rows.items())
+    return Table(title, columns, ("",) * len(columns), cells)
 
 
 @reporting_errors
@@ -155,21 +158,25 @@ def main() -> int:
     parser.add_argument("capture", type=Path, help="folder of a transforms.json and its images")
     parser.add_argument("--megapixels", type=int, nargs="+", default=list(MEGAPIXELS), help="default 1 4 12")
     parser.add_argument("--images", type=int, default=9, help="of the capture (default 9)")
-    parser.add_argument("--checkout", type=Path, default=Path(__file__).parents[2], help="default: this one")
+    parser.add_argument("--before", type=Path, help="another checkout, measured as well")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds a command may take (default 120)")
     arguments = parser.parse_args()
     if not (arguments.capture / "transforms.json").is_file() or arguments.images <= GIVEN:
         raise InputError(f"{arguments.capture}: expected a folder with a transforms.json, and more than {GIVEN} images")
-    checkout = arguments.checkout.resolve()
-    made = measured(
-        arguments.capture, tuple(arguments.megapixels), arguments.images,
-        lambda code, words: run(code, words, checkout, arguments.limit),
-    )  # fmt: skip
+    here = Path(__file__).parents[2]
+    checkouts = {"Now": here} | ({} if arguments.before is None else {"Before": arguments.before.resolve()})
+    tables = [
+        measured(
+            title, arguments.capture, tuple(arguments.megapixels), arguments.images,
+            lambda code, words, at=checkout: run(code, words, at, arguments.limit),
+        )
+        for title, checkout in checkouts.items()
+    ]  # fmt: skip
     notes = [
         f"{arguments.images} images of the capture, enlarged; {GIVEN} of them given to an orbit of 4 frames by "
-        "`tiny-4`. Each in a process of its own on one thread: seconds by the clock with Python's start, and peak RAM."
+        "`tiny-4`. Each in a process of its own on one thread: seconds of one core with Python's start, and peak RAM."
     ]
-    return publish(Report.now("Commands on large photos", [made], notes), arguments.report)
+    return publish(Report.now("Commands on large photos", tables, notes), arguments.report)
 
 
 if __name__ == "__main__":
