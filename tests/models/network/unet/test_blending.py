@@ -13,6 +13,7 @@ from worldgen.core.conditioning import Conditioning
 from worldgen.models.network.unet.blending import Blend, Blending
 from worldgen.models.network.unet.inputs import FrameInputs, Scene
 from worldgen.models.network.unet.matching import Prior
+from worldgen.sampling.process import Flow, per_channel
 
 WIDTH, HW = 8, (16, 16)
 
@@ -78,24 +79,29 @@ def test_the_coarse_clip_is_taken_where_there_is_one() -> None:
     x, level, conditioning = shown(1, 3)
     coarse = conditioning.coarse
     assert coarse is not None
-    coarse[:, 1] = torch.nan
     made, inputs, _ = blended(choosing(0, 60, 0), x, level, conditioning)
     torch.testing.assert_close(made.blended[:, 2], inputs.coarse[:, 2, :3])
-    assert made.looked_up[:, 1].amax() > 0.2 and made.looked_up[:, 2].amax() < 1e-6
+    assert made.looked_up[:, 2].amax() < 1e-6
+    coarse[:, 2] = torch.nan
+    missing, _, _ = blended(choosing(0, 60, 0), x, level, conditioning)
+    assert missing.looked_up[:, 2].amax() > 0.2
     without, _, _ = blended(choosing(0, 60, 0), x, level, replace(conditioning, coarse=None))
-    torch.testing.assert_close(made.blended[:, 1], without.blended[:, 1])
+    torch.testing.assert_close(missing.blended[:, 2], without.blended[:, 2])
 
 
 def test_a_frame_s_own_colors_are_taken_unless_they_are_noise() -> None:
-    """At level 0.5 the inputs hold a quarter of a flow's signal, which is brought back."""
+    """At level 0.5 the inputs hold a quarter of a flow's signal, which is brought back; what is given is itself."""
     signal = torch.rand(1, 3, 4, *HW)
     level = torch.tensor([0.0, 0.5, 0.95])[None, :, None].expand(1, 3, 2).clone()
-    x = signal * (1 - level[..., None, None]).repeat_interleave(4, 2)[:, :, :4] / 0.5
+    process, t = Flow(0.5), per_channel(level, (3, 1))
+    x = (1 - t) * signal / process.spread(t)
     conditioning = replace(shown(1, 3)[2], coarse=None)
     made, _, _ = blended(choosing(0, 0, 60), x, level, conditioning)
     torch.testing.assert_close(made.blended[:, :2], signal[:, :2, :3])
     other, _, _ = blended(choosing(0, 0, -60), x, level, conditioning)
     torch.testing.assert_close(made.blended[:, 2], other.blended[:, 2])
+    plain, _, _ = blended(choosing(0, 0, 0), x, level, conditioning)
+    torch.testing.assert_close(plain.blended[:, 0], signal[:, 0, :3])
 
 
 def test_the_correction_comes_last_and_begins_as_nothing(blending: Blending) -> None:

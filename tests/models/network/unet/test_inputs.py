@@ -32,7 +32,7 @@ def test_at_level_1_nothing_of_the_frames_is_read() -> None:
     x0 = torch.randn(1, 2, 4, 16, 16)
     one, other = (read(x0, levels(1, 1), seed=seed) for seed in (0, 1))
     assert not one.held.any() and torch.equal(one.stacked(), other.stacked())
-    assert torch.equal(one.held_inverse, torch.ones_like(one.held_inverse)) and bool((one.depth_logit == -20).all())
+    assert torch.equal(one.held_inverse, torch.ones_like(one.held_inverse)) and bool((one.trust == -1e4).all())
 
 
 def test_what_is_given_is_read_exactly() -> None:
@@ -41,7 +41,7 @@ def test_what_is_given_is_read_exactly() -> None:
     torch.testing.assert_close(found.held, x0)
     torch.testing.assert_close(found.colors(), x0[:, :, :3])
     torch.testing.assert_close(found.held_inverse, x0[:, :, 3:] + 1)
-    assert bool((found.given == 1).all()) and bool((found.depth_logit.sigmoid() > 0.999).all())
+    assert bool((found.given == 1).all()) and bool((found.trust.sigmoid() > 0.999).all())
 
 
 def test_each_modality_has_a_level_of_its_own() -> None:
@@ -62,6 +62,9 @@ def test_between_levels_the_signal_is_told_as_far_as_it_can_be() -> None:
     x = 0.7 * x0 / process.spread(t)  # no noise
     found = FrameInputs.of(x, level, posed(1, 2))
     torch.testing.assert_close(found.held, DATA_STD * x * 0.7)
+    torch.testing.assert_close(found.unbiased, x0)
+    error = torch.tensor([0.1, 0.05]) / (0.3 / 0.7)  # of what else there is, over that of the noise
+    torch.testing.assert_close(found.trust.flatten(2), (2 * error.log()).expand(1, 2, 2))
     assert not found.given.any()
     assert bool((read(x0, levels(0.05, 0.05)).given == 1).all()), "slightly noised history counts as given"
 

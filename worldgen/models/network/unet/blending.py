@@ -80,15 +80,11 @@ class Blending(nn.Module):
         score = torch.where(seen > 0, score, -1e4)
         # Beside the sources: a color of its own, the coarse clip's, and the frame's own as far as it is not noise.
         mine, of_others = self.own(features.flatten(0, 1)).unflatten(0, (b, f)).split([3, 3], 2)
-        own_level = inputs.level[..., :1, None, None]
-        own = inputs.colors() / (1 - own_level).square().clamp_min(0.1)
-        absent = (
-            torch.where(inputs.there > 0, 0.0, -1e4),
-            torch.where(own_level < 0.9, 0.0, -1e4).expand_as(inputs.there),
-        )
-        of_others = of_others + torch.cat([torch.zeros_like(absent[0]), *absent], 2)
+        absent = torch.where(inputs.there > 0, 0.0, -1e4)
+        weights = torch.cat([torch.zeros_like(absent), absent, inputs.trust[:, :, :1].expand_as(absent)], 2)
+        of_others = of_others + weights
         share = torch.cat([rearrange(score, "b k f 1 h w -> b f k h w"), of_others], 2).softmax(2)
-        others = torch.stack([mine, inputs.coarse[:, :, :3], own], 2)
+        others = torch.stack([mine, inputs.coarse[:, :, :3], inputs.unbiased[:, :, :3]], 2)
         every = torch.cat([colors.transpose(1, 2), others], 2)
         blended = (share[:, :, :, None] * every).sum(2)
         looked_up = share[:, :, :k].sum(2, keepdim=True)

@@ -20,6 +20,9 @@ from worldgen.models.network.unet.matching import Prior
 
 _GIVEN = 0.05  # frames whose colors are at most at this level are looked up in
 DATA_STD = 0.5  # of the units a network is given
+_CHANNELS = torch.tensor([3, 1])  # of colors and depth
+_LEFT = (0.1, 0.05)  # typical errors of colors and inverse depth that are not the frame's own
+_NOISE, _SURE = 0.9, 20.0  # the level from which a frame is noise alone, and the largest logit
 
 
 @as_value
@@ -58,15 +61,25 @@ class FrameInputs:
         return FrameInputs(held, coarse, there, given, level)
 
     @property
-    def held_inverse(self) -> Float[Tensor, "b f 1 h w"]:
-        """Inverse depth of the frames' own, noised signal, as far as it can be told from noise."""
-        return self.held[:, :, 3:] / (1 - self.level[..., 1, None, None, None]).square().clamp_min(0.1) + 1
+    def unbiased(self) -> Float[Tensor, "b f 4 h w"]:
+        """The frames' own signals with their noise (of `Flow`), which has the spread level / (1 - level)."""
+        clean, level = _levels_left(self.level)
+        spread = ((DATA_STD * clean).square() + level.square()).sqrt()
+        return self.held * (spread / DATA_STD / clean.square()).repeat_interleave(_CHANNELS.to(level.device), 2)
 
     @property
-    def depth_logit(self) -> Float[Tensor, "b f 1 1 1"]:
-        """How much the frame's own depth counts before anything is learned: not at all where it is noise alone."""
-        level = self.level[..., 1, None, None, None]
-        return torch.where(level < 0.9, -torch.log(level.clamp_min(1e-4) * 4), -20.0)
+    def held_inverse(self) -> Float[Tensor, "b f 1 h w"]:
+        """Inverse depth of the frames' own, noised signal."""
+        return self.unbiased[:, :, 3:] + 1
+
+    @property
+    def trust(self) -> Float[Tensor, "b f 2 1 1"]:
+        """The logit by which the frames' own colors and depth count before anything is learned: that of the share of
+        their variance among it and what is left to find otherwise. Nothing where they are mostly noise."""
+        clean, level = _levels_left(self.level)
+        left = level.new_tensor(_LEFT)[:, None, None]
+        logit = 2 * (left * clean / level.clamp_min(1e-6)).log()
+        return torch.where(level < _NOISE, logit.clamp(-_SURE, _SURE), -1e4)
 
     def stacked(self) -> Float[Tensor, "b f 12 h w"]:
         """All as channels of one image."""
@@ -89,6 +102,12 @@ class FrameInputs:
         inverse = torch.where(known > 0, inverse, 1.0)
         pooled = (F.avg_pool2d(part.flatten(0, 1), size).unflatten(0, given.shape[:2]) for part in (inverse, known))
         return Prior(*pooled)
+
+
+def _levels_left(level: Float[Tensor, "b f 2"]) -> tuple[Float[Tensor, "b f 2 1 1"], Float[Tensor, "b f 2 1 1"]]:
+    """How much signal is left (never nothing, to divide by), and the levels."""
+    level = level[..., None, None]
+    return (1 - level).clamp_min(1 - _NOISE), level
 
 
 @as_value

@@ -200,7 +200,7 @@ class MultiViewUNet(Network):
         surface = (chosen * self._hypotheses(modes, 4).flatten(0, 1)).sum(1, keepdim=True)
         surface = (surface + 0.1 * residual).unflatten(0, (b, f)).clamp(0, self.config.nearest + 0.2)
         # The frame's own noised depth, the less noise the more; what is given is what it is.
-        trust = (trust.unflatten(0, (b, f)) + inputs.depth_logit).sigmoid()
+        trust = (trust.unflatten(0, (b, f)) + inputs.trust[:, :, 1:]).sigmoid()
         result = torch.lerp(surface, inputs.held_inverse, trust)
         return torch.cat([surface, result], 2), full.unflatten(0, (b, f))
 
