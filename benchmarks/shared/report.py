@@ -114,9 +114,10 @@ class Report:
         title: str, tables: Sequence[Table], notes: Sequence[str] = (), misses: Sequence[str] = (), device: str = "cpu"
     ) -> "Report":
         """The report of the command that is running, made today on this machine."""
-        file = Path(sys.argv[0])
-        name = file.parent.name if file.stem == "__main__" else file.stem
-        command = shlex.join(["python", "-m", f"benchmarks.{name}", *_without_report(sys.argv[1:])])
+        path = Path(sys.argv[0]).with_suffix("").parts
+        below = path[len(path) - path[::-1].index("benchmarks") :] if "benchmarks" in path else path[-1:]
+        name = ".".join(["benchmarks", *(part for part in below if part != "__main__")])
+        command = shlex.join(["python", "-m", name, *_without_report(sys.argv[1:])])
         today = datetime.now(UTC).date().isoformat()
         return Report(title, command, today, machine(device), tuple(notes), tuple(tables), tuple(misses))
 

@@ -62,3 +62,17 @@ def test_bad_input_is_a_line_and_exit_code_2(capsys: pytest.CaptureFixture[str])
 
     assert main() == 2 and capsys.readouterr().err == "no model; expected one\n"
     assert command("What it does").parse_args(["--report", "x.json"]).report == Path("x.json")
+
+
+@pytest.mark.parametrize(
+    ("file", "module"),
+    [
+        ("benchmarks/orbit.py", "benchmarks.orbit"),
+        ("benchmarks/files/photos.py", "benchmarks.files.photos"),
+        ("benchmarks/files/__main__.py", "benchmarks.files"),
+        ("benchmarks/benchmarks/splats.py", "benchmarks.splats"),
+    ],
+)
+def test_a_report_names_the_command_it_comes_from(file: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [f"/somewhere/{file}", "--steps", "3", "--report", "out.json"])
+    assert Report.now("", []).command == f"python -m {module} --steps 3"

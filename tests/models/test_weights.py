@@ -93,11 +93,13 @@ def test_a_shard_that_cannot_be_written_leaves_the_model_that_was_there(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_each_row_of_bytes_has_its_own_scale(tmp_path: Path) -> None:
-    """Rows of any size keep seven bits."""
-    size = torch.logspace(-6, 3, 16)[:, None]
-    matrix = size * torch.randn(16, 24)
+@pytest.mark.parametrize("shape", [(16, 24), (16, 8, 3, 3)], ids=["matrix", "convolution"])
+def test_each_row_of_bytes_has_its_own_scale(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    """Rows of any size keep seven bits; those of a convolution are its outputs."""
+    size = torch.logspace(-6, 3, 16).view(16, *[1] * (len(shape) - 1))
+    matrix = size * torch.randn(shape)
     write_weights({"layer.weight": matrix}, tmp_path, int8=True)
     found = read_weights(tmp_path)[0]["layer.weight"]
-    largest = matrix.abs().amax(1, keepdim=True)
+    largest = matrix.abs().amax(tuple(range(1, len(shape))), keepdim=True)
+    assert (tmp_path / "weights.safetensors").stat().st_size < 0.6 * 4 * matrix.numel() + 400
     assert bool(((found - matrix).abs() <= 0.51 * largest / 127).all()) and not torch.equal(found, matrix)

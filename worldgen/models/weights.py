@@ -21,7 +21,7 @@ def write_weights(state: dict[str, Tensor], folder: Path, int8: bool = False, sh
 
     All shards are on disk before the first is moved into place, and carry the digest of the whole, so that a mixture of
     old and new ones, which only a crash between the moves can leave, is not taken for a model.
-    int8  keep matrices as bytes with one scale a row
+    int8  keep matrices and convolutions as bytes with one scale a row
     """
     state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     shards = _split(_quantized(state) if int8 else state, shard_bytes)
@@ -86,11 +86,12 @@ def _digest(state: dict[str, Tensor]) -> str:
 
 
 def _quantized(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices as int8 with one float scale a row; everything else as it is."""
+    """Matrices and convolutions as int8 with one float scale for each row or output; everything else as it is."""
     out: dict[str, Tensor] = {}
     for name, value in state.items():
-        if value.ndim == 2 and min(value.shape) > 8:
-            scale = value.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
+        rows, columns = len(value) if value.ndim else 0, value[0].numel() if value.ndim and len(value) else 0
+        if value.ndim in (2, 4) and min(rows, columns) > 8:
+            scale = value.abs().amax(tuple(range(1, value.ndim)), keepdim=True).clamp_min(1e-12) / 127
             out[name + ":int8"] = (value / scale).round().to(torch.int8)
             out[name + ":scale"] = scale
         else:
