@@ -65,7 +65,9 @@ class FrameInputs:
         """The frames' own signals with their noise (of `Flow`), which has the spread level / (1 - level)."""
         clean, level = _levels_left(self.level)
         spread = ((DATA_STD * clean).square() + level.square()).sqrt()
-        return self.held * (spread / DATA_STD / clean.square()).repeat_interleave(_CHANNELS.to(level.device), 2)
+        return self.held * (spread / DATA_STD / clean.square()).repeat_interleave(
+            _CHANNELS.to(level.device), 2, output_size=4
+        )
 
     @property
     def held_inverse(self) -> Float[Tensor, "b f 1 h w"]:
