@@ -6,6 +6,7 @@ from pathlib import Path
 
 EMBEDDED = Path(__file__).parent
 ABOUT = "a research model for 64-pixel images, trained on procedural tabletops"
+_OTHERS = {"fine": "a research model for images of 64 to 256 pixels, trained on procedural scenes of every family"}
 
 
 def about(weights_sha256: str) -> str | None:
@@ -17,10 +18,12 @@ def about(weights_sha256: str) -> str | None:
     Returns:
         A sentence without its subject; None for other weights.
     """
-    return ABOUT if weights_sha256 in _embedded() else None
+    name = _embedded().get(weights_sha256)
+    return None if name is None else _OTHERS.get(name, ABOUT)
 
 
 @cache
-def _embedded() -> frozenset[str]:
+def _embedded() -> dict[str, str]:
+    """Names by the digest of their weights."""
     files = (path.parent / "weights.safetensors" for path in EMBEDDED.glob("*/config.json"))
-    return frozenset(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+    return {hashlib.sha256(path.read_bytes()).hexdigest(): path.parent.name for path in files}
