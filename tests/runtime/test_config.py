@@ -289,10 +289,14 @@ def test_a_field_s_type_can_be_named_by_another_field() -> None:
 
 
 # Of every run in `configs/`: the digest that checkpoints name a run by, and that of what it leaves out, as the version
-# computed them in which every file was written out in full and a key was spelled `neighbours`.
+# computed them in which every file was written out in full and a key was spelled `neighbours` (`fine` is younger).
 LEFT_OUT = ("steps", "budget_s", "cooldown", "checkpoint_every", "sheet_every", "log_every", "average_every", "device")
 LEFT_OUT += ("checkpointing", "compile", "parallel", "context_parallel")
 RUNS = {
+    "fine": (
+        "b6a452573971605bde0f0da88855ff16d4764417aed1410885819f675161a217",
+        "b15c23986cd6a8eb2aa1d1d1379f6c1a4d8870e22e979eadbbb852d653e4a86a",
+    ),
     "ablation": (
         "fb4985cface249b42361a740a5a638aadaf59f839415dc76c651e704b5e90923",
         "fc2e66e2e1b4650d559b80d71ce424105db6dbb5f9095ae54e0fabe1b0559e4c",
@@ -342,7 +346,7 @@ def test_every_run_of_the_repository_is_among_them_and_its_base_is_written_out_i
     files = {path.stem: yaml.safe_load(path.read_text()) for path in (root / "configs").glob("*.yaml")}
     assert {name for name, data in files.items() if not name.startswith("evaluate")} == set(RUNS)
     bases = {name for name in RUNS if "base" not in files[name]}
-    assert bases == {"tiny", "vae"}
+    assert bases == {"fine", "tiny", "vae"}
     optional = {"start_from", "shards", "shards_share"}
     config = run_of_the_repository(root, "tiny")
     for section in ("data", "tasks", "train"):
