@@ -26,6 +26,14 @@ FIGURES = {
         ("orbit", NARROW, {"given": "4", "method": "one call"}, "PSNR dB"),
         ("orbit", NARROW, {"given": "4", "method": "plane sweep"}, "PSNR dB"),
     ],
+    "a second stage that looks up": [
+        ("fine_orbit", ORBIT[1], {"given": "2", "method": "one call"}, "PSNR dB"),
+        ("fine_orbit", ORBIT[1], {"given": "2", "method": "plane sweep, soft"}, "PSNR dB"),
+    ],
+    "the second stage within": [
+        ("fine_orbit", NARROW, {"given": "4", "method": "one call"}, "PSNR dB"),
+        ("fine_orbit", NARROW, {"given": "4", "method": "plane sweep"}, "PSNR dB"),
+    ],
     "a full sample within": [
         (*ORBIT, {"given": "2", "method": "full sample"}, "PSNR dB"),
         (*ORBIT, {"given": "2", "method": "forward warp (oracle)"}, "PSNR dB"),
