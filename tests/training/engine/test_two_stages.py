@@ -46,7 +46,11 @@ def fine(root: Path, tmp_path: Path) -> Make:
 
 @pytest.mark.parametrize(
     "overrides",
-    [(), ("train.optimizer=adamw", "train.precision=bf16"), ("train.checkpointing=true", "model.size_px=32")],
+    [
+        (),
+        pytest.param(("train.optimizer=adamw", "train.precision=bf16"), marks=pytest.mark.slow),
+        pytest.param(("train.checkpointing=true", "model.size_px=32"), marks=pytest.mark.slow),
+    ],
 )
 def test_stopping_and_resuming_is_training_without_a_stop_bit_for_bit(fine: Make, overrides: tuple[str, ...]) -> None:
     whole = trained(fine("whole", *overrides))
