@@ -10,15 +10,19 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
 from benchmarks.shared.report import Report, Table, command, publish, reporting_errors
 from geometry.errors import InputError
+from geometry.image.resampling import undistort
+from geometry.io.captures.nerfstudio import read_transforms
 from geometry.io.images import read_image, write_png
 
 MEGAPIXELS = (1, 4, 12)
@@ -151,6 +155,20 @@ def measured(
     return Table(title, columns, ("",) * len(columns), cells)
 
 
+def undistort_seconds(capture: Path, megapixels: float) -> float:
+    """Seconds of one core that undistorting an image of a capture's first camera takes, without reading it."""
+    camera = read_transforms(capture / "transforms.json").frames[0].camera
+    factor = (1e6 * megapixels / (camera.hw[0] * camera.hw[1])) ** 0.5
+    large = camera.resized((round(camera.hw[0] * factor), round(camera.hw[1] * factor)))
+    image, seconds = torch.rand(3, *large.hw), []
+    torch.set_num_threads(1)
+    for _ in range(3):
+        began = time.process_time()
+        undistort(image, large)
+        seconds.append(time.process_time() - began)
+    return median(seconds)
+
+
 @reporting_errors
 def main() -> int:
     """Measure, print the table, write the report."""
@@ -176,6 +194,9 @@ def main() -> int:
         f"{arguments.images} images of the capture, enlarged; {GIVEN} of them given to an orbit of 4 frames by "
         "`tiny-4`. Each in a process of its own on one thread: seconds of one core with Python's start, and peak RAM."
     ]
+    largest = max(arguments.megapixels)
+    alone = undistort_seconds(arguments.capture, largest)
+    notes.append(f"Undistorting {largest} megapixels by itself, without reading them: {alone:.1f} s of one core.")
     return publish(Report.now("Commands on large photos", tables, notes), arguments.report)
 
 

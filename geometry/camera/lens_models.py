@@ -71,12 +71,16 @@ def pinhole_directions(plane: torch.Tensor, coefficients: torch.Tensor, reach: t
 def opencv_plane(points: torch.Tensor, coefficients: torch.Tensor, reach: torch.Tensor) -> _Result:
     """`distort` of points in front of the camera and within the lens's reach, where it does not fold."""
     xy, seen = pinhole_plane(points, coefficients, reach)
-    seen = seen & (xy.detach().norm(dim=-1) < reach[:, None])
-    xy = torch.where(seen[..., None], xy, 0.0)
+    if bool(reach.isfinite().any()):
+        seen = seen & (xy.detach().norm(dim=-1) < reach[:, None])
+    if not (all_seen := bool(seen.all())):  # most often all are, and choosing takes longer than the lens itself
+        xy = torch.where(seen[..., None], xy, 0.0)
     with torch.no_grad():
         if not _rises_everywhere(xy, coefficients):
             seen = seen & (_determinant(_distortion_jacobian(xy, coefficients)) > 0)
-    return torch.where(seen[..., None], distort(xy, coefficients), 0.0), seen
+            all_seen = False
+    distorted = distort(xy, coefficients)
+    return distorted if all_seen else torch.where(seen[..., None], distorted, 0.0), seen
 
 
 def _rises_everywhere(xy: torch.Tensor, coefficients: torch.Tensor) -> bool:
@@ -85,7 +89,8 @@ def _rises_everywhere(xy: torch.Tensor, coefficients: torch.Tensor) -> bool:
     Its radial part s I + 2 s' (x, y)(x, y)^T has the eigenvalues s and s + 2 r^2 s', with s' the derivative by r^2;
     what decentering adds is no larger than r sqrt(48 (p1^2 + p2^2)).
     """
-    r2 = xy.square().sum(-1).amax() * torch.linspace(0, 1, 257, dtype=xy.dtype, device=xy.device)
+    x, y = xy.unbind(-1)
+    r2 = (x.square() + y.square()).amax() * torch.linspace(0, 1, 257, dtype=xy.dtype, device=xy.device)
     s, rise = _radial(r2, coefficients)
     added = (48 * coefficients[:, 2:4].square().sum(-1, keepdim=True) * r2[-1]).sqrt()
     return bool(

@@ -111,7 +111,9 @@ class Lens:
             (behind a perspective lens, or beyond its reach) the depth is not positive and the position means nothing.
         """
         plane, seen = self._by_kind(_PLANES, points)
-        depth = torch.where(self.perspective[..., None], points[..., 2], points.norm(dim=-1))
+        depth, perspective = points[..., 2], self.perspective
+        if not bool(perspective.all()):
+            depth = torch.where(perspective[..., None], depth, points.norm(dim=-1))
         return plane, torch.where(seen, depth, -depth.abs())
 
     def directions(
